@@ -1,0 +1,18 @@
+"""Trustworthy inference from imperfect simulators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load(path: str | Path) -> Any:
+    """Returns the estimator saved in the folder `path`, ready to `sample` and `log_prob`."""
+    from veridical.artifacts import load_estimator
+
+    return load_estimator(path)

@@ -1,0 +1,1 @@
+"""Remedies: each turns an estimator into a better one behind the same interface."""

@@ -1,0 +1,1 @@
+"""One module per stage of the pipeline: what the jobs of that stage call."""

@@ -1,0 +1,127 @@
+"""The contract of a task: a prior and a simulator at one or more fidelities, batch first, in numpy.
+
+Shapes: N rows, D parameters; `theta` (N, D), `x` (N, *x_shape).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Simulated = Array | Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its name, its bounds (infinite where there is none), its unit."""
+
+    name: str
+    lower: float = -np.inf
+    upper: float = np.inf
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One axis of the data behind the rows: its name, its coordinates and their unit."""
+
+    name: str
+    coordinates: tuple[float | str, ...]
+    unit: str = ""
+
+
+class Prior(Protocol):
+    """A distribution over parameters."""
+
+    def sample(self, rng: np.random.Generator, n: int) -> Array:
+        """Returns n draws, shape (n, D)."""
+        ...
+
+    def log_prob(self, theta: Array) -> Array:
+        """Returns log densities of theta (N, D), shape (N,); -inf outside the support."""
+        ...
+
+
+class Task(ABC):
+    """A prior and a simulator.
+
+    A subclass states the class attributes and implements `simulate`. Where its levels can share
+    their randomness it also implements `noise`: it is then *coupled*, and `simulate` gets what
+    `noise` returned (a dict of arrays (N, ...)) in place of a generator.
+
+    Attributes:
+        name: Names the task in paths and seeds.
+        parameters: The D parameters.
+        fidelities: Nominal cost of one row per level, cheapest first; `real` stands for nature.
+        dimensions: The axes of x behind the rows, so that `x_shape` is their lengths.
+        x_unit: The unit of x.
+        block_rows: Rows simulated together: the unit of randomness.
+    """
+
+    name: ClassVar[str] | str
+    parameters: tuple[Parameter, ...]
+    fidelities: Mapping[str, float]
+    dimensions: tuple[Dimension, ...]
+    x_unit: str = ""
+    block_rows: int = 1000
+    prior: Prior
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the D parameters."""
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def bounds(self) -> Array:
+        """Lower and upper bounds of the parameters, shape (D, 2)."""
+        return np.array([(p.lower, p.upper) for p in self.parameters], dtype=float).reshape(-1, 2)
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of one row of x."""
+        return tuple(len(d.coordinates) for d in self.dimensions)
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the levels share their randomness."""
+        return type(self).noise is not Task.noise
+
+    def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
+        """Returns all randomness of n rows, the same for every fidelity; arrays (n, ...)."""
+        raise NotImplementedError(f"task {self.name} is not coupled: it has no noise().")
+
+    @abstractmethod
+    def simulate(self, theta: Array, noise: Any, fidelity: str) -> Simulated:
+        """Simulates theta (N, D) at one level.
+
+        Arguments:
+            theta: Parameters, shape (N, D).
+            noise: What `noise` returned for these rows; a generator where the task is not coupled.
+            fidelity: The level.
+
+        Returns:
+            x (N, *x_shape), or a dict with `x` and others; rows that failed hold NaN.
+        """
+
+    def log_likelihood(self, theta: Array, x: Array) -> Array:
+        """Returns log p(x | theta) for one observation x (*x_shape) at theta (N, D), shape (N,)."""
+        raise NotImplementedError(f"task {self.name} has no exact likelihood.")
+
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether `log_likelihood` is there."""
+        return type(self).log_likelihood is not Task.log_likelihood
+
+    def posterior_sample(self, x: Array, rng: np.random.Generator, n: int) -> Array:
+        """Returns exact posterior draws for x (N, *x_shape), shape (n, N, D)."""
+        raise NotImplementedError(f"task {self.name} has no exact posterior.")
+
+    def posterior_log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns exact log posterior densities of theta (..., N, D) given x (N, *x_shape), (..., N)."""
+        raise NotImplementedError(f"task {self.name} has no exact posterior.")

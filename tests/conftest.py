@@ -1,0 +1,35 @@
+"""Fixtures for all tests: one thread per library, and no test may touch global random state."""
+
+from __future__ import annotations
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from veridical import seeds
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator of the test's own, named by the test."""
+    return seeds.generator(20261121, "test", request.node.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def no_global_randomness() -> Iterator[None]:
+    """Fails a test that changes numpy's or torch's global generator."""
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
+    torch = sys.modules.get("torch")
+    torch_before = torch.get_rng_state().clone() if torch else None
+    yield
+    after = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
+    assert np.array_equal(before, after), "the test changed numpy's global generator"
+    if torch is not None and torch_before is not None:
+        assert torch.equal(torch_before, torch.get_rng_state()), "the test changed torch's global generator"
