@@ -30,6 +30,10 @@ class SimulationError(VeridicalError, RuntimeError):
     """Raised when a simulator raises, hangs, or fails on too many rows."""
 
 
+class SimulationTimeout(SimulationError, TimeoutError):
+    """Raised when a simulator exceeds its time limit; its process group is gone by then."""
+
+
 class BankError(VeridicalError, RuntimeError):
     """Raised when a shard is missing, torn, of another schema or has a broken digest."""
 

@@ -13,8 +13,19 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from veridical.errors import TaskError
+
 Array = NDArray[Any]
 Simulated = Array | Mapping[str, Array]
+
+
+def as_arrays(simulated: Simulated) -> dict[str, Array]:
+    """Returns what `Task.simulate` gave as a dict of arrays with the key `x`."""
+    if not isinstance(simulated, Mapping):
+        return {"x": np.asarray(simulated)}
+    if "x" not in simulated:
+        raise TaskError(f"simulate returned a dict with the keys {sorted(simulated)}; expected one named 'x'.")
+    return {name: np.asarray(array) for name, array in simulated.items()}
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,8 @@ class Task(ABC):
         dimensions: The axes of x behind the rows, so that `x_shape` is their lengths.
         x_unit: The unit of x.
         block_rows: Rows simulated together: the unit of randomness.
+        x_dtype: The type of x in the bank.
+        timeout_is_data: Whether a time-out marks the rows as failed; otherwise it fails the job.
     """
 
     name: ClassVar[str] | str
@@ -70,6 +83,8 @@ class Task(ABC):
     dimensions: tuple[Dimension, ...]
     x_unit: str = ""
     block_rows: int = 1000
+    x_dtype: str = "float32"
+    timeout_is_data: bool = False
     prior: Prior
 
     @property
@@ -125,3 +140,31 @@ class Task(ABC):
     def posterior_log_prob(self, theta: Array, x: Array) -> Array:
         """Returns exact log posterior densities of theta (..., N, D) given x (N, *x_shape), (..., N)."""
         raise NotImplementedError(f"task {self.name} has no exact posterior.")
+
+
+class FileTask(Task):
+    """A task whose simulations exist already: its rows are read from a file, never simulated.
+
+    The rows of a split are drawn without replacement in an order that only the root seed decides
+    (seeds stage `split`). Splits other than `train` have reserved rows, disjoint from each other and
+    from `train`; replicates of `train` are different orders of the same remaining rows.
+    """
+
+    @abstractmethod
+    def available(self, split: str) -> int:
+        """Returns how many rows the file holds for `split` (of each replicate)."""
+
+    @abstractmethod
+    def rows(self, split: str, replicate: int, first: int, last: int, *, root: int) -> dict[str, Array]:
+        """Returns `theta` and `x` of the rows first..last (last included) of one split.
+
+        Raises:
+            TaskError: If the file holds fewer rows for this split.
+        """
+
+    def simulate(self, theta: Array, noise: Any, fidelity: str) -> Simulated:
+        """Refuses: there is a file in place of a simulator."""
+        raise TaskError(
+            f"task {self.name}: its simulations were made elsewhere and none can be added. Rows must "
+            f"come from the file; a check that needs a simulator has to be left out."
+        )
