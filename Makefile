@@ -1,0 +1,79 @@
+# make demo | test | study | infer | export | plan | gc | format | lint      (see README.md)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NAME ?= lynx_hare
+STUDY ?= $(NAME)
+SCALE ?= laptop
+PROFILE ?= profiles/local
+SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) --configfile
+.PHONY: demo test study infer export verify gc schema docs lint format clean help
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo                          install, then run study lynx_hare on real data"
+	@echo "make test                          install, then run the whole test suite"
+	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
+	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
+	@echo "make export STUDY=...              pack a finished study into one archive"
+	@echo "make verify                        check the digests of all banks"
+	@echo "make gc                            list banks that no study uses (DELETE=1 removes them)"
+
+demo: study
+	@echo
+	@echo "The report lies at $(CURDIR)/results/$(NAME)$(SUFFIX)/report.html"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(TESTS)
+
+SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
+
+study: $(VENV)/.installed config/$(NAME).yaml
+	$(SNAKEMAKE) config/$(NAME).yaml --config scale=$(SCALE)
+
+infer: $(VENV)/.installed config/$(STUDY).yaml
+	@test -n "$(DATA)" || { echo "make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv" >&2; exit 2; }
+	$(SNAKEMAKE) config/$(STUDY).yaml --config scale=$(SCALE) data='$(DATA)'
+
+export: $(VENV)/.installed
+	$(BIN)/python -m veridical export --study config/$(STUDY).yaml --scale $(SCALE)
+
+verify: $(VENV)/.installed
+	$(BIN)/python -m veridical verify results/bank
+
+gc: $(VENV)/.installed
+	$(BIN)/python -m veridical gc $(if $(DELETE),--delete)
+
+schema docs: $(VENV)/.installed
+	$(BIN)/python -m veridical documents
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint --configfile config/lynx_hare.yaml
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/snakefmt workflow
+
+config/%.yaml:
+	@echo "There is no study $*: config/ has $(basename $(notdir $(wildcard config/*.yaml)))." >&2; exit 2
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "veridical needs Python 3.11 to 3.13; $(PYTHON) is something else." >&2; \
+	    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .snakemake .pytest_cache .mypy_cache .ruff_cache

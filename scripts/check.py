@@ -1,0 +1,22 @@
+"""Rule check: one check of one run on one data set."""
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical.stages.check import check
+
+    wildcards, params = snakemake.wildcards, snakemake.params
+    check(
+        wildcards.check,
+        params.settings,
+        dict(snakemake.input.items()),
+        snakemake.output.result,
+        root=params.seed,
+        method=wildcards.method,
+        replicate=int(wildcards.replicate),
+        dataset=wildcards.dataset,
+    )
+
+
+job.run(main, snakemake)  # noqa: F821

@@ -1,0 +1,21 @@
+"""Rule probe: tries a few rows of one fidelity before any fan-out."""
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical import probe
+
+    limits = snakemake.resources
+    probe.write(
+        snakemake.output[0],
+        snakemake.params.task,
+        root=snakemake.params.seed,
+        fidelity=snakemake.wildcards.fidelity,
+        rows=limits.probe_rows,
+        time_limit=float(limits.time_limit),
+        max_invalid=float(limits.max_invalid),
+    )
+
+
+job.run(main, snakemake)  # noqa: F821

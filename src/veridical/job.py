@@ -1,0 +1,39 @@
+"""What every job does around its one call: logs to its file, and ends with a message a reader can act on."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from veridical.errors import VeridicalError
+
+
+def run(main: Callable[[Any], None], snakemake: Any) -> None:
+    """Calls `main(snakemake)` with its output in the rule's log; exits with 1 on any error.
+
+    An error that a reader can mend is shown in one sentence, any other with its traceback; both
+    reach the log and the terminal.
+    """
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    message = None
+    with path.open("w", encoding="utf-8", buffering=1) as log:
+        with redirect_stdout(log), redirect_stderr(log):
+            try:
+                main(snakemake)
+                print(f"done in {time.perf_counter() - started:.2f} s")
+            except VeridicalError as error:
+                message = f"{type(error).__name__}: {error}"
+            except Exception:
+                message = traceback.format_exc()
+        if message is not None:
+            log.write(message.rstrip() + "\n")
+    if message is not None:
+        sys.stderr.write(f"\n{snakemake.rule} ({path}):\n{message.rstrip()}\n")
+        sys.exit(1)

@@ -1,0 +1,34 @@
+"""Summary networks, spline flows and the transforms around them.
+
+A summary network is a `torch.nn.Module` that is built as `Class(x_shape, **settings)`, maps
+x (B, *x_shape) to summaries (B, K) and states K as `features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from veridical.errors import UnknownName, suggest
+from veridical.registry import resolve
+
+SUMMARIES = {
+    "mlp": "veridical.networks.summary:MLPSummary",
+    "conv": "veridical.networks.summary:ConvSummary",
+    "gru": "veridical.networks.summary:GRUSummary",
+    "deepset": "veridical.networks.summary:DeepSetSummary",
+    "none": "veridical.networks.summary:NoSummary",
+}
+
+
+def build_summary(settings: Mapping[str, Any], x_shape: tuple[int, ...]) -> Any:
+    """Returns the summary network that `settings` describe, its `type` being a name of the registry.
+
+    Raises:
+        UnknownName: If the registry has no such type.
+    """
+    options = dict(settings)
+    name = options.pop("type")
+    if name not in SUMMARIES:
+        raise UnknownName(f"summary network {name!r} is unknown. {suggest(name, SUMMARIES)}")
+    return resolve(SUMMARIES[name])(tuple(x_shape), **options)

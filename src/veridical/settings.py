@@ -1,0 +1,228 @@
+"""Settings of a study: typed, unknown keys refused, one source of truth for defaults, schema and documentation.
+
+A study is one YAML file. `scales:` inside it holds overrides for `smoke`, `laptop` and `paper`, deep-merged over
+the rest (lists and plain values are replaced).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from veridical.checks.settings import ChecksSettings
+from veridical.errors import SettingError, suggest
+from veridical.estimators.settings import EstimatorSettings
+from veridical.tasks.settings import ReferenceSettings, TaskSettings, expand_task
+
+SCALES = ("smoke", "laptop", "paper")
+RESERVED_DATASETS = ("simulated", "real")
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Rows = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused and values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulationSettings(Section):
+    """How banks are filled."""
+
+    shard_rows: Rows = Field(10_000, description="Rows of one shard, the share of one job; a multiple of the task's block.")
+    probe_rows: Rows = Field(200, description="Rows that the probe runs per fidelity before any fan-out.")
+    time_limit: float = Field(600.0, gt=0, description="Seconds that one block of simulations may take.")
+    max_invalid: float = Field(0.2, ge=0, lt=1, description="Largest share of failed simulations per fidelity.")
+
+
+class ObservationSettings(Section):
+    """Where one data set lies and how it maps to x."""
+
+    file: str = Field(description="CSV, NPZ or netCDF file, relative to where the study is run.")
+    layout: Literal["series", "table"] = Field(
+        "series",
+        description="`series`: the file is one observation, a row per step. `table`: each row is one observation.",
+    )
+    columns: list[str] | None = Field(None, description="Columns that make up x, in the task's order (CSV).")
+    index: str | None = Field(None, description="Column that must equal the first dimension's coordinates (CSV).")
+    source: str = Field("", description="Where the data come from, for the report.")
+
+
+class StudySettings(Section):
+    """One study: a task, budgets, estimators, observations, checks, seeds."""
+
+    study: Name = Field(description="Name of the study and of its folder of results.")
+    title: str = Field("", description="Heading of the report.")
+    description: str = Field("", description="What the reader of the report should know first.")
+    seed: int = Field(ge=0, lt=2**63, description="Root of all randomness.")
+    task: TaskSettings
+    simulation: SimulationSettings = SimulationSettings()
+    observations: dict[Name, ObservationSettings] = Field(default_factory=dict, description="Real data sets by name.")
+    estimators: dict[Name, EstimatorSettings] = Field(min_length=1, description="Estimators by name of method.")
+    budgets: list[Rows] = Field(
+        min_length=1, description="Nested numbers of training simulations; the last one is the answer."
+    )
+    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Independent repetitions of everything.")
+    test_rows: Annotated[int, Field(ge=20)] = Field(500, description="Simulated data sets for the checks.")
+    draws: Annotated[int, Field(ge=100)] = Field(4000, description="Posterior draws per observation.")
+    test_draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per simulated data set.")
+    checks: ChecksSettings = ChecksSettings()
+    reference: ReferenceSettings | None = Field(
+        None, description="Exact sampling of the posterior, for tasks with a likelihood."
+    )
+
+    @field_validator("budgets")
+    @classmethod
+    def _nested(cls, budgets: list[int]) -> list[int]:
+        if budgets != sorted(set(budgets)):
+            raise ValueError("budgets must grow from first to last")
+        return budgets
+
+    @field_validator("observations")
+    @classmethod
+    def _no_reserved_names(cls, observations: dict[str, Any]) -> dict[str, Any]:
+        for name in observations:
+            if name in RESERVED_DATASETS:
+                raise ValueError(f"the name {name!r} is taken; call the data set something else")
+        return observations
+
+    @field_validator("estimators")
+    @classmethod
+    def _no_reserved_methods(cls, estimators: dict[str, Any]) -> dict[str, Any]:
+        for name in estimators:
+            if name in ("reference", "prior"):
+                raise ValueError(f"the name {name!r} is taken; call the estimator something else")
+        return estimators
+
+    @model_validator(mode="after")
+    def _reference_needs_data(self) -> StudySettings:
+        if self.reference is not None and not self.observations:
+            raise ValueError("`reference` samples the posterior of an observation, but `observations` is empty")
+        return self
+
+
+class StudyFile(StudySettings):
+    """A study file: the settings of a study and what each scale changes."""
+
+    scales: dict[Literal["smoke", "laptop", "paper"], dict[str, Any]] = Field(
+        default_factory=dict, description="Overrides per scale, deep-merged over the rest."
+    )
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `base` with `over` laid on top; mappings are merged, all else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
+    """Returns the settings of a study at one scale.
+
+    Raises:
+        SettingError: If a key is unknown (names the nearest valid one), of a wrong type or out of range.
+    """
+    if scale not in SCALES:
+        raise SettingError(f"scale {scale!r} is unknown. {suggest(scale, SCALES)}")
+    raw = dict(raw)
+    scales = raw.pop("scales", None) or {}
+    if not isinstance(scales, Mapping):
+        raise SettingError(f"scales: expected a mapping of {', '.join(SCALES)}, got {scales!r}.")
+    for name, overrides in scales.items():
+        if name not in SCALES:
+            raise SettingError(f"scales.{name}: there is no such scale. {suggest(str(name), SCALES)}")
+        if overrides is not None and not isinstance(overrides, Mapping):
+            raise SettingError(f"scales.{name}: expected a mapping of settings, got {overrides!r}.")
+    chosen = None
+    for name in SCALES:  # all scales must be right, not only the one that runs now
+        chosen_here = _validated(merge(raw, scales.get(name) or {}), f"scales.{name}: " if name in scales else "")
+        chosen = chosen_here if name == scale else chosen
+    assert chosen is not None
+    return chosen
+
+
+def load(path: str | Path, scale: str = "laptop") -> StudySettings:
+    """Returns the settings in a YAML file at one scale."""
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise SettingError(f"study file {path} does not exist. {suggest(path.stem, known)}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, Mapping):
+        raise SettingError(f"{path}: expected a mapping of settings, got {type(raw).__name__}.")
+    return parse(raw, scale)
+
+
+def schema() -> dict[str, Any]:
+    """Returns the JSON schema of a study file, as stored in `workflow/schemas/study.json`."""
+    return StudyFile.model_json_schema()
+
+
+def _validated(raw: Mapping[str, Any], where: str) -> StudySettings:
+    if "task" in raw:
+        raw = {**raw, "task": expand_task(raw["task"])}
+    try:
+        return StudySettings.model_validate(raw)
+    except ValidationError as error:
+        raise SettingError("\n".join(where + _sentence(e) for e in error.errors())) from None
+
+
+def _sentence(error: Any) -> str:
+    """One line for one validation error: where, what was expected, what came, the nearest name."""
+    path = _readable(error["loc"])
+    if error["type"] == "extra_forbidden":
+        siblings = _siblings(error["loc"])
+        return f"{path}: unknown setting. {suggest(str(error['loc'][-1]), siblings)}"
+    if error["type"] == "missing":
+        return f"{path}: this setting is required and missing."
+    given = repr(error["input"])
+    given = given if len(given) <= 80 else given[:77] + "..."
+    return f"{path}: {error['msg']}; got {given}."
+
+
+def _readable(loc: tuple[Any, ...]) -> str:
+    """The path as a user wrote it: without the names that tagged unions add."""
+    return ".".join(str(part) for part in loc if not str(part).startswith("function-")) or "study"
+
+
+def _siblings(loc: tuple[Any, ...]) -> list[str]:
+    """Names of the settings that stand beside an unknown one, looked up in the schema."""
+    definitions = schema()
+    nodes = [definitions]
+    for part in loc[:-1]:
+        nodes = [child for node in nodes for child in _children(node, str(part), definitions)]
+    names = {name for node in nodes for name in _resolve(node, definitions).get("properties", {})}
+    return sorted(names)
+
+
+def _resolve(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    while "$ref" in node:
+        node = root["$defs"][str(node["$ref"]).rsplit("/", 1)[-1]]
+    return node
+
+
+def _children(node: Mapping[str, Any], part: str, root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Schema nodes one step below `node`; a step that only names a union's branch stays where it is."""
+    node = _resolve(node, root)
+    branches = [*node.get("anyOf", []), *node.get("oneOf", []), *node.get("allOf", [])]
+    if branches:
+        found = [child for branch in branches for child in _children(branch, part, root)]
+        return found or [_resolve(branch, root) for branch in branches]
+    if part in node.get("properties", {}):
+        return [node["properties"][part]]
+    if isinstance(node.get("additionalProperties"), Mapping):
+        return [node["additionalProperties"]]
+    if "items" in node:
+        return [node["items"]]
+    return []

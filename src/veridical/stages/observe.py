@@ -1,0 +1,40 @@
+"""Stage observe: real data from files, test rows from the bank, both as data sets of one form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from veridical import bank, observations, probe, tasks
+from veridical.errors import BankError
+
+
+def observe(spec: dict[str, Any], settings: dict[str, Any], name: str, out: str | Path) -> None:
+    """Reads one real data set, checks it against the task and writes it to `out`."""
+    task = tasks.build(spec)
+    data = observations.read(settings, task, name)
+    observations.save(out, data, task)
+    print(f"{name}: {len(data.x)} observation(s) of shape {data.x.shape[1:]} from {settings['file']}")
+
+
+def observe_simulated(
+    spec: dict[str, Any], shards: list[str], rows: int, fidelity: str, out: str | Path
+) -> None:
+    """Writes the valid ones of the first `rows` test rows to `out`, with the parameters behind them."""
+    task = tasks.build(spec)
+    arrays = bank.load(shards, rows)
+    valid = bank.valid(arrays)
+    if not valid.any():
+        raise BankError(f"none of the {rows} test rows at fidelity {fidelity} is valid; see the probe's log.")
+    kind = "real" if fidelity == "real" else "simulated"
+    source = f"{task.name}, fidelity {fidelity}, {int(valid.sum())} valid of {rows} test rows"
+    data = observations.Observations(arrays["x"][valid], arrays["theta"][valid], kind, kind, source)
+    observations.save(out, data, task)
+    print(source)
+
+
+def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
+    """Writes where each real observation lies in the cloud of prior predictions."""
+    found = probe.look(observations.load(data).x, observations.load(prior).x)
+    Path(out).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,49 @@
+"""Stage infer, predictions: data simulated at posterior draws."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veridical import posteriors, seeds, tasks
+from veridical.errors import SimulationError
+
+ROWS = 1000
+
+
+def predict(
+    spec: dict[str, Any],
+    draws: str | Path,
+    out: str | Path,
+    *,
+    root: int,
+    method: str,
+    replicate: int,
+    fidelity: str,
+) -> None:
+    """Simulates one data set at each of up to 1,000 posterior draws of each observation.
+
+    Writes `x` (S, N, *x_shape), failed rows as NaN, and `theta` (S, N, D).
+    """
+    task = tasks.build(spec)
+    posterior = posteriors.load(draws)
+    theta = posterior.draws[: max(1, ROWS // posterior.draws.shape[1])]
+    s, n, d = theta.shape
+    rng = seeds.generator(root, "predict", method, replicate, str(posterior.attrs["dataset"]))
+    rows = theta.reshape(s * n, d)
+    noise = task.noise(rng, len(rows)) if task.coupled else rng
+    x = tasks.as_arrays(task.simulate(rows, noise, fidelity))["x"]
+    failed = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if failed.all():
+        raise SimulationError(
+            f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "
+            "the posterior lies where the simulator does not work."
+        )
+    temporary = Path(f"{out}.tmp-{os.getpid()}")
+    with temporary.open("wb") as stream:
+        np.savez(stream, x=x.reshape(s, n, *task.x_shape).astype(np.float32), theta=theta)
+    os.replace(temporary, out)
+    print(f"{len(x)} predictions, {int(failed.sum())} failed")

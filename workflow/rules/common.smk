@@ -1,0 +1,52 @@
+"""Settings and paths. Everything is checked here, before the DAG, by the process that the user started."""
+
+from snakemake.exceptions import WorkflowError
+
+from veridical import layout as layouts, settings
+from veridical.errors import VeridicalError
+
+
+def read_study(options):
+    """The layout of the study in the configuration, at the scale and with the data named there."""
+    study = {name: value for name, value in options.items() if name not in ("scale", "data")}
+    scale, data = options.get("scale", "laptop"), options.get("data")
+    try:
+        chosen = layouts.Layout(settings.parse(study, scale), scale, data)
+        if workflow.is_main_process:
+            chosen.validate()
+    except VeridicalError as error:
+        raise WorkflowError(f"{type(error).__name__}: {error}") from None
+    return chosen
+
+
+def more(amount):
+    """A resource that doubles with every new attempt of a job."""
+    return lambda wildcards, attempt: int(amount * 2 ** (attempt - 1))
+
+
+def minutes(amount):
+    """A time limit that doubles with every new attempt of a job."""
+    return more(amount)
+
+
+if not config:
+    raise WorkflowError(
+        "No study is named. Run `make study NAME=lynx_hare`, or add `--configfile config/NAME.yaml`."
+    )
+
+layout = read_study(config)
+study = layout.study
+root = study.seed
+
+
+wildcard_constraints:
+    fidelity=r"[A-Za-z]\w*",
+    split=r"[a-z]+(-r\d+)?",
+    first=r"\d{9}",
+    last=r"\d{9}",
+    method=r"[A-Za-z]\w*",
+    budget=r"\d+",
+    replicate=r"\d+",
+    dataset=r"[A-Za-z]\w*",
+    ensemble=r"\d+",
+    check=r"[a-z]\w*",

@@ -1,0 +1,106 @@
+"""Stage infer: draws and log densities for each data set; the exact reference; predictions."""
+
+
+def draws_for(wildcards):
+    """Posterior draws per data set: few for the many simulated ones, many for real data."""
+    return study.test_draws if wildcards.dataset == "simulated" else study.draws
+
+
+rule infer:
+    input:
+        weights=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/weights.safetensors",
+        record=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/estimator.json",
+        data=f"{layout.results}/observe/{{dataset}}.nc",
+    output:
+        draws=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.nc",
+    params:
+        draws=draws_for,
+        seed=root,
+        code=lambda wildcards: layout.code(
+            "infer", "veridical.stages.infer", *layout.estimator_modules(wildcards.method)
+        ),
+    log:
+        f"{layout.results}/logs/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(3000),
+        runtime=minutes(30),
+    script:
+        "../../scripts/infer.py"
+
+
+rule predict:
+    input:
+        draws=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.nc",
+    output:
+        x=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.predictive.npz",
+    params:
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        fidelity=layout.target,
+        seed=root,
+        code=layout.code("predict", "veridical.stages.predict"),
+    log:
+        f"{layout.results}/logs/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.predictive.log",
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(2000),
+        runtime=minutes(30),
+        time_limit=str(study.simulation.time_limit),
+    script:
+        "../../scripts/predict.py"
+
+
+rule reference_ensemble:
+    input:
+        data=f"{layout.results}/observe/{{dataset}}.nc",
+    output:
+        chain=f"{layout.results}/infer/reference/{{dataset}}/ensemble-{{ensemble}}.npz",
+    params:
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        reference=study.reference.model_dump(mode="json") if study.reference else None,
+        seed=root,
+        code=layout.code("reference_ensemble", "veridical.reference"),
+    log:
+        f"{layout.results}/logs/infer/reference/{{dataset}}/ensemble-{{ensemble}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/reference/{{dataset}}/ensemble-{{ensemble}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(2000),
+        runtime=minutes(60),
+    script:
+        "../../scripts/reference_ensemble.py"
+
+
+rule reference:
+    input:
+        data=f"{layout.results}/observe/{{dataset}}.nc",
+        chains=collect(
+            f"{layout.results}/infer/reference/{{{{dataset}}}}/ensemble-{{ensemble}}.npz",
+            ensemble=range(study.reference.ensembles if study.reference else 0),
+        ),
+    output:
+        draws=f"{layout.results}/infer/reference/{{dataset}}.nc",
+    params:
+        task=layout.task_spec,
+        reference=study.reference.model_dump(mode="json") if study.reference else None,
+        code=layout.code("reference", "veridical.reference"),
+    log:
+        f"{layout.results}/logs/infer/reference/{{dataset}}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(2000),
+        runtime=minutes(10),
+    script:
+        "../../scripts/reference.py"

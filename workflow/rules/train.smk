@@ -1,0 +1,38 @@
+"""Stage train: fit one estimator to the first rows of one replicate's bank."""
+
+
+def training_shards(wildcards):
+    """Exactly the shards that hold the budget of one run."""
+    fidelity = layout.fidelity(wildcards.method)
+    return layout.shards(fidelity, f"train-r{wildcards.replicate}", int(wildcards.budget))
+
+
+rule train:
+    input:
+        shards=training_shards,
+    output:
+        weights=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/weights.safetensors",
+        record=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/estimator.json",
+        history=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/history.json",
+        cost=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/cost.json",
+    params:
+        task=layout.task_spec,
+        estimator=lambda wildcards: study.estimators[wildcards.method].model_dump(mode="json"),
+        seed=root,
+        code=lambda wildcards: layout.code(
+            "train", "veridical.stages.train", *layout.estimator_modules(wildcards.method)
+        ),
+    log:
+        f"{layout.results}/logs/train/{{method}}/n{{budget}}-r{{replicate}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/train/{{method}}/n{{budget}}-r{{replicate}}.jsonl"
+    conda:
+        "../../envs/gpu.yaml"
+    threads: lambda wildcards: study.estimators[wildcards.method].training.threads
+    resources:
+        mem_mb=more(3000),
+        runtime=minutes(240),
+        max_invalid=str(study.simulation.max_invalid),
+        checkpoints=f"{layout.results}/checkpoints",
+    script:
+        "../../scripts/train.py"
