@@ -25,11 +25,12 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 @pytest.fixture(autouse=True)
 def no_global_randomness() -> Iterator[None]:
     """Fails a test that changes numpy's or torch's global generator."""
-    before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
+    before = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
     torch = sys.modules.get("torch")
     torch_before = torch.get_rng_state().clone() if torch else None
     yield
-    after = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
-    assert np.array_equal(before, after), "the test changed numpy's global generator"
+    after = np.random.get_state(legacy=False)["state"]  # noqa: NPY002
+    same = before["pos"] == after["pos"] and np.array_equal(before["key"], after["key"])
+    assert same, "the test changed numpy's global generator"
     if torch is not None and torch_before is not None:
         assert torch.equal(torch_before, torch.get_rng_state()), "the test changed torch's global generator"

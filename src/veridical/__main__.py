@@ -1,0 +1,98 @@
+"""`python -m veridical COMMAND`: what users do beside running a study."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from veridical.errors import VeridicalError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m veridical", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    verify = commands.add_parser("verify", help="check the digests of all shards below a folder")
+    verify.add_argument("folder", type=Path, nargs="?", default=Path("results/bank"))
+
+    collect = commands.add_parser("gc", help="list the banks that no study in config/ uses")
+    collect.add_argument("--results", type=Path, default=Path("results"))
+    collect.add_argument("--config", type=Path, default=Path("config"))
+    collect.add_argument("--delete", action="store_true", help="remove them")
+
+    export = commands.add_parser("export", help="pack a finished study into one archive")
+    export.add_argument("--study", type=Path, required=True)
+    export.add_argument("--scale", default="laptop")
+    export.add_argument("--out", type=Path)
+
+    commands.add_parser("documents", help="write the schema and the settings page from the typed classes")
+
+    chosen = parser.parse_args(arguments)
+    try:
+        return {"verify": _verify, "gc": _gc, "export": _export, "documents": _documents}[chosen.command](chosen)
+    except VeridicalError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from veridical import bank
+    from veridical.errors import BankError
+
+    paths = sorted(chosen.folder.rglob("*.zarr.zip")) if chosen.folder.is_dir() else [chosen.folder]
+    broken = 0
+    for path in paths:
+        try:
+            bank.verify(path)
+        except BankError as error:
+            broken += 1
+            print(f"BROKEN {error}")
+    print(f"{len(paths) - broken} of {len(paths)} shards are what their manifests say.")
+    return 1 if broken or not paths else 0
+
+
+def _gc(chosen: argparse.Namespace) -> int:
+    from veridical import settings
+    from veridical.layout import Layout
+
+    used = set()
+    for path in sorted(chosen.config.glob("*.yaml")):
+        for scale in settings.SCALES:
+            used.add(Path(Layout(settings.load(path, scale), scale, root=str(chosen.results)).bank))
+    banks = sorted(p for p in (chosen.results / "bank").glob("*") if p.is_dir())
+    unused = [p for p in banks if p not in used]
+    for path in unused:
+        size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6
+        print(f"{'removed' if chosen.delete else 'unused'}  {size:10.1f} MB  {path}")
+        if chosen.delete:
+            shutil.rmtree(path)
+    print(f"{len(unused)} of {len(banks)} banks are used by no study in {chosen.config}/.")
+    return 0
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    from veridical import settings
+    from veridical.export import export
+    from veridical.layout import Layout
+
+    layout = Layout(settings.load(chosen.study, chosen.scale), chosen.scale)
+    out = chosen.out or Path(f"{layout.results}.tar.gz")
+    export(Path(layout.results), out, extra=[chosen.study, *(Path(o.file) for o in layout.observations.values())])
+    print(f"packed {layout.results} into {out}")
+    return 0
+
+
+def _documents(chosen: argparse.Namespace) -> int:
+    from veridical import documents
+
+    for path in documents.write():
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

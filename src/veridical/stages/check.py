@@ -1,0 +1,45 @@
+"""Stage check: one check on saved draws, its result saved with all that its figures need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veridical import checks, observations, posteriors, seeds
+
+
+def check(
+    name: str,
+    settings: dict[str, Any],
+    inputs: dict[str, str],
+    out: str | Path,
+    *,
+    root: int,
+    method: str,
+    replicate: int,
+    dataset: str,
+) -> None:
+    """Runs one check and writes its result.
+
+    Arguments:
+        name: The check, as in the registry.
+        settings: Its settings.
+        inputs: Paths of what it looks at: `draws` and, where the check needs them, `null`,
+            `reference`, `predictive` and `prior`.
+        out: Where the result goes.
+    """
+    rng = seeds.generator(root, "check", name, method, replicate, dataset)
+    given: dict[str, Any] = {}
+    for role in ("null", "reference"):
+        if role in inputs:
+            given[role] = posteriors.load(inputs[role])
+    if "predictive" in inputs:
+        with np.load(inputs["predictive"], allow_pickle=False) as stored:
+            given["predictive"] = stored["x"]
+        given["prior_predictive"] = observations.load(inputs["prior"]).x
+    result = checks.build(name, settings).run(posteriors.load(inputs["draws"]), rng, **given)
+    checks.save(result, out)
+    for metric in result.metrics():
+        print(metric)

@@ -1,0 +1,110 @@
+"""A copy of the project with a tiny study that has run to its end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+TINY = {
+    "study": "tiny",
+    "seed": 7,
+    "task": {"name": "gaussian_linear", "settings": {"dimension": 2}},
+    "simulation": {"shard_rows": 1000, "probe_rows": 50},
+    "observations": {"field": {"file": "config/data/field.csv", "layout": "table"}},
+    "estimators": {
+        "npe": {
+            "type": "npe",
+            "summary": {"type": "none"},
+            "flow": {"transforms": 1, "bins": 4, "hidden": [16]},
+            "training": {"epochs": 3},
+        }
+    },
+    "budgets": [1000],
+    "replicates": 1,
+    "test_rows": 100,
+    "draws": 200,
+    "test_draws": 99,
+    "scales": {"smoke": {"test_rows": 60}},
+}
+
+
+@dataclass
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    folder: Path
+
+    def snakemake(self, *options: str, study: str = "tiny", check: bool = True) -> subprocess.CompletedProcess:
+        """Runs Snakemake there on the code of the copy."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2"]
+        command += ["--configfile", f"config/{study}.yaml", *options]
+        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
+        if check and done.returncode:
+            logs = "".join(f"\n--- {p}\n{p.read_text()[-2000:]}" for p in self.folder.rglob("logs/**/*.log"))
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}{logs[-8000:]}")
+        return done
+
+    def reruns(self, *options: str, study: str = "tiny") -> dict[str, int]:
+        """Rules that would run now and how often; empty where nothing would."""
+        done = self.snakemake("--dry-run", *options, study=study)
+        text = done.stdout + done.stderr
+        if "Nothing to be done" in text:
+            return {}
+        table = text[text.index("Job stats:") :]
+        counts = dict(re.findall(r"^(\w+) +(\d+)$", table.split("\ntotal")[0], flags=re.MULTILINE))
+        return {rule: int(n) for rule, n in counts.items() if rule != "all"}
+
+    def settings(self, study: str = "tiny") -> dict:
+        """The settings of a study there."""
+        return yaml.safe_load((self.folder / f"config/{study}.yaml").read_text())
+
+    def write(self, settings: dict, study: str = "tiny") -> None:
+        """Writes a study there."""
+        (self.folder / f"config/{study}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replaces text in a file there."""
+        file = self.folder / path
+        text = file.read_text()
+        assert old in text, f"{path} has no {old!r}"
+        file.write_text(text.replace(old, new, 1))
+
+
+def copy_project(folder: Path) -> Project:
+    """Copies what the workflow needs into a folder."""
+    for name in ("workflow", "scripts", "envs", "profiles", "src"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "config" / "data").mkdir(parents=True)
+    (folder / "config" / "data" / "field.csv").write_text("x0,x1\n0.3,-0.2\n0.1,0.4\n")
+    project = Project(folder)
+    project.write(TINY)
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The tiny study, run to its end once for all tests."""
+    project = copy_project(tmp_path_factory.mktemp("finished"))
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished study that a test may change."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished.folder, folder, symlinks=True, copy_function=shutil.copy2)
+    return Project(folder)

@@ -1,0 +1,140 @@
+"""Each line of docs/rerun.md: what a change reruns, and that it reruns nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from .conftest import Project
+
+pytestmark = pytest.mark.workflow
+
+REPORT = {"figures", "metrics", "report"}
+FINISH = REPORT | {"check"}
+INFER = FINISH | {"infer", "predict", "look"}
+
+
+def rules(project: Project, *options: str, study: str = "tiny") -> set[str]:
+    return set(project.reruns(*options, study=study))
+
+
+def test_nothing_after_a_finished_run_or_a_change_that_cannot_matter(project: Project) -> None:
+    assert rules(project) == set()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "README.md", "src"], ["commit", "-qm", "Change"]):
+        subprocess.run([*git, *command], cwd=project.folder, check=True)
+    project.edit("README.md", "veridical", "Veridical")
+    project.edit("src/veridical/bank.py", '"""', '"""Really: ')
+    for path in ("stages/train.py", "stages/simulate.py", "blocks.py", "checks/sbc.py", "tasks/gaussian_linear.py"):
+        project.edit(f"src/veridical/{path}", "from __future__", "# a comment\nfrom __future__")
+        project.edit(f"src/veridical/{path}", '"""', '"""New words. ')
+    project.edit("scripts/train.py", '"""', '"""New words. ')
+    project.edit("src/veridical/tasks/mixture.py", "from __future__", "ANSWER = 42\nfrom __future__")
+    assert rules(project) == set()
+
+
+def test_nothing_for_other_cores_memory_or_profile(project: Project) -> None:
+    assert rules(project, "--cores", "1", "--set-threads", "simulate=2") == set()
+    assert rules(project, "--set-resources", "train:mem_mb=9000", "--default-resources", "runtime=5") == set()
+    (project.folder / "profiles/other").mkdir()
+    text = (project.folder / "profiles/local/profile.yaml").read_text().replace("cores: all", "cores: 1")
+    (project.folder / "profiles/other/profile.yaml").write_text(text + "latency-wait: 9\n")
+    assert rules(project, "--profile", "profiles/other") == set()
+
+
+def test_other_studies_and_scales_share_the_bank(project: Project) -> None:
+    project.write({**project.settings(), "study": "second", "replicates": 1}, "second")
+    assert not rules(project, study="second") & {"simulate", "probe"}
+    assert not rules(project, "--config", "scale=smoke") & {"simulate", "probe"}
+    project.snakemake("--config", "scale=smoke", "--until", "observe_simulated")
+    assert rules(project) == set()
+
+
+def test_a_plot_redraws_figures_and_report(project: Project) -> None:
+    project.edit("src/veridical/plots/style.py", "from __future__", "ANSWER = 42\nfrom __future__")
+    assert rules(project) <= REPORT
+    assert "figures" in rules(project)
+
+
+def test_a_setting_of_a_check_redoes_that_check(project: Project) -> None:
+    settings = project.settings()
+    settings["checks"] = {"tarp": {"bins": 7}}
+    project.write(settings)
+    counts = project.reruns()
+    assert counts["check"] == 1
+    assert set(counts) == FINISH
+
+
+def test_one_more_replicate_adds_its_own_chain(project: Project) -> None:
+    before = project.settings()
+    project.write({**before, "replicates": 2})
+    counts = project.reruns()
+    assert counts["simulate"] == 1
+    assert counts["train"] == 1
+    assert counts["infer"] == 2
+    assert "observe" not in counts
+    assert "observe_simulated" not in counts
+    assert "probe" not in counts
+
+
+def test_a_larger_budget_adds_shards_and_a_training(project: Project) -> None:
+    project.write({**project.settings(), "budgets": [1000, 2000]})
+    counts = project.reruns()
+    assert counts["simulate"] == 1
+    assert counts["train"] == 1
+    assert "probe" not in counts
+
+
+def test_other_data_redo_observe_onward(project: Project) -> None:
+    (project.folder / "config/data/field.csv").write_text("x0,x1\n0.9,0.9\n")
+    again = rules(project)
+    assert not again & {"simulate", "probe", "train", "observe_simulated"}
+    assert {"observe", "infer", "check", "report"} <= again
+
+
+def test_new_data_leave_the_study_as_it_is(project: Project) -> None:
+    (project.folder / "new.csv").write_text("x0,x1\n0.9,0.9\n")
+    again = rules(project, "--config", "data=new.csv")
+    assert not again & {"simulate", "probe", "train", "observe_simulated"}
+    assert {"observe", "infer", "check", "report"} <= again
+    assert rules(project) == set()
+
+
+def test_a_touched_file_of_data_is_the_same_data(project: Project) -> None:
+    os.utime(project.folder / "config/data/field.csv")
+    assert rules(project) == set()
+
+
+def test_settings_of_an_estimator_redo_training_only(project: Project) -> None:
+    settings = project.settings()
+    settings["estimators"]["npe"]["training"]["epochs"] = 4
+    project.write(settings)
+    again = rules(project)
+    assert "train" in again
+    assert not again & {"simulate", "probe", "observe", "observe_simulated"}
+
+
+def test_code_of_the_task_makes_a_new_bank_beside_the_old(project: Project) -> None:
+    bank = project.folder / "results/bank"
+    (old,) = bank.iterdir()
+    shards = {p: p.read_bytes() for p in old.rglob("*.zarr.zip")}
+    project.edit("src/veridical/tasks/gaussian_linear.py", "from __future__", "ANSWER = 42\nfrom __future__")
+    counts = project.reruns()
+    assert {"probe", "simulate", "train", "infer", "check", "report"} <= set(counts)
+    project.snakemake("--until", "simulate")
+    assert len(list(bank.iterdir())) == 2
+    assert {p: p.read_bytes() for p in old.rglob("*.zarr.zip")} == shards
+
+
+def test_a_lost_shard_is_made_again_with_the_same_arrays(project: Project) -> None:
+    from veridical import bank
+
+    shard = next((project.folder / "results/bank").rglob("test/*.zarr.zip"))
+    before = bank.manifest(shard)["digests"]
+    shutil.copy(shard, project.folder / "kept.zip")
+    shard.unlink()
+    project.snakemake("--until", "simulate", "--rerun-triggers", "mtime")
+    assert bank.manifest(shard)["digests"] == before
