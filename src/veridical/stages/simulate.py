@@ -1,0 +1,166 @@
+"""Stage simulate: one job fills one shard of the bank.
+
+A shard is a sample of its fidelity. The job stops where the share of failed rows in it is beyond
+`max_invalid` by five binomial standard deviations, which no shard of a fidelity within the limit would be;
+the consumers of the bank hold the share over all rows they use against the limit itself
+(`bank.require_valid`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veridical import __version__, bank, blocks, seeds, shards, tasks
+from veridical.parallel import simulate_rows
+from veridical.tasks.base import Array, Task
+
+
+def simulate_shard(
+    spec: Mapping[str, Any] | Task,
+    path: str | Path,
+    *,
+    root: int,
+    fidelity: str,
+    split: str,
+    replicate: int = 0,
+    first: int,
+    last: int,
+    key: str,
+    workers: int = 1,
+    time_limit: float | None = None,
+    max_invalid: float = 0.2,
+    timeout_is_data: bool | None = None,
+) -> None:
+    """Simulates the rows first..last (last included) and writes them as one shard.
+
+    Arguments:
+        spec: The task, as `tasks.build` takes it.
+        path: The shard's file.
+        root: The root seed of the study.
+        fidelity: The level.
+        split: The base name of the split, such as `train`.
+        replicate: The replicate; 0 for splits that all replicates share.
+        first: The first row; blocks must be whole.
+        last: The last row.
+        key: The key of the bank, for the manifest.
+        workers: Blocks simulated at a time.
+        time_limit: Seconds that a block may take.
+        max_invalid: Largest share of failed simulations.
+        timeout_is_data: Whether a row that alone exceeds the limit is a failed row instead of a failed job;
+            the task's own choice where None.
+
+    Raises:
+        SimulationError: If the simulator dies, exceeds the limit or fails on too many rows.
+        TaskError: If the task breaks its contract.
+        BankError: If the shard cannot be written.
+    """
+    path = Path(path)
+    task = _build(spec)
+    started = time.perf_counter()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    block = simulate_rows(
+        task,
+        root=root,
+        fidelity=fidelity,
+        split=split,
+        replicate=replicate,
+        first=first,
+        last=last,
+        workers=workers,
+        time_limit=time_limit,
+        timeout_is_data=timeout_is_data,
+        scratch=shards.temporary(path, "scratch"),
+    )
+    counts = bank.status_counts(block.arrays["status"])
+    where = f"{task.name}, fidelity {fidelity}, split {split}, replicate {replicate}, rows {first}..{last}"
+    bank.require_plausible(where, counts, max_invalid, block.first_traceback)
+    attributes = {
+        "task": str(task.name),
+        "key": key,
+        "fidelity": fidelity,
+        "split": split,
+        "replicate": replicate,
+        "first": first,
+        "last": last,
+        "block_rows": task.block_rows,
+        "counts": counts,
+        "n_invalid": last - first + 1 - counts["ok"],
+        "first_traceback": block.first_traceback,
+        "seeds": _seed_record(task, root, fidelity, split, replicate, first, last),
+        **_description(task),
+        **_machine(),
+    }
+    bank.write(path, block.arrays, attributes, _dims(task, block.arrays))
+    seconds = time.perf_counter() - started
+    print(
+        f"{where}: {attributes['n_invalid']} failed, {seconds:.1f} s, "
+        f"{(last - first + 1) / seconds:.0f} rows/s, {path.stat().st_size / 1e6:.1f} MB in {path}"
+    )
+
+
+def _build(spec: Mapping[str, Any] | Task) -> Task:
+    return spec if isinstance(spec, Task) else tasks.build(dict(spec))
+
+
+# ---- the manifest ------------------------------------------------------------------------------------
+
+
+def _seed_record(
+    task: Task, root: int, fidelity: str, split: str, replicate: int, first: int, last: int
+) -> dict[str, Any]:
+    """The spawn keys of the first and the last block, from which all others follow."""
+    paths = {
+        "theta": blocks.theta_path(task, split, replicate),
+        "noise": blocks.noise_path(task, fidelity, split, replicate),
+    }
+    ends = (first // task.block_rows, last // task.block_rows)
+    keys = {stage: [list(seeds.seed_key(stage, *path, end)) for end in ends] for stage, path in paths.items()}
+    return {"root": root, "coupled": task.coupled, **keys}
+
+
+def _description(task: Task) -> dict[str, Any]:
+    """Names, bounds and units of parameters and data; an infinite bound is null."""
+    parameters = [
+        {
+            "name": p.name,
+            "lower": p.lower if isfinite(p.lower) else None,
+            "upper": p.upper if isfinite(p.upper) else None,
+            "unit": p.unit,
+        }
+        for p in task.parameters
+    ]
+    dimensions = [
+        {"name": d.name, "coordinates": list(d.coordinates), "unit": d.unit} for d in task.dimensions
+    ]
+    return {"parameters": parameters, "dimensions": dimensions, "x_unit": task.x_unit}
+
+
+def _machine() -> dict[str, Any]:
+    """Versions and CPU features: a bank is bit-identical where these are equal."""
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    return {
+        "versions": {"veridical": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "cpu": {"machine": platform.machine(), "features": [*simd["baseline"], *simd["found"]]},
+        "blas_threads": os.environ.get("OMP_NUM_THREADS", "all"),
+    }
+
+
+def _dims(task: Task, arrays: Mapping[str, Array]) -> dict[str, tuple[str, ...]]:
+    """Names of the dimensions of each array; those of extra arrays are their own."""
+    known = {
+        "theta": ("row", "parameter"),
+        "x": ("row", *(d.name for d in task.dimensions)),
+        "status": ("row",),
+    }
+    return {
+        name: known.get(name, ("row", *(f"{name}_{axis}" for axis in range(1, array.ndim))))
+        for name, array in arrays.items()
+    }
