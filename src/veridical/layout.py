@@ -89,7 +89,11 @@ class Layout:
     def bank_key(self) -> str:
         """Short hash of everything that decides the arrays of the bank."""
         code = digests.code_digest("veridical.blocks", "veridical.seeds")
-        return digests.short([self.task_digest, code, self.study.seed, self.task.block_rows, bank.SCHEMA_VERSION])
+        task = self.task
+        limit = self.study.simulation.time_limit if task.timeout_is_data else None
+        return digests.short(
+            [self.task_digest, code, self.study.seed, task.block_rows, bank.SCHEMA_VERSION, limit]
+        )
 
     @cached_property
     def bank(self) -> str:
@@ -97,15 +101,15 @@ class Layout:
         return f"{self.root}/bank/{self.task_spec['name']}-{self.bank_key}"
 
     def shards(self, fidelity: str, split: str, rows: int) -> list[str]:
-        """Paths of the shards that hold the first `rows` rows of one split."""
-        size = self.shard_rows
-        folder = f"{self.bank}/{fidelity}/{split}"
-        return [f"{folder}/{bank.shard_name(first, first + size - 1)}" for first in range(0, rows, size)]
+        """Paths of the shards that hold the first `rows` rows of one split.
 
-    @cached_property
-    def shard_rows(self) -> int:
-        """Rows of one shard, a multiple of the task's block."""
-        return self.study.simulation.shard_rows
+        Shards are full, but for the last one of simulations made elsewhere, where the file ends.
+        """
+        size = self.study.simulation.shard_rows
+        end = self.task.available(split.split("-")[0]) if isinstance(self.task, tasks.FileTask) else None
+        folder = f"{self.bank}/{fidelity}/{split}"
+        lasts = [first + size if end is None else min(first + size, end) for first in range(0, rows, size)]
+        return [f"{folder}/{bank.shard_name(i * size, last - 1)}" for i, last in enumerate(lasts)]
 
     @property
     def target(self) -> str:
@@ -148,13 +152,13 @@ class Layout:
 
     def applicable(self, dataset: str) -> list[str]:
         """Names of the checks that make sense for a data set."""
-        has = {"log_density", "summary", "null"}
+        has = {"summary", "null"}
         if dataset == SIMULATED:
             has |= {"truth"}
         else:
-            has |= {"observed", "predictive"} if not tasks.is_file_task(self.task) else {"observed"}
-            if self.study.reference is not None:
-                has |= {"reference"}
+            has |= {"observed"}
+            has |= set() if isinstance(self.task, tasks.FileTask) else {"predictive"}
+            has |= set() if self.study.reference is None else {"reference"}
         return [name for name in self.checks if checks.needs(name) <= has]
 
     def check_results(self) -> list[str]:
@@ -197,13 +201,7 @@ class Layout:
         from veridical import observations
 
         tasks.check_task(self.task)
-        block = self.task.block_rows
-        if self.shard_rows % block:
-            nearest = max(1, round(self.shard_rows / block)) * block
-            raise SettingError(
-                f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, "
-                f"got {self.shard_rows}; {nearest} would do."
-            )
+        self._require_whole_blocks()
         for method in self.study.estimators:
             if self.fidelity(method) not in self.task.fidelities:
                 raise SettingError(
@@ -214,6 +212,23 @@ class Layout:
             raise SettingError(f"reference: task {self.task.name} has no exact likelihood; remove this section.")
         for name, settings in self.observations.items():
             observations.read(settings, self.task, name)
+
+    def _require_whole_blocks(self) -> None:
+        block, size = self.task.block_rows, self.study.simulation.shard_rows
+        if size % block:
+            nearest = max(1, round(size / block)) * block
+            raise SettingError(
+                f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, got {size}; "
+                f"{nearest} would do."
+            )
+        if isinstance(self.task, tasks.FileTask):
+            wanted = {"train": self.study.budgets[-1], "test": self.study.test_rows}
+            for split, rows in wanted.items():
+                if rows > self.task.available(split):
+                    raise SettingError(
+                        f"{'budgets' if split == 'train' else 'test_rows'}: {rows} rows for {split} are asked for, "
+                        f"but the file of simulations has {self.task.available(split)} for it."
+                    )
 
 
 def dataset_name(path: str) -> str:

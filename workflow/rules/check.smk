@@ -6,7 +6,7 @@ def check_inputs(wildcards):
     folder = f"{layout.results}/infer"
     run = f"{folder}/{wildcards.method}/n{wildcards.budget}-r{wildcards.replicate}"
     inputs = {"draws": f"{run}/{wildcards.dataset}.nc"}
-    needs = layouts.check_needs(wildcards.check)
+    needs = checks.needs(wildcards.check)
     if "null" in needs:
         inputs["null"] = f"{run}/simulated.nc"
     if "reference" in needs:
@@ -26,7 +26,7 @@ rule check:
         settings=lambda wildcards: layout.checks[wildcards.check],
         seed=root,
         code=lambda wildcards: layout.code(
-            "check", "veridical.stages.check", layouts.check_module(wildcards.check)
+            "check", "veridical.stages.check", *checks.modules(wildcards.check)
         ),
     log:
         f"{layout.results}/logs/check/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}/{{check}}.log",

@@ -2,7 +2,7 @@
 
 from snakemake.exceptions import WorkflowError
 
-from veridical import layout as layouts, settings
+from veridical import checks, layout as layouts, settings
 from veridical.errors import VeridicalError
 
 

@@ -67,7 +67,7 @@ rule reference_ensemble:
         task_digest=layout.task_digest,
         reference=study.reference.model_dump(mode="json") if study.reference else None,
         seed=root,
-        code=layout.code("reference_ensemble", "veridical.reference"),
+        code=layout.code("reference_ensemble", "veridical.stages.reference"),
     log:
         f"{layout.results}/logs/infer/reference/{{dataset}}/ensemble-{{ensemble}}.log",
     benchmark:
@@ -94,7 +94,7 @@ rule reference:
     params:
         task=layout.task_spec,
         reference=study.reference.model_dump(mode="json") if study.reference else None,
-        code=layout.code("reference", "veridical.reference"),
+        code=layout.code("reference", "veridical.stages.reference"),
     log:
         f"{layout.results}/logs/infer/reference/{{dataset}}.log",
     conda:

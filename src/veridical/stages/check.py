@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from veridical import checks, observations, posteriors, seeds
+from veridical.checks.base import save
 
 
 def check(
@@ -39,7 +40,7 @@ def check(
         with np.load(inputs["predictive"], allow_pickle=False) as stored:
             given["predictive"] = stored["x"]
         given["prior_predictive"] = observations.load(inputs["prior"]).x
-    result = checks.build(name, settings).run(posteriors.load(inputs["draws"]), rng, **given)
-    checks.save(result, out)
+    result = checks.build(name, **settings).run(posteriors.load(inputs["draws"]), rng, **given)
+    save(result, out)
     for metric in result.metrics():
         print(metric)
