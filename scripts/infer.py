@@ -1,0 +1,24 @@
+"""Rule infer: posterior draws of one estimator for one data set."""
+
+from pathlib import Path
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical import observations
+    from veridical.stages.infer import infer
+
+    params = snakemake.params
+    infer(
+        Path(snakemake.input.record).parent,
+        observations.load(snakemake.input.data),
+        snakemake.output.draws,
+        draws=params.draws,
+        root=params.seed,
+        replicate=int(snakemake.wildcards.replicate),
+        threads=snakemake.threads,
+    )
+
+
+job.run(main, snakemake)  # noqa: F821
