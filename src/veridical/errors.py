@@ -50,6 +50,10 @@ class TrainingError(VeridicalError, RuntimeError):
     """Raised when training cannot go on: no valid rows, a non-finite loss, a taken lease."""
 
 
+class ConvergenceError(VeridicalError, RuntimeError):
+    """Raised when the chains of an exact reference have not converged."""
+
+
 class ShapeError(VeridicalError, ValueError):
     """Raised when an array does not have the shape its consumer declares."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def as_arrays(simulated: Simulated) -> dict[str, Array]:
     if not isinstance(simulated, Mapping):
         return {"x": np.asarray(simulated)}
     if "x" not in simulated:
-        raise TaskError(f"simulate returned a dict with the keys {sorted(simulated)}; expected one named 'x'.")
+        raise TaskError(f"simulate returned a dict with the keys {sorted(simulated)}; expected a key 'x'.")
     return {name: np.asarray(array) for name, array in simulated.items()}
 
 
@@ -77,7 +77,7 @@ class Task(ABC):
         timeout_is_data: Whether a time-out marks the rows as failed; otherwise it fails the job.
     """
 
-    name: ClassVar[str] | str
+    name: str
     parameters: tuple[Parameter, ...]
     fidelities: Mapping[str, float]
     dimensions: tuple[Dimension, ...]

@@ -1,0 +1,121 @@
+"""Tasks: the registry, tasks from settings, and what a task must keep to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from veridical.errors import TaskError, UnknownName, suggest
+from veridical.tasks.base import Dimension, FileTask, Parameter, Prior, Task, as_arrays
+from veridical.tasks.contract import check_task
+
+__all__ = [
+    "TASKS",
+    "Dimension",
+    "FileTask",
+    "Parameter",
+    "Prior",
+    "Task",
+    "as_arrays",
+    "build",
+    "check_task",
+    "digest_sources",
+    "modules",
+]
+
+TASKS = {
+    "gaussian_linear": "veridical.tasks.gaussian_linear:GaussianLinear",
+    "gaussian_variance": "veridical.tasks.gaussian_variance:GaussianVariance",
+    "lotka_volterra": "veridical.tasks.lotka_volterra:LotkaVolterra",
+    "lotka_volterra_bf": "veridical.tasks.lotka_volterra_bf:LotkaVolterraBF",
+    "mixture": "veridical.tasks.mixture:Mixture",
+}
+
+
+def build(spec: Mapping[str, Any]) -> Task:
+    """Builds the task of a specification: a dict in one of four forms, each with a `name`.
+
+    `settings` alone names an entry of the registry; `file` and `class` a Python class of the user's;
+    `command` an executable; `simulations` a file of simulations. See `veridical.tasks.settings`.
+
+    Raises:
+        UnknownName: If the registry has no such task.
+        TaskError: If the task cannot be built from these settings.
+    """
+    if "command" in spec:
+        from veridical.tasks.command import CommandTask
+
+        task: Task = CommandTask(spec)
+    elif "simulations" in spec:
+        from veridical.tasks.elsewhere import ElsewhereTask
+
+        task = ElsewhereTask(spec)
+    elif "file" in spec:
+        from veridical.tasks.own import load_class
+
+        task = _instantiate(load_class(spec["file"], spec["class"]), spec)
+        task.name = spec["name"]
+    else:
+        task = _instantiate(_registered(spec["name"]), spec)
+    if spec.get("block_rows"):
+        task.block_rows = int(spec["block_rows"])
+    return task
+
+
+def digest_sources(spec: Mapping[str, Any]) -> list[Path]:
+    """Returns all files of the user's that decide what a task simulates, sorted.
+
+    They are the task's own file, the file of simulations, those in `depends_on`, and each word of
+    `command` that is the path of a file. A program that is found through PATH has to be declared.
+
+    Raises:
+        TaskError: If a file is missing.
+    """
+    declared = [spec[key] for key in ("file", "simulations") if key in spec]
+    declared += list(spec.get("depends_on") or [])
+    for name in declared:
+        if not Path(name).exists():
+            raise TaskError(f"task {spec.get('name')!r}: file {name} is missing (from {Path.cwd()}).")
+    if "command" in spec:
+        from veridical.tasks.command import words
+
+        declared += [word for word in words(spec["command"]) if Path(word).is_file()]
+    return sorted({Path(name) for name in declared})
+
+
+def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the modules of this package that define a task, for the digest of its code."""
+    if "command" in spec:
+        return ("veridical.tasks.command",)
+    if "simulations" in spec:
+        return ("veridical.tasks.elsewhere",)
+    if "file" in spec:
+        return ("veridical.tasks.base",)
+    _registered(spec["name"])
+    return (TASKS[spec["name"]].partition(":")[0],)
+
+
+def _registered(name: str) -> type[Task]:
+    if name not in TASKS:
+        raise UnknownName(f"task {name!r} is unknown. {suggest(name, TASKS)}")
+    module, _, attribute = TASKS[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _instantiate(cls: type[Task], spec: Mapping[str, Any]) -> Task:
+    """Calls the class with the task's settings; a setting it does not know is named with the nearest."""
+    settings = dict(spec.get("settings") or {})
+    known = inspect.signature(cls).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for key in settings:
+            if key not in known:
+                raise TaskError(f"task {spec['name']!r} has no setting {key!r}. {suggest(key, known)}")
+    try:
+        return cls(**settings)
+    except TypeError as error:
+        raise TaskError(
+            f"task {spec['name']!r}: {cls.__name__} cannot be built with settings {settings}: {error}."
+        ) from error

@@ -1,0 +1,184 @@
+"""A simulator in any language: an executable that is called once for each block of rows.
+
+The command is a template of words. `{theta}` stands for a CSV file that the command reads (a header with
+the names of the parameters, then one row for each simulation), `{out}` for the file that it writes,
+`{fidelity}` for the level, `{seeds}` for a text file with one non-negative integer below 2**63 a row. The
+output holds one row for each simulation, in the order of theta: as CSV, the numbers of x in C order
+with or without a header; as npy, an array (N, ...). Rows of NaN are failed simulations.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.tasks.base import Array, Task
+from veridical.tasks.description import dimensions_of, prior_of, units_of
+
+_TAIL = 2000  # characters of the command's own messages in ours
+
+
+def words(command: str) -> list[str]:
+    """Returns the words of a command as a shell would split them; no shell ever sees them.
+
+    Raises:
+        TaskError: If a quote is not closed or nothing is there.
+    """
+    try:
+        split = shlex.split(command)
+    except ValueError as error:
+        raise TaskError(f"command {command!r} cannot be split into words: {error}.") from error
+    if not split:
+        raise TaskError("command: expected a program and its arguments, got nothing.")
+    return split
+
+
+class CommandTask(Task):
+    """A task whose simulator is an executable.
+
+    Arguments:
+        spec: `name`, `command`, `parameters`, `fidelities`, `dimensions` or `x_shape`, `timeout` (seconds
+            for a call), `output` (csv or npy), and optionally `x_unit` and `timeout_is_data`.
+    """
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.name = spec["name"]
+        self.words = words(spec["command"])
+        self.prior = prior_of(spec["parameters"])
+        self.parameters = self.prior.parameters(units_of(spec["parameters"]))
+        self.fidelities = dict(spec["fidelities"])
+        dimensions = dimensions_of(spec.get("dimensions"), spec.get("x_shape"))
+        if dimensions is None:
+            raise TaskError(f"task {self.name!r}: expected `dimensions` or `x_shape` of one simulation.")
+        self.dimensions = dimensions
+        self.x_unit = spec.get("x_unit", "")
+        self.timeout_seconds = float(spec["timeout"])
+        self.timeout_is_data = bool(spec.get("timeout_is_data", False))
+        self.output = spec["output"]
+        self._check_command()
+
+    def simulate(self, theta: Array, noise: np.random.Generator, fidelity: str) -> Array:
+        """Calls the command on theta (N, D); returns x (N, *x_shape).
+
+        Raises:
+            SimulationTimeout: If the call exceeds the time limit; all its processes are killed.
+            SimulationError: If the command fails or writes something else than N rows of x.
+        """
+        if fidelity not in self.fidelities:
+            raise TaskError(
+                f"task {self.name!r} has no fidelity {fidelity!r}; expected one of {[*self.fidelities]}."
+            )
+        row_seeds = noise.integers(0, 2**63, size=len(theta), dtype=np.uint64)
+        with TemporaryDirectory(prefix="veridical-") as folder:
+            files = {name: Path(folder, f"{name}.csv") for name in ("theta", "seeds")}
+            files["out"] = Path(folder, f"out.{self.output}")
+            header = ",".join(self.parameter_names)
+            np.savetxt(files["theta"], theta, fmt="%.17g", delimiter=",", header=header, comments="")
+            np.savetxt(files["seeds"], row_seeds, fmt="%d")
+            fill = {f"{{{name}}}": str(path) for name, path in files.items()} | {"{fidelity}": fidelity}
+            call = [_fill(word, fill) for word in self.words]
+            _run(call, Path(folder, "messages.txt"), self.timeout_seconds, self.name)
+            return self._read(files["out"], len(theta))
+
+    def _check_command(self) -> None:
+        used = " ".join(self.words)
+        needed = ["{theta}", "{out}"] + (["{fidelity}"] if len(self.fidelities) > 1 else [])
+        for placeholder in needed:
+            if placeholder not in used:
+                raise TaskError(
+                    f"task {self.name!r}: expected {placeholder} in the command, got {used!r}. "
+                    f"It is where the {'level' if placeholder == '{fidelity}' else 'name of a file'} goes."
+                )
+        program = self.words[0]
+        if os.sep in program and not os.access(program, os.X_OK):
+            state = "is not executable (chmod +x)" if Path(program).exists() else "is missing"
+            raise TaskError(f"task {self.name!r}: program {program} {state}; paths start at {Path.cwd()}.")
+
+    def _read(self, file: Path, rows: int) -> Array:
+        if not file.exists():
+            raise SimulationError(
+                f"task {self.name!r}: the command ended well but wrote no output; expected it at {{out}}."
+            )
+        try:
+            x = np.load(file, allow_pickle=False) if self.output == "npy" else _read_csv(file)
+        except ValueError as error:
+            raise SimulationError(f"task {self.name!r}: {{out}} cannot be read: {error}") from error
+        x = np.asarray(x, dtype=float)
+        size = int(np.prod(self.x_shape))
+        if len(x) != rows or x.size != rows * size:
+            raise SimulationError(
+                f"task {self.name!r}: expected {rows} rows of {size} numbers in {{out}} (x_shape "
+                f"{self.x_shape}), got an array of shape {x.shape}."
+            )
+        return x.reshape(rows, *self.x_shape)
+
+
+def _fill(word: str, fill: Mapping[str, str]) -> str:
+    """Replaces the placeholders of a word and leaves all other braces alone."""
+    for placeholder, value in fill.items():
+        word = word.replace(placeholder, value)
+    return word
+
+
+def _read_csv(file: Path) -> Array:
+    """Returns the numbers of a CSV file, shape (rows, columns); a first line of text is a header."""
+    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    if lines and not _is_numeric(lines[0]):
+        del lines[0]
+    return np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
+
+
+def _is_numeric(line: str) -> bool:
+    try:
+        [float(word) for word in line.split(",")]
+    except ValueError:
+        return False
+    return True
+
+
+def _run(call: list[str], messages: Path, timeout: float, task: str) -> None:
+    """Runs a program in a session of its own; nothing of it is left when this returns or raises."""
+    with messages.open("wb") as sink:
+        try:
+            process = subprocess.Popen(
+                call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+            )
+        except OSError as error:
+            raise SimulationError(
+                f"task {task!r}: program {call[0]!r} cannot be started: {error.strerror}. "
+                f"Is it installed on this machine?"
+            ) from error
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise SimulationTimeout(
+                f"task {task!r}: the command took longer than {timeout:g} s and was killed; raise `timeout` "
+                f"or lower `block_rows`. {_tail(messages)}"
+            ) from error
+        finally:
+            _kill_group(process)
+    if status != 0:
+        how = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
+        raise SimulationError(f"task {task!r}: the command ended with {how}. {_tail(messages)}")
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kills what is left of a program's process group, children of children included."""
+    with suppress(ProcessLookupError, PermissionError):  # all have ended (macOS says it the second way)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _tail(messages: Path) -> str:
+    text = messages.read_text(errors="replace").strip()
+    return f"Its last messages:\n{text[-_TAIL:]}" if text else "It left no message."

@@ -1,0 +1,131 @@
+"""What every task must keep to, checked without a simulation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from veridical import seeds
+from veridical.errors import TaskError
+from veridical.tasks.base import Array, FileTask, Task
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_RESERVED = {"row", "parameter", "chain", "draw", "observation"}
+_ROWS = 16
+
+
+def check_task(task: Task) -> None:
+    """Checks names, fidelities, axes, prior and noise of a task; simulates nothing.
+
+    Raises:
+        TaskError: With the task, what was expected and what came.
+    """
+    for name in ("name", "parameters", "fidelities", "dimensions", "prior"):
+        if not hasattr(task, name):
+            raise TaskError(f"task {type(task).__name__} has no `{name}`; each task must state it.")
+    _check_parameters(task)
+    _check_fidelities(task)
+    _check_dimensions(task)
+    rng = seeds.generator(0, "probe", "contract")
+    theta = _check_sample(task, rng)
+    if not isinstance(task, FileTask):
+        _check_density(task, theta)
+    if task.coupled:
+        _check_noise(task, rng)
+
+
+def _fail(task: Task, message: str) -> None:
+    raise TaskError(f"task {task.name!r}: {message}")
+
+
+def _call(task: Task, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls a piece of the user's code; what it raises becomes a TaskError with the name of the piece."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise TaskError(f"task {task.name!r}: {what} raised {type(error).__name__}: {error}") from error
+
+
+def _check_parameters(task: Task) -> None:
+    if not _PATH_NAME.fullmatch(task.name):
+        _fail(task, "its name becomes a folder: use letters, digits, - and _.")
+    names = task.parameter_names
+    if not names:
+        _fail(task, "expected at least one parameter, got none.")
+    if len(set(names)) != len(names):
+        _fail(task, f"names of parameters must differ, got {', '.join(names)}.")
+    for parameter in task.parameters:
+        if not _IDENTIFIER.fullmatch(parameter.name) or parameter.name in _RESERVED:
+            _fail(task, f"parameter {parameter.name!r}: expected letters, digits and _, none of {_RESERVED}.")
+        if not parameter.lower < parameter.upper:
+            bounds = f"[{parameter.lower}, {parameter.upper}]"
+            _fail(task, f"parameter {parameter.name!r}: lower must be below upper, got {bounds}.")
+
+
+def _check_fidelities(task: Task) -> None:
+    if not isinstance(task.fidelities, Mapping) or not task.fidelities:
+        _fail(task, f"fidelities must be a dict of at least one name and cost, got {task.fidelities!r}.")
+    for name, cost in task.fidelities.items():
+        if not _PATH_NAME.fullmatch(name):
+            _fail(task, f"fidelity {name!r} becomes a folder: use letters, digits, - and _.")
+        if not (np.isfinite(cost) and cost > 0):
+            _fail(task, f"fidelity {name!r}: expected a positive cost, got {cost}.")
+    costs = [cost for name, cost in task.fidelities.items() if name != "real"]
+    if costs != sorted(costs):
+        _fail(task, f"fidelities must be ordered by cost, cheapest first, got {dict(task.fidelities)}.")
+    if task.block_rows < 1:
+        _fail(task, f"block_rows must be at least 1, got {task.block_rows}.")
+
+
+def _check_dimensions(task: Task) -> None:
+    names = [dimension.name for dimension in task.dimensions]
+    if not names:
+        _fail(task, "x needs at least one dimension behind the rows, got none.")
+    if len(set(names)) != len(names) or _RESERVED & set(names):
+        _fail(task, f"names of dimensions must differ and be none of {_RESERVED}, got {names}.")
+    for dimension in task.dimensions:
+        if not _IDENTIFIER.fullmatch(dimension.name):
+            _fail(task, f"dimension {dimension.name!r}: expected letters, digits and _.")
+        if not dimension.coordinates:
+            _fail(task, f"dimension {dimension.name!r} has no coordinates.")
+
+
+def _check_sample(task: Task, rng: np.random.Generator) -> Array:
+    wide = len(task.parameters)
+    for n in (1, _ROWS):
+        theta = np.asarray(_call(task, "prior.sample", task.prior.sample, rng, n))
+        if theta.shape != (n, wide):
+            _fail(task, f"prior.sample(rng, {n}): expected shape {(n, wide)}, got {theta.shape}.")
+        if not np.issubdtype(theta.dtype, np.floating):
+            _fail(task, f"prior.sample: expected floats, got {theta.dtype}.")
+        if not np.isfinite(theta).all():
+            _fail(task, f"prior.sample: expected finite numbers, got {theta[~np.isfinite(theta)][0]}.")
+    lower, upper = task.bounds.T
+    outside = ((theta < lower) | (theta > upper)).any(axis=0)
+    for parameter, bad, values in zip(task.parameters, outside, theta.T, strict=True):
+        if bad:
+            bounds = f"[{parameter.lower}, {parameter.upper}]"
+            _fail(task, f"prior.sample: {parameter.name} left its bounds {bounds}: {values}.")
+    return theta
+
+
+def _check_density(task: Task, theta: Array) -> None:
+    log_p = np.asarray(_call(task, "prior.log_prob", task.prior.log_prob, theta))
+    if log_p.shape != (len(theta),):
+        _fail(task, f"prior.log_prob: expected shape {(len(theta),)}, got {log_p.shape}.")
+    if not np.isfinite(log_p).all():
+        worst = theta[~np.isfinite(log_p)][0]
+        _fail(task, f"prior.log_prob is not finite at the prior's own draw {worst}.")
+
+
+def _check_noise(task: Task, rng: np.random.Generator) -> None:
+    noise = _call(task, "noise", task.noise, rng, _ROWS)
+    if not isinstance(noise, Mapping):
+        _fail(task, f"noise must return a dict of arrays, got {type(noise).__name__}.")
+    for name, array in noise.items():
+        if np.shape(array)[:1] != (_ROWS,):
+            _fail(task, f"noise[{name!r}]: expected {_ROWS} rows, got shape {np.shape(array)}.")

@@ -1,0 +1,179 @@
+"""The task section of a study's settings, and those of the exact reference.
+
+A task is written in one of four forms, or as a short string:
+
+    task: lotka_volterra                     # or my_model.py:MyTask
+    task: {name: gaussian_linear, settings: {dimension: 10}}
+    task: {file: my_model.py, class: MyTask, depends_on: [tables.csv]}
+    task: {name: crude, command: "./sim.sh {theta} {out}", parameters: {...}, x_shape: [21, 2]}
+    task: {simulations: made_elsewhere.npz, parameters: {...}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ParameterSettings(_Section):
+    """One parameter: its prior, or its bounds alone where simulations exist already."""
+
+    prior: Literal["uniform", "normal", "lognormal", "logitnormal"] | None = Field(
+        None, description="Family of the prior; `mean` and `sd` are those of the normal variable behind it."
+    )
+    lower: float | None = Field(None, description="Lower bound.")
+    upper: float | None = Field(None, description="Upper bound.")
+    mean: float | None = Field(None, description="Mean, of the logarithm or logit where the prior has one.")
+    sd: float | None = Field(None, gt=0, description="Standard deviation, in the same scale.")
+    unit: str | None = Field(None, description="Unit, for tables and figures.")
+
+
+class DimensionSettings(_Section):
+    """One axis of x behind the rows."""
+
+    name: str = Field(description="Name of the axis.")
+    coordinates: list[float | str] | None = Field(None, description="Values along the axis.")
+    length: Count | None = Field(None, description="Number of values, where they have no coordinates.")
+    unit: str | None = Field(None, description="Unit of the coordinates.")
+
+
+class _Task(_Section):
+    block_rows: Count | None = Field(
+        None, description="Rows simulated together, the unit of randomness; the task's own where unset."
+    )
+
+    def spec(self) -> dict[str, Any]:
+        """Returns the plain dict from which `veridical.tasks.build` makes the task."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class RegistryTaskSettings(_Task):
+    """A task that comes with veridical."""
+
+    name: Name = Field(description="Name in the registry.")
+    settings: dict[str, Any] = Field({}, description="Arguments of the task's class.")
+
+
+class OwnTaskSettings(_Task):
+    """A task in a Python file of the user's."""
+
+    name: Name = Field(description="Name in paths; the file's where unset.")
+    file: str = Field(description="Python file.")
+    class_: str = Field(alias="class", description="Subclass of veridical.tasks.Task in the file.")
+    settings: dict[str, Any] = Field({}, description="Arguments of the class.")
+    depends_on: list[str] = Field([], description="Other files that decide what is simulated.")
+
+
+class CommandTaskSettings(_Task):
+    """A task whose simulator is an executable in any language."""
+
+    name: Name = Field(description="Name in paths.")
+    command: str = Field(description="Words with {theta} {out} and optionally {fidelity} {seeds}; no shell.")
+    parameters: dict[str, ParameterSettings] = Field(min_length=1, description="Prior of each parameter.")
+    fidelities: dict[Name, Annotated[float, Field(gt=0)]] = Field(
+        {"model": 1.0}, min_length=1, description="Nominal cost of a row for each level, cheapest first."
+    )
+    dimensions: list[DimensionSettings] | None = Field(None, description="Axes of one simulation.")
+    x_shape: list[Count] | None = Field(None, description="Lengths of those axes, where they have no names.")
+    x_unit: str | None = Field(None, description="Unit of x.")
+    depends_on: list[str] = Field([], description="Files that decide what is simulated, beside the command.")
+    block_rows: Count = Field(100, description="Rows simulated by one call, the unit of randomness.")
+    timeout: float = Field(600.0, gt=0, description="Seconds after which a call is killed.")
+    timeout_is_data: bool = Field(
+        False, description="Whether a time-out marks the rows as failed; otherwise it fails the job."
+    )
+    output: Literal["csv", "npy"] = Field("csv", description="Format in which the command writes {out}.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> CommandTaskSettings:
+        for name, parameter in self.parameters.items():
+            if parameter.prior is None:
+                raise ValueError(f"parameter {name!r}: expected a `prior` to simulate from")
+        if self.dimensions is None and self.x_shape is None:
+            raise ValueError("expected `dimensions` or `x_shape`, the shape of one simulation")
+        return self
+
+
+class SimulationsTaskSettings(_Task):
+    """A task whose simulations were made elsewhere."""
+
+    name: Name = Field(description="Name in paths; the file's where unset.")
+    simulations: str = Field(description="File: .npz, .csv, .zarr or .zarr.zip.")
+    parameters: dict[str, ParameterSettings] = Field(min_length=1, description="Bounds of each parameter.")
+    dimensions: list[DimensionSettings] | None = Field(None, description="Axes of one simulation.")
+    x_shape: list[Count] | None = Field(None, description="Lengths of those axes, where they have no names.")
+    x_unit: str | None = Field(None, description="Unit of x.")
+    columns: list[str] | None = Field(
+        None, description="Columns of x in a CSV; all but the parameters' if unset."
+    )
+    reserved: dict[Name, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="Rows kept apart for each split other than train."
+    )
+    fidelity: Name = Field("stored", description="Name of the level that the file holds.")
+    depends_on: list[str] = Field([], description="Other files that decided what was simulated.")
+
+
+class ReferenceSettings(_Section):
+    """The exact posterior by Markov chains, for tasks with a likelihood."""
+
+    ensembles: int = Field(4, ge=2, description="Independent ensembles, one job each.")
+    walkers: int = Field(256, ge=32, description="Walkers of an ensemble; at least four for each parameter.")
+    prior_draws: Count = Field(10_000, description="Prior draws from which the starts are made.")
+    warm_up: Count = Field(200, description="Steps that are dropped.")
+    steps: int = Field(400, ge=50, description="Steps that are kept, of all walkers.")
+    draws: Count = Field(8_000, description="Draws that are saved, of all ensembles together.")
+    max_rhat: float = Field(1.01, gt=1, description="Largest R-hat that counts as converged.")
+    min_ess: float = Field(1_000, gt=0, description="Least effective sample size that counts as converged.")
+
+
+def _expand(value: Any) -> Any:
+    """Turns the short forms into dicts and takes a missing name from the file's."""
+    if not isinstance(value, str | Mapping | BaseModel):
+        raise ValueError(f"expected the name of a task, a file and class, or a mapping, got {value!r}")
+    if isinstance(value, str):
+        file, separator, attribute = value.rpartition(":")
+        value = {"file": file, "class": attribute} if separator else {"name": value}
+    if isinstance(value, Mapping) and "name" not in value:
+        file = value.get("file", value.get("simulations"))
+        if isinstance(file, str):
+            return {"name": Path(file).name.split(".")[0], **value}
+    return value
+
+
+def _form(value: Any) -> str:
+    """Names the form of a task by the key that only this form has, misspelt or not."""
+    keys = [key for key in value if isinstance(key, str)] if isinstance(value, Mapping) else vars(value)
+    forms = ("command", "simulations", "file")
+    for form in forms:
+        if form in keys:
+            return form
+    near = [form for form in forms if get_close_matches(form, keys, n=1, cutoff=0.8)]
+    return near[0] if near else "registry"
+
+
+TaskSettings = Annotated[
+    Annotated[RegistryTaskSettings, Tag("registry")]
+    | Annotated[OwnTaskSettings, Tag("file")]
+    | Annotated[CommandTaskSettings, Tag("command")]
+    | Annotated[SimulationsTaskSettings, Tag("simulations")],
+    Discriminator(_form),
+    BeforeValidator(
+        _expand,
+        json_schema_input_type=str
+        | RegistryTaskSettings
+        | OwnTaskSettings
+        | CommandTaskSettings
+        | SimulationsTaskSettings,
+    ),
+]
