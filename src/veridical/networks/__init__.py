@@ -7,10 +7,10 @@ x (B, *x_shape) to summaries (B, K) and states K as `features`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from veridical.errors import UnknownName, suggest
-from veridical.registry import resolve
 
 SUMMARIES = {
     "mlp": "veridical.networks.summary:MLPSummary",
@@ -22,7 +22,7 @@ SUMMARIES = {
 
 
 def build_summary(settings: Mapping[str, Any], x_shape: tuple[int, ...]) -> Any:
-    """Returns the summary network that `settings` describe, its `type` being a name of the registry.
+    """Returns the summary network that `settings` describe; their `type` is a name of the registry.
 
     Raises:
         UnknownName: If the registry has no such type.
@@ -31,4 +31,5 @@ def build_summary(settings: Mapping[str, Any], x_shape: tuple[int, ...]) -> Any:
     name = options.pop("type")
     if name not in SUMMARIES:
         raise UnknownName(f"summary network {name!r} is unknown. {suggest(name, SUMMARIES)}")
-    return resolve(SUMMARIES[name])(tuple(x_shape), **options)
+    module, _, attribute = SUMMARIES[name].partition(":")
+    return getattr(import_module(module), attribute)(tuple(x_shape), **options)

@@ -1,0 +1,171 @@
+"""Saved estimators: weights as safetensors, everything else as JSON, digests checked on loading. No pickle.
+
+A folder holds
+
+    weights.safetensors   weights of the networks and the statistics of all transforms
+    estimator.json        type, settings, task, versions, digests, device; the record of the two
+    history.json          losses and learning rate per look at the validation rows
+    cost.json             wall and process time, rows, steps
+
+`estimator.json` states the SHA-256 of the weights and of itself (without that entry).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from veridical import __version__, digests, estimators
+from veridical.errors import ArtifactError, UnknownName
+from veridical.estimators.base import Estimator, TaskInfo
+
+if TYPE_CHECKING:
+    from veridical.training import TrainingResult
+
+FORMAT = 1
+WEIGHTS, RECORD, HISTORY, COST = "weights.safetensors", "estimator.json", "history.json", "cost.json"
+PACKAGES = ("lightning", "numpy", "safetensors", "torch", "zuko")
+
+
+def save_estimator(
+    estimator: Estimator,
+    folder: str | Path,
+    result: TrainingResult | None = None,
+    *,
+    record: Mapping[str, Any] | None = None,
+    cost: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes an estimator into a folder, the record last; each file at once or not at all.
+
+    Arguments:
+        estimator: The estimator.
+        folder: Where to; it is made where it does not exist.
+        result: How its training went, for `history.json` and `cost.json`.
+        record: More entries for `estimator.json`: digests, seeds, budget.
+        cost: More entries for `cost.json`.
+    """
+    from safetensors.numpy import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save({name: np.array(array, order="C") for name, array in estimator.arrays().items()})
+    _write(folder / WEIGHTS, weights)
+    if result is not None:
+        _write_json(folder / HISTORY, history(result))
+        _write_json(folder / COST, {**costs(result), **(cost or {})})
+    entries = {
+        **(record or {}),
+        "format": FORMAT,
+        "type": estimator.type,
+        "settings": estimator.settings.model_dump(mode="json"),
+        "task": estimator.task.to_json(),
+        "transforms": estimator.transforms(),
+        "dtype": "float32",
+        "device": result.device if result is not None else "cpu",
+        "versions": versions(),
+        "weights_sha256": digests.file_digest(folder / WEIGHTS),
+    }
+    _write_json(folder / RECORD, {**entries, "record_sha256": digests.short(entries, 64)})
+
+
+def load_estimator(folder: str | Path) -> Estimator:
+    """Returns the estimator that lies in a folder.
+
+    Raises:
+        ArtifactError: If a file is missing, of another format, or not what the record says.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    folder = Path(folder)
+    record = load_record(folder)
+    weights = _read(folder / WEIGHTS)
+    found = digests.file_digest(folder / WEIGHTS)
+    if found != record["weights_sha256"]:
+        raise ArtifactError(
+            f"{folder / WEIGHTS}: expected SHA-256 {record['weights_sha256']} as in {RECORD}, got {found}; "
+            "the file is damaged or from another training. Train again, or copy both files anew."
+        )
+    try:
+        cls = estimators.estimator_class(record["type"])
+        return cls.from_arrays(record["settings"], TaskInfo.from_json(record["task"]), load(weights))
+    except (UnknownName, ValidationError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{folder}: this version of veridical ({__version__}) cannot rebuild the estimator: {error}"
+        ) from error
+
+
+def load_record(folder: str | Path) -> dict[str, Any]:
+    """Returns `estimator.json` of a folder after checking its format and digest.
+
+    Raises:
+        ArtifactError: If it is missing, of another format, or changed after it was written.
+    """
+    path = Path(folder) / RECORD
+    try:
+        record = json.loads(_read(path))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path}: expected JSON, got something else: {error}. Train again.") from error
+    stored = record.get("format") if isinstance(record, dict) else None
+    if stored != FORMAT:
+        raise ArtifactError(
+            f"{path}: expected format {FORMAT}, got {stored!r}; it was written by another version of "
+            "veridical. Load it with that version, or train again."
+        )
+    entries = {name: value for name, value in record.items() if name != "record_sha256"}
+    if record.get("record_sha256") != digests.short(entries, 64):
+        raise ArtifactError(f"{path}: its digest does not fit its content; it was changed. Train again.")
+    return record
+
+
+def history(result: TrainingResult) -> dict[str, Any]:
+    """Returns what `history.json` holds: losses in nats per row, in the task's coordinates."""
+    return {
+        "epochs": result.rounds,
+        "best_epoch": result.rounds[result.best]["epoch"],
+        "steps": result.steps,
+        "stopped_early": result.stopped_early,
+        "resumed_from": result.resumed_from,
+    }
+
+
+def costs(result: TrainingResult) -> dict[str, Any]:
+    """Returns what a training cost, over all its attempts."""
+    return {"fit_seconds": result.seconds, "cpu_seconds": result.cpu_seconds, "steps": result.steps}
+
+
+def versions() -> dict[str, str]:
+    """Returns versions of what an estimator's numbers depend on."""
+    found = {name: metadata.version(name) for name in PACKAGES}
+    return {"veridical": __version__, "python": platform.python_version(), **found}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; expected the folder of a trained estimator.") from None
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    _write(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""A private folder for the running state of one training, held by a lease so that two jobs never share it.
+
+The folder's name is a digest of all that decides the training. The lease is a file with its holder's
+host, process and a token of its own. It is stale once its holder is known to be dead (same host), or
+has not touched it for `STALE_SECONDS` (another host, by the file server's clock); who finds it untouched
+waits that long. Of all jobs that find one lease stale, exactly one takes it over: the one that creates
+`taken-{token}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from veridical.errors import TrainingError
+
+STALE_SECONDS = 120.0
+TOUCH_SECONDS = 10.0
+POLL_SECONDS = 1.0
+
+
+class CheckpointFolder:
+    """The running state of one training, for one holder at a time.
+
+    A context manager: entering takes the lease, leaving gives it back. The state itself stays until
+    `clear`.
+
+    Arguments:
+        folder: The folder; it is made where it does not exist.
+        stale_seconds: After how long without a sign of life the lease of another host is stale.
+        save_seconds: Least time between two saved states, so that short epochs cost nothing.
+
+    Raises:
+        TrainingError: On entering, if another job holds the folder.
+    """
+
+    def __init__(
+        self, folder: str | Path, *, stale_seconds: float = STALE_SECONDS, save_seconds: float = 10.0
+    ) -> None:
+        self.folder = Path(folder)
+        self.state = self.folder / "state.ckpt"
+        self.lease = self.folder / "lease.json"
+        self.stale_seconds = stale_seconds
+        self.save_seconds = save_seconds
+        self.token = uuid.uuid4().hex
+        self._touched = self._saved = time.monotonic()
+
+    def __enter__(self) -> CheckpointFolder:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._take()
+        for rest in self.folder.glob("state-*.tmp"):
+            rest.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._holder().get("token") == self.token:
+            self.lease.unlink(missing_ok=True)
+
+    def touch(self) -> None:
+        """Shows that the holder lives; cheap, to be called after every step."""
+        now = time.monotonic()
+        if now - self._touched > TOUCH_SECONDS:
+            self.require()
+            os.utime(self.lease)
+            self._touched = now
+
+    def require(self) -> None:
+        """Raises TrainingError unless this job still holds the lease."""
+        if self._holder().get("token") != self.token:
+            raise TrainingError(
+                f"{self.lease}: expected to hold this lease, but another job took it over, since this one "
+                f"gave no sign of life for {self.stale_seconds:g} s; run only one of the two."
+            )
+
+    def due(self) -> bool:
+        """Whether it is time to save the state again."""
+        return time.monotonic() - self._saved >= self.save_seconds
+
+    def save(self, write: Callable[[Path], Any]) -> None:
+        """Replaces the saved state by what `write` writes to the path it is given, at once or not at all."""
+        self.require()
+        draft = self.folder / f"state-{self.token}.tmp"
+        write(draft)
+        with draft.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(draft, self.state)
+        self._saved = time.monotonic()
+
+    def clear(self) -> None:
+        """Removes the folder; to be called when the results of the training are safely elsewhere."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _take(self) -> None:
+        """Makes this job the holder."""
+        claim = json.dumps(
+            {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid()), "token": self.token}
+        )
+        try:
+            with self.lease.open("x", encoding="utf-8") as stream:
+                stream.write(claim)
+            return
+        except FileExistsError:
+            holder = self._holder()
+        where = f"host {holder.get('host')}, process {holder.get('pid')}"
+        if not self._dead(holder):
+            raise TrainingError(
+                f"{self.folder}: another job trains the same estimator ({where}); wait for it, or end it and "
+                "try again."
+            )
+        try:
+            (self.folder / f"taken-{holder.get('token')}").touch(exist_ok=False)
+        except FileExistsError:
+            raise TrainingError(
+                f"{self.folder}: another job is taking over the lease of a dead one ({where}); "
+                "if there is no such job, remove this folder."
+            ) from None
+        draft = self.folder / f"claim-{self.token}"
+        draft.write_text(claim, encoding="utf-8")
+        os.replace(draft, self.lease)
+
+    def _holder(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.lease.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):  # given back, or just being written
+            return {}
+
+    def _dead(self, holder: dict[str, Any]) -> bool:
+        """Whether the holder is gone; watches the lease of another host until it is touched or stale."""
+        if holder.get("host") == _host():
+            born = _born(int(holder["pid"]))
+            return born is None or born != holder["born"]
+        clock = self.folder / f"clock-{self.token}"
+        try:
+            last = self.lease.stat().st_mtime
+            while True:
+                clock.touch()
+                if clock.stat().st_mtime - last > self.stale_seconds:
+                    return True
+                time.sleep(min(POLL_SECONDS, self.stale_seconds))
+                if self.lease.stat().st_mtime != last:
+                    return False
+        except FileNotFoundError:
+            return False
+        finally:
+            clock.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    """Names the machine since its last start, and the space of process numbers on it."""
+    marks = [socket.gethostname()]
+    if Path("/proc/self/ns/pid").exists():
+        marks += [
+            Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            os.readlink("/proc/self/ns/pid"),
+        ]
+    return " ".join(marks)
+
+
+def _born(pid: int) -> str | None:
+    """When a process of this machine started, None if there is no such process."""
+    if not Path("/proc/self/stat").exists():  # no Linux: whether it is there has to do
+        return _alive(pid)
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _alive(pid: int) -> str | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass  # it runs, as another user
+    return "alive"

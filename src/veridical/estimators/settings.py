@@ -1,0 +1,152 @@
+"""Settings of estimators: the one place of their defaults, ranges and descriptions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Width = Annotated[int, Field(ge=1, le=8192)]
+Widths = Annotated[list[Width], Field(max_length=16)]
+
+
+class _Section(BaseModel):
+    """Base of all sections: unknown keys are refused and values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputsSettings(_Section):
+    """What happens to x before it is standardised and enters the network."""
+
+    transform: Literal["none", "log", "asinh"] = Field(
+        default="none", description="Applied to every number of x; `log` needs positive data."
+    )
+
+
+class MLPSummarySettings(_Section):
+    """A dense network on all numbers of x."""
+
+    type: Literal["mlp"] = "mlp"
+    hidden: Widths = Field(default=[128, 128], description="Widths of the hidden layers.")
+    features: Width = Field(default=32, description="Number of summaries.")
+
+
+class ConvSummarySettings(_Section):
+    """Convolutions along the first axis of x, each halving its length, then a dense network."""
+
+    type: Literal["conv"] = "conv"
+    channels: Widths = Field(default=[32, 64], min_length=1, description="Channels of the convolutions.")
+    kernel: Annotated[int, Field(ge=1, le=101)] = Field(default=5, description="Length of the kernels.")
+    hidden: Widths = Field(default=[128], description="Widths of the hidden dense layers.")
+    features: Width = Field(default=32, description="Number of summaries.")
+
+
+class GRUSummarySettings(_Section):
+    """A recurrent network along the first axis of x; its last state, then a dense network."""
+
+    type: Literal["gru"] = "gru"
+    state: Width = Field(default=64, description="Size of the recurrent state.")
+    layers: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Number of recurrent layers.")
+    hidden: Widths = Field(default=[64], description="Widths of the hidden dense layers.")
+    features: Width = Field(default=32, description="Number of summaries.")
+
+
+class DeepSetSummarySettings(_Section):
+    """For exchangeable rows of x: a dense network per row, their mean, another dense network."""
+
+    type: Literal["deepset"] = "deepset"
+    element: Widths = Field(
+        default=[64, 64], min_length=1, description="Widths of the layers applied to each row."
+    )
+    hidden: Widths = Field(default=[64], description="Widths of the hidden layers applied to the mean.")
+    features: Width = Field(default=32, description="Number of summaries.")
+
+
+class NoSummarySettings(_Section):
+    """No summary network: the flow sees all numbers of x."""
+
+    type: Literal["none"] = "none"
+
+
+SummarySettings = Annotated[
+    MLPSummarySettings
+    | ConvSummarySettings
+    | GRUSummarySettings
+    | DeepSetSummarySettings
+    | NoSummarySettings,
+    Field(discriminator="type"),
+]
+
+
+class FlowSettings(_Section):
+    """The neural spline flow."""
+
+    affine: bool = Field(default=True, description="A conditional shift and scale before the splines.")
+    transforms: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=3, description="Number of spline transforms."
+    )
+    bins: Annotated[int, Field(ge=2, le=64)] = Field(default=8, description="Bins of each spline.")
+    hidden: Widths = Field(
+        default=[64, 64], min_length=1, description="Widths of each transform's hidden layers."
+    )
+
+
+class TrainingSettings(_Section):
+    """How a network is trained."""
+
+    epochs: Annotated[int, Field(ge=1)] = Field(
+        default=25, description="Passes over the training rows, at most."
+    )
+    max_steps: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Optimiser steps, at most: larger budgets then take fewer epochs."
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(default=256, description="Rows per optimiser step.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1e-2, description="Peak of the one-cycle schedule of the learning rate."
+    )
+    warmup: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="Share of the steps before the peak of the learning rate."
+    )
+    clip: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Largest norm of the gradient.")
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=20,
+        description="Looks at the validation loss, at least (one per epoch where there are more epochs).",
+    )
+    patience: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="Looks without a better validation loss before training stops early."
+    )
+    validation_rows: Annotated[int, Field(ge=1)] = Field(
+        default=10_000, description="Validation rows that a look uses, at most (the first ones)."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1, description="CPU threads; results are bit-identical at an equal number."
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        default="auto", description="`auto` takes a GPU where there is one."
+    )
+
+
+class NPESettings(_Section):
+    """Neural posterior estimation: a summary network and a neural spline flow."""
+
+    type: Literal["npe"] = "npe"
+    fidelity: str | None = Field(
+        default=None, description="Fidelity it trains on; where not given, the dearest."
+    )
+    inputs: InputsSettings = InputsSettings()
+    summary: SummarySettings = Field(default_factory=MLPSummarySettings)
+    flow: FlowSettings = FlowSettings()
+    training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_summary(cls, values: object) -> object:
+        """Lets a summary without `type` be of the default type."""
+        if isinstance(values, dict) and isinstance(values.get("summary"), dict):
+            summary = {"type": MLPSummarySettings().type, **values["summary"]}
+            return {**values, "summary": summary}
+        return values
+
+
+EstimatorSettings = NPESettings

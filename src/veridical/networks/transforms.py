@@ -1,0 +1,212 @@
+r"""Transforms around a network: x to standardised inputs, theta to an unconstrained standardised space.
+
+All statistics come from training simulations, never from observations. Everything is numpy in float64.
+
+A parameter with bounds :math:`(a, b)` becomes
+
+.. math:: u = \log(\theta - a) - \log(b - \theta), \quad
+          |du/d\theta| = 1 / (\theta - a) + 1 / (b - \theta) ,
+
+where only the terms of finite bounds are present (:math:`u = \theta` where there is none), and then
+:math:`z = (u - m) / s`. A density in z thus gains :math:`\sum_j \log |du_j / d\theta_j| - \log s_j`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from veridical.errors import DataError, ShapeError, TrainingError, require_shape
+from veridical.tasks.base import Array
+
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class InputTransform:
+    """x to inputs of a network: an optional log or asinh, then zero mean and unit variance.
+
+    Attributes:
+        kind: `none`, `log` or `asinh`.
+        mean: Subtracted from x, shape (*x_shape).
+        scale: Divides x after that, shape (*x_shape).
+    """
+
+    kind: str
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, x: Array, kind: str, *, exchangeable: bool = False) -> InputTransform:
+        """Returns the transform that standardises x (N, *x_shape).
+
+        Arguments:
+            x: Training data, shape (N, *x_shape).
+            kind: `none`, `log` or `asinh`.
+            exchangeable: Whether the first axis of a row holds exchangeable elements, which then
+                share their statistics.
+        """
+
+        def over_rows(values: Array) -> Array:
+            mean = values / len(x)
+            return np.broadcast_to(mean.mean(axis=0), mean.shape).copy() if exchangeable else mean
+
+        mean = over_rows(sum(_compress(part, kind).sum(axis=0) for part in _chunks(x)))
+        variance = over_rows(sum(((_compress(part, kind) - mean) ** 2).sum(axis=0) for part in _chunks(x)))
+        scale = np.sqrt(variance)
+        return cls(kind, mean, np.where(scale > 0, scale, 1.0))
+
+    def __call__(self, x: Array, dtype: type = np.float64) -> Array:
+        """Returns inputs (N, *x_shape) of x (N, *x_shape).
+
+        Raises:
+            ShapeError: If the rows of x have another shape than those of the training data.
+            DataError: If x holds what is not finite, or what has no logarithm where one is taken.
+        """
+        require_shape("x", x, None, *self.mean.shape)
+        out: Array = np.empty(x.shape, dtype)
+        for first in range(0, len(x), _CHUNK):
+            part = x[first : first + _CHUNK]
+            out[first : first + _CHUNK] = (_compress(part, self.kind) - self.mean) / self.scale
+        if not np.isfinite(out).all():
+            rows = int((~np.isfinite(out).reshape(len(out), -1).all(axis=1)).sum())
+            raise DataError(f"x: expected finite numbers, got others in {rows} of {len(x)} rows; drop them.")
+        return out
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns the statistics by name."""
+        return {"inputs.mean": self.mean, "inputs.scale": self.scale}
+
+    @classmethod
+    def from_arrays(cls, kind: str, arrays: Mapping[str, Array]) -> InputTransform:
+        """Returns the transform whose statistics `arrays` returned."""
+        return cls(kind, np.asarray(arrays["inputs.mean"]), np.asarray(arrays["inputs.scale"]))
+
+
+@dataclass(frozen=True)
+class ParameterTransform:
+    """Parameters within bounds to and from an unconstrained, standardised space.
+
+    Attributes:
+        bounds: Lower and upper bounds, infinite where there is none, shape (D, 2).
+        mean: Mean of the unconstrained parameters, shape (D,).
+        scale: Their standard deviation, shape (D,).
+    """
+
+    bounds: Array
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def fit(cls, theta: Array, bounds: Array) -> ParameterTransform:
+        """Returns the transform that standardises theta (N, D) after its bounds are removed.
+
+        Raises:
+            TrainingError: If a parameter lies outside its bounds or does not vary.
+        """
+        require_shape("bounds", bounds, theta.shape[1], 2)
+        plain = cls(np.asarray(bounds, float), np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
+        outside = ~plain.inside(theta)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise TrainingError(
+                f"theta: expected all parameters strictly inside their bounds, got {int(outside.sum())} of "
+                f"{len(theta)} rows outside, the first being row {row}: {theta[row]}; "
+                "widen the bounds or mend the prior."
+            )
+        u, _ = plain.forward(theta)
+        scale = u.std(axis=0)
+        if not (scale > 0).all():
+            raise TrainingError(
+                f"theta: parameter number {int(np.argmin(scale))} takes one value only in {len(theta)} rows; "
+                "remove it from the task or simulate more."
+            )
+        return cls(plain.bounds, u.mean(axis=0), scale)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What removes the bounds of each parameter: `none`, `log` or `logit`."""
+        names = ("none", "log", "logit")
+        return tuple(names[int(n)] for n in np.isfinite(self.bounds).sum(axis=1))
+
+    def inside(self, theta: Array) -> Array:
+        """Whether theta (..., D) lies strictly inside the bounds, shape (...)."""
+        return np.all((theta > self.bounds[:, 0]) & (theta < self.bounds[:, 1]), axis=-1)
+
+    def forward(self, theta: Array) -> tuple[Array, Array]:
+        """Returns z (..., D) and log |dz/dtheta| (...), which is -inf outside the bounds (z is then 0)."""
+        theta = np.asarray(theta, float)
+        require_shape("theta", theta, *[None] * (theta.ndim - 1), len(self.mean))
+        inside = self.inside(theta)
+        u = theta.copy()
+        slope = np.ones_like(theta)
+        for j, (lower, upper) in enumerate(self.bounds):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                below, above = theta[..., j] - lower, upper - theta[..., j]
+                if np.isfinite(lower) or np.isfinite(upper):
+                    u[..., j] = (np.log(below) if np.isfinite(lower) else 0.0) - (
+                        np.log(above) if np.isfinite(upper) else 0.0
+                    )
+                    slope[..., j] = 1 / below + 1 / above
+        z = np.where(inside[..., None], (u - self.mean) / self.scale, 0.0)
+        jacobian = np.where(inside[..., None], slope, 1.0)
+        log_slope = (np.log(jacobian) - np.log(self.scale)).sum(axis=-1)
+        return z, np.where(inside, log_slope, -np.inf)
+
+    def inverse(self, z: Array) -> Array:
+        """Returns theta (..., D) of z (..., D), always strictly inside the bounds."""
+        u = np.asarray(z, float) * self.scale + self.mean
+        theta = u.copy()
+        for j, (lower, upper) in enumerate(self.bounds):
+            if not np.isfinite(lower) and not np.isfinite(upper):
+                continue
+            with np.errstate(over="ignore"):
+                if not np.isfinite(upper):
+                    theta[..., j] = lower + np.exp(u[..., j])
+                elif not np.isfinite(lower):
+                    theta[..., j] = upper - np.exp(-u[..., j])
+                else:
+                    share = np.exp(-np.abs(u[..., j]))
+                    step = (upper - lower) * share / (1 + share)
+                    theta[..., j] = np.where(u[..., j] < 0, lower + step, upper - step)
+            np.clip(theta[..., j], *_innermost(lower, upper), out=theta[..., j])
+        return theta
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns the statistics by name."""
+        return {"parameters.mean": self.mean, "parameters.scale": self.scale}
+
+    @classmethod
+    def from_arrays(cls, bounds: Array, arrays: Mapping[str, Array]) -> ParameterTransform:
+        """Returns the transform whose statistics `arrays` returned."""
+        mean, scale = np.asarray(arrays["parameters.mean"]), np.asarray(arrays["parameters.scale"])
+        return cls(np.asarray(bounds, float), mean, scale)
+
+
+def _innermost(lower: float, upper: float) -> tuple[float, float]:
+    """The closest numbers inside the bounds whose distance to them has a finite inverse."""
+    tiny = np.finfo(float).tiny
+    return max(np.nextafter(lower, np.inf), lower + tiny), min(np.nextafter(upper, -np.inf), upper - tiny)
+
+
+def _chunks(x: Array) -> list[Array]:
+    if not len(x):
+        raise ShapeError("x: expected at least one row, got none.")
+    return [x[first : first + _CHUNK] for first in range(0, len(x), _CHUNK)]
+
+
+def _compress(x: Array, kind: str) -> Array:
+    """Applies `none`, `log` or `asinh` in float64."""
+    x = np.asarray(x, float)
+    if kind == "none":
+        return x
+    if kind == "asinh":
+        return np.arcsinh(x)
+    if not (x > 0).all():
+        raise DataError(
+            f"x: inputs.transform 'log' expects positive numbers, got {float(np.nanmin(x)):g}; "
+            "choose 'asinh' or 'none'."
+        )
+    return np.log(x)

@@ -1,0 +1,289 @@
+"""Posterior draws on disk: netCDF4 that ArviZ opens, written observation by observation.
+
+    group posterior       one variable per parameter, (chain = 1, draw, observation)
+    group sample_stats    log_density (chain, draw, observation)
+    group constant_data   truth (observation, parameter), log_density_truth (observation),
+                          summary (observation, summary_dim), summary_mean, summary_cov; each where known
+    group observed_data   x (observation, ...)
+
+Bounds and units are attributes of the variables in `posterior`. Attributes of the file hold task, method,
+data set, budget, replicate, digests, versions; what is not a number or a text is kept as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from veridical.errors import ArtifactError, require_shape
+from veridical.tasks.base import Array
+
+if TYPE_CHECKING:
+    import h5netcdf
+
+FORMAT = 1
+SHAPE_AXES = "x_dim_"
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of one method for one data set, with all that checks need.
+
+    Attributes:
+        names: Names of the D parameters.
+        bounds: Their bounds, infinite where there is none, shape (D, 2).
+        units: Their units.
+        draws: Posterior draws, shape (S, N, D).
+        log_density: Log densities of the draws, shape (S, N), or None.
+        truth: True parameters, shape (N, D), or None.
+        log_density_truth: Log densities of the truth, shape (N,), or None.
+        summary: Summaries of the data, shape (N, K), or None.
+        summary_mean: Mean of the summaries of the training rows, shape (K,), or None.
+        summary_cov: Their covariance, shape (K, K), or None.
+        x: The data, shape (N, *x_shape), or None.
+        attrs: Task, method, dataset, budget, replicate, digests, versions, ...
+    """
+
+    names: tuple[str, ...]
+    bounds: Array
+    units: tuple[str, ...]
+    draws: Array
+    log_density: Array | None = None
+    truth: Array | None = None
+    log_density_truth: Array | None = None
+    summary: Array | None = None
+    summary_mean: Array | None = None
+    summary_cov: Array | None = None
+    x: Array | None = None
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        d = len(self.names)
+        require_shape("draws", self.draws, None, None, d)
+        s, n, _ = self.draws.shape
+        require_shape("bounds", self.bounds, d, 2)
+        require_shape("units", np.array(self.units), d)
+        k = None if self.summary is None else self.summary.shape[-1]
+        expected: dict[str, tuple[int | None, ...]] = {
+            "log_density": (s, n),
+            "truth": (n, d),
+            "log_density_truth": (n,),
+            "summary": (n, k),
+            "summary_mean": (k,),
+            "summary_cov": (k, k),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name) is not None:
+                require_shape(name, getattr(self, name), *shape)
+        if self.x is not None:
+            require_shape("x", self.x, n, *self.x.shape[1:])
+
+
+def save(path: str | Path, draws: Draws) -> None:
+    """Writes draws as netCDF, at once or not at all."""
+    write(path, draws.draws.shape[1], iter([draws]))
+
+
+def write(path: str | Path, observations: int, parts: Iterable[Draws]) -> None:
+    """Writes draws that come in parts, each for the next few observations, at once or not at all.
+
+    Memory is bounded by one part. The first part decides parameters, number of draws and attributes.
+
+    Arguments:
+        path: Where to.
+        observations: Number of observations of all parts together.
+        parts: The parts in order.
+
+    Raises:
+        ArtifactError: If a part holds NaN, or the parts do not have as many observations as stated.
+    """
+    import h5netcdf
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        with h5netcdf.File(temporary, "w") as file:
+            written = 0
+            for part in parts:
+                if written == 0:
+                    _create(file, part, observations)
+                _require_numbers(path, part)
+                _fill(file, part, written)
+                written += part.draws.shape[1]
+        if written != observations:
+            raise ArtifactError(f"{path}: expected draws for {observations} observations, got {written}.")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Draws:
+    """Returns the draws in a file that `save` or `write` wrote.
+
+    Raises:
+        ArtifactError: If the file is missing, of another format or not readable.
+    """
+    import h5netcdf
+
+    try:
+        with h5netcdf.File(path, "r") as file:
+            return _read(file, path)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; expected a file of posterior draws.") from None
+    except (OSError, KeyError) as error:
+        raise ArtifactError(
+            f"{path}: not a readable file of posterior draws: {error}. Infer again."
+        ) from error
+
+
+def split(draws: Draws, size: int) -> Iterator[Draws]:
+    """Yields the draws of `size` observations at a time."""
+    for first in range(0, draws.draws.shape[1], size):
+        rows = slice(first, first + size)
+        fields: dict[str, Any] = {"draws": draws.draws[:, rows]}
+        if draws.log_density is not None:
+            fields["log_density"] = draws.log_density[:, rows]
+        for name in ("truth", "log_density_truth", "summary", "x"):
+            if getattr(draws, name) is not None:
+                fields[name] = getattr(draws, name)[rows]
+        yield replace(draws, **fields)
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+def _create(file: h5netcdf.File, part: Draws, observations: int) -> None:
+    """Makes groups, dimensions and empty variables."""
+    s, _, d = part.draws.shape
+    file.attrs.update(_encoded({**part.attrs, "format": FORMAT, "parameters": list(part.names)}))
+    sizes = {"chain": 1, "draw": s, "observation": observations}
+    posterior = _group(file, "posterior", sizes)
+    for name, (lower, upper), unit in zip(part.names, part.bounds, part.units, strict=True):
+        variable = posterior.create_variable(name, tuple(sizes), float)
+        variable.attrs.update({"lower": float(lower), "upper": float(upper), "units": unit})
+    if part.log_density is not None:
+        _group(file, "sample_stats", sizes).create_variable("log_density", tuple(sizes), float)
+    _create_constants(file, part, observations, d)
+    if part.x is not None:
+        axes = {f"{SHAPE_AXES}{i}": n for i, n in enumerate(part.x.shape[1:])}
+        group = _group(file, "observed_data", {"observation": observations, **axes})
+        group.create_variable("x", ("observation", *axes), part.x.dtype)
+
+
+def _create_constants(file: h5netcdf.File, part: Draws, observations: int, d: int) -> None:
+    axes = {
+        "truth": ("observation", "parameter"),
+        "log_density_truth": ("observation",),
+        "summary": ("observation", "summary_dim"),
+        "summary_mean": ("summary_dim",),
+        "summary_cov": ("summary_dim", "summary_dim_2"),
+    }
+    known = [name for name in axes if getattr(part, name) is not None]
+    k = next((getattr(part, name).shape[-1] for name in known if name.startswith("summary")), 0)
+    all_sizes = {"observation": observations, "parameter": d, "summary_dim": k, "summary_dim_2": k}
+    used = dict.fromkeys(["observation", *(axis for name in known for axis in axes[name])])
+    if known:
+        group = _group(file, "constant_data", {axis: all_sizes[axis] for axis in used})
+        if "parameter" in used:
+            import h5py
+
+            coordinate = group.create_variable("parameter", ("parameter",), h5py.string_dtype())
+            coordinate[...] = np.array(part.names, dtype=object)
+        for name in known:
+            group.create_variable(name, axes[name], float)
+
+
+def _group(file: h5netcdf.File, name: str, sizes: Mapping[str, int]) -> h5netcdf.Group:
+    """Makes a group with its dimensions and their coordinates 0, 1, ..."""
+    group = file.create_group(name)
+    group.dimensions = dict(sizes)
+    for axis in ("chain", "draw", "observation"):
+        if axis in sizes:
+            group.create_variable(axis, (axis,), np.int64, data=np.arange(sizes[axis]))
+    return group
+
+
+def _fill(file: h5netcdf.File, part: Draws, first: int) -> None:
+    """Writes one part from observation `first` on."""
+    rows = slice(first, first + part.draws.shape[1])
+    for j, name in enumerate(part.names):
+        file["posterior"][name][0, :, rows] = part.draws[:, :, j]
+    if part.log_density is not None:
+        file["sample_stats"]["log_density"][0, :, rows] = part.log_density
+    for name in ("truth", "log_density_truth", "summary"):
+        if getattr(part, name) is not None:
+            file["constant_data"][name][rows] = getattr(part, name)
+    for name in ("summary_mean", "summary_cov"):
+        if first == 0 and getattr(part, name) is not None:
+            file["constant_data"][name][...] = getattr(part, name)
+    if part.x is not None:
+        file["observed_data"]["x"][rows] = part.x
+
+
+def _require_numbers(path: Path, part: Draws) -> None:
+    """Raises ArtifactError on NaN anywhere, and on draws that are not finite or not inside their bounds."""
+    inside = (part.draws > part.bounds[:, 0]) & (part.draws < part.bounds[:, 1])
+    if not inside.all():
+        raise ArtifactError(
+            f"{path}: {int((~inside).sum())} numbers among the draws are NaN or not inside the bounds; "
+            "nothing was written."
+        )
+    for name in ("log_density", "truth", "log_density_truth", "summary", "summary_mean", "summary_cov", "x"):
+        array = getattr(part, name)
+        if array is not None and np.isnan(array).any():
+            raise ArtifactError(
+                f"{path}: {name} holds {int(np.isnan(array).sum())} NaN; nothing was written."
+            )
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+def _read(file: h5netcdf.File, path: str | Path) -> Draws:
+    attrs = _decoded(dict(file.attrs))
+    stored = attrs.pop("format", None)
+    if stored != FORMAT:
+        raise ArtifactError(f"{path}: expected draws of format {FORMAT}, got {stored!r}. Infer again.")
+    names = tuple(attrs.pop("parameters"))
+    variables = [file["posterior"][name] for name in names]
+    bounds = np.array([(v.attrs["lower"], v.attrs["upper"]) for v in variables], float).reshape(-1, 2)
+    found: dict[str, Array] = {}
+    for group, wanted in (
+        ("sample_stats", ("log_density",)),
+        ("constant_data", ("truth", "log_density_truth", "summary", "summary_mean", "summary_cov")),
+        ("observed_data", ("x",)),
+    ):
+        for name in wanted:
+            if group in file.groups and name in file[group].variables:
+                found[name] = file[group][name][...]
+    if "log_density" in found:
+        found["log_density"] = found["log_density"][0]
+    draws = np.stack([variable[0] for variable in variables], axis=-1)
+    units = tuple(str(v.attrs["units"]) for v in variables)
+    return Draws(names, bounds, units, draws, **found, attrs=attrs)
+
+
+# ---- attributes ----------------------------------------------------------------------------------
+
+
+def _encoded(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as netCDF can hold them; `json_attributes` names those that became JSON."""
+    values = {name: v.item() if isinstance(v, np.generic) else v for name, v in attrs.items()}
+    as_json = [n for n, v in values.items() if isinstance(v, bool) or not isinstance(v, str | int | float)]
+    return {n: json.dumps(v) if n in as_json else v for n, v in values.items()} | {
+        "json_attributes": json.dumps(as_json)
+    }
+
+
+def _decoded(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Attributes as they were before `_encoded`."""
+    as_json = json.loads(attrs.pop("json_attributes", "[]"))
+    plain = {n: v.item() if hasattr(v, "item") else v for n, v in attrs.items()}
+    return {n: json.loads(v) if n in as_json else v for n, v in plain.items()}

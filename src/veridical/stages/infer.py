@@ -1,0 +1,111 @@
+"""Stage infer: draws and log densities of a trained estimator for each observation of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veridical import artifacts, posteriors, seeds
+from veridical.errors import DataError, require_shape
+from veridical.estimators.base import Estimator
+from veridical.observations import Observations
+from veridical.posteriors import Draws
+
+PART_NUMBERS = 4_000_000  # numbers among the draws that are held at once
+
+
+def infer(
+    folder: str | Path,
+    data: Observations,
+    out: str | Path,
+    *,
+    draws: int,
+    root: int,
+    replicate: int,
+    threads: int = 1,
+    attrs: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes posterior draws for all observations whose numbers are finite; counts the others.
+
+    Arguments:
+        folder: The folder of the estimator.
+        data: The observations.
+        out: Where the draws go.
+        draws: Number of draws per observation.
+        root: Root seed.
+        replicate: The estimator's replicate, for seeds.
+        threads: CPU threads.
+        attrs: More attributes of the file.
+
+    Raises:
+        DataError: If the data have another shape than the simulations, or no row is finite.
+        ArtifactError: If the estimator is damaged or gives what is not a number.
+    """
+    from veridical.training import cpu_threads
+
+    estimator = artifacts.load_estimator(folder)
+    record = artifacts.load_record(folder)
+    kept, dropped = _finite(data, estimator)
+    rng = seeds.generator(root, "infer", record["method"], replicate, data.name)
+    about = {
+        "task": estimator.task.name,
+        "method": record["method"],
+        "dataset": data.name,
+        "kind": data.kind,
+        "source": data.source,
+        "budget": record["budget"],
+        "replicate": replicate,
+        "dropped": dropped,
+        "estimator": record["record_sha256"],
+        "versions": artifacts.versions(),
+        **(attrs or {}),
+    }
+    with cpu_threads(threads):
+        posteriors.write(out, len(kept.x), _parts(estimator, kept, draws, rng, about))
+    print(f"{data.name}: {draws} draws for {len(kept.x)} observation(s), {dropped} dropped")
+
+
+def _finite(data: Observations, estimator: Estimator) -> tuple[Observations, int]:
+    """The observations without those that hold NaN or infinities, and how many those are."""
+    if data.x.shape[1:] != estimator.task.x_shape:
+        raise DataError(
+            f"data set {data.name}: expected observations of shape {estimator.task.x_shape} as in task "
+            f"{estimator.task.name}, got {data.x.shape[1:]}."
+        )
+    if data.truth is not None:
+        require_shape("truth", data.truth, len(data.x), len(estimator.task.parameters))
+    finite = np.isfinite(data.x).reshape(len(data.x), -1).all(axis=1)
+    if not finite.any():
+        raise DataError(f"data set {data.name}: none of its {len(data.x)} observations is free of NaN.")
+    truth = None if data.truth is None else data.truth[finite]
+    kept = Observations(data.x[finite], truth, data.name, data.kind, data.source)
+    return kept, int((~finite).sum())
+
+
+def _parts(
+    estimator: Estimator, data: Observations, n: int, rng: np.random.Generator, attrs: Mapping[str, Any]
+) -> Iterator[Draws]:
+    """Draws for a few observations at a time."""
+    task = estimator.task
+    size = max(1, PART_NUMBERS // (n * len(task.parameters)))
+    for first in range(0, len(data.x), size):
+        x = data.x[first : first + size]
+        truth = None if data.truth is None else data.truth[first : first + size]
+        draws, log_density = estimator.sample_and_log_prob(x, n, rng)
+        yield Draws(
+            names=task.parameters,
+            bounds=task.bounds,
+            units=task.units,
+            draws=draws,
+            log_density=log_density,
+            truth=truth,
+            log_density_truth=None if truth is None else estimator.log_prob(truth, x),
+            summary=estimator.summary(x),
+            summary_mean=estimator.cloud.mean,
+            summary_cov=estimator.cloud.covariance,
+            x=x,
+            attrs=attrs,
+        )

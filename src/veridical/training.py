@@ -1,0 +1,212 @@
+r"""Training of a network with PyTorch Lightning: a lean loop, the same result after any interruption.
+
+Data lie in memory on the device, and the loop gets whole batches. Training is a fixed number of
+optimiser steps, cut into *rounds*; after each round comes a look at the validation loss. Rows are
+ordered anew in every epoch by a generator that depends on (method, replicate, epoch) only, so step s
+sees the same batch in any run. The learning rate follows one cycle: up from a 25th of its peak during
+the warm-up, then down to almost nothing. The weights of the best look are kept.
+
+At the ends of rounds the whole state goes into a private folder. A training that starts again there
+ends with the same bits as an undisturbed one (CPU, equal number of threads, same versions).
+
+References:
+    | Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates (Smith, Topin, 2017)
+    | https://arxiv.org/abs/1708.07120
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veridical import seeds
+from veridical.checkpoints import CheckpointFolder
+from veridical.errors import TrainingError
+from veridical.estimators.settings import TrainingSettings
+from veridical.tasks.base import Array
+
+MIN_ROWS = 10
+MIN_VALIDATION_ROWS = 2
+
+
+class Trainable(nn.Module):
+    """A network that knows its loss."""
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """Returns the mean loss over the rows of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss().")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training needs beside settings and data.
+
+    Attributes:
+        root: Root seed.
+        path: Names the training in seeds: (method, replicate, ...).
+        threads: CPU threads; those of the settings where None.
+        folder: Where the running state lives, already entered; None keeps no state.
+        time_limit: Seconds after which training stops at the end of a round, with its state saved.
+    """
+
+    root: int
+    path: tuple[str | int, ...]
+    threads: int | None = None
+    folder: CheckpointFolder | None = None
+    time_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training went.
+
+    Attributes:
+        rounds: One entry per look: step, epoch, train_loss, validation_loss, learning_rate.
+        best: Index of the entry whose weights were kept.
+        steps: Optimiser steps done.
+        stopped_early: Whether patience ran out before the last step.
+        resumed_from: Steps at which an interrupted training went on.
+        seconds: Wall time, over all attempts that left a state.
+        cpu_seconds: Process time, likewise.
+        device: `cpu` or the name of the GPU.
+    """
+
+    rounds: list[dict[str, float]]
+    best: int
+    steps: int
+    stopped_early: bool
+    resumed_from: list[int]
+    seconds: float
+    cpu_seconds: float
+    device: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which steps a training takes: `steps` in all, cut at `ends`, batches of `batch` of `rows` rows."""
+
+    rows: int
+    batch: int
+    steps: int
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: int, settings: TrainingSettings) -> Plan:
+        """Returns the plan for so many training rows."""
+        batch = min(settings.batch_size, rows)
+        steps = settings.epochs * (rows // batch)
+        if settings.max_steps is not None:
+            steps = min(steps, settings.max_steps)
+        rounds = min(steps, max(settings.rounds, math.ceil(steps / (rows // batch))))
+        ends = np.linspace(0, steps, rounds + 1).round().astype(int)[1:]
+        return cls(rows, batch, steps, tuple(int(end) for end in ends))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass over the rows; what is left over waits for another epoch's order."""
+        return self.rows // self.batch
+
+
+def require_rows(train: int, validation: int) -> None:
+    """Raises TrainingError where there are too few valid rows to learn from."""
+    if train < MIN_ROWS or validation < MIN_VALIDATION_ROWS:
+        raise TrainingError(
+            f"training needs at least {MIN_ROWS} valid training rows and {MIN_VALIDATION_ROWS} valid "
+            f"validation rows, got {train} and {validation}; raise the budget, or see why simulations fail."
+        )
+
+
+@contextmanager
+def seeded_initialisation(run: Run) -> Iterator[None]:
+    """Seeds torch's CPU generator for layers made inside, and puts its state back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seeds.integer(run.root, "initialise", *run.path))
+        yield
+
+
+def fit(
+    network: Trainable,
+    train: tuple[Array, ...],
+    validation: tuple[Array, ...],
+    settings: TrainingSettings,
+    run: Run,
+    offsets: tuple[float, float] = (0.0, 0.0),
+) -> TrainingResult:
+    """Trains `network` in place, leaving it on the CPU with its best weights.
+
+    Arguments:
+        network: A `Trainable`.
+        train: Arrays of training rows, first axis N.
+        validation: The same for validation rows.
+        settings: How to train.
+        run: Seeds, threads, folder for the running state, time limit.
+        offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
+
+    Raises:
+        TrainingError: If the loss is not finite, the asked device is absent, time runs out, or the
+            process is told to end.
+    """
+    from veridical import training_loop as loop
+
+    plan = Plan.of(len(train[0]), settings)
+    device = _device(settings.accelerator)
+    capped = tuple(part[: settings.validation_rows] for part in validation)
+    with cpu_threads(run.threads or settings.threads), _quiet():
+        module = loop.Module(network, plan, settings, run, _tensors(train, device), _tensors(capped, device))
+        progress = loop.Progress(plan, settings, run, offsets)
+        trainer = loop.trainer(plan, settings, run, progress, device)
+        saved = run.folder.state if run.folder and run.folder.state.exists() else None
+        if not progress.finished_before(saved):
+            loop.run(trainer, module, saved)
+    network.cpu().load_state_dict(progress.weights)
+    return progress.result(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+
+
+def _device(accelerator: str) -> str:
+    """`cuda` or `cpu`; `auto` takes a GPU where there is one."""
+    present = torch.cuda.is_available()
+    if accelerator == "gpu" and not present:
+        raise TrainingError(
+            "training.accelerator: 'gpu' was asked for, but torch sees no CUDA device here; run the job on a "
+            "node with a GPU and a CUDA build of torch, or choose 'auto' or 'cpu'."
+        )
+    return "cuda" if present and accelerator != "cpu" else "cpu"
+
+
+def _tensors(arrays: tuple[Array, ...], device: str) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in arrays)
+
+
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Lets torch use so many CPU threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning's announcements, and a warning about its own code, out of the log."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,260 @@
+"""The loop of a training, as PyTorch Lightning runs it; what `training.fit` drives.
+
+One Lightning epoch is one round of the plan. Importing this module imports Lightning, which takes
+seconds: only a job that trains does so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from veridical import seeds
+from veridical.errors import TrainingError
+from veridical.estimators.settings import TrainingSettings
+from veridical.training import Plan, Run, Trainable, TrainingResult
+
+MIN_CHUNK = 1024  # validation rows that go through the network at once
+
+
+def trainer(plan: Plan, settings: TrainingSettings, run: Run, progress: Progress, device: str) -> pl.Trainer:
+    """Returns a Trainer without loggers, progress bars, sanity checks or files of its own."""
+    return pl.Trainer(
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        max_epochs=len(plan.ends),
+        gradient_clip_val=settings.clip,
+        callbacks=[progress],
+        plugins=[LightningEnvironment()],  # never SLURM's: it would requeue jobs behind the scheduler's back
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=str(run.folder.folder) if run.folder else None,
+    )
+
+
+def run(trainer: pl.Trainer, module: Module, saved: Path | None) -> None:
+    """Trains, from a saved state where there is one.
+
+    Raises:
+        TrainingError: On SIGTERM; Lightning alone would end the process with the exit code of success.
+    """
+    try:
+        trainer.fit(module, ckpt_path=saved, weights_only=True)
+    except SIGTERMException as end:
+        raise TrainingError(
+            "the job was told to end (SIGTERM) before its training had; run it again to go on from the last "
+            "state saved, and allow it more time if that was the reason."
+        ) from end
+
+
+class Module(pl.LightningModule):
+    """What Lightning sees: batches, loss, optimiser, schedule."""
+
+    def __init__(
+        self,
+        network: Trainable,
+        plan: Plan,
+        settings: TrainingSettings,
+        run: Run,
+        train: tuple[Tensor, ...],
+        validation: tuple[Tensor, ...],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.plan, self.settings, self.seed_path = plan, settings, run
+        self.train_rows, self.validation_rows = train, validation
+        self.losses: list[Tensor] = []
+        self.validation_losses: list[Tensor] = []
+
+    def train_dataloader(self) -> Batches:
+        """The batches of the current round; Lightning calls this once per round."""
+        done = self.current_epoch
+        first = self.plan.ends[done - 1] if done else 0
+        return Batches(self.train_rows, self.plan, self.seed_path, first, self.plan.ends[done])
+
+    def val_dataloader(self) -> Chunks:
+        """The validation rows."""
+        return Chunks(self.validation_rows, max(MIN_CHUNK, self.plan.batch))
+
+    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
+        """The loss of one batch."""
+        loss = self.network.loss(*batch)
+        self.losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
+        """Adds the loss of one chunk, weighted by its rows."""
+        self.validation_losses.append(self.network.loss(*batch) * len(batch[0]))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Fused Adam under a one-cycle schedule."""
+        settings = self.settings
+        length = max(self.plan.steps, int(1 / settings.warmup) + 2)  # the warm-up needs two steps at least
+        optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, settings.learning_rate, total_steps=length, pct_start=settings.warmup
+        )
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The rows lie on the device already."""
+        return batch
+
+
+class Batches:
+    """Batches of the steps first, ..., last - 1."""
+
+    def __init__(self, rows: tuple[Tensor, ...], plan: Plan, run: Run, first: int, last: int) -> None:
+        self.rows, self.plan, self.run, self.first, self.last = rows, plan, run, first, last
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        plan, step = self.plan, self.first
+        while step < self.last:
+            epoch, batch = divmod(step, plan.steps_per_epoch)
+            order = seeds.generator(self.run.root, "batches", *self.run.path, epoch).permutation(plan.rows)
+            end = min(plan.steps_per_epoch, batch + self.last - step)
+            for chosen in torch.from_numpy(order[batch * plan.batch : end * plan.batch]).split(plan.batch):
+                index = chosen.to(self.rows[0].device)
+                yield tuple(part[index] for part in self.rows)
+            step += end - batch
+
+
+class Chunks:
+    """Rows in order, in chunks that stay in the cache."""
+
+    def __init__(self, rows: tuple[Tensor, ...], size: int) -> None:
+        self.rows, self.size = rows, size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return zip(*(part.split(self.size) for part in self.rows), strict=True)
+
+
+class Progress(pl.Callback):
+    """After each round: history, best weights, patience, running state, time limit."""
+
+    def __init__(
+        self, plan: Plan, settings: TrainingSettings, run: Run, offsets: tuple[float, float]
+    ) -> None:
+        self.plan, self.settings, self.run_info, self.offsets = plan, settings, run, offsets
+        self.rounds: list[dict[str, float]] = []
+        self.best = -1
+        self.weights: dict[str, Tensor] = {}
+        self.finished = False
+        self.resumed_from: list[int] = []
+        self.spent = (0.0, 0.0)
+        self.started = (time.perf_counter(), time.process_time())
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Shows that this job lives."""
+        if self.run_info.folder:
+            self.run_info.folder.touch()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Records the round (Lightning's epoch) that ended, and decides how to go on."""
+        assert isinstance(pl_module, Module)
+        step = self.plan.ends[len(self.rounds)]
+        train_loss = float(torch.stack(pl_module.losses).mean()) - self.offsets[0]
+        rows = len(pl_module.validation_rows[0])
+        validation_loss = float(torch.stack(pl_module.validation_losses).sum() / rows) - self.offsets[1]
+        pl_module.losses.clear()
+        pl_module.validation_losses.clear()
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._require_finite(step, train_loss, validation_loss)
+        entry = {
+            "step": step,
+            "epoch": step / self.plan.steps_per_epoch,
+            "train_loss": train_loss,
+            "validation_loss": validation_loss,
+            "learning_rate": float(rate),
+        }
+        self.rounds.append(entry)
+        if self.best < 0 or validation_loss < self.rounds[self.best]["validation_loss"]:
+            self.best = len(self.rounds) - 1
+            self.weights = {k: v.detach().cpu().clone() for k, v in pl_module.network.state_dict().items()}
+        patient = len(self.rounds) - 1 - self.best < self.settings.patience
+        self.finished = not patient or step == self.plan.steps
+        trainer.should_stop = self.finished
+        self._keep(trainer, step)
+
+    def _require_finite(self, step: int, train_loss: float, validation_loss: float) -> None:
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            raise TrainingError(
+                f"the loss is not finite at step {step} (training {train_loss}, validation "
+                f"{validation_loss}); lower training.learning_rate (now {self.settings.learning_rate:g}) or "
+                "training.clip, or tame x with inputs.transform: asinh."
+            )
+
+    def _keep(self, trainer: pl.Trainer, step: int) -> None:
+        """Saves the running state when it is time, and stops where the job's time is up."""
+        folder, limit = self.run_info.folder, self.run_info.time_limit
+        elapsed = time.perf_counter() - self.started[0]
+        late = limit is not None and elapsed > limit and not self.finished
+        if folder and (late or self.finished or folder.due()):
+            folder.save(trainer.save_checkpoint)
+        if late:
+            rest = "run again to go on from here" if folder else "nothing was saved, for no folder was given"
+            raise TrainingError(
+                f"the time limit of {limit:g} s is over after {step} of {self.plan.steps} steps; {rest}, "
+                "or allow the job more time."
+            )
+
+    def finished_before(self, saved: Path | None) -> bool:
+        """Reads a saved state; returns whether its training had ended already."""
+        if saved is None:
+            return False
+        state = torch.load(saved, weights_only=True, map_location="cpu")["callbacks"][self.state_key]
+        self.load_state_dict(state)
+        return self.finished
+
+    def state_dict(self) -> dict[str, Any]:
+        """What Lightning keeps of this callback in a saved state."""
+        seconds, cpu_seconds = self._total()
+        return {
+            "rounds": self.rounds,
+            "best": self.best,
+            "weights": self.weights,
+            "finished": self.finished,
+            "resumed_from": self.resumed_from,
+            "spent": [seconds, cpu_seconds],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a saved state."""
+        self.rounds, self.best = list(state_dict["rounds"]), state_dict["best"]
+        self.weights, self.finished = dict(state_dict["weights"]), state_dict["finished"]
+        step = int(self.rounds[-1]["step"])
+        self.resumed_from = [*state_dict["resumed_from"], *([] if self.finished else [step])]
+        self.spent = (state_dict["spent"][0], state_dict["spent"][1])
+
+    def _total(self) -> tuple[float, float]:
+        now = (time.perf_counter(), time.process_time())
+        return (self.spent[0] + now[0] - self.started[0], self.spent[1] + now[1] - self.started[1])
+
+    def result(self, device: str) -> TrainingResult:
+        """Returns how it went."""
+        steps = int(self.rounds[-1]["step"])
+        seconds, cpu_seconds = self._total()
+        return TrainingResult(
+            rounds=self.rounds,
+            best=self.best,
+            steps=steps,
+            stopped_early=steps < self.plan.steps,
+            resumed_from=self.resumed_from,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            device=device,
+        )

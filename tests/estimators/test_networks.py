@@ -1,0 +1,66 @@
+"""The contract of summary networks, over the registry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from veridical.errors import ShapeError, UnknownName
+from veridical.estimators.settings import NPESettings
+from veridical.networks import SUMMARIES, build_summary
+
+
+def summary_network(name: str, x_shape: tuple[int, ...], **settings: object) -> torch.nn.Module:
+    full = NPESettings.model_validate({"summary": {"type": name, **settings}}).summary.model_dump()
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(3)
+        return build_summary(full, x_shape)
+
+
+def inputs(rng: np.random.Generator, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(rng.standard_normal(shape)).float()
+
+
+@pytest.mark.parametrize("x_shape", [(12,), (12, 3), (12, 3, 2)])
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_contract(name: str, x_shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    network = summary_network(name, x_shape)
+    x = inputs(rng, 40, *x_shape)
+    summaries = network(x)
+    assert summaries.shape == (40, network.features)
+    assert torch.allclose(network(x[:7]), summaries[:7], atol=1e-5), "rows must not see each other"
+    if list(network.parameters()):
+        summaries.square().sum().backward()
+        assert all((p.grad != 0).any() for p in network.parameters())
+
+
+def test_single_numbers_pass_through_as_one_summary(rng: np.random.Generator) -> None:
+    x = inputs(rng, 5)
+    assert torch.equal(summary_network("none", ())(x), x[:, None])
+    assert summary_network("mlp", ())(x).shape == (5, 32)
+    with pytest.raises(ShapeError, match="use 'none'"):
+        summary_network("gru", ())
+
+
+def test_a_deep_set_ignores_the_order_of_rows(rng: np.random.Generator) -> None:
+    network, x = summary_network("deepset", (9, 2)), inputs(rng, 4, 9, 2)
+    shuffled = x[:, torch.from_numpy(rng.permutation(9))]
+    assert torch.allclose(network(x), network(shuffled), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["conv", "gru"])
+def test_a_series_network_sees_the_order_of_rows(name: str, rng: np.random.Generator) -> None:
+    network, x = summary_network(name, (9, 2)), inputs(rng, 4, 9, 2)
+    assert not torch.allclose(network(x), network(x.flip(1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("kernel", [1, 4, 9])
+def test_convolutions_take_series_of_any_length(kernel: int, rng: np.random.Generator) -> None:
+    network = summary_network("conv", (2, 1), channels=[4, 4, 4], kernel=kernel)
+    assert network(inputs(rng, 3, 2, 1)).shape == (3, 32)
+
+
+def test_an_unknown_network_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'deepset'"):
+        build_summary({"type": "deep_set"}, (3,))

@@ -1,0 +1,137 @@
+"""Leases: one holder at a time, the dead are succeeded, the living are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from veridical import checkpoints
+from veridical.checkpoints import CheckpointFolder
+from veridical.errors import TrainingError
+
+DEAD = {"host": "elsewhere", "pid": 1, "born": "0", "token": "old"}
+
+
+def lease(folder: Path, age: float = 0.0, **changes: object) -> Path:
+    path = folder / "lease.json"
+    path.write_text(json.dumps({**DEAD, **changes}))
+    then = time.time() - age
+    os.utime(path, (then, then))
+    return path
+
+
+def test_a_lease_is_taken_and_given_back(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path / "a" / "b") as folder:
+        holder = json.loads(folder.lease.read_text())
+        assert holder["pid"] == os.getpid() and socket.gethostname() in holder["host"]
+        folder.require()
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_two_jobs_never_hold_one_folder(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path):
+        with pytest.raises(TrainingError, match=f"another job trains .*process {os.getpid()}"):
+            CheckpointFolder(tmp_path).__enter__()
+        assert (tmp_path / "lease.json").exists(), "the one that failed must not give back the other's lease"
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    lease(tmp_path, host=checkpoints._host(), pid=child)
+    with CheckpointFolder(tmp_path) as folder:
+        folder.require()
+
+
+def test_a_process_number_that_was_used_again_is_not_the_holder(tmp_path: Path) -> None:
+    lease(tmp_path, host=checkpoints._host(), pid=os.getpid(), born="long ago")
+    with CheckpointFolder(tmp_path) as folder:
+        folder.require()
+
+
+def test_a_stale_lease_of_another_machine_is_taken_over(tmp_path: Path) -> None:
+    lease(tmp_path, age=1000)
+    with CheckpointFolder(tmp_path, stale_seconds=500) as folder:
+        folder.require()
+
+
+def test_a_fresh_lease_of_another_machine_is_watched_until_it_is_touched(tmp_path: Path) -> None:
+    path = lease(tmp_path, age=5)
+    threading.Timer(0.05, os.utime, [path]).start()
+    with pytest.raises(TrainingError, match="host elsewhere"):
+        CheckpointFolder(tmp_path, stale_seconds=100).__enter__()
+
+
+def test_a_fresh_lease_of_another_machine_that_stays_silent_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "POLL_SECONDS", 0.02)
+    lease(tmp_path)
+    with CheckpointFolder(tmp_path, stale_seconds=0.1) as folder:
+        folder.require()
+
+
+def test_of_two_that_find_one_lease_stale_only_one_takes_it_over(tmp_path: Path) -> None:
+    lease(tmp_path, age=1000)
+    (tmp_path / "taken-old").touch()  # the other one is just about to write its own lease
+    with pytest.raises(TrainingError, match="remove this folder"):
+        CheckpointFolder(tmp_path, stale_seconds=1).__enter__()
+
+
+def test_who_lost_the_lease_writes_no_more(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path) as folder:
+        folder.save(lambda path: path.write_text("mine"))
+        lease(tmp_path)
+        with pytest.raises(TrainingError, match="took it over"):
+            folder.save(lambda path: path.write_text("late"))
+        folder._touched -= 1000
+        with pytest.raises(TrainingError, match="took it over"):
+            folder.touch()
+    assert (tmp_path / "state.ckpt").read_text() == "mine"
+    assert (tmp_path / "lease.json").exists()
+
+
+def test_a_sign_of_life_renews_the_lease(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path) as folder:
+        os.utime(folder.lease, (1, 1))
+        folder.touch()
+        assert folder.lease.stat().st_mtime == 1, "not after every step"
+        folder._touched -= 1000
+        folder.touch()
+        assert folder.lease.stat().st_mtime > 1
+
+
+def test_a_failed_save_leaves_the_old_state_and_the_next_holder_removes_the_rest(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with CheckpointFolder(tmp_path) as folder:
+        folder.save(lambda path: path.write_text("whole"))
+        with pytest.raises(OSError, match="space"):
+            folder.save(fail)
+        assert folder.state.read_text() == "whole"
+    with CheckpointFolder(tmp_path):
+        assert not list(tmp_path.glob("state-*"))
+
+
+def test_states_are_saved_no_more_often_than_asked(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path, save_seconds=1000) as folder:
+        assert not folder.due()
+        folder.save_seconds = 0
+        assert folder.due()
+
+
+def test_clear_removes_everything(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path / "run") as folder:
+        folder.save(lambda path: path.write_text("done"))
+        folder.clear()
+    assert not (tmp_path / "run").exists()
