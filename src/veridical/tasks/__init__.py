@@ -93,7 +93,7 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     if "simulations" in spec:
         return ("veridical.tasks.elsewhere",)
     if "file" in spec:
-        return ("veridical.tasks.base",)
+        return ("veridical.tasks.base", "veridical.tasks.priors")
     _registered(spec["name"])
     return (TASKS[spec["name"]].partition(":")[0],)
 

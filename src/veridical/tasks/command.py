@@ -47,8 +47,8 @@ class CommandTask(Task):
     """A task whose simulator is an executable.
 
     Arguments:
-        spec: `name`, `command`, `parameters`, `fidelities`, `dimensions` or `x_shape`, `timeout` (seconds
-            for a call), `output` (csv or npy), and optionally `x_unit` and `timeout_is_data`.
+        spec: `name`, `command`, `parameters`, `fidelities`, `dimensions` or `x_shape`, `output` (csv or
+            npy), and optionally `timeout` (seconds for a call), `timeout_is_data` and `x_unit`.
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ class CommandTask(Task):
             raise TaskError(f"task {self.name!r}: expected `dimensions` or `x_shape` of one simulation.")
         self.dimensions = dimensions
         self.x_unit = spec.get("x_unit", "")
-        self.timeout_seconds = float(spec["timeout"])
+        self.timeout_seconds: float | None = spec.get("timeout")
         self.timeout_is_data = bool(spec.get("timeout_is_data", False))
         self.output = spec["output"]
         self._check_command()
@@ -146,7 +146,7 @@ def _is_numeric(line: str) -> bool:
     return True
 
 
-def _run(call: list[str], messages: Path, timeout: float, task: str) -> None:
+def _run(call: list[str], messages: Path, timeout: float | None, task: str) -> None:
     """Runs a program in a session of its own; nothing of it is left when this returns or raises."""
     with messages.open("wb") as sink:
         try:

@@ -89,9 +89,8 @@ class ElsewhereTask(FileTask):
         """
         if not 0 <= first <= last < self.available(split):
             raise TaskError(
-                f"task {self.name!r}: expected at most {self.available(split)} rows of split {split!r}, which "
-                f"{self.file} holds (reserved: {self.reserved}), got a wish for rows {first} to {last}; "
-                f"lower the budget."
+                f"task {self.name!r}: {self.file} holds {self.available(split)} rows for split {split!r} "
+                f"(reserved: {self.reserved}), got a call for {first} to {last}. Lower the budget."
             )
         theta, x, _ = self._arrays
         chosen = self._order(split, replicate, root)[first : last + 1]

@@ -131,6 +131,7 @@ class LotkaVolterra(Task):
         Dimension("species", ("hare", "lynx")),
     )
     x_unit = "thousand pelts"
+    x_dtype = "float64"  # in one of a thousand prior draws the lynx fall below what float32 can hold
 
     def __init__(self) -> None:
         rate, contact = Normal(1.0, 0.5, lower=0.0), Normal(0.05, 0.05, lower=0.0)

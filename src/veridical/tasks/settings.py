@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
 
 class ParameterSettings(_Section):
@@ -55,7 +55,7 @@ class _Task(_Section):
 
     def spec(self) -> dict[str, Any]:
         """Returns the plain dict from which `veridical.tasks.build` makes the task."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True)
 
 
 class RegistryTaskSettings(_Task):
@@ -89,7 +89,11 @@ class CommandTaskSettings(_Task):
     x_unit: str | None = Field(None, description="Unit of x.")
     depends_on: list[str] = Field([], description="Files that decide what is simulated, beside the command.")
     block_rows: Count = Field(100, description="Rows simulated by one call, the unit of randomness.")
-    timeout: float = Field(600.0, gt=0, description="Seconds after which a call is killed.")
+    timeout: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds after which a call is killed; the study's time limit alone where unset.",
+    )
     timeout_is_data: bool = Field(
         False, description="Whether a time-out marks the rows as failed; otherwise it fails the job."
     )
