@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from veridical.checks.settings import ChecksSettings
 from veridical.errors import SettingError, suggest
 from veridical.estimators.settings import EstimatorSettings
-from veridical.tasks.settings import ReferenceSettings, TaskSettings, expand_task
+from veridical.tasks.settings import ReferenceSettings, TaskSettings
 
 SCALES = ("smoke", "laptop", "paper")
 RESERVED_DATASETS = ("simulated", "real")
@@ -170,8 +170,6 @@ def schema() -> dict[str, Any]:
 
 
 def _validated(raw: Mapping[str, Any], where: str) -> StudySettings:
-    if "task" in raw:
-        raw = {**raw, "task": expand_task(raw["task"])}
     try:
         return StudySettings.model_validate(raw)
     except ValidationError as error:

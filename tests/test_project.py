@@ -1,0 +1,111 @@
+"""The house: what lies where, what imports what, and files that must agree."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "veridical"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def imported(path: Path, *, top_level: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level else list(ast.walk(tree))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def starts(names: set[str], *packages: str) -> set[str]:
+    return {n for n in names if any(n == p or n.startswith(p + ".") for p in packages)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_go_one_way(path: Path) -> None:
+    names = imported(path)
+    assert not starts(names, "snakemake"), "nothing in src imports Snakemake"
+    folder = path.parent.name
+    if folder == "tasks":
+        assert not starts(names, "torch", "lightning", "zuko", "scipy.stats")
+    if folder == "checks":
+        assert not starts(names, "torch", "lightning", "zuko", "veridical.estimators", "veridical.networks")
+    if folder == "plots":
+        assert not starts(names, "veridical.checks", "veridical.estimators", "veridical.tasks", "scipy")
+    if folder != "stages" and path.name not in ("__main__.py",):
+        assert not starts(names, "veridical.stages"), "only scripts import stages"
+    assert not starts(names, "pickle", "joblib", "dill", "cloudpickle")
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name != "seeds.py"], ids=lambda p: str(p.relative_to(SOURCE)))
+def test_only_seeds_makes_generators(path: Path) -> None:
+    text = path.read_text()
+    for call in ("default_rng(", "SeedSequence(", "manual_seed(", "random.seed(", "RandomState("):
+        assert call not in text or path.name in ALLOWED.get(call, ()), f"{path.name} calls {call}"
+
+
+ALLOWED = {"manual_seed(": ("training.py",), "RandomState(": ("reference.py",)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda p: p.stem)
+def test_scripts_are_thin(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 30
+    assert imported(path, top_level=True) - {"pathlib", "pathlib.Path"} == {"veridical", "veridical.job"}
+
+
+def test_every_rule_has_its_script_and_every_script_its_rule() -> None:
+    text = "".join(p.read_text() for p in (ROOT / "workflow" / "rules").glob("*.smk"))
+    for path in (ROOT / "scripts").glob("*.py"):
+        assert f'"../../scripts/{path.name}"' in text
+        assert f"rule {path.stem}:" in text
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_environments_are_in_step_with_the_project(kind: str) -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    conda = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text())
+    (pip,) = [d["pip"] for d in conda["dependencies"] if isinstance(d, dict)]
+    assert [d for d in pip if not d.startswith("-")] == wanted
+
+
+def test_constraints_pin_every_dependency() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + [d for group in project["optional-dependencies"].values() for d in group]
+    for dependency in wanted:
+        name = dependency.split(">")[0].split("=")[0].strip().lower().replace("_", "-")
+        assert name in pinned, f"{name} is not pinned"
+
+
+def test_top_level_holds_what_the_design_names() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    top = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    allowed = {
+        "workflow", "scripts", "envs", "config", "src", "tests", "profiles", "README.md", "pyproject.toml",
+        "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs", "benchmarks",
+    }  # fmt: skip
+    assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+def test_the_package_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, veridical, veridical.settings, veridical.layout;"
+        "heavy = {'torch', 'lightning', 'zuko', 'xarray', 'dask', 'sklearn', 'matplotlib', 'scipy.stats', 'snakemake'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,109 @@
+"""Settings: what is refused, in which words, and that schema, page and classes agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from veridical import documents, settings
+from veridical.errors import SettingError
+
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def raw(**changes: Any) -> dict[str, Any]:
+    base = {"study": "s", "seed": 1, "task": "gaussian_linear", "estimators": {"npe": {}}, "budgets": [1000]}
+    base["estimators"] = {"npe": {"type": "npe"}}
+    return settings.merge(base, changes)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("scale", settings.SCALES)
+def test_every_study_is_valid_at_every_scale(path: Path, scale: str) -> None:
+    study = settings.load(path, scale)
+    assert study.study == path.stem
+
+
+def test_schema_and_page_are_those_of_the_classes() -> None:
+    assert (ROOT / documents.SCHEMA).read_text() == documents.schema_text(), "run `make docs`"
+    assert (ROOT / documents.PAGE).read_text() == documents.page_text(), "run `make docs`"
+
+
+def test_every_setting_is_described() -> None:
+    for name, node in settings.schema()["$defs"].items():
+        for field, entry in node["properties"].items():
+            sections = ("$ref" in entry) or ("discriminator" in entry) or ("const" in entry)
+            assert sections or entry.get("description"), f"{name}.{field} has no description"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"replicats": 3}, "replicats: unknown setting. Did you mean 'replicates'?"),
+        ({"simulation": {"shards_row": 5}}, "simulation.shards_row: unknown setting. Did you mean 'shard_rows'?"),
+        ({"estimators": {"npe": {"flow": {"bin": 8}}}}, "Did you mean 'bins'?"),
+        ({"checks": {"sbcc": {}}}, "Did you mean 'sbc'?"),
+        ({"observations": {"a": {"fil": "x.csv"}}}, "Did you mean 'file'?"),
+        ({"replicates": 0}, "replicates: Input should be greater than or equal to 1; got 0"),
+        ({"replicates": "three"}, "replicates: Input should be a valid integer"),
+        ({"simulation": {"max_invalid": 1.5}}, "simulation.max_invalid: Input should be less than 1; got 1.5"),
+        ({"budgets": []}, "budgets: List should have at least 1 item"),
+        ({"budgets": [200, 100]}, "budgets must grow from first to last"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"estimators": {"reference": {"type": "npe"}}}, "the name 'reference' is taken"),
+        ({"observations": {"simulated": {"file": "x.csv"}}}, "the name 'simulated' is taken"),
+        ({"reference": {}}, "`observations` is empty"),
+        ({"scales": {"smok": {}}}, "scales.smok: there is no such scale. Did you mean 'smoke'?"),
+        ({"scales": {"paper": {"replicats": 3}}}, "scales.paper: replicats: unknown setting."),
+        ({"study": "../elsewhere"}, "study: String should match pattern"),
+    ],
+)
+def test_wrong_settings_name_the_place_and_the_remedy(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        settings.parse(raw(**changes))
+    assert message in str(caught.value)
+
+
+def test_a_missing_setting_is_named() -> None:
+    given = raw()
+    del given["seed"]
+    with pytest.raises(SettingError, match="seed: this setting is required and missing"):
+        settings.parse(given)
+
+
+def test_scales_are_merged_and_lists_replaced() -> None:
+    given = raw(
+        simulation={"shard_rows": 5000, "max_invalid": 0.1},
+        budgets=[10, 20, 30],
+        scales={"smoke": {"simulation": {"shard_rows": 1000}, "budgets": [5]}},
+    )
+    smoke, laptop = settings.parse(given, "smoke"), settings.parse(given)
+    assert (smoke.simulation.shard_rows, smoke.simulation.max_invalid, smoke.budgets) == (1000, 0.1, [5])
+    assert (laptop.simulation.shard_rows, laptop.budgets) == (5000, [10, 20, 30])
+
+
+def test_unknown_scale_and_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="scale 'smol' is unknown. Did you mean 'smoke'"):
+        settings.parse(raw(), "smol")
+    (tmp_path / "lynx_hare.yaml").write_text("")
+    with pytest.raises(SettingError, match="does not exist. Did you mean 'lynx_hare'"):
+        settings.load(tmp_path / "lynx_hair.yaml")
+    with pytest.raises(SettingError, match="expected a mapping of settings"):
+        settings.load(tmp_path / "lynx_hare.yaml")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text("study: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(SettingError, match="not valid YAML"):
+        settings.load(path)
+
+
+def test_a_study_survives_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(raw()))
+    assert settings.load(path) == settings.parse(raw())
