@@ -1,0 +1,1 @@
+"""Figures: saved results in, axes out. Nothing here computes a statistic."""

@@ -1,0 +1,128 @@
+"""The look of all figures: one dictionary, one palette, one way to make and to save a figure.
+
+The palette is that of Okabe and Ito, told apart by readers with any kind of colour vision and by its
+lightness when printed in grey. Figures are saved as SVG with text kept as text; equal input gives equal
+bytes.
+
+References:
+    | Color Universal Design (Okabe and Ito, 2008)
+    | https://jfly.uni-koeln.de/color/
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ESTIMATE = "#0072B2"
+REFERENCE = "#D55E00"
+TRUTH = "#000000"
+BAND = "#D5D8DC"
+MUTED = "#6B7280"
+CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+DASHES = ("-", "--", "-.", ":")
+WIDTH = 8.0  # inches; a figure fills the column of the report
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica"],
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#4B5563",
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.formatter.limits": (-4, 5),
+    "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
+    "xtick.color": "#374151",
+    "ytick.color": "#374151",
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "veridical",
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Lets figures be made and saved in this look, and leaves matplotlib's settings as they were."""
+    import matplotlib as mpl
+
+    settings: Any = {**dict[Any, Any](mpl.rcParamsDefault), **RC, "backend": "agg"}
+    with mpl.rc_context(settings):
+        yield
+
+
+def figure(
+    rows: int = 1, columns: int = 1, *, height: float = 3.2, width: float = WIDTH, **options: Any
+) -> Any:
+    """Returns a figure and its axes, an array of shape (rows, columns); knows nothing of any display."""
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(width, height))
+    return made, made.subplots(rows, columns, squeeze=False, **options)
+
+
+def svg(made: Figure) -> str:
+    """Returns a figure as SVG text without date or version."""
+    buffer = io.StringIO()
+    blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    made.savefig(buffer, format="svg", metadata=blank)
+    return buffer.getvalue()
+
+
+def save(made: Figure, path: str | Path) -> None:
+    """Writes a figure as SVG, whole or not at all."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(svg(made), encoding="utf-8", newline="\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def grid_shape(panels: int, columns: int = 4) -> tuple[int, int]:
+    """Returns rows and columns for a number of small panels, as even as they can be."""
+    rows = -(-panels // columns)
+    return rows, -(-panels // rows)
+
+
+def hide_rest(axes: Any, used: int) -> None:
+    """Hides the axes of a grid beyond the first `used`."""
+    for ax in list(axes.flat)[used:]:
+        ax.set_visible(False)
+
+
+def log_ticks(ax: Axes) -> None:
+    """Gives a log axis plain numbers (0.1, 1, 10) in place of powers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Returns an axis label: the name, and the unit in brackets where there is one."""
+    return f"{name} [{unit}]" if unit else name

@@ -1,0 +1,50 @@
+"""Typicality: how far the observation lies from the simulations, in the eyes of the network.
+
+Drawn from `panels` (label, `edges` and `counts` of the distances of simulated data, `observed`: distances of
+the observations, `threshold`: the distance that 1 % of simulations exceed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from veridical.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_distances(ax: Axes, panel: Mapping[str, Any]) -> None:
+    """Draws the histogram of simulated distances and one line per observation."""
+    ax.stairs(panel["counts"], panel["edges"], fill=True, color=style.BAND, label="simulated data")
+    ax.axvline(
+        panel["threshold"],
+        color=style.MUTED,
+        linestyle="--",
+        linewidth=1.2,
+        label="1 % of simulations lie beyond",
+    )
+    for index, distance in enumerate(panel["observed"]):
+        beyond = distance > panel["threshold"]
+        colour = style.REFERENCE if beyond else style.ESTIMATE
+        ax.axvline(distance, color=colour, linewidth=2.4, label="observed data" if index == 0 else None)
+    ax.set_title(panel["label"])
+    ax.set_ylim(bottom=0)
+
+
+def draw(data: Mapping[str, Any]) -> Figure:
+    """Returns the distances, one panel per method or replicate."""
+    panels = data["panels"]
+    rows, columns = style.grid_shape(len(panels), 3)
+    width = style.WIDTH if columns > 1 else 5.6
+    made, axes = style.figure(rows, columns, height=0.7 + 2.2 * rows, width=width)
+    for ax, panel in zip(axes.flat, panels, strict=False):
+        draw_distances(ax, panel)
+    style.hide_rest(axes, len(panels))
+    made.supxlabel("distance from the bulk of the simulations", fontsize=10)
+    axes[0, 0].set_ylabel("simulated data sets")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    return made

@@ -1,0 +1,309 @@
+"""Provenance of a study: what made which file, from what, on which machine, as RO-Crate JSON-LD.
+
+The record follows RO-Crate 1.1 and the Process Run Crate profile: a root data set, one entity per file with
+its SHA-256 and size, and one action that links inputs, software and results. Files outside the study's folder
+(the banks, the data files) are named by a local identifier and keep their path as a property.
+
+References:
+    | RO-Crate Metadata Specification 1.1 | https://w3id.org/ro/crate/1.1
+    | Process Run Crate 0.5 | https://w3id.org/ro/wfrun/process/0.5
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from veridical import __version__
+from veridical.digests import file_digest
+from veridical.metrics import write_text
+
+CRATE = "https://w3id.org/ro/crate/1.1"
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+DESCRIPTOR = "ro-crate-metadata.json"
+LICENSE = "The authors of this study state no licence; ask them before you share its results."
+PACKAGES = (
+    "dask",
+    "emcee",
+    "h5netcdf",
+    "jinja2",
+    "lightning",
+    "matplotlib",
+    "numpy",
+    "POT",
+    "pydantic",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "snakemake",
+    "torch",
+    "xarray",
+    "zarr",
+    "zuko",
+)
+MEDIA_TYPES = {
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".json": "application/json",
+    ".nc": "application/x-netcdf",
+    ".npz": "application/zip",
+    ".safetensors": "application/octet-stream",
+    ".svg": "image/svg+xml",
+    ".yaml": "application/yaml",
+}
+
+Entity = dict[str, Any]
+
+
+def build(
+    settings: Mapping[str, Any],
+    root: str | Path,
+    files: Iterable[str | Path],
+    *,
+    data: Mapping[str, Mapping[str, Any]] | None = None,
+    banks: Mapping[str, Mapping[str, Any]] | None = None,
+    later: Iterable[str] = ("report.html",),
+) -> dict[str, Any]:
+    """Returns the record of a study.
+
+    Arguments:
+        settings: The study's settings, whole, with its name under `study` and its root seed under `seed`.
+        root: The study's folder of results; files below it are named relative to it.
+        files: Result files, hashed here.
+        data: Observed data sets by name: `file` and `source`.
+        banks: Digest, rows and shards of every part of the bank that was used, by its path.
+        later: Names of files that are made after this record and therefore stand without a digest.
+    """
+    root = Path(root)
+    results = [file_entity(path, root) for path in sorted({Path(f) for f in files})]
+    results += [{"@id": name, "@type": "File", "encodingFormat": _media_type(name)} for name in later]
+    inputs = [_data_entity(name, given) for name, given in sorted((data or {}).items())]
+    inputs += [_bank_entity(name, given) for name, given in sorted((banks or {}).items())]
+    inputs.append(_settings_entity(settings))
+    now = _now()
+    graph = [
+        _descriptor(),
+        _root_entity(settings, results, inputs, now),
+        {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
+        _action(settings, results, inputs, now),
+        *_software(),
+        *inputs,
+        *results,
+    ]
+    return {"@context": f"{CRATE}/context", "@graph": [flat for thing in graph for flat in _flat(thing)]}
+
+
+def write(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Writes the record whole or not at all."""
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Reads a record."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def entity(record: Mapping[str, Any], identifier: str) -> Entity:
+    """Returns the entity of that identifier.
+
+    Raises:
+        KeyError: If the record has none.
+    """
+    for candidate in record["@graph"]:
+        if candidate["@id"] == identifier:
+            return candidate
+    raise KeyError(identifier)
+
+
+def properties(record: Mapping[str, Any], identifier: str) -> dict[str, Any]:
+    """Returns the additional properties of an entity as a plain dictionary."""
+    named = (entity(record, p["@id"]) for p in entity(record, identifier).get("additionalProperty", ()))
+    return {p["name"]: p["value"] for p in named}
+
+
+def file_entity(path: str | Path, root: str | Path) -> Entity:
+    """Returns the entity of one file: its path below `root`, size, media type and SHA-256."""
+    path = Path(path)
+    return {
+        "@id": path.resolve().relative_to(Path(root).resolve()).as_posix(),
+        "@type": "File",
+        "contentSize": str(path.stat().st_size),
+        "encodingFormat": _media_type(path.name),
+        "sha256": file_digest(path),
+    }
+
+
+def revision(folder: str | Path | None = None) -> tuple[str | None, bool | None]:
+    """Returns the git revision of this package's source and whether it was changed since; None outside git.
+
+    A repository that merely surrounds an installed package, and does not hold its source, does not count.
+    """
+    folder = Path(folder or Path(__file__).parent)
+    try:
+        _git(folder, "ls-files", "--error-unmatch", "provenance.py")
+        commit = _git(folder, "rev-parse", "HEAD").strip()
+        return commit, bool(_git(folder, "status", "--porcelain", ":/").strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def environment() -> dict[str, Any]:
+    """Returns what the last bits of results depend on, beside the versions of packages."""
+    return {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "cpu_features": cpu_features(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that results depend on, of those that are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu_features() -> list[str]:
+    """Returns the CPU features that numpy found, which decide the last bits of its functions."""
+    from numpy._core._multiarray_umath import __cpu_features__
+
+    return sorted(name for name, there in __cpu_features__.items() if there)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def _now() -> str:
+    """The time, or the one in SOURCE_DATE_EPOCH where a reproducible build sets it."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
+    return moment.isoformat(timespec="seconds")
+
+
+def _media_type(name: str) -> str:
+    return MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
+
+
+def _reference(things: Iterable[Entity]) -> list[Entity]:
+    return [{"@id": thing["@id"]} for thing in things]
+
+
+def _flat(thing: Entity) -> list[Entity]:
+    """The entity and its additional properties as entities of their own, as flattened JSON-LD has them."""
+    values = thing.get("additionalProperty")
+    if not values:
+        return [thing]
+    stem = thing["@id"] if thing["@id"].startswith("#") else f"#{thing['@id']}"
+    named = [
+        {"@id": f"{stem}-{name}", "@type": "PropertyValue", "name": name, "value": _plain(value)}
+        for name, value in values.items()
+    ]
+    return [{**thing, "additionalProperty": _reference(named)}, *named]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool) or value is None else json.dumps(value)
+
+
+def _descriptor() -> Entity:
+    return {
+        "@id": DESCRIPTOR,
+        "@type": "CreativeWork",
+        "conformsTo": {"@id": CRATE},
+        "about": {"@id": "./"},
+    }
+
+
+def _root_entity(
+    settings: Mapping[str, Any], results: list[Entity], inputs: list[Entity], now: str
+) -> Entity:
+    name = settings.get("title") or settings["study"]
+    return {
+        "@id": "./",
+        "@type": "Dataset",
+        "name": name,
+        "description": settings.get("description") or f"Results of the veridical study {settings['study']}.",
+        "datePublished": now,
+        "license": LICENSE,
+        "conformsTo": {"@id": PROFILE},
+        "hasPart": _reference(results),
+        "mentions": [{"@id": "#run"}, *_reference(inputs)],
+    }
+
+
+def _action(settings: Mapping[str, Any], results: list[Entity], inputs: list[Entity], now: str) -> Entity:
+    return {
+        "@id": "#run",
+        "@type": "CreateAction",
+        "name": f"Study {settings['study']}",
+        "endTime": now,
+        "instrument": {"@id": "#veridical"},
+        "object": _reference(inputs),
+        "result": _reference(results),
+        "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        "additionalProperty": {"seed": settings["seed"], **environment()},
+    }
+
+
+def _software() -> list[Entity]:
+    commit, dirty = revision()
+    packages = [
+        {"@id": f"#package-{name}", "@type": "SoftwareApplication", "name": name, "softwareVersion": version}
+        for name, version in {"python": platform.python_version(), **versions()}.items()
+    ]
+    own = {
+        "@id": "#veridical",
+        "@type": "SoftwareApplication",
+        "name": "veridical",
+        "softwareVersion": __version__,
+        "softwareRequirements": _reference(packages),
+        "additionalProperty": {"git_revision": commit, "git_dirty": dirty},
+    }
+    return [own, *packages]
+
+
+def _data_entity(name: str, given: Mapping[str, Any]) -> Entity:
+    path = Path(given["file"])
+    return {
+        "@id": f"#data-{name}",
+        "@type": "CreativeWork",
+        "name": name,
+        "description": given.get("source") or "source not stated",
+        "contentSize": str(path.stat().st_size),
+        "encodingFormat": _media_type(path.name),
+        "sha256": file_digest(path),
+        "additionalProperty": {"path": path.as_posix()},
+    }
+
+
+def _bank_entity(name: str, given: Mapping[str, Any]) -> Entity:
+    return {
+        "@id": f"#bank-{name}",
+        "@type": "CreativeWork",
+        "name": f"simulations {name}",
+        "additionalProperty": dict(sorted(given.items())),
+    }
+
+
+def _settings_entity(settings: Mapping[str, Any]) -> Entity:
+    return {
+        "@id": "#settings",
+        "@type": "CreativeWork",
+        "name": "settings of the study",
+        "encodingFormat": "application/json",
+        "text": json.dumps(settings, sort_keys=True),
+    }

@@ -1,0 +1,268 @@
+"""The report of a study: one HTML file, verdict first, that a reader needs nothing else to understand.
+
+Everything in it comes from saved results: the verdict, the table of metrics, the figures with their data, the
+record of provenance. The page holds its figures and style inside, asks the network for nothing and runs no
+script.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veridical import captions, metrics, numbers, provenance, report_tables
+from veridical.definitions import GLOSSARY
+from veridical.metrics import Row, dataset_cells, select
+
+MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
+BADGES = {"trust": ("good", "✓"), "caution": ("caution", "!"), "do not trust": ("bad", "✕")}
+MARKS = {"good": "✓", "caution": "!", "bad": "✕", "unknown": "–"}
+GROUPS = (
+    ("bad", "What speaks against it"),
+    ("caution", "What calls for caution"),
+    ("good", "What speaks for it"),
+    ("unknown", "What was not checked"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure as the page shows it.
+
+    Attributes:
+        kind: Its kind, as in `captions.CAPTIONS`.
+        method: The method it shows; empty for all.
+        dataset: The data set it shows; empty for none or all.
+        svg: The picture, ready to stand inside the page.
+        read: How to read it.
+        shows: What it shows here.
+        data: What it was drawn from.
+    """
+
+    kind: str
+    method: str
+    dataset: str
+    svg: str
+    read: str
+    shows: str
+    data: Mapping[str, Any]
+
+
+def load_figures(folder: str | Path) -> list[Figure]:
+    """Returns the figures in a folder, each an SVG with its data as JSON beside it."""
+    found = []
+    for path in sorted(Path(folder).glob("*.svg")):
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        read, shows = captions.caption(record["kind"], record["data"])
+        alternative = f"Figure: {record['kind']}. {shows or read}"
+        svg = inline(path.read_text(encoding="utf-8"), path.stem, alternative)
+        found.append(
+            Figure(record["kind"], record["method"], record["dataset"], svg, read, shows, record["data"])
+        )
+    return found
+
+
+def inline(svg: str, prefix: str, alternative: str) -> str:
+    """Returns an SVG to stand inside a page: own identifiers, scalable, described for screen readers."""
+    from xml.sax.saxutils import escape, quoteattr
+
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    stem = re.sub(r"[^A-Za-z0-9_-]", "-", prefix)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{stem}-\1"', svg)
+    svg = re.sub(r'(xlink:href="#|href="#|url\(#)', rf"\1{stem}-", svg)
+    svg = svg.replace("xlink:xlink:", "xlink:")
+    head, rest = svg.split(">", 1)
+    width = re.search(r'viewBox="0 0 ([\d.]+)', head)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    limit = f"max-width:{float(width[1]) * 4 / 3:.0f}px" if width else ""
+    named = f'{head} role="img" aria-label={quoteattr(alternative)} style="{limit}"'
+    return f"{named}><title>{escape(alternative)}</title>{rest}".strip()
+
+
+def build(
+    settings: Mapping[str, Any],
+    rows: Sequence[Row],
+    verdicts: Mapping[str, Any],
+    figures: Sequence[Figure],
+    record: Mapping[str, Any] | None = None,
+) -> str:
+    """Returns the page.
+
+    Arguments:
+        settings: The study's settings: `study`, `title`, `description`, `observations`, ...
+        rows: The table of metrics.
+        verdicts: The verdicts, as in `verdict.json`.
+        figures: The figures.
+        record: The record of provenance.
+    """
+    judged = [_verdict(found) for found in verdicts["verdicts"]]
+    context = {
+        "title": settings.get("title") or settings["study"],
+        "settings": settings,
+        "task": verdicts.get("task") or "",
+        "verdicts": judged,
+        "answers": [_answer(rows, figures, found) for found in judged],
+        "calibration": [_calibration(rows, figures, m) for m in dict.fromkeys(v["method"] for v in judged)],
+        "training": _of(figures, "training"),
+        "learning": _of(figures, "learning"),
+        "cost": _of(figures, "cost"),
+        "costs": _cost_table(_of(figures, "cost")),
+        "training_table": report_tables.training_table(rows),
+        "glossary": GLOSSARY,
+        "provenance": _provenance(record),
+        "real_data": any(v["kind"] != "simulated" for v in judged),
+    }
+    return _environment().get_template("report.html.j2").render(context)
+
+
+def _environment() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("veridical", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = numbers.rounded
+    environment.filters["svg"] = Markup
+    return environment
+
+
+# ---- verdict -------------------------------------------------------------------------------------
+
+
+def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
+    colour, mark = BADGES[found["verdict"]]
+    groups = []
+    for outcome, heading in GROUPS:
+        texts = [
+            f["text"].removeprefix("Not checked: ") for f in found["findings"] if f["outcome"] == outcome
+        ]
+        if texts:
+            groups.append({"outcome": outcome, "mark": MARKS[outcome], "heading": heading, "texts": texts})
+    return {
+        **found,
+        "colour": colour,
+        "mark": mark,
+        "groups": groups,
+        "kind": metrics.dataset_kind(found["dataset"]),
+    }
+
+
+def _answer(rows: Sequence[Row], figures: Sequence[Figure], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables and figures of one method on one data set."""
+    method, dataset = found["method"], found["dataset"]
+    where = {"method": method, "budget": found["budget"], **dataset_cells(dataset)}
+    picture = _of(figures, "posterior", method, dataset)
+    units = picture.data["units"] if picture else {}
+    quantiles = select(rows, metric="posterior_quantile", **where)
+    observations = sorted({r["observation"] for r in quantiles})
+    exact = select(rows, method="reference", **dataset_cells(dataset))
+    own = select(rows, **where)
+    return {
+        "method": method,
+        "dataset": dataset,
+        "verdict": found,
+        "tables": [
+            report_tables.posterior_table(own, exact, units, i) for i in observations[:MAX_OBSERVATIONS]
+        ],
+        "observations": len(observations),
+        "posterior": picture,
+        "predictive": _of(figures, "predictive", method, dataset),
+        "typicality": _of(figures, "typicality", method, dataset),
+        "distance": report_tables.distance_table(own, exact, units),
+    }
+
+
+def _calibration(rows: Sequence[Row], figures: Sequence[Figure], method: str) -> dict[str, Any]:
+    """Figures and numbers of a method on data whose truth is known."""
+    own = [r for r in rows if r["method"] == method and r["parameter"] is None]
+    budget = max((r["budget"] for r in own if r["budget"] is not None), default=None)
+    labelled = []
+    for dataset in ("real", "simulated"):
+        here = [r for r in own if r["dataset"] == dataset and r["budget"] == budget]
+        lines = [
+            line
+            for choice in report_tables.CALIBRATION_METRICS
+            if (line := report_tables.calibration_line(here, *choice)) is not None
+        ]
+        pictures = [f for kind in ("ranks", "coverage") if (f := _of(figures, kind, method, dataset))]
+        if lines or pictures:
+            n = max(
+                (r["n"] for r in here if r["metric"] == "coverage" and r["seed"] is not None), default=None
+            )
+            labelled.append({"dataset": dataset, "lines": lines, "figures": pictures, "n": n})
+    return {"method": method, "labelled": labelled}
+
+
+def _cost_table(figure: Figure | None) -> list[dict[str, str]]:
+    if figure is None:
+        return []
+    return [
+        {
+            "name": stage["name"],
+            "jobs": f"{stage['jobs']:,}",
+            "time": numbers.duration(stage["seconds"]),
+            "memory": numbers.size(stage["peak_mb"] * 1e6) if stage["peak_mb"] else "not measured",
+        }
+        for stage in figure.data["stages"]
+    ]
+
+
+# ---- provenance ----------------------------------------------------------------------------------
+
+
+def _provenance(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    run, own = provenance.properties(record, "#run"), provenance.properties(record, "#veridical")
+    graph = record["@graph"]
+    commit = own["git_revision"]
+    state = "" if commit is None else " with uncommitted changes" if own["git_dirty"] else " (clean)"
+    facts = {
+        "made": provenance.entity(record, "./")["datePublished"],
+        "veridical": provenance.entity(record, "#veridical")["softwareVersion"],
+        "git revision": "not in a git repository" if commit is None else f"{commit}{state}",
+        "root seed": str(run["seed"]),
+        "platform": f"{run['platform']} ({run['machine']}, {run['cpu_count']} CPUs)",
+    }
+    packages = [
+        f"{thing['name']} {thing['softwareVersion']}"
+        for thing in graph
+        if thing["@id"].startswith("#package-")
+    ]
+    files = [
+        {"name": thing["@id"], "size": numbers.size(int(thing["contentSize"])), "sha256": thing["sha256"]}
+        for thing in graph
+        if thing.get("@type") == "File" and "sha256" in thing
+    ]
+    data = [
+        thing for thing in graph if thing["@id"].startswith("#data-") and thing["@type"] == "CreativeWork"
+    ]
+    banks = [
+        {"name": thing["name"], **provenance.properties(record, thing["@id"])}
+        for thing in graph
+        if thing["@id"].startswith("#bank-") and thing["@type"] == "CreativeWork"
+    ]
+    settings = json.dumps(json.loads(provenance.entity(record, "#settings")["text"]), indent=1)
+    return {
+        "facts": facts,
+        "packages": packages,
+        "files": files,
+        "data": data,
+        "banks": banks,
+        "settings": settings,
+        "cpu_features": ", ".join(json.loads(run["cpu_features"])),
+    }
+
+
+def _of(figures: Sequence[Figure], kind: str, method: str = "", dataset: str = "") -> Figure | None:
+    return next((f for f in figures if (f.kind, f.method, f.dataset) == (kind, method, dataset)), None)

@@ -1,0 +1,193 @@
+"""The tables of the report, taken from the table of metrics: numbers as text, ready for the page.
+
+Medians and intervals are those of the first replicate, as in the figures; all else is the mean over
+replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from veridical import metrics, numbers
+from veridical.metrics import Row, select
+from veridical.verdict_rules import CALIBRATION_P, CALIBRATION_TESTS
+
+_P = f"above {CALIBRATION_P / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
+CALIBRATION_METRICS = (
+    ("coverage", 0.5, "50 % intervals hold the truth in", "50 %", "percent"),
+    ("coverage", 0.9, "90 % intervals hold the truth in", "90 %", "percent"),
+    ("hpd_coverage", 0.9, "90 % joint regions hold the truth in", "90 %", "percent"),
+    ("coverage_gap", None, "coverage misses the stated probability by, on average", "near 0", "percent"),
+    ("acauc", None, "signed miss (above 0: too narrow, below 0: too wide)", "0", "number"),
+    ("sbc_p", None, "p-value of the rank test", _P, "number"),
+    ("coverage_p", None, "p-value of the coverage test", _P, "number"),
+    ("tarp_p", None, "p-value of the TARP test", _P, "number"),
+    ("contraction", None, "how far the data shrink the prior variance", "near 100 %", "percent"),
+    ("nrmse", None, "typical error of one draw, as a share of the range of true values", "small", "percent"),
+    ("nltp", None, "surprise at the true parameters (NLTP)", "low", "number"),
+)
+
+
+def posterior_table(
+    own: Sequence[Row], exact: Sequence[Row], units: Mapping[str, str], observation: int
+) -> dict[str, Any]:
+    """Returns medians and intervals of one observation, beside those of the reference.
+
+    Arguments:
+        own: Rows of the method.
+        exact: Rows of the reference; none where there is none.
+        units: Units by parameter, in the order in which parameters are shown.
+        observation: Which observation.
+    """
+    first = min(r["seed"] for r in own if r["metric"] == "posterior_quantile" and r["seed"] is not None)
+    mine = _quantiles(select(own, seed=first, observation=observation))
+    theirs = _quantiles(select(exact, observation=observation))
+    medians = _medians(own, observation)
+    lines = []
+    for name in _ordered(mine, units):
+        q = mine[name]
+        width = (q[0.95] - q[0.05]) / 2
+        sd = width / 1.645
+        line = {
+            "parameter": name,
+            "unit": units.get(name, ""),
+            "median": numbers.to_precision(q[0.5], sd),
+            "half": _interval(q[0.25], q[0.75], sd),
+            "ninety": _interval(q[0.05], q[0.95], sd),
+            "truth": _truth(own, name, observation, sd),
+            "repeats": _spread(medians.get(name, []), sd),
+        }
+        if name in theirs:
+            r = theirs[name]
+            line["exact_median"] = numbers.to_precision(r[0.5], sd)
+            line["exact_ninety"] = _interval(r[0.05], r[0.95], sd)
+        lines.append(line)
+    return {
+        "observation": observation,
+        "lines": lines,
+        "exact": bool(theirs),
+        "truth": any(line["truth"] for line in lines),
+        "repeats": any(line["repeats"] for line in lines),
+        "units": any(line["unit"] for line in lines),
+    }
+
+
+def _ordered(names: Iterable[str], units: Mapping[str, str]) -> list[str]:
+    """Names in the task's order, in which `units` has them; unknown ones last."""
+    place = {name: i for i, name in enumerate(units)}
+    return sorted(names, key=lambda name: place.get(name, len(place)))
+
+
+def _quantiles(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
+    found: dict[str, dict[float, float]] = {}
+    for r in rows:
+        if r["metric"] == "posterior_quantile":
+            found.setdefault(r["parameter"], {})[r["level"]] = r["value"]
+    return found
+
+
+def _medians(rows: Sequence[Row], observation: int) -> dict[str, list[float]]:
+    """The medians of all replicates by parameter."""
+    found: dict[str, list[float]] = {}
+    for r in select(rows, metric="posterior_quantile", level=0.5, observation=observation):
+        if r["seed"] is not None:
+            found.setdefault(r["parameter"], []).append(r["value"])
+    return found
+
+
+def _spread(medians: Sequence[float], sd: float) -> str:
+    """Standard deviation of the replicates' medians, as a share of the posterior's."""
+    if len(medians) < 2 or sd <= 0:
+        return ""
+    mean = sum(medians) / len(medians)
+    spread = (sum((m - mean) ** 2 for m in medians) / (len(medians) - 1)) ** 0.5
+    return f"{numbers.rounded(spread / sd, 2)} sd"
+
+
+def _truth(rows: Sequence[Row], name: str, observation: int, sd: float) -> str:
+    found = [
+        r["true_value"]
+        for r in select(rows, parameter=name, observation=observation)
+        if r["true_value"] is not None
+    ]
+    return numbers.to_precision(found[0], sd) if found else ""
+
+
+def _interval(low: float, high: float, sd: float) -> str:
+    return f"{numbers.to_precision(low, sd)} to {numbers.to_precision(high, sd)}"
+
+
+def distance_table(
+    own: Sequence[Row], exact: Sequence[Row], units: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Returns distances to the exact reference, mean over replicates, and how well that converged."""
+    mine = [r for r in own if r["seed"] is None]
+    shifts = {r["parameter"]: r for r in select(mine, metric="mean_shift_sd")}
+    ratios = {r["parameter"]: r for r in select(mine, metric="sd_ratio")}
+    if not shifts:
+        return None
+    rhat = {r["parameter"]: r["value"] for r in select(exact, metric="rhat")}
+    ess = {r["parameter"]: r["value"] for r in select(exact, metric="ess")}
+    lines = [
+        {
+            "parameter": name,
+            "shift": _with_error(shifts[name]),
+            "ratio": _with_error(ratios[name]) if name in ratios else "",
+            "rhat": f"{rhat[name]:.3f}" if name in rhat else "",
+            "ess": f"{ess[name]:,.0f}" if name in ess else "",
+        }
+        for name in _ordered((n for n in shifts if n), units)
+    ]
+    whole = {name: select(mine, metric=name) for name in ("c2st", "c2st_null")}
+    return {
+        "lines": lines,
+        **{name: numbers.percent(r[0]["value"]) if r else "" for name, r in whole.items()},
+    }
+
+
+def calibration_line(
+    rows: Sequence[Row], metric: str, level: float | None, text: str, ideal: str, form: str
+) -> dict[str, str] | None:
+    """Returns one measure, or None where it was not taken; arguments as in CALIBRATION_METRICS."""
+    each = select(rows, metric=metric, level=level)
+    mean = [r for r in each if r["seed"] is None]
+    if not mean:
+        return None
+    write = numbers.percent if form == "percent" else (lambda v: numbers.rounded(v, 3))
+    values = [r["value"] for r in each if r["seed"] is not None]
+    return {
+        "text": text,
+        "ideal": ideal,
+        "value": write(mean[0]["value"]),
+        "range": f"{write(min(values))} to {write(max(values))}" if len(values) > 1 else "",
+    }
+
+
+def training_table(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Simulations, time and failures per method and budget, mean over replicates."""
+    lines = []
+    for r in rows:
+        if r["metric"] != "fit_seconds" or r["seed"] is not None:
+            continue
+        where = {"method": r["method"], "budget": r["budget"], "seed": None}
+        share = metrics.value(rows, metric="invalid_share", dataset="simulated", **where)
+        nltp = metrics.value(rows, metric="nltp", dataset="simulated", **where)
+        lines.append(
+            {
+                "method": r["method"],
+                "budget": f"{r['budget']:,}",
+                "replicates": str(r["n"]),
+                "seconds": numbers.duration(r["value"]),
+                "failed": "" if share is None else numbers.percent(share),
+                "nltp": "" if nltp is None else numbers.rounded(nltp, 3),
+            }
+        )
+    return lines
+
+
+def _with_error(r: Row) -> str:
+    if r["stderr"] is None:
+        return numbers.rounded(r["value"], 3)
+    error = max(r["stderr"], 1e-12)
+    return f"{numbers.to_precision(r['value'], error, 1)} ± {numbers.to_precision(error, error, 1)}"

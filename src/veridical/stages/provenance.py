@@ -1,0 +1,53 @@
+"""Stage report, third job: the record of what made the results, from what, where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from veridical import bank, digests, provenance
+
+Paths = Iterable[str | Path]
+
+
+def record(
+    settings: Mapping[str, Any],
+    *,
+    root: str | Path,
+    files: Paths,
+    data: Mapping[str, Mapping[str, Any]],
+    shards: Paths,
+    out: str | Path,
+) -> None:
+    """Writes `provenance.json`; git, versions and platform are those of this job.
+
+    Arguments:
+        settings: The study's settings, whole.
+        root: The folder that holds `files`, and `out` itself.
+        files: Result files.
+        data: Observed data sets by name: `file` and `source`.
+        shards: All shards of the bank that the study used.
+        out: Where the record goes.
+    """
+    found = provenance.build(settings, root, files, data=data, banks=banks(shards))
+    provenance.write(out, found)
+    print(f"{out}: {len(found['@graph'])} entities")
+
+
+def banks(shards: Paths) -> dict[str, dict[str, Any]]:
+    """Returns rows, failures, shards and digest of each part of a bank, by task, fidelity and split."""
+    parts: dict[str, list[Path]] = {}
+    for path in sorted(map(Path, shards)):
+        parts.setdefault("/".join(path.parts[-4:-1]), []).append(path)
+    found = {}
+    for name, paths in parts.items():
+        manifests = [bank.manifest(path) for path in paths]
+        found[name] = {
+            "path": paths[0].parent.as_posix(),
+            "rows": sum(m["last"] - m["first"] + 1 for m in manifests),
+            "invalid": sum(m["n_invalid"] for m in manifests),
+            "shards": len(paths),
+            "digest": digests.short([m["digests"] for m in manifests], 64),
+        }
+    return found

@@ -1,0 +1,40 @@
+"""Stage report, last jobs: the record of provenance, and the page that a scientist reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from veridical import metrics, report, verdict
+from veridical import provenance as record_of
+
+
+def render(
+    settings: Mapping[str, Any],
+    *,
+    table: str | Path,
+    verdicts: str | Path,
+    figures: str | Path,
+    provenance: str | Path | None,
+    out: str | Path,
+) -> None:
+    """Writes `report.html`.
+
+    Arguments:
+        settings: The study's settings: name, title, description, observations.
+        table: `metrics.csv`.
+        verdicts: `verdict.json`.
+        figures: Folder of figures with their data.
+        provenance: `provenance.json`, or None.
+        out: Where the page goes.
+    """
+    page = report.build(
+        settings,
+        metrics.read(table),
+        verdict.load(verdicts),
+        report.load_figures(figures),
+        None if provenance is None else record_of.load(provenance),
+    )
+    metrics.write_text(out, page)
+    print(f"{out}: {len(page.encode()) / 1e6:.1f} MB")

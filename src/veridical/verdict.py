@@ -1,0 +1,99 @@
+"""The verdict: may the stated uncertainty of a method be trusted on a data set, and why.
+
+Every rule says `good`, `caution` or `bad` of each replicate; its outcome is the worst that at least half of
+the replicates reach. The worst outcome of all rules is the verdict. `docs/verdict.md` holds the table of
+rules, how often it raises a false alarm, and the fields of `verdict.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veridical.evidence import Evidence, majority
+from veridical.metrics import Row, select, write_text
+from veridical.verdict_rules import CAUTION, GOOD, RULES, Rule
+
+FORMAT = 1
+OUTCOMES = ("good", "caution", "bad")
+VERDICTS = ("trust", "caution", "do not trust")
+NOT_JUDGED = frozenset({"reference", "prior"})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule found: an outcome per replicate and overall, and a sentence for the reader."""
+
+    rule: str
+    outcome: str
+    text: str
+    replicates: Mapping[int, str]
+
+
+def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
+    """Returns the verdict on one method and data set, as it stands in `verdict.json`."""
+    findings = []
+    for rule in rules:
+        found = rule.judge(evidence)
+        if found is None:
+            findings.append(Finding(rule.name, "unknown", f"Not checked: {rule.question}", {}))
+        else:
+            outcomes, text = found
+            named = {seed: OUTCOMES[o] for seed, o in sorted(outcomes.items())}
+            findings.append(Finding(rule.name, OUTCOMES[majority(outcomes.values())], text, named))
+    worst = max((OUTCOMES.index(f.outcome) for f in findings if f.outcome != "unknown"), default=CAUTION)
+    return {
+        "method": evidence.method,
+        "dataset": evidence.dataset,
+        "budget": evidence.budget,
+        "replicates": len({r["seed"] for r in _own(evidence) if r["seed"] is not None}),
+        "verdict": VERDICTS[worst],
+        "summary": _summary(worst, [f for f in findings if f.outcome == OUTCOMES[worst]]),
+        "findings": [
+            {"rule": f.rule, "outcome": f.outcome, "text": f.text, "replicates": dict(f.replicates)}
+            for f in findings
+        ],
+    }
+
+
+def decide(rows: Sequence[Row]) -> dict[str, Any]:
+    """Returns the verdicts of a study: on every method and real data set, at the method's largest budget."""
+    methods = sorted({r["method"] for r in rows} - NOT_JUDGED)
+    verdicts = []
+    for method in methods:
+        own = [r for r in rows if r["method"] == method]
+        budget = max((r["budget"] for r in own if r["budget"] is not None), default=None)
+        names = sorted({r["dataset_name"] for r in own if r["dataset"] == "observed"})
+        names += ["real"] if any(r["dataset"] == "real" for r in own) else []
+        verdicts += [judge(Evidence(rows, method, budget, name)) for name in names or ["simulated"]]
+    first = rows[0] if rows else {}
+    return {"format": FORMAT, "study": first.get("study"), "task": first.get("task"), "verdicts": verdicts}
+
+
+def write(path: str | Path, verdicts: Mapping[str, Any]) -> None:
+    """Writes `verdict.json` whole or not at all."""
+    write_text(path, json.dumps(verdicts, indent=1, allow_nan=False) + "\n")
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Reads `verdict.json`."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _summary(worst: int, deciding: Sequence[Finding]) -> str:
+    if worst == GOOD:
+        return "The stated uncertainty passed every check, among them one beyond the simulator's own data."
+    if worst == CAUTION:
+        return "Use the stated uncertainty with care: " + _points(len(deciding)) + " could not be cleared."
+    return "Do not rely on these intervals: " + _points(len(deciding)) + " failed."
+
+
+def _points(n: int) -> str:
+    return "one point" if n == 1 else f"{n} points"
+
+
+def _own(evidence: Evidence) -> list[Row]:
+    return select(evidence.rows, method=evidence.method, budget=evidence.budget)

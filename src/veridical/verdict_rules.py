@@ -1,0 +1,372 @@
+"""The rules of the verdict: each asks one question of a study's metrics.
+
+A rule gives every replicate an outcome, 0 (good), 1 (caution) or 2 (bad), and the reader a sentence. It looks
+at numbers of `metrics.csv` only. A number that is not a number counts as failing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from veridical.evidence import Evidence, majority
+from veridical.numbers import percent, rounded
+
+GOOD, CAUTION, BAD = 0, 1, 2
+
+TYPICAL_P = 0.01
+PREDICTIVE_P = 0.01
+CALIBRATION_P = 0.05  # family-wise over the parameters, and over the tests
+CALIBRATION_TESTS = ("sbc_p", "coverage_p", "tarp_p")
+SMALL_GAP = 0.05  # a coverage gap up to here is small
+SHIFT_CAUTION, SHIFT_BAD = 1.0, 3.0  # largest shift of a posterior mean, in sd of the reference
+MEAN_SHIFT_CAUTION, MEAN_SHIFT_BAD = 0.5, 1.0
+RATIO_CAUTION, RATIO_BAD = 1.5, 2.0  # of the sds, in either direction
+C2ST_CAUTION = 0.8
+RHAT, ESS = 1.01, 1000.0
+INVALID_CAUTION, INVALID_BAD = 0.05, 0.2
+CONTRACTION = 0.05
+
+
+Found = tuple[dict[int, int], str] | None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table.
+
+    Attributes:
+        name: Its name. question: What it asks. caution: When it says `caution`, in words; empty where it
+        never does. bad: When it says `do not trust`, in words; empty where it never does. judge: Returns an
+        outcome per replicate (0, 1, 2) and the sentence; None where there is nothing to judge.
+    """
+
+    name: str
+    question: str
+    caution: str
+    bad: str
+    judge: Callable[[Evidence], Found]
+
+    def line(self) -> str:
+        """Returns its line in the table of `docs/verdict.md`."""
+        return f"| `{self.name}` | {self.question} | {self.caution or '-'} | {self.bad or '-'} |"
+
+
+# ---- the rules -----------------------------------------------------------------------------------
+
+
+def typical(evidence: Evidence) -> Found:
+    """Is the observation one that the simulator could have made?"""
+    p = _decided(evidence, "mahalanobis_p", "typicality")
+    if not p:
+        return None
+    outcomes = {s: GOOD if v >= TYPICAL_P else BAD for s, v in p.items()}
+    if majority(outcomes.values()) == GOOD:
+        return (
+            outcomes,
+            f"The data look like simulated data: of those, {_share(p)} lie as far out or farther.",
+        )
+    return outcomes, (
+        f"The data are unlike anything the simulator makes: only {_share(p)} of the simulated data lie as "
+        "far out. The network was never trained near them, so its answer there is a guess."
+    )
+
+
+def reproduces(evidence: Evidence) -> Found:
+    """Do simulations at the posterior look like the observation?"""
+    p = _decided(evidence, "predictive_p", "predictive")
+    if not p:
+        return None
+    outcomes = {s: GOOD if v >= PREDICTIVE_P else BAD for s, v in p.items()}
+    if majority(outcomes.values()) == GOOD:
+        return (
+            outcomes,
+            f"The fitted model reproduces the data (posterior predictive p = {rounded(_middle(p), 2)}).",
+        )
+    return outcomes, (
+        f"The fitted model does not reproduce the data (posterior predictive p = {rounded(_middle(p), 2)}): "
+        "something that shaped the data is missing from the simulator or from the posterior."
+    )
+
+
+def labelled_coverage(evidence: Evidence) -> Found:
+    """Do intervals cover the truth on labelled real data as often as they say?"""
+    p = evidence.whole("coverage_p", "real")
+    if not p:
+        return None
+    outcomes = {s: GOOD if v >= CALIBRATION_P else BAD for s, v in p.items()}
+    if majority(outcomes.values()) == GOOD:
+        return outcomes, "On real data with known truth the intervals hold the truth as often as they say."
+    return outcomes, (
+        "On real data with known truth the intervals do not hold the truth as often as they say"
+        f"{_direction(evidence, 'real')}{_votes(outcomes)}."
+    )
+
+
+def simulated_calibration(evidence: Evidence) -> Found:
+    """Do intervals cover the truth on simulated data as often as they say?"""
+    tests = [found for name in CALIBRATION_TESTS if (found := evidence.whole(name, "simulated"))]
+    gaps = [evidence.of(name, "simulated") for name in ("coverage_gap", "hpd_coverage_gap")]
+    outcomes, largest = {}, {}
+    for seed in sorted({seed for test in tests for seed in test}):
+        passed = all(len(tests) * test[seed] >= CALIBRATION_P for test in tests if seed in test)
+        values = [row["value"] for gap in gaps for row in gap.get(seed, ())]
+        largest[seed] = max(values, key=lambda v: (v != v, v)) if values else float("nan")
+        outcomes[seed] = GOOD if passed else CAUTION if largest[seed] <= SMALL_GAP else BAD
+    if not outcomes:
+        return None
+    worst = majority(outcomes.values())
+    if worst == GOOD:
+        return outcomes, "On simulated data the intervals hold the truth as often as they say" + _votes(
+            outcomes
+        ) + "."
+    size = "slightly" if worst == CAUTION else "badly"
+    return outcomes, (
+        f"Even on simulated data the intervals are {size} off{_direction(evidence, 'simulated')}: their "
+        f"coverage misses the stated probability by {rounded(100 * _middle(largest), 2)} percentage points "
+        f"on average for the worst parameter{_votes(outcomes)}."
+    )
+
+
+def reference_reached(evidence: Evidence) -> Found:
+    """Did the exact sampler converge?"""
+    rhat = [row["value"] for row in evidence.reference("rhat")]
+    ess = [row["value"] for row in evidence.reference("ess")]
+    if not rhat and not ess:
+        return None
+    good = all(v < RHAT for v in rhat) and all(v > ESS for v in ess)
+    nothing = float("nan")
+    numbers = f"largest R-hat {max(rhat, default=nothing):.3f}, smallest ESS {min(ess, default=nothing):,.0f}"
+    if good:
+        return {0: GOOD}, f"The exact reference converged ({numbers})."
+    return {
+        0: CAUTION
+    }, f"The exact reference did not converge ({numbers}), so comparing with it proves nothing."
+
+
+def near_reference(evidence: Evidence) -> Found:
+    """Does the posterior agree with the exact one?"""
+    shifts, ratios = evidence.of("mean_shift_sd"), evidence.of("sd_ratio")
+    accuracy = evidence.whole("c2st")
+    reached = reference_reached(evidence)
+    if not shifts or (reached and majority(reached[0].values()) != GOOD):
+        return None
+    outcomes, worst_shift, mean_shift, worst_ratio = {}, {}, {}, {}
+    for seed in shifts:
+        size = [abs(row["value"]) for row in shifts[seed] if row["parameter"]]
+        ratio = [_either_way(row["value"]) for row in ratios.get(seed, ()) if row["parameter"]]
+        outcomes[seed] = _distance(size, ratio, accuracy.get(seed))
+        worst_shift[seed], mean_shift[seed] = max(size), sum(size) / len(size)
+        worst_ratio[seed] = max(ratio, default=1.0)
+    numbers = (
+        f"its means are shifted by {rounded(_middle(mean_shift), 2)} standard deviations on average and "
+        f"{rounded(_middle(worst_shift), 2)} at most, its widths differ by a factor of at most "
+        f"{rounded(_middle(worst_ratio), 3)}"
+    )
+    numbers += (
+        f", a classifier tells the two apart in {percent(_middle(accuracy))} of cases" if accuracy else ""
+    )
+    words = ("agrees with", "differs somewhat from", "is far from")[majority(outcomes.values())]
+    return outcomes, f"The posterior {words} the exact one for the same data: {numbers}{_votes(outcomes)}."
+
+
+def valid_simulations(evidence: Evidence) -> Found:
+    """Did nearly all training simulations succeed?"""
+    share = evidence.whole("invalid_share", "simulated")
+    if not share:
+        return None
+    outcomes = {s: _graded(v, INVALID_CAUTION, INVALID_BAD) for s, v in share.items()}
+    if majority(outcomes.values()) == GOOD:
+        return outcomes, f"{percent(_middle(share))} of the training simulations failed."
+    return outcomes, (
+        f"{percent(_middle(share))} of the training simulations failed; what makes them fail is silently "
+        "cut out of the prior."
+    )
+
+
+def learned(evidence: Evidence) -> Found:
+    """Did the data teach the network anything?"""
+    found = evidence.of("contraction", "simulated")
+    best = {
+        s: max(rows_) for s, rows in found.items() if (rows_ := [r["value"] for r in rows if r["parameter"]])
+    }
+    if not best:
+        return None
+    outcomes = {s: GOOD if v >= CONTRACTION else CAUTION for s, v in best.items()}
+    if majority(outcomes.values()) == GOOD:
+        return (
+            outcomes,
+            f"The data inform the parameters: prior variances shrink by up to {percent(_middle(best))}.",
+        )
+    return outcomes, (
+        "The posterior is no narrower than the prior for any parameter: calibration checks accept such an "
+        "answer, but it says nothing."
+    )
+
+
+def supported(evidence: Evidence) -> Found:
+    """Was anything but simulated data asked?"""
+    on_real = bool(evidence.whole("coverage_p", "real"))
+    exact = near_reference(evidence) is not None and bool(evidence.reference("rhat"))
+    if on_real or exact:
+        what = " and ".join(
+            w for w, there in (("an exact reference", exact), ("labelled real data", on_real)) if there
+        )
+        return {0: GOOD}, f"The answer was held against {what}, not against the simulator alone."
+    return {0: CAUTION}, (
+        "Calibration was checked on simulated data only. That shows that the network learned its "
+        "simulator, not that the simulator is right: an exact reference or labelled real data would be "
+        "needed for more."
+    )
+
+
+def complete(evidence: Evidence) -> Found:
+    """Did the checks run that a verdict needs?"""
+    missing = []
+    if not any(evidence.whole(name, "simulated") for name in CALIBRATION_TESTS):
+        missing.append("calibration on simulated data")
+    if evidence.dataset != "simulated" and not _decided(evidence, "mahalanobis_p", "typicality"):
+        few = evidence.of("mahalanobis_p")
+        missing.append("how typical the data are" + (" (too few simulated data sets to tell)" if few else ""))
+    if evidence.dataset == "simulated":
+        missing.append("anything on real data, of which the study has none")
+    if not missing:
+        return {0: GOOD}, "All checks that a verdict needs were made."
+    return {0: CAUTION}, f"Not checked: {'; '.join(missing)}."
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "typical",
+        "Is the observation one that the simulator could have made?",
+        "",
+        f"`mahalanobis_p` < {TYPICAL_P} on the data set",
+        typical,
+    ),
+    Rule(
+        "reproduces",
+        "Do simulations at the posterior look like the observation?",
+        "",
+        f"`predictive_p` < {PREDICTIVE_P} on the data set",
+        reproduces,
+    ),
+    Rule(
+        "labelled_coverage",
+        "Do intervals hold the truth on labelled real data as often as they say?",
+        "",
+        f"`coverage_p` < {CALIBRATION_P} on `real` (family-wise: a coverage curve leaves its band)",
+        labelled_coverage,
+    ),
+    Rule(
+        "simulated_calibration",
+        "Do intervals hold the truth on simulated data as often as they say?",
+        f"the smallest of `sbc_p`, `coverage_p`, `tarp_p` times their number < {CALIBRATION_P} on "
+        f"`simulated`, and every `coverage_gap` and `hpd_coverage_gap` <= {SMALL_GAP}",
+        f"the same with a gap > {SMALL_GAP}",
+        simulated_calibration,
+    ),
+    Rule(
+        "reference_reached",
+        "Did the exact sampler converge?",
+        f"a `rhat` >= {RHAT} or an `ess` <= {ESS:.0f}; the reference then supports nothing",
+        "",
+        reference_reached,
+    ),
+    Rule(
+        "near_reference",
+        "Does the posterior agree with the exact one (where that converged)?",
+        f"largest absolute `mean_shift_sd` > {SHIFT_CAUTION:g} or their mean > {MEAN_SHIFT_CAUTION:g}, an "
+        f"`sd_ratio` outside [{1 / RATIO_CAUTION:.2f}, {RATIO_CAUTION:g}], or `c2st` > {C2ST_CAUTION:g}",
+        f"largest absolute `mean_shift_sd` > {SHIFT_BAD:g} or their mean > {MEAN_SHIFT_BAD:g}, or an "
+        f"`sd_ratio` outside [{1 / RATIO_BAD:g}, {RATIO_BAD:g}]",
+        near_reference,
+    ),
+    Rule(
+        "valid_simulations",
+        "Did nearly all training simulations succeed?",
+        f"`invalid_share` > {INVALID_CAUTION:g}",
+        f"`invalid_share` > {INVALID_BAD:g}",
+        valid_simulations,
+    ),
+    Rule(
+        "learned",
+        "Did the data teach the network anything?",
+        f"`contraction` < {CONTRACTION:g} for every parameter on `simulated`",
+        "",
+        learned,
+    ),
+    Rule(
+        "supported",
+        "Was anything but simulated data asked?",
+        "neither a converged reference nor labelled `real` data: at best caution",
+        "",
+        supported,
+    ),
+    Rule(
+        "complete",
+        "Did the checks run that a verdict needs?",
+        "no calibration check, no typicality check, or no real data at all",
+        "",
+        complete,
+    ),
+)
+
+
+# ---- words and numbers ---------------------------------------------------------------------------
+
+
+def _decided(evidence: Evidence, metric: str, check: str) -> dict[int, float]:
+    """By replicate, p-values of a test on the data set; not those whose null is too small ever to reject."""
+    mute = {s for s, v in evidence.whole(f"{check}_decidable").items() if v == 0}
+    return {s: v for s, v in evidence.whole(metric).items() if s not in mute}
+
+
+def _distance(shifts: Sequence[float], ratios: Sequence[float], accuracy: float | None) -> int:
+    mean = sum(shifts) / len(shifts)
+    worst = max(
+        _graded(max(shifts, key=lambda v: (v != v, v)), SHIFT_CAUTION, SHIFT_BAD),
+        _graded(mean, MEAN_SHIFT_CAUTION, MEAN_SHIFT_BAD),
+        *(_graded(r, RATIO_CAUTION, RATIO_BAD) for r in ratios),
+    )
+    apart = accuracy is not None and not accuracy <= C2ST_CAUTION
+    return max(worst, CAUTION if apart else GOOD)
+
+
+def _either_way(ratio: float) -> float:
+    return max(ratio, 1 / ratio) if ratio > 0 else float("inf")
+
+
+def _graded(value: float, caution: float, bad: float) -> int:
+    return GOOD if value <= caution else CAUTION if value <= bad else BAD
+
+
+def _direction(evidence: Evidence, dataset: str) -> str:
+    """Whether intervals are too narrow or too wide, where ACAUC is three standard errors from zero."""
+    rows = [r for rows in evidence.of("acauc", dataset).values() for r in rows if r["parameter"] is None]
+    if not rows or any(r["stderr"] is None for r in rows):
+        return ""
+    z = sum(r["value"] for r in rows) / (sum(r["stderr"] ** 2 for r in rows) ** 0.5 or 1.0)
+    return " (too narrow)" if z > 3 else " (too wide)" if z < -3 else ""
+
+
+def _votes(outcomes: Mapping[int, int]) -> str:
+    """Says in how many replicates a rule did not pass, where they disagree."""
+    failed = sum(o != GOOD for o in outcomes.values())
+    return (
+        f", but not in {failed} of {len(outcomes)} repeats"
+        if _split_good(outcomes, failed)
+        else (f", in {failed} of {len(outcomes)} repeats" if 0 < failed < len(outcomes) else "")
+    )
+
+
+def _split_good(outcomes: Mapping[int, int], failed: int) -> bool:
+    return failed > 0 and majority(outcomes.values()) == GOOD
+
+
+def _middle(values: Mapping[int, float]) -> float:
+    ordered = sorted(values.values())
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def _share(p: Mapping[int, float]) -> str:
+    return percent(_middle(p))
