@@ -9,7 +9,7 @@ last, largest batch.
 from __future__ import annotations
 
 import json
-import os
+import resource
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -258,8 +258,8 @@ def _batch(task: Task, fidelity: str, root: int, batch: int, size: int) -> block
 
 def _cpu_seconds() -> float:
     """CPU time of this process and of those it has started and waited for."""
-    now = os.times()
-    return now.user + now.system + now.children_user + now.children_system
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproducible: bool) -> dict[str, Any]:

@@ -19,11 +19,12 @@ import re
 import shutil
 import socket
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +86,8 @@ def write(
     try:
         with part.open("xb") as stream:
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-                _write_members(archive, plain, attributes, dims)
-            stream.flush()
-            os.fsync(stream.fileno())
+                _write_members(archive, plain, attributes, dims, partial(_sync, stream))
+            _sync(stream)
         os.replace(part, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -139,29 +139,38 @@ def _write_members(
     arrays: Mapping[str, Array],
     attributes: Mapping[str, Any],
     dims: Mapping[str, Sequence[str]],
+    sync: Callable[[], None],
 ) -> None:
-    """Writes chunks, then metadata; hashes in a second thread meanwhile.
-
-    An uncompressed chunk is its values in C order, little-endian, filled up at the end of the array
-    (Zarr v3, codec `bytes`), so it goes from the array to the file without a copy.
-    """
+    """Writes chunks and, once they are on the disk, metadata; hashes in a second thread meanwhile."""
     rows = len(next(iter(arrays.values())))
     row_bytes = max(array.nbytes // rows for array in arrays.values())
     chunk_rows = min(rows, max(1, CHUNK_BYTES // row_bytes))
     with ThreadPoolExecutor(1) as pool:
         hashing = {name: pool.submit(digest, [array]) for name, array in arrays.items()}
-        for index, first in enumerate(range(0, rows, chunk_rows)):
+        for index in range(-(-rows // chunk_rows)):
             for name, array in arrays.items():
-                chunk = array[first : first + chunk_rows]
-                if len(chunk) < chunk_rows:
-                    chunk = np.full((chunk_rows, *array.shape[1:]), _fill(array.dtype), array.dtype)
-                    chunk[: rows - first] = array[first:]
                 key = f"{name}/c/{index}" + "/0" * (array.ndim - 1)
-                archive.writestr(zipfile.ZipInfo(key), chunk.data.cast("B"))
+                archive.writestr(zipfile.ZipInfo(key), _chunk(array, index, chunk_rows))
+        sync()
         digests = {name: future.result() for name, future in hashing.items()}
     manifest = {**attributes, "schema": SCHEMA_VERSION, "chunk_rows": chunk_rows, "digests": digests}
-    for key, text in sorted(_metadata(arrays, manifest, dims, chunk_rows).items(), reverse=True):
-        archive.writestr(zipfile.ZipInfo(key), text)
+    metadata = _metadata(arrays, manifest, dims, chunk_rows)
+    for key in sorted(metadata, key=lambda key: (-key.count("/"), key)):
+        archive.writestr(zipfile.ZipInfo(key), metadata[key])
+
+
+def _chunk(array: Array, index: int, chunk_rows: int) -> memoryview:
+    """Returns the bytes of one chunk, without a copy where it is whole.
+
+    An uncompressed chunk is its values in C order, little-endian (Zarr v3, codec `bytes`); the last one is
+    filled up to the size of the others.
+    """
+    chunk = array[index * chunk_rows : (index + 1) * chunk_rows]
+    if len(chunk) < chunk_rows:
+        filled = np.full((chunk_rows, *array.shape[1:]), _fill(array.dtype), array.dtype)
+        filled[: len(chunk)] = chunk
+        chunk = filled
+    return chunk.data.cast("B")
 
 
 def _metadata(
@@ -187,6 +196,11 @@ def _metadata(
             dimension_names=tuple(dims[name]),
         )
     return {key: buffer.to_bytes() for key, buffer in store.items()}
+
+
+def _sync(stream: IO[bytes]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
