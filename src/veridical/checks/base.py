@@ -1,0 +1,262 @@
+"""The contract of a check: what it returns, how that is saved, and the errors its numbers carry."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from veridical.checks.inputs import Array, DrawsLike, Inputs
+from veridical.checks.settings import CheckSettings
+from veridical.errors import ArtifactError, DataError
+
+FORMAT = 1
+_DIGITS = 8  # of curves in JSON; metrics keep all
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of the table of metrics.
+
+    Attributes:
+        name: Its name; `docs/metrics.md` defines each.
+        value: The number.
+        stderr: Its Monte Carlo standard error; None where it has none.
+        n: How many data sets (or draws) it rests on.
+        parameter: The parameter it belongs to; empty for all of them.
+        level: The nominal level, where it has one.
+        extra: Further columns of its row.
+    """
+
+    name: str
+    value: float
+    stderr: float | None = None
+    n: int | None = None
+    parameter: str = ""
+    level: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found.
+
+    Attributes:
+        check: Name of the check.
+        parameters: Names of the D parameters.
+        table: The metrics.
+        curves: Arrays behind the figures; the module of the check says which.
+        passed: Whether the check finds no fault; None where it has no threshold or no power to decide.
+        p_value: The p-value behind `passed`, where there is one.
+        settings: The settings it ran with.
+        notes: Sentences for the reader of the report.
+    """
+
+    check: str
+    parameters: tuple[str, ...]
+    table: tuple[Metric, ...]
+    curves: Mapping[str, Array] = field(default_factory=dict)
+    passed: bool | None = None
+    p_value: float | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def metrics(self) -> list[Metric]:
+        """Returns the metrics, one per row of the table."""
+        return list(self.table)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain data that strict JSON can hold; infinities become `{"float": "-inf"}`."""
+        record = {
+            "check": self.check,
+            "format": FORMAT,
+            "parameters": list(self.parameters),
+            "passed": None if self.passed is None else bool(self.passed),
+            "p_value": self.p_value,
+            "metrics": [asdict(metric) for metric in self.table],
+            "curves": {name: _rounded(curve) for name, curve in self.curves.items()},
+            "settings": dict(self.settings),
+            "notes": list(self.notes),
+        }
+        plain: dict[str, Any] = _plain(record)
+        return plain
+
+
+class Check(ABC):
+    """A diagnostic: plain arrays in, a frozen result out.
+
+    Attributes:
+        name: Its name in settings and paths.
+        needs: What it must be handed, out of `truth` (labelled data), `observed` (data without labels that
+            it judges), `reference`, `summary` (with mean and covariance), `null` and `predictive`; see
+            `Inputs`. Log densities are used wherever they are there.
+        settings_class: The model of its settings.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+    settings_class: ClassVar[type[CheckSettings]]
+    settings: CheckSettings
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = self.settings_class(**settings)
+
+    def run(
+        self,
+        draws: DrawsLike,
+        rng: np.random.Generator,
+        *,
+        reference: DrawsLike | None = None,
+        predictive: Array | None = None,
+        prior_predictive: Array | None = None,
+        null: DrawsLike | None = None,
+    ) -> CheckResult:
+        """Judges the draws of one method on one data set.
+
+        Arguments:
+            draws: What is judged.
+            rng: Breaks ties, resamples, permutes.
+            reference: See `Inputs`, as for those that follow.
+            predictive: Data simulated at the draws.
+            prior_predictive: Data simulated at draws of the prior.
+            null: Draws of the same method on simulated test sets.
+        """
+        inputs = Inputs(reference, predictive, prior_predictive, null)
+        return self._judge(draws, rng, inputs)
+
+    @abstractmethod
+    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        """Does the work of `run`."""
+
+    def _result(self, draws: DrawsLike, table: Sequence[Metric], **fields: Any) -> CheckResult:
+        return CheckResult(
+            check=self.name,
+            parameters=tuple(draws.names),
+            table=tuple(table),
+            settings=self.settings.model_dump(mode="json"),
+            **fields,
+        )
+
+
+def save(result: CheckResult, path: str | Path) -> None:
+    """Writes a result as JSON, under a temporary name first."""
+    text = json.dumps(result.to_json(), allow_nan=False, separators=(",", ":"))
+    temporary = Path(f"{path}.tmp-{os.getpid()}")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Reads a saved result as plain data.
+
+    Raises:
+        ArtifactError: If the file is not the result of a check, or of another format.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_float_from)
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path}: expected the JSON of a check, got something else ({error}).") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise ArtifactError(f"{path}: expected a check of format {FORMAT}, got {found!r}; rerun it.")
+    return record
+
+
+def monte_carlo_p(statistic: Any, null: Array) -> Any:
+    r"""Returns the p-value of a statistic against simulated ones; never zero.
+
+    .. math:: p = (1 + \#\{r : k_r \geq k\}) / (1 + R)
+
+    It is exact when statistic and null are exchangeable under the hypothesis.
+
+    Arguments:
+        statistic: One number or an array of them; large values speak against the hypothesis.
+        null: Simulated statistics, shape (R,).
+    """
+    statistic, null = np.asarray(statistic, dtype=float), np.sort(np.asarray(null, dtype=float))
+    if np.isnan(statistic).any() or np.isnan(null).any() or not len(null):
+        raise DataError("p-value: expected numbers and a null of at least one, got NaN or nothing.")
+    at_least = len(null) - np.searchsorted(null, statistic, side="left")
+    p = (1 + at_least) / (1 + len(null))
+    return float(p) if p.ndim == 0 else p
+
+
+def proportion_stderr(successes: Any, n: int) -> Any:
+    """Returns the standard error of k / n: sqrt(q (1 - q) / n) with q = (k + 1) / (n + 2), never zero."""
+    q = (np.asarray(successes, dtype=float) + 1) / (n + 2)
+    stderr = np.sqrt(q * (1 - q) / n)
+    return float(stderr) if stderr.ndim == 0 else stderr
+
+
+def mean_stderr(values: Array) -> Any:
+    """Returns the standard error of the mean over the first axis; infinite for a single row."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return np.full(values.shape[1:], np.inf)[()]
+    return values.std(axis=0, ddof=1) / math.sqrt(len(values))
+
+
+def bootstrap(statistic: Callable[[Array], Any], n: int, repeats: int, rng: np.random.Generator) -> Array:
+    """Returns a statistic of resampled rows, shape (repeats, ...).
+
+    Arguments:
+        statistic: Maps row indices, shape (n,), to a number or an array.
+        n: Number of rows.
+        repeats: Number of resamplings.
+        rng: Draws the rows.
+    """
+    return np.stack([np.asarray(statistic(rng.integers(0, n, n))) for _ in range(repeats)])
+
+
+def finite_or_none(value: Any) -> float | None:
+    """Returns a float, or None for what is not a finite number: an error that cannot be stated."""
+    return float(value) if np.isfinite(value) else None
+
+
+def per_parameter(
+    name: str,
+    values: Array,
+    errors: Array,
+    names: Sequence[str],
+    *,
+    n: int,
+    level: float | None = None,
+) -> list[Metric]:
+    """Returns one metric per parameter from values and standard errors, shape (D,) each."""
+    return [
+        Metric(name, float(value), finite_or_none(error), n, parameter, level)
+        for value, error, parameter in zip(values, errors, names, strict=True)
+    ]
+
+
+def _rounded(curve: Any) -> Any:
+    """A curve as nested lists, floats to a few digits."""
+    curve = np.asarray(curve)
+    if curve.dtype.kind != "f":
+        return curve.tolist()
+    flat = [float(f"{v:.{_DIGITS}g}") for v in curve.ravel().tolist()]
+    return np.array(flat).reshape(curve.shape).tolist()
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON data; infinities and NaN, which JSON cannot hold, become objects."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _float_from(record: dict[str, Any]) -> Any:
+    return float(record["float"]) if record.keys() == {"float"} else record

@@ -1,0 +1,168 @@
+"""What a check is handed, and that it is what the check expects.
+
+Shapes: S draws, N data sets, D parameters, K summaries; `draws` (S, N, D), `truth` (N, D), `log_density`
+(S, N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veridical.errors import DataError, ShapeError, require_shape
+
+Array = NDArray[Any]
+
+
+class DrawsLike(Protocol):
+    """What a check reads of the draws of one method on one data set."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the D parameters."""
+        ...
+
+    @property
+    def draws(self) -> Array:
+        """Draws, shape (S, N, D)."""
+        ...
+
+    @property
+    def log_density(self) -> Array | None:
+        """Log densities of the draws, shape (S, N)."""
+        ...
+
+    @property
+    def truth(self) -> Array | None:
+        """True parameters, shape (N, D)."""
+        ...
+
+    @property
+    def log_density_truth(self) -> Array | None:
+        """Log densities of the truth, shape (N,)."""
+        ...
+
+    @property
+    def summary(self) -> Array | None:
+        """Learned summaries of the data, shape (N, K)."""
+        ...
+
+    @property
+    def summary_mean(self) -> Array | None:
+        """Mean of the summaries of the training rows, shape (K,)."""
+        ...
+
+    @property
+    def summary_cov(self) -> Array | None:
+        """Covariance of the summaries of the training rows, shape (K, K)."""
+        ...
+
+    @property
+    def x(self) -> Array | None:
+        """Data, shape (N, *x_shape)."""
+        ...
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Attributes; a sampler with autocorrelation states `ess` per parameter."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a check is handed beside the draws it judges.
+
+    Attributes:
+        reference: Draws of an exact sampler on the same data.
+        predictive: Data simulated at the draws, shape (S, N, *x_shape) or, for one data set, (S, *x_shape).
+        prior_predictive: Data simulated at draws of the prior, shape (R, *x_shape).
+        null: Draws of the same method on simulated test sets.
+    """
+
+    reference: DrawsLike | None = None
+    predictive: Array | None = None
+    prior_predictive: Array | None = None
+    null: DrawsLike | None = None
+
+
+def given(value: Any, what: str, check: str) -> Any:
+    """Returns `value`, or says that a check lacks it.
+
+    Raises:
+        DataError: If it is None.
+    """
+    if value is None:
+        raise DataError(f"check {check}: expected {what}, got none; leave this check out for such data.")
+    return value
+
+
+def require_finite(name: str, array: Array, *, allow: float | None = None) -> None:
+    """Raises DataError unless all numbers are finite, or equal to `allow`."""
+    bad = ~np.isfinite(array)
+    if allow is not None:
+        bad &= array != allow
+    if bad.any():
+        also = "" if allow is None else f" or {allow}"
+        raise DataError(
+            f"{name}: expected finite numbers{also}, got {int(bad.sum())} of {bad.size} that are not; "
+            "leave failed rows out before the check."
+        )
+
+
+def labelled(draws: DrawsLike, check: str) -> tuple[Array, Array]:
+    """Returns draws (S, N, D) and truth (N, D), checked.
+
+    Raises:
+        DataError: If there is no truth, or a number is not finite.
+        ShapeError: If shapes disagree.
+    """
+    theta = unlabelled(draws)
+    truth = np.asarray(given(draws.truth, "true parameters", check), dtype=float)
+    require_shape("truth", truth, *theta.shape[1:])
+    require_finite("truth", truth)
+    return theta, truth
+
+
+def unlabelled(draws: DrawsLike) -> Array:
+    """Returns draws (S, N, D), checked."""
+    theta = np.asarray(draws.draws, dtype=float)
+    require_shape("draws", theta, None, None, len(draws.names))
+    if 0 in theta.shape:
+        raise ShapeError(f"draws: expected draws, data sets and parameters, got shape {theta.shape}.")
+    require_finite("draws", theta)
+    return theta
+
+
+def density_of_truth(draws: DrawsLike) -> Array | None:
+    """Returns log densities of the truth (N,), or None where they are missing.
+
+    Raises:
+        DataError: If one is NaN or +inf; -inf is a density of zero and stays.
+        ShapeError: If there is not one per data set.
+    """
+    if draws.log_density_truth is None:
+        return None
+    log_q = np.asarray(draws.log_density_truth, dtype=float)
+    require_shape("log_density_truth", log_q, draws.draws.shape[1])
+    require_finite("log_density_truth", log_q, allow=-np.inf)
+    return log_q
+
+
+def densities(draws: DrawsLike) -> tuple[Array, Array] | None:
+    """Returns log densities of draws (S, N) and of the truth (N,), or None where either is missing.
+
+    Raises:
+        DataError: As `density_of_truth`.
+        ShapeError: If shapes disagree with the draws.
+    """
+    of_truth = density_of_truth(draws)
+    if draws.log_density is None or of_truth is None:
+        return None
+    of_draws = np.asarray(draws.log_density, dtype=float)
+    require_shape("log_density", of_draws, *draws.draws.shape[:2])
+    require_finite("log_density", of_draws, allow=-np.inf)
+    return of_draws, of_truth
