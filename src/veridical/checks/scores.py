@@ -1,0 +1,195 @@
+r"""Scores of draws and densities against the truth.
+
+With draws :math:`T_{ml}` (draw l, data set m), truth :math:`\theta^*_m`, per parameter:
+
+- LPP = mean over m of log q(truth | x); NLTP = -LPP. Densities of zero stay: they make it -inf.
+- NRMSE = median over l of :math:`\sqrt{\mathrm{mean}_m (T_{ml} - \theta^*_m)^2}` / range of the truth. This
+  is not the error of the posterior mean: a calibrated posterior has sqrt(2) times that.
+- RMSE = root mean square error of the posterior mean, in the parameter's unit.
+- Contraction = median over m of 1 - Var_l(T) / Var_m(truth), clipped to [0, 1].
+- z-score = (posterior mean - truth) / posterior sd: median over m, and its standard deviation.
+- Calibration error = median over 20 levels a in 0.005..0.995 of |share of central intervals that hold the
+  truth - a|.
+
+NRMSE, contraction, z-score and calibration error are defined as in BayesFlow 2.
+
+Curves: `truth`, `median`, `mad`, `z_score`, `contraction` (n, D) of the first data sets, for recovery plots.
+
+References:
+    | BayesFlow: Amortized Bayesian Workflows With Neural Networks (Radev et al., 2023)
+    | https://arxiv.org/abs/2306.16015
+    | Toward a principled Bayesian workflow in cognitive science (Schad et al., 2021)
+    | https://arxiv.org/abs/1904.12765
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from veridical.checks.base import Check, CheckResult, Metric, bootstrap, finite_or_none, per_parameter
+from veridical.checks.inputs import Array, DrawsLike, Inputs, density_of_truth, labelled
+from veridical.checks.settings import ScoresSettings
+from veridical.errors import DataError
+
+CALIBRATION_LEVELS = np.linspace(0.005, 0.995, 20)
+LPP_QUANTILES = (0.05, 0.5)
+
+
+class Moments(NamedTuple):
+    """What the scores need of the draws of each data set; shapes (N, D) and, for `inside`, (20, N, D)."""
+
+    truth: Array
+    mean: Array
+    variance: Array
+    squared_error: Array
+    inside: Array
+
+
+def moments(draws: Array, truth: Array) -> Moments:
+    """Returns mean, variance (ddof 1), mean squared error of draws, and which intervals hold the truth."""
+    inside = np.stack([_inside(draws[:, :, j], truth[:, j]) for j in range(truth.shape[1])], axis=-1)
+    mean, variance = draws.mean(axis=0), draws.var(axis=0, ddof=1)
+    population = variance * (len(draws) - 1) / len(draws)
+    return Moments(truth, mean, variance, population + (mean - truth) ** 2, inside)
+
+
+def nrmse(draws: Array, truth: Array) -> Array:
+    """Returns the error of single draws over the range of the truth, shape (D,)."""
+    per_draw = np.stack(
+        [np.sqrt(((draws[:, :, j] - truth[:, j]) ** 2).mean(axis=1)) for j in range(truth.shape[1])], axis=-1
+    )
+    value: Array = np.median(per_draw, axis=0) / np.ptp(truth, axis=0)
+    return value
+
+
+def rmse(m: Moments) -> Array:
+    """Returns the root mean square error of the posterior mean, shape (D,)."""
+    value: Array = np.sqrt(((m.mean - m.truth) ** 2).mean(axis=0))
+    return value
+
+
+def contraction(m: Moments, prior_variance: Array | None = None) -> Array:
+    """Returns posterior contraction per data set, shape (N, D).
+
+    Arguments:
+        m: Moments of the draws.
+        prior_variance: Shape (D,); None takes the variance of the truth over data sets.
+    """
+    prior = m.truth.var(axis=0, ddof=1) if prior_variance is None else prior_variance
+    value: Array = np.clip(1 - m.variance / prior, 0, 1)
+    return value
+
+
+def z_score(m: Moments) -> Array:
+    """Returns posterior z-scores per data set, shape (N, D)."""
+    value: Array = (m.mean - m.truth) / np.sqrt(m.variance)
+    return value
+
+
+def calibration_error(m: Moments) -> Array:
+    """Returns the median over levels of the absolute miscoverage of central intervals, shape (D,)."""
+    miss = np.abs(m.inside.mean(axis=1) - CALIBRATION_LEVELS[:, None])
+    value: Array = np.median(miss, axis=0)
+    return value
+
+
+def log_score_metrics(log_density_truth: Array, repeats: int, rng: np.random.Generator) -> list[Metric]:
+    """Returns LPP, NLTP and quantiles of the log density of the truth (N,); -inf stays.
+
+    Quantiles are order statistics, so that they are finite wherever the density there is.
+    """
+    n = len(log_density_truth)
+    lpp = float(np.mean(log_density_truth))
+    zeros = int(np.isneginf(log_density_truth).sum())
+    stderr = None if zeros or n < 2 else float(log_density_truth.std(ddof=1) / np.sqrt(n))
+    extra = {"zero_densities": zeros} if zeros else {}
+    table = [Metric("lpp", lpp, stderr, n, extra=extra), Metric("nltp", -lpp, stderr, n, extra=extra)]
+    for level in LPP_QUANTILES:
+        table.append(_lpp_quantile(log_density_truth, level, repeats, rng))
+    return table
+
+
+class Scores(Check):
+    """Scores draws and densities against the truth."""
+
+    name = "scores"
+    needs = frozenset({"truth"})
+    settings_class: ClassVar = ScoresSettings
+    settings: ScoresSettings
+
+    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        theta, truth = labelled(draws, self.name)
+        if len(theta) < 2 or len(truth) < 2 or not (np.ptp(truth, axis=0) > 0).all():
+            raise DataError(
+                f"check {self.name}: expected at least 2 draws and 2 data sets whose truths differ, "
+                f"got {len(theta)} draws of {len(truth)} data sets."
+            )
+        m = moments(theta, truth)
+        if not (m.variance > 0).all():
+            raise DataError("draws: expected draws that differ, got a posterior of zero width.")
+        table = self._estimates(draws, nrmse(theta, truth), m, rng)
+        log_q = density_of_truth(draws)
+        if log_q is not None:
+            table += log_score_metrics(log_q, self.settings.bootstrap, rng)
+        return self._result(draws, table, curves=self._recovery(theta, m))
+
+    def _estimates(
+        self, draws: DrawsLike, single_draws: Array, m: Moments, rng: np.random.Generator
+    ) -> list[Metric]:
+        shrink, z, width = contraction(m), z_score(m), np.ptp(m.truth, axis=0)
+        values = {
+            "nrmse": single_draws,
+            "rmse": rmse(m),
+            "contraction": np.median(shrink, axis=0),
+            "z_score": np.median(z, axis=0),
+            "z_score_sd": z.std(axis=0, ddof=1),
+            "calibration_error": calibration_error(m),
+        }
+
+        def again(rows: Array) -> Array:
+            """The same statistics of resampled data sets, shape (6, D); the range of the truth stays."""
+            part = m._replace(truth=m.truth[rows], mean=m.mean[rows], inside=m.inside[:, rows])
+            error = np.sqrt(m.squared_error[rows].mean(axis=0)) / width
+            middle = np.median(np.stack([shrink[rows], z[rows]]), axis=1)
+            z_sd = z[rows].std(axis=0, ddof=1)
+            return np.stack([error, rmse(part), *middle, z_sd, calibration_error(part)])
+
+        n = len(m.truth)
+        spread = bootstrap(again, n, self.settings.bootstrap, rng)
+        table: list[Metric] = []
+        for i, (name, value) in enumerate(values.items()):
+            table += per_parameter(name, value, spread[:, i].std(axis=0, ddof=1), draws.names, n=n)
+            if name != "rmse":  # parameters have different units
+                overall = spread[:, i].mean(axis=1).std(ddof=1)
+                table.append(Metric(name, float(value.mean()), finite_or_none(overall), n))
+        return table
+
+    def _recovery(self, draws: Array, m: Moments) -> dict[str, Array]:
+        rows = slice(self.settings.recovery_rows)
+        median = np.median(draws[:, rows], axis=0)
+        return {
+            "truth": m.truth[rows],
+            "median": median,
+            "mad": np.median(np.abs(draws[:, rows] - median), axis=0),
+            "z_score": z_score(m)[rows],
+            "contraction": contraction(m)[rows],
+        }
+
+
+def _inside(draws: Array, truth: Array) -> Array:
+    """Which central intervals of draws (S, N) hold the truth (N,), one row per level, shape (20, N)."""
+    lower = (1 - CALIBRATION_LEVELS) / 2
+    bounds = np.quantile(draws, np.stack([lower, 1 - lower]), axis=0)
+    held: Array = (bounds[0] <= truth) & (truth <= bounds[1])
+    return held
+
+
+def _lpp_quantile(values: Array, level: float, repeats: int, rng: np.random.Generator) -> Metric:
+    def quantile(rows: Array) -> float:
+        return float(np.quantile(values[rows], level, method="inverted_cdf"))
+
+    again = bootstrap(quantile, len(values), repeats, rng)
+    error = float(again.std(ddof=1)) if np.isfinite(again).all() else None
+    return Metric("lpp_quantile", quantile(np.arange(len(values))), error, len(values), level=level)
