@@ -1,0 +1,126 @@
+"""Typicality of an observation: exact under the simulator, alarmed by what the simulator cannot make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from veridical.checks.base import monte_carlo_p
+from veridical.checks.typicality import Typicality, mahalanobis, set_p_value
+from veridical.errors import DataError, ShapeError
+
+K = 4
+
+
+def _skewed(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Summaries of a well-specified simulator: correlated, skewed, nothing like Gaussian."""
+    z = rng.exponential(size=(n, K))
+    return z @ np.triu(np.ones((K, K)))
+
+
+@pytest.fixture
+def fitted(make_draws: Any, rng: np.random.Generator) -> Callable[..., Any]:
+    """Draws with the summaries given, and mean and covariance of 5,000 training rows."""
+    training = _skewed(rng, 5000)
+
+    def make(summary: np.ndarray | None) -> Any:
+        n = 1 if summary is None else len(summary)
+        return make_draws(
+            ("a",),
+            np.zeros((2, n, 1)),
+            summary=summary,
+            summary_mean=training.mean(axis=0),
+            summary_cov=np.cov(training.T),
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_p_values_are_uniform_under_the_simulator(
+    size: int, fitted: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
+) -> None:
+    """For single observations and for sets, whatever the distribution of the summaries."""
+    check = Typicality(permutations=99)
+    p_values = []
+    for _ in range(300):
+        null, observed = fitted(_skewed(rng, 199)), fitted(_skewed(rng, size))
+        p_values.append(value(check.run(observed, rng, null=null), "mahalanobis_p").value)
+    jitter = rng.random(300) / (200 if size == 1 else 100)  # p-values are multiples of this step
+    assert stats.kstest(np.array(p_values) - jitter, "uniform").pvalue > 1e-4
+
+
+def test_a_planted_misspecification_is_atypical(
+    fitted: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
+) -> None:
+    null = fitted(_skewed(rng, 500))
+    strange = fitted(np.array([[1.0, 2.0, 3.0, -10.0]]))  # sums of positive numbers grow; these do not
+    result = Typicality().run(strange, rng, null=null)
+    assert result.passed is False
+    assert value(result, "mahalanobis_p").value == 1 / 501
+    assert value(result, "mahalanobis").value > result.curves["null"].max()
+
+
+def test_a_summary_that_never_moved_is_not_overlooked(make_draws: Any, rng: np.random.Generator) -> None:
+    """A dead unit in training that comes alive on the observation is the plainest sign of all."""
+    training = _skewed(rng, 2000)
+    training[:, 2] = 0.0
+    held_out, observed = _skewed(rng, 200), training[:1].copy()
+    held_out[:, 2] = 0.0
+    observed[0, 2] = 0.5
+    fit = {"summary_mean": training.mean(axis=0), "summary_cov": np.cov(training.T)}
+    draws = make_draws(("a",), np.zeros((2, 1, 1)), summary=observed, **fit)
+    null = make_draws(("a",), np.zeros((2, 200, 1)), summary=held_out, **fit)
+    result = Typicality().run(draws, rng, null=null)
+    assert result.p_value == 1 / 201
+
+
+def test_a_small_null_cannot_decide(fitted: Callable[..., Any], rng: np.random.Generator) -> None:
+    result = Typicality().run(fitted(_skewed(rng, 1) - 50), rng, null=fitted(_skewed(rng, 50)))
+    assert result.passed is None
+    assert "50 held-out simulations cannot tell" in result.notes[0]
+
+
+def test_distances_of_a_gaussian_are_chi(rng: np.random.Generator) -> None:
+    chol = np.array([[2.0, 0, 0], [1, 1, 0], [0, 3, 0.1]])
+    points = rng.normal(size=(4000, 3)) @ chol.T + 5
+    found = mahalanobis(points, np.full(3, 5.0), chol @ chol.T)
+    assert stats.kstest(found, stats.chi(3).cdf).pvalue > 1e-4
+
+
+def test_the_p_value_is_never_zero() -> None:
+    null = np.arange(1.0, 10.0)
+    assert monte_carlo_p(100.0, null) == 0.1
+    assert monte_carlo_p(0.0, null) == 1.0
+    np.testing.assert_allclose(monte_carlo_p(np.array([9.0, 9.5, 1.0]), null), [0.2, 0.1, 1.0])
+    with pytest.raises(DataError, match="NaN"):
+        monte_carlo_p(np.nan, null)
+    with pytest.raises(DataError):
+        monte_carlo_p(1.0, null[:0])
+
+
+def test_sets_add_up_what_single_observations_cannot_show(rng: np.random.Generator) -> None:
+    null, observed = rng.normal(size=500), rng.normal(size=40) + 0.8
+    assert set_p_value(observed, null, 999, rng) <= 0.002
+    assert np.median(monte_carlo_p(observed, null)) > 0.05
+
+
+def test_what_is_missing_is_named(
+    fitted: Callable[..., Any], make_draws: Any, rng: np.random.Generator
+) -> None:
+    null, good = fitted(_skewed(rng, 200)), fitted(_skewed(rng, 1))
+    check = Typicality()
+    with pytest.raises(DataError, match="draws of simulated test sets"):
+        check.run(good, rng)
+    with pytest.raises(DataError, match="learned summaries of the data"):
+        check.run(fitted(None), rng, null=null)
+    with pytest.raises(DataError, match="mean of the training summaries"):
+        check.run(make_draws(("a",), good.draws, summary=good.summary), rng, null=null)
+    with pytest.raises(ShapeError, match="summary"):
+        check.run(fitted(np.zeros((1, K + 1))), rng, null=null)
+    with pytest.raises(DataError, match="summary: expected finite numbers"):
+        check.run(fitted(np.full((1, K), np.nan)), rng, null=null)
