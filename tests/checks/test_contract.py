@@ -1,0 +1,169 @@
+"""What every check of the registry keeps to."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from veridical import checks
+from veridical.checks.base import CheckResult, Metric
+from veridical.checks.settings import ChecksSettings
+from veridical.definitions import METRICS
+from veridical.errors import ArtifactError, UnknownName
+
+PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
+KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive"}
+
+
+def _inputs(
+    gaussian: Callable[..., Any], rng: np.random.Generator, labelled: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Draws and all else that a check may be handed; labelled test sets or one observation without truth."""
+    simulated = gaussian(rng, 1.0, n=120, s=99, d=2)
+    if labelled:
+        return simulated, {}
+    one = gaussian(rng, 1.0, n=1, s=200, d=2)
+    draws = replace(one, truth=None, log_density_truth=None)
+    replicates = one.draws[:, 0] + rng.normal(size=(200, 2))
+    others = {"reference": one, "null": simulated, "predictive": replicates, "prior_predictive": simulated.x}
+    return draws, others
+
+
+@pytest.fixture(params=sorted(checks.CHECKS))
+def result(
+    request: pytest.FixtureRequest, gaussian: Callable[..., Any], rng: np.random.Generator
+) -> CheckResult:
+    """The result of each check in turn on a well-specified problem."""
+    name = request.param
+    draws, others = _inputs(gaussian, rng, "truth" in checks.needs(name))
+    fast = {"patience": 2, "folds": 2} if name == "two_sample" else {}
+    return checks.build(name, **fast).run(draws, rng, **others)
+
+
+def _explained() -> set[str]:
+    """Names in the first column of the tables of `docs/checks.md`."""
+    return set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_metrics_are_finite_documented_and_unique(result: CheckResult) -> None:
+    metrics = result.metrics()
+    assert metrics
+    keys = [(m.name, m.parameter, m.level) for m in metrics]
+    assert len(set(keys)) == len(keys)
+    for metric in metrics:
+        assert np.isfinite(metric.value), metric
+        assert metric.stderr is None or (np.isfinite(metric.stderr) and metric.stderr >= 0), metric
+        assert metric.n and metric.n > 0, metric
+        assert metric.parameter in {"", "log_density", *result.parameters}
+    names = {m.name for m in metrics}
+    assert names <= METRICS.keys()
+    assert names <= _explained()
+
+
+def test_every_number_says_how_far_to_trust_it(result: CheckResult) -> None:
+    """Only exact p-values, family-wise ones, and the distance of a single observation have no error."""
+    without = {m.name for m in result.metrics() if m.stderr is None}
+    assert without <= {"sbc_p", "coverage_p", "tarp_p", "mahalanobis"}
+
+
+def test_results_survive_a_round_trip(result: CheckResult, tmp_path: Path) -> None:
+    path = tmp_path / "check.json"
+    checks.save(result, path)
+    found = checks.load(path)
+    assert found["check"] == result.check
+    assert [Metric(**m) for m in found["metrics"]] == result.metrics()
+    assert (found["passed"], found["p_value"]) == (result.passed, result.p_value)
+    assert found["parameters"] == list(result.parameters)
+    assert found["curves"].keys() == result.curves.keys()
+    for name, curve in result.curves.items():
+        np.testing.assert_allclose(found["curves"][name], curve, rtol=1e-6)
+    assert list(tmp_path.iterdir()) == [path]
+    json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN, no Infinity
+
+
+def test_results_are_reproducible(gaussian: Callable[..., Any]) -> None:
+    for name in sorted(checks.CHECKS):
+        runs = []
+        for _ in range(2):
+            rng = np.random.Generator(np.random.PCG64(5))
+            draws, others = _inputs(gaussian, rng, "truth" in checks.needs(name))
+            fast = {"patience": 2, "folds": 2} if name == "two_sample" else {}
+            runs.append(checks.build(name, **fast).run(draws, rng, **others).to_json())
+        assert runs[0] == runs[1], name
+
+
+def test_registry_settings_and_names_agree() -> None:
+    switched_on = ChecksSettings()
+    assert set(ChecksSettings.model_fields) == set(checks.CHECKS)
+    for name in checks.CHECKS:
+        cls = checks.check_class(name)
+        assert cls.name == name
+        assert type(getattr(switched_on, name)) is cls.settings_class
+        assert cls.needs <= KNOWN_NEEDS
+        assert len(cls.needs & {"truth", "observed", "reference"}) == 1
+        assert checks.modules(name) == (cls.__module__,)
+
+
+def test_every_setting_is_described() -> None:
+    for name in checks.CHECKS:
+        for field, info in checks.check_class(name).settings_class.model_fields.items():
+            assert info.description, f"{name}.{field}"
+
+
+def test_unknown_names_and_settings_are_refused() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'coverage'"):
+        checks.build("covrage")
+    with pytest.raises(ValidationError, match="alhpa"):
+        checks.build("sbc", alhpa=0.1)
+    with pytest.raises(ValidationError):
+        ChecksSettings(sbc={"alpha": 2.0})
+    assert ChecksSettings(sbc=None).sbc is None
+
+
+def test_infinities_are_saved_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    table = (Metric("lpp", -np.inf, extra={"zero_densities": np.int64(2)}), Metric("nltp", np.inf))
+    checks.save(CheckResult("scores", ("a",), table, {"z": np.array([np.nan, 1.0])}), path)
+    found = checks.load(path)
+    assert [m["value"] for m in found["metrics"]] == [-np.inf, np.inf]
+    assert found["metrics"][0]["extra"] == {"zero_densities": 2}
+    assert np.isnan(found["curves"]["z"][0])
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"format": 999}'])
+def test_files_of_another_kind_are_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ArtifactError, match=r"other\.json: expected"):
+        checks.load(path)
+
+
+def test_checks_import_neither_torch_nor_estimators() -> None:
+    """Nor, before they run, anything heavy."""
+    code = (
+        "import sys; from veridical import checks; [checks.check_class(n) for n in checks.CHECKS]; "
+        "heavy = {'torch', 'sklearn', 'scipy', 'xarray', 'matplotlib', 'veridical.estimators'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_no_explained_metric_is_unknown() -> None:
+    assert _explained() <= METRICS.keys()
+
+
+def test_curves_are_listed_where_a_check_is_explained(result: CheckResult) -> None:
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## `{result.check}`")[1].split("\n## ")[0]
+    listed = re.findall(r"`(\w+)`", section.rsplit("Curves:", 1)[1])
+    assert set(result.curves) <= set(listed)
