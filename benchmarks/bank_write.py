@@ -35,7 +35,7 @@ from veridical.shards import opened
 folder, allowed, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".zip")]
 with opened(paths[0]) as arrays:
-    arrays["x"][:1]  # starts zarr's threads, which reserve address space
+    arrays["x"][:]  # starts all threads of zarr, which reserve address space
 def peak_mb():
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 pages = int(open("/proc/self/statm").read().split()[0])
