@@ -36,7 +36,8 @@ def test_schema_and_page_are_those_of_the_classes() -> None:
 def test_every_setting_is_described() -> None:
     for name, node in settings.schema()["$defs"].items():
         for field, entry in node["properties"].items():
-            sections = ("$ref" in entry) or ("discriminator" in entry) or ("const" in entry)
+            branches = [entry, *entry.get("anyOf", ())]
+            sections = any({"$ref", "discriminator", "const"} & set(branch) for branch in branches)
             assert sections or entry.get("description"), f"{name}.{field} has no description"
 
 

@@ -65,7 +65,7 @@ def _default(name: str, field: dict[str, Any], required: set[str]) -> str:
         return "required"
     default = field.get("default")
     if isinstance(default, dict):
-        return "see its section"
+        return "on, see its section"
     return f"`{json.dumps(default)}`" if "default" in field else ""
 
 
@@ -83,8 +83,8 @@ def _type(field: dict[str, Any]) -> str:
     kind = field.get("type", "any")
     if kind == "array":
         return f"list of {_type(field.get('items', {}))}"
-    if kind == "object" and isinstance(field.get("additionalProperties"), dict):
-        return f"mapping of names to {_type(field['additionalProperties'])}"
+    if value := settings.mapping_value(field):
+        return f"mapping of names to {_type(dict(value))}"
     return str({"null": "none", "object": "mapping"}.get(kind, kind)) + _range(field)
 
 

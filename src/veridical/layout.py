@@ -111,6 +111,15 @@ class Layout:
         lasts = [first + size if end is None else min(first + size, end) for first in range(0, rows, size)]
         return [f"{folder}/{bank.shard_name(i * size, last - 1)}" for i, last in enumerate(lasts)]
 
+    def all_shards(self) -> list[str]:
+        """Paths of all shards that this study uses."""
+        study = self.study
+        used = {("test", self.target): study.test_rows}
+        for method in study.estimators:
+            for replicate in range(study.replicates):
+                used[f"train-r{replicate}", self.fidelity(method)] = study.budgets[-1]
+        return [path for (split, level), rows in used.items() for path in self.shards(level, split, rows)]
+
     @property
     def target(self) -> str:
         """The fidelity that the checks simulate and the estimators are judged at: the dearest simulator."""

@@ -204,6 +204,12 @@ def _siblings(loc: tuple[Any, ...]) -> list[str]:
     return sorted(names)
 
 
+def mapping_value(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the schema of the values where `node` is a mapping of names; None where it is not."""
+    named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    return next((value for value in named if isinstance(value, Mapping)), None)
+
+
 def _resolve(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     while "$ref" in node:
         node = root["$defs"][str(node["$ref"]).rsplit("/", 1)[-1]]
@@ -219,8 +225,8 @@ def _children(node: Mapping[str, Any], part: str, root: Mapping[str, Any]) -> li
         return found or [_resolve(branch, root) for branch in branches]
     if part in node.get("properties", {}):
         return [node["properties"][part]]
-    if isinstance(node.get("additionalProperties"), Mapping):
-        return [node["additionalProperties"]]
+    if named := mapping_value(node):
+        return [named]
     if "items" in node:
         return [node["items"]]
     return []

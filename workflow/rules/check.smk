@@ -22,12 +22,6 @@ rule check:
         unpack(check_inputs),
     output:
         result=f"{layout.results}/check/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}/{{check}}.json",
-    params:
-        settings=lambda wildcards: layout.checks[wildcards.check],
-        seed=root,
-        code=lambda wildcards: layout.code(
-            "check", "veridical.stages.check", *checks.modules(wildcards.check)
-        ),
     log:
         f"{layout.results}/logs/check/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}/{{check}}.log",
     conda:
@@ -36,5 +30,11 @@ rule check:
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),
+    params:
+        settings=lambda wildcards: layout.checks[wildcards.check],
+        seed=root,
+        code=lambda wildcards: layout.code(
+            "check", "veridical.stages.check", *checks.modules(wildcards.check)
+        ),
     script:
         "../../scripts/check.py"

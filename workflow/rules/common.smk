@@ -8,7 +8,9 @@ from veridical.errors import VeridicalError
 
 def read_study(options):
     """The layout of the study in the configuration, at the scale and with the data named there."""
-    study = {name: value for name, value in options.items() if name not in ("scale", "data")}
+    study = {
+        name: value for name, value in options.items() if name not in ("scale", "data")
+    }
     scale, data = options.get("scale", "laptop"), options.get("data")
     try:
         chosen = layouts.Layout(settings.parse(study, scale), scale, data)

@@ -13,12 +13,6 @@ rule infer:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     output:
         draws=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.nc",
-    params:
-        draws=draws_for,
-        seed=root,
-        code=lambda wildcards: layout.code(
-            "infer", "veridical.stages.infer", *layout.estimator_modules(wildcards.method)
-        ),
     log:
         f"{layout.results}/logs/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.log",
     benchmark:
@@ -29,6 +23,14 @@ rule infer:
     resources:
         mem_mb=more(3000),
         runtime=minutes(30),
+    params:
+        draws=draws_for,
+        seed=root,
+        code=lambda wildcards: layout.code(
+            "infer",
+            "veridical.stages.infer",
+            *layout.estimator_modules(wildcards.method),
+        ),
     script:
         "../../scripts/infer.py"
 
@@ -38,12 +40,6 @@ rule predict:
         draws=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.nc",
     output:
         x=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.predictive.npz",
-    params:
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        fidelity=layout.target,
-        seed=root,
-        code=layout.code("predict", "veridical.stages.predict"),
     log:
         f"{layout.results}/logs/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.predictive.log",
     conda:
@@ -53,6 +49,12 @@ rule predict:
         mem_mb=more(2000),
         runtime=minutes(30),
         time_limit=str(study.simulation.time_limit),
+    params:
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        fidelity=layout.target,
+        seed=root,
+        code=layout.code("predict", "veridical.stages.predict"),
     script:
         "../../scripts/predict.py"
 
@@ -62,12 +64,6 @@ rule reference_ensemble:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     output:
         chain=f"{layout.results}/infer/reference/{{dataset}}/ensemble-{{ensemble}}.npz",
-    params:
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        reference=study.reference.model_dump(mode="json") if study.reference else None,
-        seed=root,
-        code=layout.code("reference_ensemble", "veridical.stages.reference"),
     log:
         f"{layout.results}/logs/infer/reference/{{dataset}}/ensemble-{{ensemble}}.log",
     benchmark:
@@ -78,6 +74,18 @@ rule reference_ensemble:
     resources:
         mem_mb=more(2000),
         runtime=minutes(60),
+    params:
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        reference=(
+            study.reference.model_dump(
+                include={"walkers", "prior_draws", "warm_up", "steps"}
+            )
+            if study.reference
+            else None
+        ),
+        seed=root,
+        code=layout.code("reference_ensemble", "veridical.stages.reference"),
     script:
         "../../scripts/reference_ensemble.py"
 
@@ -91,10 +99,6 @@ rule reference:
         ),
     output:
         draws=f"{layout.results}/infer/reference/{{dataset}}.nc",
-    params:
-        task=layout.task_spec,
-        reference=study.reference.model_dump(mode="json") if study.reference else None,
-        code=layout.code("reference", "veridical.stages.reference"),
     log:
         f"{layout.results}/logs/infer/reference/{{dataset}}.log",
     conda:
@@ -102,5 +106,9 @@ rule reference:
     resources:
         mem_mb=more(2000),
         runtime=minutes(10),
+    params:
+        task=layout.task_spec,
+        reference=study.reference.model_dump(mode="json") if study.reference else None,
+        code=layout.code("reference", "veridical.stages.reference"),
     script:
         "../../scripts/reference.py"

@@ -11,15 +11,17 @@ rule observe:
         data=observed_file,
     output:
         data=f"{layout.results}/observe/{{dataset}}.nc",
-    params:
-        task=layout.task_spec,
-        observation=lambda wildcards: layout.observations[wildcards.dataset].model_dump(mode="json"),
-        code=layout.code("observe", "veridical.stages.observe"),
     log:
         f"{layout.results}/logs/observe/{{dataset}}.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    localrule: True
+    params:
+        task=layout.task_spec,
+        observation=lambda wildcards: layout.observations[
+            wildcards.dataset
+        ].model_dump(mode="json"),
+        code=layout.code("observe", "veridical.stages.observe"),
     script:
         "../../scripts/observe.py"
 
@@ -29,11 +31,6 @@ rule observe_simulated:
         shards=layout.shards(layout.target, "test", study.test_rows),
     output:
         data=f"{layout.results}/observe/simulated.nc",
-    params:
-        task=layout.task_spec,
-        rows=study.test_rows,
-        fidelity=layout.target,
-        code=layout.code("observe_simulated", "veridical.stages.observe"),
     log:
         f"{layout.results}/logs/observe/simulated.log",
     conda:
@@ -41,6 +38,11 @@ rule observe_simulated:
     resources:
         mem_mb=more(1000),
         runtime=minutes(10),
+    params:
+        task=layout.task_spec,
+        rows=study.test_rows,
+        fidelity=layout.target,
+        code=layout.code("observe_simulated", "veridical.stages.observe"),
     script:
         "../../scripts/observe_simulated.py"
 
@@ -51,13 +53,13 @@ rule look:
         prior=f"{layout.results}/observe/simulated.nc",
     output:
         look=f"{layout.results}/observe/{{dataset}}.look.json",
-    params:
-        code=layout.code("look", "veridical.probe"),
     log:
         f"{layout.results}/logs/observe/{{dataset}}.look.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    localrule: True
+    params:
+        code=layout.code("look", "veridical.probe"),
     script:
         "../../scripts/look.py"
 

@@ -4,9 +4,6 @@
 rule probe:
     output:
         f"{layout.bank}/{{fidelity}}/probe.json",
-    params:
-        task=layout.task_spec,
-        seed=root,
     log:
         f"{layout.bank}/logs/probe-{{fidelity}}.log",
     conda:
@@ -18,6 +15,9 @@ rule probe:
         probe_rows=study.simulation.probe_rows,
         time_limit=str(study.simulation.time_limit),
         max_invalid=str(study.simulation.max_invalid),
+    params:
+        task=layout.task_spec,
+        seed=root,
     script:
         "../../scripts/probe.py"
 
@@ -27,10 +27,6 @@ rule simulate:
         probe=ancient(f"{layout.bank}/{{fidelity}}/probe.json"),
     output:
         shard=f"{layout.bank}/{{fidelity}}/{{split}}/rows-{{first}}-{{last}}.zarr.zip",
-    params:
-        task=layout.task_spec,
-        seed=root,
-        key=layout.bank_key,
     log:
         f"{layout.bank}/logs/{{fidelity}}/{{split}}/rows-{{first}}-{{last}}.log",
     benchmark:
@@ -43,5 +39,9 @@ rule simulate:
         runtime=minutes(60),
         time_limit=str(study.simulation.time_limit),
         max_invalid=str(study.simulation.max_invalid),
+    params:
+        task=layout.task_spec,
+        seed=root,
+        key=layout.bank_key,
     script:
         "../../scripts/simulate.py"

@@ -4,7 +4,9 @@
 def training_shards(wildcards):
     """Exactly the shards that hold the budget of one run."""
     fidelity = layout.fidelity(wildcards.method)
-    return layout.shards(fidelity, f"train-r{wildcards.replicate}", int(wildcards.budget))
+    return layout.shards(
+        fidelity, f"train-r{wildcards.replicate}", int(wildcards.budget)
+    )
 
 
 rule train:
@@ -15,13 +17,6 @@ rule train:
         record=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/estimator.json",
         history=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/history.json",
         cost=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/cost.json",
-    params:
-        task=layout.task_spec,
-        estimator=lambda wildcards: study.estimators[wildcards.method].model_dump(mode="json"),
-        seed=root,
-        code=lambda wildcards: layout.code(
-            "train", "veridical.stages.train", *layout.estimator_modules(wildcards.method)
-        ),
     log:
         f"{layout.results}/logs/train/{{method}}/n{{budget}}-r{{replicate}}.log",
     benchmark:
@@ -34,5 +29,16 @@ rule train:
         runtime=minutes(240),
         max_invalid=str(study.simulation.max_invalid),
         checkpoints=f"{layout.results}/checkpoints",
+    params:
+        task=layout.task_spec,
+        estimator=lambda wildcards: study.estimators[wildcards.method].model_dump(
+            mode="json"
+        ),
+        seed=root,
+        code=lambda wildcards: layout.code(
+            "train",
+            "veridical.stages.train",
+            *layout.estimator_modules(wildcards.method),
+        ),
     script:
         "../../scripts/train.py"

@@ -11,7 +11,8 @@ import numpy as np
 from veridical import posteriors, seeds, tasks
 from veridical.errors import SimulationError
 
-ROWS = 1000
+ROWS = 1000  # in all, and
+LEAST = 250  # for each observation: a p-value below 0.01 must be possible
 
 
 def predict(
@@ -24,13 +25,13 @@ def predict(
     replicate: int,
     fidelity: str,
 ) -> None:
-    """Simulates one data set at each of up to 1,000 posterior draws of each observation.
+    """Simulates one data set at each of up to 1,000 posterior draws, at least 250 for each observation.
 
     Writes `x` (S, N, *x_shape), failed rows as NaN, and `theta` (S, N, D).
     """
     task = tasks.build(spec)
     posterior = posteriors.load(draws)
-    theta = posterior.draws[: max(1, ROWS // posterior.draws.shape[1])]
+    theta = posterior.draws[: max(LEAST, ROWS // posterior.draws.shape[1])]
     s, n, d = theta.shape
     rng = seeds.generator(root, "predict", method, replicate, str(posterior.attrs["dataset"]))
     rows = theta.reshape(s * n, d)

@@ -1,0 +1,21 @@
+"""Rule figures: draws all figures of a study from its saved results."""
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical.stages.figures import draw
+
+    inputs = snakemake.input
+    draw(
+        snakemake.output.folder,
+        results=inputs.results,
+        draws=inputs.draws,
+        observations=inputs.observations,
+        histories=inputs.histories,
+        table=inputs.table,
+        benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "infer", "reference")},
+    )
+
+
+job.run(main, snakemake)  # noqa: F821

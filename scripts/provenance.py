@@ -1,0 +1,20 @@
+"""Rule provenance: the record of what made the results, from what, where."""
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical.stages.provenance import record
+
+    inputs, params = snakemake.input, snakemake.params
+    record(
+        params.study,
+        root=params.folder,
+        files=[*inputs.files, *inputs.draws, *inputs.weights, *inputs.records],
+        data=params.data,
+        shards=inputs.shards,
+        out=snakemake.output.record,
+    )
+
+
+job.run(main, snakemake)  # noqa: F821
