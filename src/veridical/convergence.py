@@ -92,9 +92,8 @@ def _ess(halves: Array) -> float:
     within = covariance[0] * n / (n - 1)
     rho = 1 - (within - covariance) / _variance(halves, n)
     rho[0] = 1.0
-    pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)
-    last = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs)
+    pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)[: (n - 1) // 2]
+    last = int(np.argmax(pairs <= 0)) if (pairs <= 0).any() else len(pairs) - 1
     kept = np.minimum.accumulate(pairs[:last])
-    tail = max(rho[2 * last], 0.0) if 2 * last < n else 0.0
-    tau = max(-1 + 2 * kept.sum() + tail, 1 / np.log10(halves.size))
+    tau = max(-1 + 2 * kept.sum() + max(rho[2 * last], 0.0), 1 / np.log10(halves.size))
     return halves.size / tau

@@ -77,7 +77,8 @@ class Normal:
         _require_finite(self, "mean", "sd")
         _require_positive(self, "sd")
         _require_order(self)
-        if not np.isfinite(self._log_mass()):
+        a, b, _ = self._tail()
+        if not ndtr(b) > ndtr(a):
             raise TaskError(
                 f"Normal(mean={self.mean}, sd={self.sd}): [{self.lower}, {self.upper}] holds no mass; "
                 f"expected bounds within about 37 sd of the mean."
@@ -96,7 +97,7 @@ class Normal:
     def _log_mass(self) -> float:
         a, b, _ = self._tail()
         high, low = log_ndtr(b), log_ndtr(a)
-        return float(high + np.log1p(-np.exp(low - high))) if high > low else -np.inf
+        return float(high + np.log1p(-np.exp(low - high)))
 
     def quantile(self, u: Array) -> Array:
         """Returns the values below which a share u in (0, 1) lies."""

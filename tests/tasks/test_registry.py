@@ -1,0 +1,138 @@
+"""The contract of a task, over the whole registry."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veridical import tasks
+from veridical.errors import TaskError, UnknownName
+from veridical.tasks.bijection import Bijection
+
+ALL = sorted(tasks.TASKS)
+N = 60
+
+
+@pytest.fixture(params=ALL)
+def task(request: pytest.FixtureRequest) -> tasks.Task:
+    return tasks.build({"name": request.param})
+
+
+def rows_of(noise: dict[str, np.ndarray], chosen: slice) -> dict[str, np.ndarray]:
+    return {name: array[chosen] for name, array in noise.items()}
+
+
+def test_each_task_keeps_the_contract(task: tasks.Task, rng: np.random.Generator) -> None:
+    tasks.check_task(task)
+    theta = task.prior.sample(rng, N)
+    noise = task.noise(rng, N)
+    assert theta.dtype == np.float64
+    for fidelity in task.fidelities:
+        before = {name: array.copy() for name, array in noise.items()}
+        x = tasks.as_arrays(task.simulate(theta, noise, fidelity))["x"]
+        assert x.shape == (N, *task.x_shape)
+        assert x.dtype == np.float64
+        finite = np.isfinite(x.reshape(N, -1))
+        assert (finite.all(axis=1) | ~finite.any(axis=1)).all(), "a row fails as a whole"
+        assert finite.all(axis=1).mean() > 0.8
+        assert all(np.array_equal(noise[name], before[name]) for name in noise), "noise is not changed"
+
+
+def test_a_batch_equals_its_rows_bit_for_bit(task: tasks.Task, rng: np.random.Generator) -> None:
+    theta, noise = task.prior.sample(rng, N), task.noise(rng, N)
+    for fidelity in task.fidelities:
+        batch = task.simulate(theta, noise, fidelity)
+        for i in range(5):
+            row = slice(i, i + 1)
+            alone = task.simulate(theta[row], rows_of(noise, row), fidelity)
+            assert np.array_equal(batch[row], alone, equal_nan=True)
+
+
+def test_prior_draws_lie_in_the_support_and_beyond_it_the_density_is_zero(
+    task: tasks.Task, rng: np.random.Generator
+) -> None:
+    theta = task.prior.sample(rng, 2000)
+    assert np.isfinite(task.prior.log_prob(theta)).all()
+    for j, (lower, upper) in enumerate(task.bounds):
+        for outside in (lower - 0.1, upper + 0.1):
+            if np.isfinite(outside):
+                moved = theta[:3].copy()
+                moved[:, j] = outside
+                assert (task.prior.log_prob(moved) == -np.inf).all()
+
+
+def test_the_prior_density_integrates_to_one(task: tasks.Task, rng: np.random.Generator) -> None:
+    """Importance sampling of the density from wider draws: the mean weight is one."""
+    theta = task.prior.sample(rng, 20_000)
+    wider, log_q = _student(theta, task.bounds, rng)
+    weights = np.exp(task.prior.log_prob(wider) - log_q)
+    error = weights.std() / np.sqrt(len(weights))
+    assert abs(weights.mean() - 1) < 4.5 * error < 0.2
+
+
+def _student(
+    theta: np.ndarray, bounds: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Student-t draws around theta in unconstrained coordinates, with their log density in theta."""
+    bijection = Bijection(bounds)
+    z = bijection.to_unconstrained(theta)
+    centre, scale = np.median(z, axis=0), 1.1 * z.std(axis=0)
+    t = rng.standard_t(5, size=z.shape)
+    draws = centre + scale * t
+    constant = np.log(8 / (3 * np.pi * np.sqrt(5)))
+    log_q = (constant - 3 * np.log1p(t**2 / 5) - np.log(scale)).sum(axis=1)
+    return bijection.to_parameters(draws), log_q - bijection.log_jacobian(draws)
+
+
+@pytest.mark.parametrize("name", ["gaussian_linear", "gaussian_variance", "mixture"])
+def test_the_exact_posterior_is_prior_times_likelihood(name: str, rng: np.random.Generator) -> None:
+    task = tasks.build({"name": name})
+    (fidelity,) = task.fidelities
+    x = task.simulate(task.prior.sample(rng, 3), task.noise(rng, 3), fidelity)
+    theta = task.posterior_sample(x, rng, 50)
+    assert theta.shape == (50, 3, len(task.parameters))
+    exact = task.posterior_log_prob(theta, x)
+    assert exact.shape == (50, 3)
+    for i in range(3):
+        product = task.prior.log_prob(theta[:, i]) + task.log_likelihood(theta[:, i], x[i])
+        constant = exact[:, i] - product
+        np.testing.assert_allclose(constant, constant[0], rtol=1e-9)
+
+
+def test_a_misspelt_name_or_setting_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'lotka_volterra'"):
+        tasks.build({"name": "lotka_voltera"})
+    with pytest.raises(TaskError, match=r"no setting 'dimensions'\. Did you mean 'dimension'"):
+        tasks.build({"name": "gaussian_linear", "settings": {"dimensions": 3}})
+    with pytest.raises(TaskError, match="gaussian_linear: expected dimension >= 1"):
+        tasks.build({"name": "gaussian_linear", "settings": {"dimension": 0}})
+    with pytest.raises(TaskError, match="has no fidelity 'high'"):
+        task = tasks.build({"name": "mixture"})
+        task.simulate(np.zeros((1, 1)), {}, "high")
+
+
+def test_block_rows_come_from_the_settings() -> None:
+    assert tasks.build({"name": "mixture", "block_rows": 7}).block_rows == 7
+    assert tasks.build({"name": "mixture"}).block_rows == 1000
+
+
+def test_modules_and_sources_of_a_registry_task() -> None:
+    assert tasks.modules({"name": "mixture"}) == ("veridical.tasks.mixture",)
+    assert tasks.digest_sources({"name": "mixture"}) == []
+
+
+def test_tasks_import_numpy_and_scipy_special_only() -> None:
+    code = (
+        "import sys; from veridical import tasks\n"
+        f"for name in {ALL}: tasks.check_task(tasks.build({{'name': name}}))\n"
+        "print(*{'torch', 'xarray', 'dask', 'zarr', 'pydantic', 'emcee', 'scipy.stats'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(tasks.__file__).parents[2])}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert found.stdout.split() == [], found.stderr
+    assert found.returncode == 0, found.stderr
