@@ -213,7 +213,7 @@ def _death(child: _Child) -> Ended | None:
         return Ended(**json.loads(child.message)) if child.message.endswith(b"\n") else None
     code = child.exit_code
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return Ended("died", text=how)
+    return Ended("died", text=how + (", perhaps for lack of memory" if code == -signal.SIGKILL else ""))
 
 
 def _end(children: list[_Child], *, gently: bool) -> None:
