@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import bank, seeds
+from veridical import bank, seeds, shards
 from veridical.errors import BankError, SimulationError
 
 Write = Callable[..., Path]
@@ -183,6 +184,20 @@ def test_a_kill_while_writing_leaves_no_shard_and_the_next_writer_clears_up(tmp_
     assert run_writer(str(1 << 30), path).returncode == 0
     assert list(tmp_path.iterdir()) == [path]
     bank.verify(path)
+
+
+def test_only_what_dead_processes_of_this_host_left_is_removed(tmp_path: Path) -> None:
+    path, host = tmp_path / "rows.zarr.zip", socket.gethostname()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    gone = [f"{host}-{dead.pid}", f"{host}-{os.getpid()}"]
+    kept = [f"{host}-{os.getppid()}", f"{host}-1-{dead.pid}", f"other-{dead.pid}"]
+    for owner in gone + kept:
+        (tmp_path / f".rows.zarr.zip.{owner}.scratch").mkdir()
+        (tmp_path / f".rows.zarr.zip.{owner}.scratch" / "0.npz").write_bytes(b"")
+    assert shards.temporary(path, "scratch").name == f".rows.zarr.zip.{host}-{os.getpid()}.scratch"
+    left = {p.name.removeprefix(".rows.zarr.zip.").removesuffix(".scratch") for p in tmp_path.iterdir()}
+    assert left == set(kept)
 
 
 # ---- damage ------------------------------------------------------------------------------------------

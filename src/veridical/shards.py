@@ -101,11 +101,12 @@ def write(
 
 def temporary(path: Path, kind: str) -> Path:
     """Returns the name beside `path` to work under; removes what dead processes left under theirs."""
-    host = socket.gethostname()
-    for old in path.parent.glob(f".{path.name}.{host}-*.{kind}"):
-        if not _alive(int(old.name.removesuffix(f".{kind}").rpartition("-")[2])):
+    begin, end = f".{path.name}.{socket.gethostname()}-", f".{kind}"
+    for old in path.parent.glob(f".{path.name}.*{end}"):
+        pid = old.name.removeprefix(begin).removesuffix(end)
+        if pid.isdigit() and not _alive(int(pid)):
             shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-    return path.parent / f".{path.name}.{host}-{os.getpid()}.{kind}"
+    return path.parent / f"{begin}{os.getpid()}{end}"
 
 
 def _alive(pid: int) -> bool:

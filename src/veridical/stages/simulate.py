@@ -148,7 +148,10 @@ def _machine() -> dict[str, Any]:
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return {
         "versions": {"veridical": __version__, "python": platform.python_version(), "numpy": np.__version__},
-        "cpu": {"machine": platform.machine(), "features": [*simd["baseline"], *simd["found"]]},
+        "cpu": {
+            "machine": platform.machine(),
+            "features": [*simd.get("baseline", ()), *simd.get("found", ())],
+        },
         "blas_threads": os.environ.get("OMP_NUM_THREADS", "all"),
     }
 
