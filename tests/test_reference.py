@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from veridical import reference, seeds, tasks
-from veridical.errors import ConvergenceError, ShapeError, TaskError
+from veridical.errors import ConvergenceError, SettingError, ShapeError, TaskError
 from veridical.tasks.gaussian_linear import GaussianLinear
 from veridical.tasks.gaussian_variance import GaussianVariance
 from veridical.tasks.mixture import Mixture
@@ -148,6 +148,8 @@ def test_what_has_no_reference_is_refused() -> None:
         reference.sample_ensemble(Impossible(), np.zeros(1), 0, SETTINGS, 1)
     with pytest.raises(ShapeError, match="x: expected shape"):
         reference.sample_ensemble(GaussianLinear(2), np.zeros(3), 0, SETTINGS, 1)
+    with pytest.raises(SettingError, match="has 20 parameters; expected at least 80 walkers, got 64"):
+        reference.sample_ensemble(GaussianLinear(20), np.zeros(20), 0, SETTINGS, 1)
     with pytest.raises(ConvergenceError, match="at least two independent ensembles, got 1"):
         run(GaussianLinear(1), np.zeros(1), ensembles=1)
 

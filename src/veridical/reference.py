@@ -32,7 +32,7 @@ import numpy as np
 
 from veridical import seeds
 from veridical.convergence import bulk_ess, rank_rhat
-from veridical.errors import ConvergenceError, TaskError, require_shape
+from veridical.errors import ConvergenceError, SettingError, TaskError, require_shape
 from veridical.tasks.base import Array, Task
 from veridical.tasks.bijection import Bijection
 
@@ -134,10 +134,21 @@ def sample_ensemble(
 
     Returns:
         `draws` (T, W, D) in the task's coordinates after warm-up, `log_posterior` (T, W), `acceptance` ().
+
+    Raises:
+        TaskError: If the task has no likelihood.
+        SettingError: If there are too few walkers for the number of parameters.
+        ConvergenceError: If the likelihood vanishes at all prior draws.
     """
     if not task.has_likelihood:
         raise TaskError(f"task {task.name} has no log_likelihood, so there is no exact reference.")
     require_shape("x", np.asarray(x), *task.x_shape)
+    least = 4 * len(task.parameters)
+    if settings["walkers"] < least:
+        raise SettingError(
+            f"reference.walkers: task {task.name} has {len(task.parameters)} parameters; expected at least "
+            f"{least} walkers, got {settings['walkers']}."
+        )
     density = _Density(task, np.asarray(x, dtype=float))
     path = (dataset, observation, ensemble)
     rng = seeds.generator(root, "reference", *path, "start")
