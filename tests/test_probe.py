@@ -93,6 +93,19 @@ def test_simulations_made_elsewhere_are_measured_without_a_simulator(tmp_path: P
     assert measured["invalid_share"] == 0
 
 
+@pytest.mark.parametrize("name", ["coupled", "loose"])
+def test_a_child_finds_what_this_process_finds(tmp_path: Path, name: str) -> None:
+    """The same measurement without a child: all but the times agree."""
+    files = {kind: tmp_path / kind for kind in ("found.json", "x.npy", "progress")}
+    probe._measure(make_spec(name, fault="raise"), "low", 1, 50, 600.0, files)
+    here = json.loads(files["found.json"].read_text())
+    child = probe.run(make_spec(name, fault="raise"), ["low"], root=1, rows=50)["fidelities"]["low"]
+    timeless = {key for key in child if "seconds" not in key}
+    assert {key: here[key] for key in timeless} == {key: child[key] for key in timeless}
+    assert np.load(files["x.npy"]).shape == (50, 3)
+    assert files["progress"].read_text() == "32 of 50 rows were simulated"
+
+
 # ---- unsound tasks -----------------------------------------------------------------------------------
 
 
