@@ -14,6 +14,7 @@ def main(snakemake):
         observations=inputs.observations,
         histories=inputs.histories,
         table=inputs.table,
+        looks=inputs.looks,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "infer", "reference")},
     )
 

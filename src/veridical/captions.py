@@ -57,6 +57,17 @@ def predictive(data: Data) -> Caption:
     return read, shows
 
 
+def prior(data: Data) -> Caption:
+    """Caption of the bands of simulations from the prior."""
+    read = (
+        "Dots are the observed data. The grey bands are what the simulator made before it saw any data, at "
+        "parameters from the prior. Dots far outside mean that prior or simulator cannot explain the data."
+    )
+    inside = sum(panel["inside"] for panel in data["panels"])
+    total = sum(panel["of"] for panel in data["panels"])
+    return read, f"{inside} of {total} observed values ({percent(inside / total)}) lie inside the 90 % band."
+
+
 def ranks(data: Data) -> Caption:
     """Caption of the rank ECDFs."""
     read = (
@@ -169,6 +180,7 @@ def cost(data: Data) -> Caption:
 
 CAPTIONS: dict[str, Callable[[Data], Caption]] = {
     "posterior": posterior,
+    "prior": prior,
     "predictive": predictive,
     "ranks": ranks,
     "coverage": coverage,

@@ -20,10 +20,7 @@ BAND_LEVELS = ("0.05", "0.25", "0.5", "0.75", "0.95")
 def predictive(
     result: Mapping[str, Any], axes: Sequence[Mapping[str, Any]], unit: str, index: int = 0
 ) -> Data | None:
-    """Returns predictive quantiles beside one observation, in panels; None where the check has none.
-
-    A two-dimensional observation with a numeric first axis gets a panel for each entry of its second; any
-    other is shown as one row of numbers, standardised by its predictions where its axis holds names.
+    """Returns quantiles of data simulated at the posterior beside one observation; None where there are none.
 
     Arguments:
         result: The saved check `predictive`.
@@ -35,6 +32,29 @@ def predictive(
         return None
     x = np.asarray(result["curves"]["observed"], dtype=float)[index]
     bands = np.asarray(result["curves"]["bands"], dtype=float)[:, index]
+    return {"role": "posterior", **_against_bands(x, bands, axes, unit)}
+
+
+def prior(look: Mapping[str, Any], x: Array, axes: Sequence[Mapping[str, Any]], unit: str) -> Data:
+    """Returns quantiles of data simulated at the prior beside one observation.
+
+    Arguments:
+        look: What the probe saw: `levels` and `bands` (levels, *x_shape).
+        x: One observation, shape (*x_shape).
+        axes: Name, coordinates and unit of each dimension of x.
+        unit: The unit of x.
+    """
+    rows = [list(look["levels"]).index(float(level)) for level in BAND_LEVELS]
+    bands = np.asarray(look["bands"], dtype=float)[rows]
+    return {"role": "prior", **_against_bands(np.asarray(x, dtype=float), bands, axes, unit)}
+
+
+def _against_bands(x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], unit: str) -> Data:
+    """One observation (*x_shape) beside quantiles (5, *x_shape), in panels.
+
+    A two-dimensional observation with a numeric first axis gets a panel for each entry of its second; any
+    other is one row of numbers, standardised by the quantiles where its axis holds names.
+    """
     if x.ndim == 2 and _numeric(axes[0]) and x.shape[0] > 1:
         names = [str(c) for c in axes[1]["coordinates"]][:MAX_PANELS]
         at = axes[0]["coordinates"]

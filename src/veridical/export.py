@@ -25,7 +25,7 @@ PATTERNS = (
     "remedy/**/*",
     "infer/**/*.nc",
     "check/**/*.json",
-    "report/**/*",
+    "figures/*",
 )
 CHECKSUMS = "SHA256SUMS"
 

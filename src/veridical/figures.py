@@ -24,6 +24,7 @@ Data = dict[str, Any]
 
 PLOTS = {
     "posterior": "veridical.plots.pairs:draw",
+    "prior": "veridical.plots.predictive:draw",
     "predictive": "veridical.plots.predictive:draw",
     "ranks": "veridical.plots.calibration:draw_ecdf",
     "coverage": "veridical.plots.calibration:draw_coverage",
@@ -106,7 +107,8 @@ def _common_edges(draws: Sequence[Array]) -> list[Array]:
     """Bin edges per parameter that hold the central 99 % of every posterior and some room."""
     low = np.min([np.quantile(values, 0.005, axis=0) for values in draws], axis=0)
     high = np.max([np.quantile(values, 0.995, axis=0) for values in draws], axis=0)
-    span = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
+    span = np.maximum(high - low, 1e-4 * np.maximum(np.abs(high), np.abs(low)))
+    span = np.where(span > 0, span, 1.0)
     return [
         np.linspace(a - 0.08 * s, b + 0.08 * s, BINS + 1) for a, b, s in zip(low, high, span, strict=True)
     ]
@@ -244,7 +246,7 @@ def cost(stages: Mapping[str, Sequence[Mapping[str, Any]]]) -> Data:
 
 
 def plain(data: Any) -> Any:
-    """Returns data as plain JSON, arrays as lists of numbers with six significant digits."""
+    """Returns data as plain JSON, arrays as lists of numbers with eight significant digits."""
     if isinstance(data, np.ndarray):
         return plain_list(data)
     if isinstance(data, Mapping):
@@ -253,8 +255,8 @@ def plain(data: Any) -> Any:
 
 
 def plain_list(array: Array) -> list[Any]:
-    """Returns an array as nested lists of numbers with six significant digits."""
-    flat = [float(f"{v:.6g}") for v in np.asarray(array, dtype=float).ravel()]
+    """Returns an array as nested lists of numbers with eight significant digits."""
+    flat = [float(f"{v:.8g}") for v in np.asarray(array, dtype=float).ravel()]
     return np.asarray(flat).reshape(np.shape(array)).tolist()
 
 

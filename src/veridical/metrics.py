@@ -53,6 +53,7 @@ MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so man
 _NOT_KEY = frozenset({"seed", "value", "stderr", "n"})
 
 Row = dict[str, Any]
+Stream = tuple[str, Any, tuple[int, ...], Iterable[np.ndarray]]
 
 
 @dataclass(frozen=True, order=True)
@@ -111,8 +112,8 @@ def row(**cells: Any) -> Row:
 def check_rows(where: Coordinates, result: Mapping[str, Any], **common: Any) -> list[Row]:
     """Returns the rows of one saved check: one for each of its metrics, and two of its own.
 
-    A check that ends in a p-value has it as `{check}_p`, and says in `{check}_decidable` (1 or 0) whether its
-    null is large enough ever to reject.
+    A check that ends in a p-value has it as `{check}_p` unless it tabulates it itself, and says in
+    `{check}_decidable` (1 or 0) whether its null is large enough ever to reject.
 
     Arguments:
         where: What the check looked at.
@@ -126,10 +127,10 @@ def check_rows(where: Coordinates, result: Mapping[str, Any], **common: Any) -> 
         cells |= {"metric": metric["name"], "parameter": metric.get("parameter") or None}
         rows.append(row(**shared, **cells, **(metric.get("extra") or {})))
     if result.get("p_value") is not None:
-        names = {r["metric"] for r in rows}
         decidable = float(result.get("passed") is not None)
-        found = {f"{result['check']}_p": result["p_value"], f"{result['check']}_decidable": decidable}
-        rows += [row(**shared, metric=name, value=v) for name, v in found.items() if name not in names]
+        rows.append(row(**shared, metric=f"{result['check']}_decidable", value=decidable))
+        if not any(r["metric"].endswith("_p") and r["parameter"] is None for r in rows):
+            rows.append(row(**shared, metric=f"{result['check']}_p", value=result["p_value"]))
     return rows
 
 
@@ -277,22 +278,25 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def result_digest(arrays: Iterable[tuple[str, np.ndarray]], table: str | Path) -> str:
+def result_digest(arrays: Iterable[Stream], table: str | Path) -> str:
     """Returns the SHA-256 of a study's results, the same wherever and however often they are made.
 
-    Each array enters as name, dtype, shape and bytes; the table without its time rows. Arrays of a bank are
-    given whole, so that the size of its shards does not matter; they may come lazily, one at a time.
+    Each array enters as name, dtype, shape and bytes (little-endian, in C order), in the order of names; the
+    table without its time rows.
 
     Arguments:
-        arrays: Names and arrays: of the banks, the weights and the draws, in any order of names.
+        arrays: Name, dtype, shape and pieces along the first axis of every array of the banks, the weights
+        and
+            the draws. Pieces may come lazily and be of any length.
         table: The study's `metrics.csv`.
     """
     lines = []
-    for name, array in arrays:
-        array = np.ascontiguousarray(array)
-        data = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        content = hashlib.sha256(data.view(np.uint8).data if data.size else b"").hexdigest()
-        lines.append(f"{name} {data.dtype.str} {data.shape} {content}\n")
+    for name, dtype, shape, pieces in arrays:
+        dtype = np.dtype(dtype).newbyteorder("<")
+        content = hashlib.sha256()
+        for piece in pieces:
+            content.update(np.ascontiguousarray(piece, dtype=dtype).tobytes())
+        lines.append(f"{name} {dtype.str} {tuple(shape)} {content.hexdigest()}\n")
     kept = [_text_row(cells) for cells in read(table) if cells["metric"] not in TIME_METRICS]
     return hashlib.sha256("".join(sorted(lines) + kept).encode()).hexdigest()
 

@@ -56,8 +56,8 @@ def duration(seconds: float) -> str:
 
 def size(n_bytes: float) -> str:
     """Returns a number of bytes in words: 512 B, 1.2 kB, 3.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n_bytes < 1000 or unit == "TB":
             return f"{n_bytes:.0f} B" if unit == "B" else f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     raise AssertionError("unreachable")

@@ -76,16 +76,18 @@ def build(
     Arguments:
         settings: The study's settings, whole, with its name under `study` and its root seed under `seed`.
         root: The study's folder of results; files below it are named relative to it.
-        files: Result files, hashed here.
+        files: Result files, hashed here; those outside of `root` count as inputs.
         data: Observed data sets by name: `file` and `source`.
         banks: Digest, rows and shards of every part of the bank that was used, by its path.
         later: Names of files that are made after this record and therefore stand without a digest.
     """
     root = Path(root)
-    results = [file_entity(path, root) for path in sorted({Path(f) for f in files})]
+    found = [file_entity(path, root) for path in sorted({Path(f) for f in files})]
+    results = [thing for thing in found if thing["@type"] == "File"]
     results += [{"@id": name, "@type": "File", "encodingFormat": _media_type(name)} for name in later]
     inputs = [_data_entity(name, given) for name, given in sorted((data or {}).items())]
     inputs += [_bank_entity(name, given) for name, given in sorted((banks or {}).items())]
+    inputs += [thing for thing in found if thing["@type"] != "File"]
     inputs.append(_settings_entity(settings))
     now = _now()
     graph = [
@@ -129,15 +131,20 @@ def properties(record: Mapping[str, Any], identifier: str) -> dict[str, Any]:
 
 
 def file_entity(path: str | Path, root: str | Path) -> Entity:
-    """Returns the entity of one file: its path below `root`, size, media type and SHA-256."""
-    path = Path(path)
-    return {
-        "@id": path.resolve().relative_to(Path(root).resolve()).as_posix(),
-        "@type": "File",
+    """Returns the entity of one file: its path below `root`, size, media type and SHA-256.
+
+    A file elsewhere is no part of the crate: it gets a local identifier and keeps its path as a property.
+    """
+    path, root = Path(path), Path(root)
+    about = {
         "contentSize": str(path.stat().st_size),
         "encodingFormat": _media_type(path.name),
         "sha256": file_digest(path),
     }
+    if path.resolve().is_relative_to(root.resolve()):
+        return {"@id": path.resolve().relative_to(root.resolve()).as_posix(), "@type": "File", **about}
+    outside = {"name": path.name, "additionalProperty": {"path": path.as_posix()}}
+    return {"@id": f"#file-{path.as_posix()}", "@type": "CreativeWork", **outside, **about}
 
 
 def revision(folder: str | Path | None = None) -> tuple[str | None, bool | None]:

@@ -143,9 +143,7 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
     colour, mark = BADGES[found["verdict"]]
     groups = []
     for outcome, heading in GROUPS:
-        texts = [
-            f["text"].removeprefix("Not checked: ") for f in found["findings"] if f["outcome"] == outcome
-        ]
+        texts = [f["text"] for f in found["findings"] if f["outcome"] == outcome]
         if texts:
             groups.append({"outcome": outcome, "mark": MARKS[outcome], "heading": heading, "texts": texts})
     return {
@@ -176,6 +174,7 @@ def _answer(rows: Sequence[Row], figures: Sequence[Figure], found: Mapping[str, 
         ],
         "observations": len(observations),
         "posterior": picture,
+        "prior": _of(figures, "prior", "", dataset),
         "predictive": _of(figures, "predictive", method, dataset),
         "typicality": _of(figures, "typicality", method, dataset),
         "distance": report_tables.distance_table(own, exact, units),

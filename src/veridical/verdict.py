@@ -39,7 +39,7 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
     for rule in rules:
         found = rule.judge(evidence)
         if found is None:
-            findings.append(Finding(rule.name, "unknown", f"Not checked: {rule.question}", {}))
+            findings.append(Finding(rule.name, "unknown", rule.question, {}))
         else:
             outcomes, text = found
             named = {seed: OUTCOMES[o] for seed, o in sorted(outcomes.items())}

@@ -214,7 +214,7 @@ def supported(evidence: Evidence) -> Found:
         )
         return {0: GOOD}, f"The answer was held against {what}, not against the simulator alone."
     return {0: CAUTION}, (
-        "Calibration was checked on simulated data only. That shows that the network learned its "
+        "The answer was held against simulated data only. That can show that the network learned its "
         "simulator, not that the simulator is right: an exact reference or labelled real data would be "
         "needed for more."
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from veridical import check_figures, checks, figures, metrics, posteriors
 from veridical.metrics import Coordinates, coordinates
+from veridical.observations import load as load_observations
 from veridical.plots import style
 
 Paths = Iterable[str | Path]
@@ -26,7 +27,8 @@ class Figure(NamedTuple):
     @property
     def name(self) -> str:
         """Its name: `{kind}--{method}--{dataset}`, or `{kind}--all`."""
-        return "--".join([self.kind, *([self.method, self.dataset] if self.method else ["all"])])
+        of = [part for part in (self.method, self.dataset) if part]
+        return "--".join([self.kind, *(of or ["all"])])
 
 
 def draw(
@@ -37,6 +39,7 @@ def draw(
     observations: Paths,
     histories: Paths,
     table: str | Path,
+    looks: Paths = (),
     benchmarks: Mapping[str, Paths] | None = None,
 ) -> None:
     """Draws all figures of a study into the folder `out`.
@@ -48,6 +51,7 @@ def draw(
         observations: `observe/{dataset}.nc`, for the axes of the data.
         histories: `train/{method}/n{budget}-r{replicate}/history.json`; the largest budget is drawn.
         table: `metrics.csv`.
+        looks: `observe/{dataset}.look.json`, what the probe saw of the observed data.
         benchmarks: Snakemake's benchmark files by stage, first stage first.
     """
     out = Path(out)
@@ -56,6 +60,7 @@ def draw(
     axes = {Path(path).stem: _axes(path) for path in observations}
     made = [
         *_posteriors(draws),
+        *_of_looks(looks, axes, {Path(path).stem: path for path in observations}),
         *_of_checks(loaded, axes),
         *_of_training(histories),
         *_of_study(table, benchmarks or {}),
@@ -118,6 +123,15 @@ def _of_checks(loaded: Loaded, axes: Mapping[str, Any]) -> Iterator[Figure]:
             yield Figure("ranks", method, dataset, check_figures.ranks(results))
         elif check == "coverage":
             yield Figure("coverage", method, dataset, check_figures.coverage(results))
+
+
+def _of_looks(paths: Paths, axes: Mapping[str, Any], data: Mapping[str, str | Path]) -> Iterator[Figure]:
+    """What simulations from the prior look like beside each observed data set; no method has a part in it."""
+    for path in paths:
+        dataset = Path(path).name.split(".")[0]
+        x = load_observations(data[dataset]).x[EXAMPLE]
+        found = check_figures.prior(json.loads(Path(path).read_text()), x, *axes[dataset])
+        yield Figure("prior", "", dataset, found)
 
 
 def _of_training(paths: Paths) -> Iterator[Figure]:

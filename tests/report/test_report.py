@@ -1,0 +1,330 @@
+"""The report: verdict first, self-contained, safe, and readable in a browser."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from veridical import metrics, numbers, report, verdict
+
+VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "stop"}
+
+
+class Page(HTMLParser):
+    """Collects tags, identifiers and links, and checks that elements nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        self.ids += [found["id"]] if found.get("id") else []
+        self.links += [v for k in ("href", "src", "xlink:href") if (v := found.get(k))]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def page(study: SimpleNamespace) -> Page:
+    return Page(study.page.read_text())
+
+
+def words(page: Page) -> str:
+    return re.sub(r"\s+", " ", " ".join(page.text))
+
+
+def test_the_verdict_comes_first_in_words_and_not_by_colour_only(page: Page) -> None:
+    text = words(page)
+    assert text.index("TRUST") < text.index("The answer") < text.index("Are the stated probabilities right?")
+    assert "What speaks for it" in text
+    signs = [attrs for _, attrs in page.tags if attrs.get("class") == "sign"]
+    assert signs and all(sign["aria-hidden"] == "true" for sign in signs)
+
+
+def test_every_section_is_there_and_every_link_leads_somewhere(page: Page) -> None:
+    inside = [link[1:] for link in page.links if link.startswith("#")]
+    assert {"verdict", "answer", "data", "calibration", "training", "cost", "provenance", "glossary"} <= set(
+        inside
+    )
+    assert set(inside) <= set(page.ids)
+
+
+def test_identifiers_are_unique_though_figures_share_theirs(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_the_page_needs_nothing_from_anywhere_and_runs_no_script(page: Page, study: SimpleNamespace) -> None:
+    assert not [link for link in page.links if not link.startswith(("#", "data:,"))]
+    assert "script" not in {tag for tag, _ in page.tags}
+    text = study.page.read_text()
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_every_figure_has_a_caption_and_a_text_in_its_place(page: Page) -> None:
+    pictures = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert len(pictures) == len([tag for tag, _ in page.tags if tag == "figure"]) == 9
+    assert all(p["role"] == "img" and len(p["aria-label"] or "") > 40 for p in pictures)
+    assert [tag for tag, _ in page.tags].count("figcaption") == 9
+
+
+def test_the_table_shows_parameters_in_the_order_of_the_task_with_units_and_the_exact_answer(
+    page: Page,
+) -> None:
+    text = words(page)
+    assert text.index("start thousand (log)") < text.index("hare 1/year") < text.index("lynx 1/year")
+    assert "exact 90 % interval" in text and "repeats differ by" in text
+
+
+def test_the_numbers_of_the_table_are_those_of_the_metrics(page: Page, study: SimpleNamespace) -> None:
+    rows = metrics.read(study.table)
+    cells = {
+        "method": "npe",
+        "seed": 0,
+        "parameter": "hare",
+        "metric": "posterior_quantile",
+        "dataset_name": "pelts",
+    }
+    low, middle, high = (metrics.value(rows, level=level, **cells) for level in (0.05, 0.5, 0.95))
+    assert low is not None and middle is not None and high is not None
+    sd = (high - low) / 2 / 1.645
+    text = words(page)
+    assert f"hare 1/year {numbers.to_precision(middle, sd)}" in text
+    assert f"{numbers.to_precision(low, sd)} to {numbers.to_precision(high, sd)}" in text
+
+
+def test_the_question_of_more_simulations_is_answered(page: Page) -> None:
+    assert re.search(r"Would more simulations help\?\s+(Probably|Cannot)", words(page))
+
+
+def test_equal_results_give_an_equal_page(study: SimpleNamespace, tmp_path: Path) -> None:
+    from veridical.stages.report import render
+
+    inputs = {"table": study.table, "verdicts": study.verdicts, "figures": study.figures}
+    render(study.settings, **inputs, provenance=study.provenance, out=tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == study.page.read_bytes()
+
+
+def built(study: SimpleNamespace, **changes: Any) -> str:
+    given: dict[str, Any] = {
+        "settings": study.settings,
+        "rows": metrics.read(study.table),
+        "verdicts": verdict.load(study.verdicts),
+        "figures": report.load_figures(study.figures),
+    }
+    return report.build(**{**given, **changes})
+
+
+def test_text_of_users_cannot_become_markup(study: SimpleNamespace) -> None:
+    settings = {**study.settings, "title": "<script>alert(1)</script>", "description": "a & b <img src=x>"}
+    text = built(study, settings=settings)
+    assert "<script" not in text and "<img" not in text
+    assert "&lt;script&gt;" in text
+    Page(text)
+
+
+def test_a_page_without_provenance_and_figures_still_stands(study: SimpleNamespace) -> None:
+    text = built(
+        study, figures=[], rows=[r for r in metrics.read(study.table) if r["metric"] != "posterior_quantile"]
+    )
+    page = Page(text)
+    assert "Provenance" not in words(page)
+    assert "TRUST" in words(page)
+
+
+@pytest.mark.parametrize(("word", "colour"), [("caution", "caution"), ("do not trust", "bad")])
+def test_each_verdict_has_its_own_sign_and_word(study: SimpleNamespace, word: str, colour: str) -> None:
+    found = copy.deepcopy(verdict.load(study.verdicts))
+    found["verdicts"][0]["verdict"] = word
+    found["verdicts"][0]["findings"][0]["outcome"] = colour
+    page = Page(built(study, verdicts=found))
+    assert word.upper() in words(page)
+    assert f"verdict {colour}" in {attrs.get("class") for _, attrs in page.tags}
+
+
+def test_several_methods_and_observations_share_a_page_with_an_overview(
+    make_study: Callable[..., SimpleNamespace], finish_study: Callable[..., SimpleNamespace]
+) -> None:
+    several = {"methods": ("npe", "npe_small"), "observed": {"pelts": 5, "more": 1}}
+    made = finish_study(make_study(**several, replicates=1, budgets=(2000,), reference=False, tests=60))
+    page = Page(made.page.read_text())
+    text = words(page)
+    assert "Overview" in text
+    for subject in ("npe on pelts", "npe on more", "npe_small on pelts", "npe_small on more"):
+        assert subject in text
+    assert "Observation 3 of 5" in text and "Observation 4 of 5" not in text
+    assert len(page.ids) == len(set(page.ids))
+
+
+@pytest.mark.parametrize("kind", ["figures", "verdicts"])
+def test_a_broken_result_is_refused_rather_than_shown(
+    study: SimpleNamespace, tmp_path: Path, kind: str
+) -> None:
+    broken = tmp_path / "figures"
+    shutil.copytree(study.figures, broken)
+    (broken / "cost--all.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        report.load_figures(broken)
+
+
+# ---- in a browser --------------------------------------------------------------------------------
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+]
+# What the browser asks for on its own behalf, whatever its flags say.
+OF_CHROMIUM = re.compile(r"chrome|devtools|https?://[\w.-]*\.?(google|googleapis|gvt1)\.com")
+
+
+def in_browser(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+def png_rows(path: Path) -> list[bytes]:
+    """The decompressed, still filtered rows of a PNG; enough to see that they are not all alike."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    position, packed, size = 8, b"", (0, 0)
+    while position < len(data):
+        (length,) = struct.unpack(">I", data[position : position + 4])
+        kind, content = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        size = struct.unpack(">II", content[:8]) if kind == b"IHDR" else size
+        packed += content if kind == b"IDAT" else b""
+        position += 12 + length
+    raw = zlib.decompress(packed)
+    stride = len(raw) // size[1]
+    return [raw[i * stride : (i + 1) * stride] for i in range(size[1])]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install the Debian package chromium")
+def test_the_page_renders_in_a_browser_without_errors_or_requests(
+    study: SimpleNamespace, tmp_path: Path
+) -> None:
+    log = tmp_path / "net.json"
+    shot = in_browser(
+        study.page,
+        tmp_path,
+        f"--screenshot={tmp_path / 'page.png'}",
+        "--window-size=900,1600",
+        f"--log-net-log={log}",
+    )
+    assert "CONSOLE" not in shot.stderr, shot.stderr
+    rows = png_rows(tmp_path / "page.png")
+    assert len(rows) == 1600
+    assert len({row for row in rows}) > 300, "the picture is blank or nearly so"
+    urls = {
+        url for url in re.findall(r'"url":"([a-z]+://[^"]+)"', log.read_text()) if not OF_CHROMIUM.match(url)
+    }
+    assert not urls
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install the Debian package chromium")
+def test_the_browser_builds_the_document_that_was_written(study: SimpleNamespace, tmp_path: Path) -> None:
+    dump = in_browser(study.page, tmp_path, "--dump-dom").stdout
+    page = Page(dump)
+    assert [tag for tag, _ in page.tags].count("svg") == 9
+    assert [tag for tag, _ in page.tags].count("section") == 7 + 1
+    assert "TRUST" in words(page)
+
+
+# ---- numbers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "expected"),
+    [
+        (0, 3, "0"), (12345.678, 3, "12,346"), (0.012345, 3, "0.0123"), (-1.5, 2, "\N{MINUS SIGN}1.5"),
+        (1.5e-7, 2, "1.5 × 10⁻⁷"), (2.5e9, 2, "2.5 × 10⁹"), (float("nan"), 3, "not a number"),
+        (float("inf"), 3, "infinite"), (9.996, 3, "10.00"), (0.05, 2, "0.050"),
+    ],
+)  # fmt: skip
+def test_numbers_show_the_digits_that_mean_something(value: float, digits: int, expected: str) -> None:
+    assert numbers.rounded(value, digits) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "width", "expected"),
+    [
+        (1.23456, 0.1, "1.23"), (1.23456, 0.034, "1.235"), (1234.5, 120.0, "1,234"), (1.0, 0.0, "1.00"),
+        (1e-9, 1e-10, "1.00 × 10⁻⁹"), (3.2e8, 1e7, "3.20 × 10⁸"), (-0.5, 0.02, "\N{MINUS SIGN}0.500"),
+    ],
+)  # fmt: skip
+def test_decimals_follow_the_width(value: float, width: float, expected: str) -> None:
+    assert numbers.to_precision(value, width) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (59.4, "59 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (18_600, "5 h 10 min"),
+    ],
+)
+def test_times_are_told_in_words(seconds: float, expected: str) -> None:
+    assert numbers.duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0, "0 %"), (0.0041, "0.41 %"), (0.5, "50 %"), (1, "100 %"), (1e-9, "< 0.01 %")]
+)
+def test_shares_are_told_as_percentages(share: float, expected: str) -> None:
+    assert numbers.percent(share) == expected
+
+
+def test_sizes_are_told_in_words() -> None:
+    assert [numbers.size(n) for n in (12, 1200, 3_400_000, 7.5e12)] == [
+        "12 B",
+        "1.2 kB",
+        "3.4 MB",
+        "7.5 TB",
+    ]

@@ -1,0 +1,238 @@
+"""Every rule of the verdict finds its planted fault, and none of them speaks up without one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from veridical import metrics, verdict
+from veridical.evidence import Evidence, majority
+from veridical.metrics import Row, row
+from veridical.verdict_rules import RULES
+
+SEEDS = (0, 1, 2)
+PARAMETERS = ("a", "b")
+SIMULATED = {"dataset": "simulated"}
+REAL = {"dataset": "real"}
+PELTS = {"dataset": "observed", "dataset_name": "pelts"}
+
+
+def sound() -> list[Row]:
+    """Metrics of a method that deserves trust."""
+    rows = []
+    for seed in SEEDS:
+        run = {"method": "npe", "budget": 1000, "seed": seed}
+        for name in ("sbc_p", "coverage_p", "tarp_p"):
+            rows.append(row(**run, **SIMULATED, metric=name, value=0.4))
+        rows.append(row(**run, **SIMULATED, metric="invalid_share", value=0.01))
+        rows.append(row(**run, **SIMULATED, metric="acauc", value=0.001, stderr=0.01))
+        for name, value in (("mahalanobis_p", 0.3), ("predictive_p", 0.6), ("c2st", 0.52)):
+            rows.append(row(**run, **PELTS, metric=name, value=value))
+        rows.append(row(**run, **PELTS, metric="typicality_decidable", value=1.0))
+        for parameter in PARAMETERS:
+            per = {**run, "parameter": parameter}
+            rows.append(row(**per, **SIMULATED, metric="coverage_gap", value=0.015))
+            rows.append(row(**per, **SIMULATED, metric="contraction", value=0.8))
+            rows.append(row(**per, **PELTS, metric="mean_shift_sd", value=0.1))
+            rows.append(row(**per, **PELTS, metric="sd_ratio", value=1.05))
+    for parameter in PARAMETERS:
+        exact = {"method": "reference", "parameter": parameter, **PELTS}
+        rows += [row(**exact, metric="rhat", value=1.003), row(**exact, metric="ess", value=2500.0)]
+    return rows
+
+
+def changed(metric: str, value: float, seeds: tuple[int, ...] = SEEDS, **where: object) -> list[Row]:
+    """The sound metrics with another value of one of them."""
+    rows = sound()
+    hit = [r for r in metrics.select(rows, metric=metric, **where) if r["seed"] is None or r["seed"] in seeds]
+    assert hit, f"nothing to change for {metric}"
+    for r in hit:
+        r["value"] = value
+    return rows
+
+
+def without(*names: str) -> list[Row]:
+    return [r for r in sound() if r["metric"] not in names]
+
+
+def on_pelts(rows: list[Row]) -> dict:
+    return verdict.judge(Evidence(rows, "npe", 1000, "pelts"))
+
+
+def outcomes(found: dict) -> dict[str, str]:
+    return {finding["rule"]: finding["outcome"] for finding in found["findings"]}
+
+
+def labelled(p: float) -> list[Row]:
+    cells = {"method": "npe", "budget": 1000, "metric": "coverage_p", **REAL}
+    return sound() + [row(**cells, seed=seed, value=p) for seed in SEEDS]
+
+
+def miscalibrated(gap: float) -> list[Row]:
+    rows = changed("sbc_p", 0.001)
+    for r in metrics.select(rows, metric="coverage_gap", parameter="b"):
+        r["value"] = gap
+    return rows
+
+
+FAULTS = [
+    ("typical", changed("mahalanobis_p", 0.004), "bad"),
+    ("reproduces", changed("predictive_p", 0.004), "bad"),
+    ("labelled_coverage", labelled(0.003), "bad"),
+    ("simulated_calibration", miscalibrated(0.03), "caution"),
+    ("simulated_calibration", miscalibrated(0.09), "bad"),
+    ("simulated_calibration", changed("tarp_p", 0.01), "caution"),
+    ("simulated_calibration", changed("coverage_p", float("nan")), "caution"),
+    ("reference_reached", changed("rhat", 1.02, parameter="b"), "caution"),
+    ("reference_reached", changed("ess", 900.0, parameter="b"), "caution"),
+    ("near_reference", changed("mean_shift_sd", 1.2, parameter="b"), "caution"),
+    ("near_reference", changed("mean_shift_sd", 0.6), "caution"),
+    ("near_reference", changed("mean_shift_sd", 3.2, parameter="b"), "bad"),
+    ("near_reference", changed("mean_shift_sd", 1.1), "bad"),
+    ("near_reference", changed("mean_shift_sd", float("nan"), parameter="a"), "bad"),
+    ("near_reference", changed("sd_ratio", 0.6, parameter="b"), "caution"),
+    ("near_reference", changed("sd_ratio", 1.6, parameter="b"), "caution"),
+    ("near_reference", changed("sd_ratio", 0.45, parameter="b"), "bad"),
+    ("near_reference", changed("sd_ratio", 2.2, parameter="b"), "bad"),
+    ("near_reference", changed("c2st", 0.85), "caution"),
+    ("valid_simulations", changed("invalid_share", 0.1), "caution"),
+    ("valid_simulations", changed("invalid_share", 0.3), "bad"),
+    ("learned", changed("contraction", 0.01), "caution"),
+    ("supported", without("mean_shift_sd", "sd_ratio", "rhat", "ess"), "caution"),
+    ("supported", changed("rhat", 1.5), "caution"),
+    ("complete", without("mahalanobis_p"), "caution"),
+    ("complete", without("sbc_p", "coverage_p", "tarp_p"), "caution"),
+    ("complete", changed("typicality_decidable", 0.0), "caution"),
+]
+
+
+def test_sound_metrics_are_trusted_with_a_reason_from_every_rule_that_applies() -> None:
+    found = on_pelts(sound())
+    assert found["verdict"] == "trust"
+    assert set(outcomes(found).values()) == {"good", "unknown"}
+    assert outcomes(found)["labelled_coverage"] == "unknown"
+    assert found["replicates"] == 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "rows", "outcome"), FAULTS, ids=[f"{r}-{i}" for i, (r, _, _) in enumerate(FAULTS)]
+)
+def test_a_planted_fault_is_found_by_its_rule(rule: str, rows: list[Row], outcome: str) -> None:
+    found = on_pelts(rows)
+    assert outcomes(found)[rule] == outcome
+    assert found["verdict"] == {"caution": "caution", "bad": "do not trust"}[outcome]
+
+
+def test_every_rule_has_a_planted_fault() -> None:
+    assert {rule for rule, _, _ in FAULTS} == {rule.name for rule in RULES}
+
+
+def test_a_fault_names_its_direction_and_size() -> None:
+    rows = miscalibrated(0.09)
+    for r in metrics.select(rows, metric="acauc"):
+        r["value"], r["stderr"] = 0.1, 0.01
+    (text,) = [f["text"] for f in on_pelts(rows)["findings"] if f["rule"] == "simulated_calibration"]
+    assert "too narrow" in text and "9.0 percentage points" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0], 0),
+        ([2], 2),
+        ([0, 2], 2),
+        ([0, 0, 2], 0),
+        ([0, 1, 2], 1),
+        ([0, 2, 2], 2),
+        ([0, 0, 2, 2], 2),
+        ([0, 0, 0, 2], 0),
+    ],
+)
+def test_an_outcome_counts_when_at_least_half_of_the_replicates_reach_it(
+    values: list[int], expected: int
+) -> None:
+    assert majority(values) == expected
+    assert majority(values[::-1]) == expected
+
+
+def test_one_bad_replicate_of_three_is_told_but_does_not_decide() -> None:
+    rows = changed("sbc_p", 0.0001, seeds=(1,))
+    found = on_pelts(rows)
+    assert found["verdict"] == "trust"
+    (finding,) = [f for f in found["findings"] if f["rule"] == "simulated_calibration"]
+    assert finding["replicates"] == {0: "good", 1: "caution", 2: "good"}
+    assert "1 of 3 repeats" in finding["text"]
+
+
+def test_simulated_data_alone_are_never_trusted() -> None:
+    rows = [r for r in sound() if r["dataset"] == "simulated"]
+    (found,) = verdict.decide(rows)["verdicts"]
+    assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
+
+
+def test_labelled_real_data_support_in_place_of_a_reference() -> None:
+    rows = [
+        r for r in labelled(0.5) if r["metric"] not in ("mean_shift_sd", "sd_ratio", "rhat", "ess", "c2st")
+    ]
+    found = on_pelts(rows)
+    assert found["verdict"] == "trust"
+    assert outcomes(found)["supported"] == "good"
+
+
+def test_the_largest_budget_is_judged_and_the_reference_is_not() -> None:
+    rows = sound() + [{**r, "budget": 100, "value": 0.0} for r in sound() if r["method"] == "npe"]
+    found = verdict.decide(rows)["verdicts"]
+    assert [(v["method"], v["budget"], v["verdict"]) for v in found] == [("npe", 1000, "trust")]
+
+
+def test_the_file_round_trips_and_holds_no_nan(tmp_path: Path) -> None:
+    found = verdict.decide(changed("coverage_p", float("nan")))
+    verdict.write(tmp_path / "verdict.json", found)
+    again = verdict.load(tmp_path / "verdict.json")
+    assert again["format"] == verdict.FORMAT
+    assert again["verdicts"][0]["verdict"] == found["verdicts"][0]["verdict"]
+    assert list(again["verdicts"][0]) == list(json.loads(json.dumps(found["verdicts"][0])))
+
+
+def test_the_page_of_the_docs_holds_every_rule_as_it_is() -> None:
+    page = Path("docs/verdict.md").read_text()
+    for rule in RULES:
+        assert rule.line() in page, f"docs/verdict.md lacks or misstates: {rule.line()}"
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule", "expected"),
+    [
+        ({"outlier": True}, "typical", "bad"),
+        ({"width": 0.5}, "simulated_calibration", "bad"),
+        ({"width": 0.5, "labelled": True}, "labelled_coverage", "bad"),
+        ({"shift": 4.0}, "near_reference", "bad"),
+        ({"rhat": 1.2}, "reference_reached", "caution"),
+        ({"invalid": 0.12}, "valid_simulations", "caution"),
+        ({"reference": False}, "supported", "caution"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_a_fault_in_the_posterior_reaches_the_verdict_through_the_checks(
+    make_study: Callable[..., SimpleNamespace], fault: dict, rule: str, expected: str
+) -> None:
+    from veridical.stages.aggregate import aggregate
+
+    made = make_study(replicates=1, budgets=(2000,), **fault)
+    table, path = made.root / "metrics.csv", made.root / "verdict.json"
+    aggregate(
+        "example",
+        "growth",
+        results=made.checks,
+        draws=made.draws,
+        costs=made.costs,
+        table=table,
+        verdicts=path,
+    )
+    (found, *_) = verdict.load(path)["verdicts"]
+    assert outcomes(found)[rule] == expected
+    assert found["verdict"] != "trust"
