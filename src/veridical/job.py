@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 import traceback
@@ -17,11 +18,12 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     """Calls `main(snakemake)` with its output in the rule's log; exits with 1 on any error.
 
     An error that a reader can mend is shown in one sentence, any other with its traceback; both
-    reach the log and the terminal.
+    reach the log and the terminal. A polite kill (SIGTERM) runs all clean-up before the job ends.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # clears up on the way out
     message = None
     with path.open("w", encoding="utf-8", buffering=1) as log:
         with redirect_stdout(log), redirect_stderr(log):

@@ -71,7 +71,10 @@ class Layout:
     @cached_property
     def task_spec(self) -> dict[str, Any]:
         """The task as plain data, as jobs get it."""
-        return self.study.task.model_dump(mode="json", exclude_none=True)
+        spec: dict[str, Any] = self.study.task.spec()
+        if "simulations" in spec:
+            spec["reserved"] = {"test": self.study.test_rows, **spec.get("reserved", {})}
+        return spec
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -119,6 +122,13 @@ class Layout:
             for replicate in range(study.replicates):
                 used[f"train-r{replicate}", self.fidelity(method)] = study.budgets[-1]
         return [path for (split, level), rows in used.items() for path in self.shards(level, split, rows)]
+
+    def bank_benchmarks(self) -> list[str]:
+        """Paths of what Snakemake measured while it filled those shards."""
+        folder = f"{self.bank}/benchmarks"
+        return [
+            shard.replace(self.bank, folder).replace(".zarr.zip", ".jsonl") for shard in self.all_shards()
+        ]
 
     @property
     def target(self) -> str:

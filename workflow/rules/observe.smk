@@ -28,7 +28,7 @@ rule observe:
 
 rule observe_simulated:
     input:
-        shards=layout.shards(layout.target, "test", study.test_rows),
+        shards=ancient(layout.shards(layout.target, "test", study.test_rows)),
     output:
         data=f"{layout.results}/observe/simulated.nc",
     log:

@@ -68,12 +68,7 @@ rule figures:
             f"{layout.results}/train/{{run}}/history.json", layout.final_runs
         ),
         table=f"{layout.report}/metrics.csv",
-        simulate=[
-            shard.replace(layout.bank, f"{layout.bank}/benchmarks").replace(
-                ".zarr.zip", ".jsonl"
-            )
-            for shard in layout.all_shards()
-        ],
+        simulate=ancient(layout.bank_benchmarks()),
         train=saved(f"{layout.results}/benchmarks/train/{{run}}.jsonl", layout.runs),
         infer=saved(
             f"{layout.results}/benchmarks/infer/{{run}}/simulated.jsonl", layout.runs
@@ -112,7 +107,7 @@ rule provenance:
             f"{layout.results}/train/{{run}}/weights.safetensors", layout.runs
         ),
         records=saved(f"{layout.results}/train/{{run}}/estimator.json", layout.runs),
-        shards=layout.all_shards(),
+        shards=ancient(layout.all_shards()),
     output:
         record=report(
             f"{layout.report}/provenance.json",

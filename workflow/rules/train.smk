@@ -11,7 +11,7 @@ def training_shards(wildcards):
 
 rule train:
     input:
-        shards=training_shards,
+        shards=ancient(training_shards),
     output:
         weights=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/weights.safetensors",
         record=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/estimator.json",
