@@ -7,7 +7,9 @@ def main(snakemake):
     from veridical.stages.observe import observe_simulated
 
     params = snakemake.params
-    observe_simulated(params.task, snakemake.input.shards, params.rows, params.fidelity, snakemake.output.data)
+    observe_simulated(
+        params.task, snakemake.input.shards, params.rows, params.fidelity, snakemake.output.data
+    )
 
 
 job.run(main, snakemake)  # noqa: F821

@@ -1,5 +1,7 @@
 """Rule provenance: the record of what made the results, from what, where."""
 
+from pathlib import Path
+
 from veridical import job
 
 
@@ -9,7 +11,7 @@ def main(snakemake):
     inputs, params = snakemake.input, snakemake.params
     record(
         params.study,
-        root=params.folder,
+        root=Path(snakemake.output.record).parent,
         files=[*inputs.files, *inputs.draws, *inputs.weights, *inputs.records],
         data=params.data,
         shards=inputs.shards,

@@ -17,7 +17,7 @@ class Pelts(Task):
 
     name = "pelts"
     parameters = (Parameter("a"),)
-    fidelities = {"ode": 1.0}
+    fidelities = {"ode": 1.0}  # noqa: RUF012
     dimensions = (Dimension("year", (1900, 1901, 1902)), Dimension("species", ("hare", "lynx")))
     x_unit = "thousand"
 
@@ -101,14 +101,19 @@ def test_wrong_csv_says_where_and_why(tmp_path: Path, text: str, settings: dict,
 def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "pelts.csv").write_text(GOOD)
     with pytest.raises(DataError, match=r"does not exist. Did you mean 'pelts.csv'"):
-        observations.read({"file": str(tmp_path / "pelt.csv"), "layout": "series", "source": ""}, Pelts(), "p")
+        observations.read(
+            {"file": str(tmp_path / "pelt.csv"), "layout": "series", "source": ""}, Pelts(), "p"
+        )
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"y": np.zeros((1, 3, 2))}, "no array `x`"),
-        ({"x": np.zeros((1, 2, 3))}, r"x must have shape \(N, 3, 2\) \(3 year x 2 species\), got \(1, 2, 3\)"),
+        (
+            {"x": np.zeros((1, 2, 3))},
+            r"x must have shape \(N, 3, 2\) \(3 year x 2 species\), got \(1, 2, 3\)",
+        ),
         ({"x": np.zeros((0, 3, 2))}, "got \\(0, 3, 2\\)"),
         ({"x": np.array([[["a"] * 2] * 3])}, "must hold numbers"),
         ({"x": np.array([[[{}] * 2] * 3], dtype=object)}, "not a readable NPZ file of numbers"),
@@ -121,7 +126,11 @@ def test_wrong_npz_says_why(tmp_path: Path, arrays: dict, message: str) -> None:
 
 
 def test_files_that_are_not_what_their_name_says(tmp_path: Path) -> None:
-    for name, message in (("d.npz", "not a readable NPZ"), ("d.nc", "not a readable netCDF4"), ("d.xlsx", "expected a")):
+    for name, message in (
+        ("d.npz", "not a readable NPZ"),
+        ("d.nc", "not a readable netCDF4"),
+        ("d.xlsx", "expected a"),
+    ):
         (tmp_path / name).write_bytes(b"neither one nor the other")
         with pytest.raises(DataError, match=message):
             observations.read({"file": str(tmp_path / name), "layout": "table", "source": ""}, Pelts(), "d")

@@ -48,7 +48,9 @@ def test_imports_go_one_way(path: Path) -> None:
     assert not starts(names, "pickle", "joblib", "dill", "cloudpickle")
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.name != "seeds.py"], ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if p.name != "seeds.py"], ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_only_seeds_makes_generators(path: Path) -> None:
     text = path.read_text()
     for call in ("default_rng(", "SeedSequence(", "manual_seed(", "random.seed(", "RandomState("):
@@ -83,7 +85,9 @@ def test_constraints_pin_every_dependency() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [d for group in project["optional-dependencies"].values() for d in group]
+    wanted = project["dependencies"] + [
+        d for group in project["optional-dependencies"].values() for d in group
+    ]
     for dependency in wanted:
         name = dependency.split(">")[0].split("=")[0].strip().lower().replace("_", "-")
         assert name in pinned, f"{name} is not pinned"
@@ -104,7 +108,8 @@ def test_top_level_holds_what_the_design_names() -> None:
 def test_the_package_imports_nothing_heavy() -> None:
     code = (
         "import sys, veridical, veridical.settings, veridical.layout;"
-        "heavy = {'torch', 'lightning', 'zuko', 'xarray', 'dask', 'sklearn', 'matplotlib', 'scipy.stats', 'snakemake'};"
+        "heavy = {'torch', 'lightning', 'zuko', 'xarray', 'dask', 'sklearn', 'matplotlib', 'scipy.stats',"
+        "'snakemake'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

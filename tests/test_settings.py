@@ -45,13 +45,19 @@ def test_every_setting_is_described() -> None:
     ("changes", "message"),
     [
         ({"replicats": 3}, "replicats: unknown setting. Did you mean 'replicates'?"),
-        ({"simulation": {"shards_row": 5}}, "simulation.shards_row: unknown setting. Did you mean 'shard_rows'?"),
+        (
+            {"simulation": {"shards_row": 5}},
+            "simulation.shards_row: unknown setting. Did you mean 'shard_rows'?",
+        ),
         ({"estimators": {"npe": {"flow": {"bin": 8}}}}, "Did you mean 'bins'?"),
         ({"checks": {"sbcc": {}}}, "Did you mean 'sbc'?"),
         ({"observations": {"a": {"fil": "x.csv"}}}, "Did you mean 'file'?"),
         ({"replicates": 0}, "replicates: Input should be greater than or equal to 1; got 0"),
         ({"replicates": "three"}, "replicates: Input should be a valid integer"),
-        ({"simulation": {"max_invalid": 1.5}}, "simulation.max_invalid: Input should be less than 1; got 1.5"),
+        (
+            {"simulation": {"max_invalid": 1.5}},
+            "simulation.max_invalid: Input should be less than 1; got 1.5",
+        ),
         ({"budgets": []}, "budgets: List should have at least 1 item"),
         ({"budgets": [200, 100]}, "budgets must grow from first to last"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
@@ -88,10 +94,10 @@ def test_scales_are_merged_and_lists_replaced() -> None:
 
 
 def test_unknown_scale_and_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="scale 'smol' is unknown. Did you mean 'smoke'"):
+    with pytest.raises(SettingError, match=r"scale 'smol' is unknown\. Did you mean 'smoke'"):
         settings.parse(raw(), "smol")
     (tmp_path / "lynx_hare.yaml").write_text("")
-    with pytest.raises(SettingError, match="does not exist. Did you mean 'lynx_hare'"):
+    with pytest.raises(SettingError, match=r"does not exist\. Did you mean 'lynx_hare'"):
         settings.load(tmp_path / "lynx_hair.yaml")
     with pytest.raises(SettingError, match="expected a mapping of settings"):
         settings.load(tmp_path / "lynx_hare.yaml")

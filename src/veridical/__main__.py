@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     chosen = parser.parse_args(arguments)
     try:
-        return {"verify": _verify, "gc": _gc, "export": _export, "documents": _documents}[chosen.command](chosen)
+        return {"verify": _verify, "gc": _gc, "export": _export, "documents": _documents}[chosen.command](
+            chosen
+        )
     except VeridicalError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -81,7 +83,9 @@ def _export(chosen: argparse.Namespace) -> int:
 
     layout = Layout(settings.load(chosen.study, chosen.scale), chosen.scale)
     out = chosen.out or Path(f"{layout.results}.tar.gz")
-    export(Path(layout.results), out, extra=[chosen.study, *(Path(o.file) for o in layout.observations.values())])
+    export(
+        Path(layout.results), out, extra=[chosen.study, *(Path(o.file) for o in layout.observations.values())]
+    )
     print(f"packed {layout.results} into {out}")
     return 0
 

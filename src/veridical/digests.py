@@ -63,7 +63,7 @@ def file_digest(path: str | Path) -> str:
 
 
 def source_digest(path: str | Path) -> str:
-    """Returns the digest of a Python file's syntax tree without docstrings; of the bytes of any other file."""
+    """Returns the digest of a Python file's syntax tree without docstrings; of any other file's bytes."""
     path = Path(path)
     if path.suffix != ".py":
         return file_digest(path)

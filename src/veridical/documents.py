@@ -13,9 +13,9 @@ PAGE = Path("docs/settings.md")
 
 _INTRODUCTION = """# Settings
 
-One YAML file in `config/` is one study. This page is generated from the typed classes (`make docs`); unknown or
-misspelt settings are refused with the nearest valid name. `scales:` holds overrides for `smoke`, `laptop` and
-`paper`, merged over the rest key by key; lists are replaced.
+One YAML file in `config/` is one study. This page is generated from the typed classes (`make docs`); unknown
+or misspelt settings are refused with the nearest valid name. `scales:` holds overrides for `smoke`, `laptop`
+and `paper`, merged over the rest key by key; lists are replaced.
 """
 
 
@@ -89,7 +89,12 @@ def _type(field: dict[str, Any]) -> str:
 
 
 def _range(field: dict[str, Any]) -> str:
-    signs = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    signs = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
     limits = [f"{word} {field[key]:g}" for key, word in signs.items() if key in field]
     return f", {' and '.join(limits)}" if limits else ""
 

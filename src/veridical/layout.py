@@ -1,6 +1,8 @@
 """Where every result of a study lies, and what each job is told: the one place that knows paths.
 
-    results/bank/{task}-{key}/{fidelity}/{split}/rows-{first}-{last}.zarr.zip     shared by all studies
+Shards of the bank are shared by all studies; the laptop scale has no suffix.
+
+    results/bank/{task}-{key}/{fidelity}/{split}/rows-{first}-{last}.zarr.zip
     results/{study}[@{scale}]/observe/{dataset}.nc
     results/{study}[@{scale}]/train/{method}/n{budget}-r{replicate}/...
     results/{study}[@{scale}]/infer/{method}/n{budget}-r{replicate}/{dataset}.nc
@@ -228,7 +230,9 @@ class Layout:
                     f"{', '.join(self.task.fidelities)}, got {self.fidelity(method)!r}."
                 )
         if self.study.reference is not None and not self.task.has_likelihood:
-            raise SettingError(f"reference: task {self.task.name} has no exact likelihood; remove this section.")
+            raise SettingError(
+                f"reference: task {self.task.name} has no exact likelihood; remove this section."
+            )
         for name, settings in self.observations.items():
             observations.read(settings, self.task, name)
 
@@ -237,16 +241,17 @@ class Layout:
         if size % block:
             nearest = max(1, round(size / block)) * block
             raise SettingError(
-                f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, got {size}; "
-                f"{nearest} would do."
+                f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, got "
+                f"{size}; {nearest} would do."
             )
         if isinstance(self.task, tasks.FileTask):
             wanted = {"train": self.study.budgets[-1], "test": self.study.test_rows}
             for split, rows in wanted.items():
                 if rows > self.task.available(split):
+                    setting = "budgets" if split == "train" else "test_rows"
                     raise SettingError(
-                        f"{'budgets' if split == 'train' else 'test_rows'}: {rows} rows for {split} are asked for, "
-                        f"but the file of simulations has {self.task.available(split)} for it."
+                        f"{setting}: {rows} rows for {split} are asked for, but the file of simulations has "
+                        f"{self.task.available(split)} for it."
                     )
 
 

@@ -39,7 +39,9 @@ class Observations:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise DataError(f"data set {self.name}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}.")
+            raise DataError(
+                f"data set {self.name}: kind must be one of {', '.join(KINDS)}, got {self.kind!r}."
+            )
         if self.truth is not None:
             require_shape(f"data set {self.name}: truth", self.truth, len(self.x), None)
 
@@ -174,7 +176,8 @@ def _number(cell: str, path: Path, column: str, line: int, name: str) -> float:
         return float(cell)
     except ValueError:
         raise DataError(
-            f"data set {name}: {path}, line {line}, column {column!r}: expected a number, got {cell.strip()!r}."
+            f"data set {name}: {path}, line {line}, column {column!r}: expected a number, "
+            f"got {cell.strip()!r}."
         ) from None
 
 

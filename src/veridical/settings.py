@@ -1,7 +1,7 @@
-"""Settings of a study: typed, unknown keys refused, one source of truth for defaults, schema and documentation.
+"""Settings of a study: typed, unknown keys refused, one source of truth for defaults, schema and docs.
 
-A study is one YAML file. `scales:` inside it holds overrides for `smoke`, `laptop` and `paper`, deep-merged over
-the rest (lists and plain values are replaced).
+A study is one YAML file. `scales:` inside it holds overrides for `smoke`, `laptop` and `paper`, deep-merged
+over the rest (lists and plain values are replaced).
 """
 
 from __future__ import annotations
@@ -32,10 +32,14 @@ class Section(BaseModel):
 class SimulationSettings(Section):
     """How banks are filled."""
 
-    shard_rows: Rows = Field(10_000, description="Rows of one shard, the share of one job; a multiple of the task's block.")
+    shard_rows: Rows = Field(
+        10_000, description="Rows of one shard, the share of one job; a multiple of the task's block."
+    )
     probe_rows: Rows = Field(200, description="Rows that the probe runs per fidelity before any fan-out.")
     time_limit: float = Field(600.0, gt=0, description="Seconds that one block of simulations may take.")
-    max_invalid: float = Field(0.2, ge=0, lt=1, description="Largest share of failed simulations per fidelity.")
+    max_invalid: float = Field(
+        0.2, ge=0, lt=1, description="Largest share of failed simulations per fidelity."
+    )
 
 
 class ObservationSettings(Section):
@@ -44,10 +48,12 @@ class ObservationSettings(Section):
     file: str = Field(description="CSV, NPZ or netCDF file, relative to where the study is run.")
     layout: Literal["series", "table"] = Field(
         "series",
-        description="`series`: the file is one observation, a row per step. `table`: each row is one observation.",
+        description="`series`: the file is one observation, a row per step. `table`: one observation a row.",
     )
     columns: list[str] | None = Field(None, description="Columns that make up x, in the task's order (CSV).")
-    index: str | None = Field(None, description="Column that must equal the first dimension's coordinates (CSV).")
+    index: str | None = Field(
+        None, description="Column that must equal the first dimension's coordinates (CSV)."
+    )
     source: str = Field("", description="Where the data come from, for the report.")
 
 
@@ -60,15 +66,23 @@ class StudySettings(Section):
     seed: int = Field(ge=0, lt=2**63, description="Root of all randomness.")
     task: TaskSettings
     simulation: SimulationSettings = SimulationSettings()
-    observations: dict[Name, ObservationSettings] = Field(default_factory=dict, description="Real data sets by name.")
-    estimators: dict[Name, EstimatorSettings] = Field(min_length=1, description="Estimators by name of method.")
+    observations: dict[Name, ObservationSettings] = Field(
+        default_factory=dict, description="Real data sets by name."
+    )
+    estimators: dict[Name, EstimatorSettings] = Field(
+        min_length=1, description="Estimators by name of method."
+    )
     budgets: list[Rows] = Field(
         min_length=1, description="Nested numbers of training simulations; the last one is the answer."
     )
-    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(3, description="Independent repetitions of everything.")
+    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="Independent repetitions of everything."
+    )
     test_rows: Annotated[int, Field(ge=20)] = Field(500, description="Simulated data sets for the checks.")
     draws: Annotated[int, Field(ge=100)] = Field(4000, description="Posterior draws per observation.")
-    test_draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per simulated data set.")
+    test_draws: Annotated[int, Field(ge=99)] = Field(
+        999, description="Posterior draws per simulated data set."
+    )
     checks: ChecksSettings = ChecksSettings()
     reference: ReferenceSettings | None = Field(
         None, description="Exact sampling of the posterior, for tasks with a likelihood."
@@ -100,7 +114,9 @@ class StudySettings(Section):
     @model_validator(mode="after")
     def _reference_needs_data(self) -> StudySettings:
         if self.reference is not None and not self.observations:
-            raise ValueError("`reference` samples the posterior of an observation, but `observations` is empty")
+            raise ValueError(
+                "`reference` samples the posterior of an observation, but `observations` is empty"
+            )
         return self
 
 
@@ -141,7 +157,9 @@ def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
             raise SettingError(f"scales.{name}: expected a mapping of settings, got {overrides!r}.")
     chosen = None
     for name in SCALES:  # all scales must be right, not only the one that runs now
-        chosen_here = _validated(merge(raw, scales.get(name) or {}), f"scales.{name}: " if name in scales else "")
+        chosen_here = _validated(
+            merge(raw, scales.get(name) or {}), f"scales.{name}: " if name in scales else ""
+        )
         chosen = chosen_here if name == scale else chosen
     assert chosen is not None
     return chosen
@@ -197,7 +215,7 @@ def _readable(loc: tuple[Any, ...]) -> str:
 def _siblings(loc: tuple[Any, ...]) -> list[str]:
     """Names of the settings that stand beside an unknown one, looked up in the schema."""
     definitions = schema()
-    nodes = [definitions]
+    nodes: list[Mapping[str, Any]] = [definitions]
     for part in loc[:-1]:
         nodes = [child for node in nodes for child in _children(node, str(part), definitions)]
     names = {name for node in nodes for name in _resolve(node, definitions).get("properties", {})}

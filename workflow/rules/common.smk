@@ -1,4 +1,7 @@
-"""Settings and paths. Everything is checked here, before the DAG, by the process that the user started."""
+"""Settings, paths, functions of wildcards.
+
+Settings are checked here, before the DAG, by the process that the user started.
+"""
 
 from snakemake.exceptions import WorkflowError
 
@@ -29,6 +32,40 @@ def more(amount):
 def minutes(amount):
     """A time limit that doubles with every new attempt of a job."""
     return more(amount)
+
+
+def training_shards(wildcards):
+    """Exactly the shards that hold the budget of one run."""
+    fidelity = layout.fidelity(wildcards.method)
+    return layout.shards(
+        fidelity, f"train-r{wildcards.replicate}", int(wildcards.budget)
+    )
+
+
+def draws_for(wildcards):
+    """Posterior draws per data set: few for the many simulated ones, many for real data."""
+    return study.test_draws if wildcards.dataset == "simulated" else study.draws
+
+
+def check_inputs(wildcards):
+    """The draws that a check looks at and whatever it compares them with."""
+    folder = f"{layout.results}/infer"
+    run = f"{folder}/{wildcards.method}/n{wildcards.budget}-r{wildcards.replicate}"
+    inputs = {"draws": f"{run}/{wildcards.dataset}.nc"}
+    needs = checks.needs(wildcards.check)
+    if "null" in needs:
+        inputs["null"] = f"{run}/simulated.nc"
+    if "reference" in needs:
+        inputs["reference"] = f"{folder}/reference/{wildcards.dataset}.nc"
+    if "predictive" in needs:
+        inputs["predictive"] = f"{run}/{wildcards.dataset}.predictive.npz"
+        inputs["prior"] = f"{layout.results}/observe/simulated.nc"
+    return inputs
+
+
+def saved(pattern, runs):
+    """Paths of one kind of result for some runs."""
+    return [pattern.format(run=run.folder) for run in runs]
 
 
 if not config:

@@ -1,11 +1,6 @@
 """Stage infer: draws and log densities for each data set; the exact reference; predictions."""
 
 
-def draws_for(wildcards):
-    """Posterior draws per data set: few for the many simulated ones, many for real data."""
-    return study.test_draws if wildcards.dataset == "simulated" else study.draws
-
-
 rule infer:
     input:
         weights=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/weights.safetensors",

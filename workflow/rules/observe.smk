@@ -1,14 +1,9 @@
 """Stage observe: bring in real data, and the simulated data sets that the checks are judged on."""
 
 
-def observed_file(wildcards):
-    """The file of one real data set."""
-    return layout.observations[wildcards.dataset].file
-
-
 rule observe:
     input:
-        data=observed_file,
+        data=lambda wildcards: layout.observations[wildcards.dataset].file,
     output:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     log:

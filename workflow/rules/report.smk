@@ -1,11 +1,5 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
-
-def saved(pattern, runs):
-    """Paths of one kind of result for some runs."""
-    return [pattern.format(run=run.folder) for run in runs]
-
-
 observed = list(layout.observations) or [layouts.SIMULATED]
 posteriors = [
     path
@@ -127,7 +121,6 @@ rule provenance:
         data={
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
-        folder=layout.report,
         code=layout.code("provenance", "veridical.stages.provenance"),
     script:
         "../../scripts/provenance.py"

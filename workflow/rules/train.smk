@@ -1,14 +1,6 @@
 """Stage train: fit one estimator to the first rows of one replicate's bank."""
 
 
-def training_shards(wildcards):
-    """Exactly the shards that hold the budget of one run."""
-    fidelity = layout.fidelity(wildcards.method)
-    return layout.shards(
-        fidelity, f"train-r{wildcards.replicate}", int(wildcards.budget)
-    )
-
-
 rule train:
     input:
         shards=ancient(training_shards),

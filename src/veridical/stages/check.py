@@ -30,6 +30,10 @@ def check(
         inputs: Paths of what it looks at: `draws` and, where the check needs them, `null`,
             `reference`, `predictive` and `prior`.
         out: Where the result goes.
+        root: Root seed.
+        method: Name of the method, for seeds.
+        replicate: Its replicate, likewise.
+        dataset: Name of the data set, likewise.
     """
     rng = seeds.generator(root, "check", name, method, replicate, dataset)
     given: dict[str, Any] = {}

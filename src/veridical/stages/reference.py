@@ -34,11 +34,14 @@ def sample(
         )
         for number, x in enumerate(observed.x)
     ]
+    arrays: dict[str, Any] = {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}
     temporary = Path(f"{out}.tmp-{os.getpid()}")
     with temporary.open("wb") as stream:
-        np.savez(stream, **{name: np.stack([chain[name] for chain in chains]) for name in chains[0]})
+        np.savez(stream, **arrays)
     os.replace(temporary, out)
-    print(f"{observed.name}: ensemble {ensemble}, share of accepted moves", *(c["acceptance"] for c in chains))
+    print(
+        f"{observed.name}: ensemble {ensemble}, share of accepted moves", *(c["acceptance"] for c in chains)
+    )
 
 
 def combine(
@@ -57,7 +60,9 @@ def combine(
     ensembles = [_load(path) for path in files]
     names = task.parameter_names
     found = [
-        reference.combine([{k: v[i] for k, v in chain.items()} for chain in ensembles], names, settings["draws"])
+        reference.combine(
+            [{k: v[i] for k, v in chain.items()} for chain in ensembles], names, settings["draws"]
+        )
         for i in range(len(observed.x))
     ]
     rhat = np.max([one.rhat for one in found], axis=0)
