@@ -35,6 +35,9 @@ def posterior(data: Data) -> Caption:
             " Solid blue is the network's answer, dashed orange the exact one; where they lie on top of each "
             "other the network can be believed."
         )
+    units = {p["name"]: p["unit"] for p in data["parameters"] if p["unit"]}
+    if units and len(data["parameters"]) > 4:
+        read += " Units: " + "; ".join(f"{name} in {unit}" for name, unit in units.items()) + "."
     if data["of_parameters"] > len(data["parameters"]):
         shows += f" The first {len(data['parameters'])} of {data['of_parameters']} parameters are shown."
     return read.strip(), shows.strip()
@@ -92,7 +95,10 @@ def coverage(data: Data) -> Caption:
         "sure of itself, above it too careful."
     )
     outside = [
-        c["label"] for p in data["panels"] for c in p["curves"] if p.get("band") and _leaves(c, p["band"])
+        panel["label"] if panel.get("joint") else curve["label"]
+        for panel in data["panels"]
+        for curve in panel["curves"]
+        if _leaves(curve, panel["band"])
     ]
     if not outside:
         return read, "All curves stay inside the grey band."
@@ -154,15 +160,17 @@ def more_simulations(metric: Data, curve: Data, named: bool = False) -> str:
         return f"{who}Cannot be told: {step} gave a quality that is not a number."
     if None in errors:
         direction = "improved" if gain > 0 else "worsened"
-        return f"{who}Cannot be told from one repeat: {step} {direction} {name} by {amount}."
+        return (
+            f"{who}Cannot be told: {step} {direction} {name} by {amount}, without an error to judge that by."
+        )
     spread = (errors[0] ** 2 + errors[1] ** 2) ** 0.5
-    pm = f"{amount} ± {rounded(spread, 2)}"
+    pm = f"{amount} ± {rounded(spread, 2)}" + (" (one repeat)" if curve["repeats"] == 1 else "")
     if gain > 2 * spread and gain > matters:
         return f"{who}Probably yes: {step} still improved {name} by {pm}."
     if gain < -2 * spread and -gain > matters:
         return f"{who}Probably not: {step} made {name} worse by {pm}; look at the training first."
     if 2 * spread > 10 * matters:
-        return f"{who}Cannot be told: {step} changed {name} by {pm}; repeats differ too much."
+        return f"{who}Cannot be told: {step} changed {name} by {pm}, which is too uncertain."
     return f"{who}Probably not much: {step} changed {name} by only {pm}."
 
 

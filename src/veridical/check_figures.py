@@ -189,7 +189,7 @@ def coverage(results: Mapping[int, Mapping[str, Any]]) -> Data:
             {"label": f"repeat {r + 1}", "levels": levels, "coverage": result["curves"]["hpd"]}
             for r, result in sorted(results.items())
         ]
-        panels.append({"label": "all parameters together", "band": band, "curves": curves})
+        panels.append({"label": "all parameters together", "joint": True, "band": band, "curves": curves})
     curves = [
         {"label": name, "levels": levels, "coverage": first["curves"]["central"][j]}
         for j, name in enumerate(first["parameters"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from veridical.metrics import Row, dataset_cells, select
@@ -48,3 +48,18 @@ def majority(outcomes: Iterable[int]) -> int:
     """Returns the worst outcome that at least half of the replicates reach."""
     ordered = sorted(outcomes)
     return ordered[len(ordered) // 2]
+
+
+def votes(outcomes: Mapping[int, int]) -> str:
+    """Returns in how many replicates a rule did not pass, where they disagree."""
+    failed = sum(outcome != 0 for outcome in outcomes.values())
+    if failed in (0, len(outcomes)):
+        return ""
+    words = ", but not in" if majority(outcomes.values()) == 0 else ", in"
+    return f"{words} {failed} of {len(outcomes)} repeats"
+
+
+def middle(values: Mapping[int, float]) -> float:
+    """Returns the median over replicates."""
+    ordered = sorted(values.values())
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

@@ -200,25 +200,32 @@ def learning(rows: Sequence[Row]) -> Data | None:
 
 
 def _learning_curve(rows: Sequence[Row], method: str) -> Data:
-    """Mean over parameters per budget: of the aggregate, and of each replicate."""
-    groups: dict[tuple[int, int | None], list[float]] = {}
-    errors: dict[int, list[float]] = {}
-    for r in metrics.select(rows, method=method):
-        groups.setdefault((r["budget"], r["seed"]), []).append(r["value"])
-        if r["seed"] is None and r["stderr"] is not None:
-            errors.setdefault(r["budget"], []).append(r["stderr"])
-    mean = {
-        budget: float(np.mean(v)) for (budget, seed), v in sorted(groups.items(), key=str) if seed is None
-    }
-    points = sorted((budget, float(np.mean(v))) for (budget, seed), v in groups.items() if seed is not None)
-    budgets = sorted(mean)
+    """Mean over parameters per budget: of the aggregate, and of each replicate.
+
+    The errors are those across replicates; with a single replicate, those over its test data.
+    """
+    own = metrics.select(rows, method=method)
+    budgets = sorted({r["budget"] for r in own})
+    repeats = len({r["seed"] for r in own} - {None})
+    source = [r for r in own if (r["seed"] is None) == (repeats > 1)]
+    points = sorted({(r["budget"], r["seed"]) for r in own if r["seed"] is not None})
     return {
         "label": method,
+        "repeats": repeats,
         "budget": budgets,
-        "mean": [mean[b] for b in budgets],
-        "stderr": [float(np.mean(errors[b])) if b in errors else None for b in budgets],
-        "points": {"budget": [b for b, _ in points], "value": [v for _, v in points]},
+        "mean": [_mean(metrics.select(own, budget=b, seed=None), "value") for b in budgets],
+        "stderr": [_mean(metrics.select(source, budget=b), "stderr") for b in budgets],
+        "points": {
+            "budget": [b for b, _ in points],
+            "value": [_mean(metrics.select(own, budget=b, seed=s), "value") for b, s in points],
+        },
     }
+
+
+def _mean(rows: Sequence[Row], column: str) -> float | None:
+    """The mean of a column; None where a cell is empty."""
+    cells = [r[column] for r in rows]
+    return float(np.mean(cells)) if cells and None not in cells else None
 
 
 def cost(stages: Mapping[str, Sequence[Mapping[str, Any]]]) -> Data:

@@ -143,9 +143,9 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
     colour, mark = BADGES[found["verdict"]]
     groups = []
     for outcome, heading in GROUPS:
-        texts = [f["text"] for f in found["findings"] if f["outcome"] == outcome]
-        if texts:
-            groups.append({"outcome": outcome, "mark": MARKS[outcome], "heading": heading, "texts": texts})
+        own = [f for f in found["findings"] if f["outcome"] == outcome]
+        if own:
+            groups.append({"outcome": outcome, "mark": MARKS[outcome], "heading": heading, "findings": own})
     return {
         **found,
         "colour": colour,
@@ -198,7 +198,9 @@ def _calibration(rows: Sequence[Row], figures: Sequence[Figure], method: str) ->
             n = max(
                 (r["n"] for r in here if r["metric"] == "coverage" and r["seed"] is not None), default=None
             )
-            labelled.append({"dataset": dataset, "lines": lines, "figures": pictures, "n": n})
+            repeats = any(line["range"] for line in lines)
+            about = {"dataset": dataset, "lines": lines, "figures": pictures, "n": n, "repeats": repeats}
+            labelled.append(about)
     return {"method": method, "labelled": labelled}
 
 

@@ -6,7 +6,7 @@ replicates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from veridical import metrics, numbers
@@ -14,15 +14,20 @@ from veridical.metrics import Row, select
 from veridical.verdict_rules import CALIBRATION_P, CALIBRATION_TESTS
 
 _P = f"above {CALIBRATION_P / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
+_FORMS: dict[str, Callable[[float], str]] = {
+    "percent": numbers.percent,
+    "number": numbers.rounded,
+    "p": lambda p: "< 0.001" if p < 0.001 else numbers.rounded(p, 2),
+}
 CALIBRATION_METRICS = (
     ("coverage", 0.5, "50 % intervals hold the truth in", "50 %", "percent"),
     ("coverage", 0.9, "90 % intervals hold the truth in", "90 %", "percent"),
     ("hpd_coverage", 0.9, "90 % joint regions hold the truth in", "90 %", "percent"),
     ("coverage_gap", None, "coverage misses the stated probability by, on average", "near 0", "percent"),
     ("acauc", None, "signed miss (above 0: too narrow, below 0: too wide)", "0", "number"),
-    ("sbc_p", None, "p-value of the rank test", _P, "number"),
-    ("coverage_p", None, "p-value of the coverage test", _P, "number"),
-    ("tarp_p", None, "p-value of the TARP test", _P, "number"),
+    ("sbc_p", None, "p-value of the rank test", _P, "p"),
+    ("coverage_p", None, "p-value of the coverage test", _P, "p"),
+    ("tarp_p", None, "p-value of the TARP test", _P, "p"),
     ("contraction", None, "how far the data shrink the prior variance", "near 100 %", "percent"),
     ("nrmse", None, "typical error of one draw, as a share of the range of true values", "small", "percent"),
     ("nltp", None, "surprise at the true parameters (NLTP)", "low", "number"),
@@ -71,6 +76,12 @@ def posterior_table(
         "repeats": any(line["repeats"] for line in lines),
         "units": any(line["unit"] for line in lines),
     }
+
+
+def _representative(rows: Sequence[Row]) -> list[Row]:
+    """Means over replicates with their errors; of a single replicate its own rows, with their own errors."""
+    seeds = {r["seed"] for r in rows} - {None}
+    return [r for r in rows if (r["seed"] is None) == (len(seeds) > 1)]
 
 
 def _ordered(names: Iterable[str], units: Mapping[str, str]) -> list[str]:
@@ -122,7 +133,7 @@ def distance_table(
     own: Sequence[Row], exact: Sequence[Row], units: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """Returns distances to the exact reference, mean over replicates, and how well that converged."""
-    mine = [r for r in own if r["seed"] is None]
+    mine = _representative(own)
     shifts = {r["parameter"]: r for r in select(mine, metric="mean_shift_sd")}
     ratios = {r["parameter"]: r for r in select(mine, metric="sd_ratio")}
     if not shifts:
@@ -154,7 +165,7 @@ def calibration_line(
     mean = [r for r in each if r["seed"] is None]
     if not mean:
         return None
-    write = numbers.percent if form == "percent" else (lambda v: numbers.rounded(v, 3))
+    write = _FORMS[form]
     values = [r["value"] for r in each if r["seed"] is not None]
     return {
         "text": text,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ NOT_JUDGED = frozenset({"reference", "prior"})
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule found: an outcome per replicate and overall, and a sentence for the reader."""
+    """What one rule found: an outcome per replicate and overall, a sentence for the reader, what to do."""
 
     rule: str
     outcome: str
     text: str
+    advice: str
     replicates: Mapping[int, str]
 
 
@@ -39,11 +40,13 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
     for rule in rules:
         found = rule.judge(evidence)
         if found is None:
-            findings.append(Finding(rule.name, "unknown", rule.question, {}))
+            findings.append(Finding(rule.name, "unknown", rule.question, "", {}))
         else:
             outcomes, text = found
             named = {seed: OUTCOMES[o] for seed, o in sorted(outcomes.items())}
-            findings.append(Finding(rule.name, OUTCOMES[majority(outcomes.values())], text, named))
+            outcome = OUTCOMES[majority(outcomes.values())]
+            advice = "" if outcome == "good" else rule.advice
+            findings.append(Finding(rule.name, outcome, text, advice, named))
     worst = max((OUTCOMES.index(f.outcome) for f in findings if f.outcome != "unknown"), default=CAUTION)
     return {
         "method": evidence.method,
@@ -52,10 +55,7 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
         "replicates": len({r["seed"] for r in _own(evidence) if r["seed"] is not None}),
         "verdict": VERDICTS[worst],
         "summary": _summary(worst, [f for f in findings if f.outcome == OUTCOMES[worst]]),
-        "findings": [
-            {"rule": f.rule, "outcome": f.outcome, "text": f.text, "replicates": dict(f.replicates)}
-            for f in findings
-        ],
+        "findings": [asdict(finding) for finding in findings],
     }
 
 

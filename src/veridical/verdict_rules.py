@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from veridical.evidence import Evidence, majority
+from veridical.evidence import Evidence, majority, middle, votes
 from veridical.numbers import percent, rounded
 
 GOOD, CAUTION, BAD = 0, 1, 2
@@ -45,6 +45,7 @@ class Rule:
     question: str
     caution: str
     bad: str
+    advice: str
     judge: Callable[[Evidence], Found]
 
     def line(self) -> str:
@@ -81,10 +82,10 @@ def reproduces(evidence: Evidence) -> Found:
     if majority(outcomes.values()) == GOOD:
         return (
             outcomes,
-            f"The fitted model reproduces the data (posterior predictive p = {rounded(_middle(p), 2)}).",
+            f"The fitted model reproduces the data (posterior predictive p = {rounded(middle(p), 2)}).",
         )
     return outcomes, (
-        f"The fitted model does not reproduce the data (posterior predictive p = {rounded(_middle(p), 2)}): "
+        f"The fitted model does not reproduce the data (posterior predictive p = {rounded(middle(p), 2)}): "
         "something that shaped the data is missing from the simulator or from the posterior."
     )
 
@@ -99,32 +100,46 @@ def labelled_coverage(evidence: Evidence) -> Found:
         return outcomes, "On real data with known truth the intervals hold the truth as often as they say."
     return outcomes, (
         "On real data with known truth the intervals do not hold the truth as often as they say"
-        f"{_direction(evidence, 'real')}{_votes(outcomes)}."
+        f"{_direction(evidence, 'real')}{votes(outcomes)}."
     )
 
 
 def simulated_calibration(evidence: Evidence) -> Found:
     """Do intervals cover the truth on simulated data as often as they say?"""
     tests = [found for name in CALIBRATION_TESTS if (found := evidence.whole(name, "simulated"))]
-    gaps = [evidence.of(name, "simulated") for name in ("coverage_gap", "hpd_coverage_gap")]
-    outcomes, largest = {}, {}
+    outcomes: dict[int, int] = {}
+    worst: dict[int, tuple[float, str]] = {}
     for seed in sorted({seed for test in tests for seed in test}):
         passed = all(len(tests) * test[seed] >= CALIBRATION_P for test in tests if seed in test)
-        values = [row["value"] for gap in gaps for row in gap.get(seed, ())]
-        largest[seed] = max(values, key=lambda v: (v != v, v)) if values else float("nan")
-        outcomes[seed] = GOOD if passed else CAUTION if largest[seed] <= SMALL_GAP else BAD
+        worst[seed] = _worst_gap(evidence, seed)
+        outcomes[seed] = GOOD if passed else CAUTION if worst[seed][0] <= SMALL_GAP else BAD
     if not outcomes:
         return None
-    worst = majority(outcomes.values())
-    if worst == GOOD:
-        return outcomes, "On simulated data the intervals hold the truth as often as they say" + _votes(
-            outcomes
-        ) + "."
-    size = "slightly" if worst == CAUTION else "badly"
+    common = majority(outcomes.values())
+    if common == GOOD:
+        text = f"On simulated data the intervals hold the truth as often as they say{votes(outcomes)}."
+        return outcomes, text
+    size = "slightly" if common == CAUTION else "badly"
+    gap, where = sorted(worst.values(), key=lambda pair: (pair[0] != pair[0], pair[0]))[len(worst) // 2]
     return outcomes, (
         f"Even on simulated data the intervals are {size} off{_direction(evidence, 'simulated')}: their "
-        f"coverage misses the stated probability by {rounded(100 * _middle(largest), 2)} percentage points "
-        f"on average for the worst parameter{_votes(outcomes)}."
+        f"coverage misses the stated probability by {rounded(100 * gap, 2)} percentage points on average "
+        f"for {where}{votes(outcomes)}."
+    )
+
+
+def _worst_gap(evidence: Evidence, seed: int) -> tuple[float, str]:
+    """The largest coverage gap of one replicate and what it belongs to; NaN counts as the largest."""
+    gaps = [
+        (row["value"], row["parameter"] or whole)
+        for name, whole in (
+            ("coverage_gap", "all parameters"),
+            ("hpd_coverage_gap", "all parameters jointly"),
+        )
+        for row in evidence.of(name, "simulated").get(seed, ())
+    ]
+    return max(
+        gaps, key=lambda gap: (gap[0] != gap[0], gap[0]), default=(float("nan"), "what was not measured")
     )
 
 
@@ -159,15 +174,15 @@ def near_reference(evidence: Evidence) -> Found:
         worst_shift[seed], mean_shift[seed] = max(size), sum(size) / len(size)
         worst_ratio[seed] = max(ratio, default=1.0)
     numbers = (
-        f"its means are shifted by {rounded(_middle(mean_shift), 2)} standard deviations on average and "
-        f"{rounded(_middle(worst_shift), 2)} at most, its widths differ by a factor of at most "
-        f"{rounded(_middle(worst_ratio), 3)}"
+        f"its means are shifted by {rounded(middle(mean_shift), 2)} standard deviations on average and "
+        f"{rounded(middle(worst_shift), 2)} at most, its widths differ by a factor of at most "
+        f"{rounded(middle(worst_ratio), 3)}"
     )
     numbers += (
-        f", a classifier tells the two apart in {percent(_middle(accuracy))} of cases" if accuracy else ""
+        f", a classifier tells the two apart in {percent(middle(accuracy))} of cases" if accuracy else ""
     )
     words = ("agrees with", "differs somewhat from", "is far from")[majority(outcomes.values())]
-    return outcomes, f"The posterior {words} the exact one for the same data: {numbers}{_votes(outcomes)}."
+    return outcomes, f"The posterior {words} the exact one for the same data: {numbers}{votes(outcomes)}."
 
 
 def valid_simulations(evidence: Evidence) -> Found:
@@ -177,9 +192,9 @@ def valid_simulations(evidence: Evidence) -> Found:
         return None
     outcomes = {s: _graded(v, INVALID_CAUTION, INVALID_BAD) for s, v in share.items()}
     if majority(outcomes.values()) == GOOD:
-        return outcomes, f"{percent(_middle(share))} of the training simulations failed."
+        return outcomes, f"{percent(middle(share))} of the training simulations failed."
     return outcomes, (
-        f"{percent(_middle(share))} of the training simulations failed; what makes them fail is silently "
+        f"{percent(middle(share))} of the training simulations failed; what makes them fail is silently "
         "cut out of the prior."
     )
 
@@ -196,7 +211,7 @@ def learned(evidence: Evidence) -> Found:
     if majority(outcomes.values()) == GOOD:
         return (
             outcomes,
-            f"The data inform the parameters: prior variances shrink by up to {percent(_middle(best))}.",
+            f"The data inform the parameters: prior variances shrink by up to {percent(middle(best))}.",
         )
     return outcomes, (
         "The posterior is no narrower than the prior for any parameter: calibration checks accept such an "
@@ -241,6 +256,8 @@ RULES: tuple[Rule, ...] = (
         "Is the observation one that the simulator could have made?",
         "",
         f"`mahalanobis_p` < {TYPICAL_P} on the data set",
+        "Check units, columns and outliers of the data first; then widen the prior or mend the simulator "
+        "until its simulations look like the data.",
         typical,
     ),
     Rule(
@@ -248,6 +265,8 @@ RULES: tuple[Rule, ...] = (
         "Do simulations at the posterior look like the observation?",
         "",
         f"`predictive_p` < {PREDICTIVE_P} on the data set",
+        "Look at where the data leave the predicted band: that is what the simulator lacks. A wider noise "
+        "model or a missing process are the usual reasons.",
         reproduces,
     ),
     Rule(
@@ -255,6 +274,8 @@ RULES: tuple[Rule, ...] = (
         "Do intervals hold the truth on labelled real data as often as they say?",
         "",
         f"`coverage_p` < {CALIBRATION_P} on `real` (family-wise: a coverage curve leaves its band)",
+        "The simulator differs from reality where it matters. Calibrate with the labelled data, or mend "
+        "the simulator; more simulations will not help.",
         labelled_coverage,
     ),
     Rule(
@@ -263,6 +284,8 @@ RULES: tuple[Rule, ...] = (
         f"the smallest of `sbc_p`, `coverage_p`, `tarp_p` times their number < {CALIBRATION_P} on "
         f"`simulated`, and every `coverage_gap` and `hpd_coverage_gap` <= {SMALL_GAP}",
         f"the same with a gap > {SMALL_GAP}",
+        "The network has not learned its simulator well enough: use more simulations, a longer training or "
+        "a larger network.",
         simulated_calibration,
     ),
     Rule(
@@ -270,6 +293,7 @@ RULES: tuple[Rule, ...] = (
         "Did the exact sampler converge?",
         f"a `rhat` >= {RHAT} or an `ess` <= {ESS:.0f}; the reference then supports nothing",
         "",
+        "Let the exact sampler run longer (settings of `reference`).",
         reference_reached,
     ),
     Rule(
@@ -279,6 +303,8 @@ RULES: tuple[Rule, ...] = (
         f"`sd_ratio` outside [{1 / RATIO_CAUTION:.2f}, {RATIO_CAUTION:g}], or `c2st` > {C2ST_CAUTION:g}",
         f"largest absolute `mean_shift_sd` > {SHIFT_BAD:g} or their mean > {MEAN_SHIFT_BAD:g}, or an "
         f"`sd_ratio` outside [{1 / RATIO_BAD:g}, {RATIO_BAD:g}]",
+        "The network is not accurate at these data: use more simulations, or more of them near the data (a "
+        "narrower prior). Until then use the exact answer.",
         near_reference,
     ),
     Rule(
@@ -286,6 +312,8 @@ RULES: tuple[Rule, ...] = (
         "Did nearly all training simulations succeed?",
         f"`invalid_share` > {INVALID_CAUTION:g}",
         f"`invalid_share` > {INVALID_BAD:g}",
+        "Find out where simulations fail, and mend the simulator there or leave that part out of the prior "
+        "on purpose.",
         valid_simulations,
     ),
     Rule(
@@ -293,6 +321,7 @@ RULES: tuple[Rule, ...] = (
         "Did the data teach the network anything?",
         f"`contraction` < {CONTRACTION:g} for every parameter on `simulated`",
         "",
+        "Look at the training curves; if training went well, the data do not identify these parameters.",
         learned,
     ),
     Rule(
@@ -300,6 +329,8 @@ RULES: tuple[Rule, ...] = (
         "Was anything but simulated data asked?",
         "neither a converged reference nor labelled `real` data: at best caution",
         "",
+        "Give the task a likelihood and the study a `reference`, or add real data whose true parameters "
+        "are known.",
         supported,
     ),
     Rule(
@@ -307,6 +338,7 @@ RULES: tuple[Rule, ...] = (
         "Did the checks run that a verdict needs?",
         "no calibration check, no typicality check, or no real data at all",
         "",
+        "Switch the missing checks on, or use more simulated test data (`test_rows`).",
         complete,
     ),
 )
@@ -341,32 +373,16 @@ def _graded(value: float, caution: float, bad: float) -> int:
 
 
 def _direction(evidence: Evidence, dataset: str) -> str:
-    """Whether intervals are too narrow or too wide, where ACAUC is three standard errors from zero."""
-    rows = [r for rows in evidence.of("acauc", dataset).values() for r in rows if r["parameter"] is None]
-    if not rows or any(r["stderr"] is None for r in rows):
-        return ""
-    z = sum(r["value"] for r in rows) / (sum(r["stderr"] ** 2 for r in rows) ** 0.5 or 1.0)
-    return " (too narrow)" if z > 3 else " (too wide)" if z < -3 else ""
-
-
-def _votes(outcomes: Mapping[int, int]) -> str:
-    """Says in how many replicates a rule did not pass, where they disagree."""
-    failed = sum(o != GOOD for o in outcomes.values())
-    return (
-        f", but not in {failed} of {len(outcomes)} repeats"
-        if _split_good(outcomes, failed)
-        else (f", in {failed} of {len(outcomes)} repeats" if 0 < failed < len(outcomes) else "")
-    )
-
-
-def _split_good(outcomes: Mapping[int, int], failed: int) -> bool:
-    return failed > 0 and majority(outcomes.values()) == GOOD
-
-
-def _middle(values: Mapping[int, float]) -> float:
-    ordered = sorted(values.values())
-    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    """Whether intervals are too narrow or too wide, where that is three standard errors from neither."""
+    for metric, narrow in (("acauc", 1), ("hpd_area", -1)):
+        rows = [r for rows in evidence.of(metric, dataset).values() for r in rows if r["parameter"] is None]
+        if rows and all(r["stderr"] is not None for r in rows):
+            error = sum(r["stderr"] ** 2 for r in rows) ** 0.5
+            total = narrow * sum(r["value"] for r in rows)
+            if abs(total) > 3 * error:
+                return " (too narrow)" if total > 0 else " (too wide)"
+    return ""
 
 
 def _share(p: Mapping[int, float]) -> str:
-    return percent(_middle(p))
+    return percent(middle(p))

@@ -68,7 +68,7 @@ def test_any_number_of_parameters_is_drawn(rng: np.random.Generator, d: int, sho
         made = pairs.draw(data)
     visible = [ax for ax in made.axes if ax.get_visible()]
     assert len(visible) == shown * (shown + 1) // 2
-    assert visible[-1].get_xlabel() == f"p{shown - 1} [m]"
+    assert visible[-1].get_xlabel() == f"p{shown - 1}" + (" [m]" if d <= 4 else "")
     assert ("are shown" in captions.posterior(data)[1]) == (d > shown)
 
 
@@ -249,6 +249,14 @@ def test_without_densities_the_learning_curve_averages_nrmse_over_parameters() -
     assert data["curves"][0]["stderr"] == [None, None]
 
 
+def test_one_repeat_is_judged_by_the_error_over_its_test_data() -> None:
+    data = figures.learning(learning_rows({100: [1.0], 1000: [0.5]}, stderr=0.05))
+    assert data is not None
+    assert data["curves"][0]["stderr"] == [0.05, 0.05]
+    answer = captions.learning(data)[1]
+    assert answer.startswith("Probably yes") and "0.50 ± 0.071 (one repeat)" in answer
+
+
 @pytest.mark.parametrize(
     ("values", "answer"),
     [
@@ -256,7 +264,7 @@ def test_without_densities_the_learning_curve_averages_nrmse_over_parameters() -
         ({100: [1.0, 1.01], 1000: [0.99, 1.0]}, "Probably not much"),
         ({100: [1.0, 1.01], 1000: [2.0, 2.01]}, "Probably not:"),
         ({100: [0.0, 9.0], 1000: [9.0, 0.0]}, "Cannot be told"),
-        ({100: [1.0], 1000: [0.5]}, "Cannot be told from one repeat"),
+        ({100: [1.0], 1000: [0.5]}, "Cannot be told"),
         ({100: [1.0, 1.0], 1000: [math.nan, 1.0]}, "Cannot be told"),
     ],
 )

@@ -31,7 +31,7 @@ def draw_marginal(ax: Axes, series: Mapping[str, Any], index: int, truth: float 
     ax.plot(marginal["x"], marginal["density"], color=colour, linestyle="--" if dashed else "-")
     if truth is not None:
         ax.axvline(truth, color=style.TRUTH, linestyle=":", linewidth=1.2)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, max(ax.get_ylim()[1], 1.08 * max(marginal["density"])))
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
 
@@ -94,15 +94,20 @@ def _label(ax: Axes, parameters: list[Mapping[str, Any]], i: int, j: int) -> Non
         ax.set_ylim(parameters[i]["range"])
         ax.locator_params(axis="y", nbins=3 if many else 4)
     if i == len(parameters) - 1:
-        ax.set_xlabel(style.with_unit(parameters[j]["name"], parameters[j]["unit"]), fontsize=9)
+        ax.set_xlabel(_name(parameters[j], many), fontsize=9)
         for text in ax.get_xticklabels():
             text.set_rotation(45 if many else 0)
     else:
         ax.tick_params(labelbottom=False)
     if j == 0 and i > 0:
-        ax.set_ylabel(style.with_unit(parameters[i]["name"], parameters[i]["unit"]), fontsize=9)
+        ax.set_ylabel(_name(parameters[i], many), fontsize=9)
     elif j > 0:
         ax.tick_params(labelleft=False)
+
+
+def _name(parameter: Mapping[str, Any], many: bool) -> str:
+    """Name and unit; the name alone where there is no room."""
+    return parameter["name"] if many else style.with_unit(parameter["name"], parameter["unit"])
 
 
 def _legend(made: Figure, axes: Any, data: Mapping[str, Any]) -> None:

@@ -53,6 +53,8 @@ def draw(data: Mapping[str, Any]) -> Figure:
         drawer(ax, panel, COLOURS[data["role"]])
         ax.set_title(panel["label"])
         ax.set_ylabel(panel["unit"] or "value")
+        if panel["numeric"] and all(float(x).is_integer() for x in panel["x"]):
+            ax.xaxis.get_major_locator().set_params(integer=True)
         if panel["log"]:
             ax.set_yscale("log")
             style.log_ticks(ax)

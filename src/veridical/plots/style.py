@@ -115,10 +115,12 @@ def hide_rest(axes: Any, used: int) -> None:
 
 
 def log_ticks(ax: Axes) -> None:
-    """Gives a log axis plain numbers (0.1, 1, 10) in place of powers."""
+    """Gives a log axis plain numbers (0.1, 1, 10) in place of powers, as many as have room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    low, high = ax.get_ylim()
+    subs = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
+    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
 
