@@ -50,6 +50,10 @@ FLOATS = frozenset({"value", "stderr", "level", "true_value"})
 TIME_METRICS = frozenset({"fit_seconds", "sample_seconds"})
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
+_ORDER = (
+    *("study", "task", "method", "budget", "seed", "dataset", "dataset_name", "metric", "observation"),
+    *("parameter", "level", "budget_low", "n_calibration", "members", "true_value"),
+)
 _NOT_KEY = frozenset({"seed", "value", "stderr", "n"})
 
 Row = dict[str, Any]
@@ -189,13 +193,13 @@ def posterior_rows(
 def aggregate(rows: Iterable[Row]) -> list[Row]:
     """Returns one row per group of replicates: mean, standard error across them, `n` = how many.
 
-    Rows without a seed are not repeated over replicates and make no group.
+    Rows without a seed are not repeated over replicates and make no group. Of the columns that only some
+    metrics have, texts tell groups apart; numbers are notes on one replicate and are left out.
     """
     groups: dict[tuple[tuple[str, Any], ...], list[float]] = {}
     for cells in rows:
         if cells["seed"] is not None:
-            key = tuple((k, v) for k, v in sorted(cells.items()) if k not in _NOT_KEY and v is not None)
-            groups.setdefault(key, []).append(cells["value"])
+            groups.setdefault(_group(cells), []).append(cells["value"])
     return [
         row(**dict(key), value=_mean(values), stderr=_standard_error(values), n=len(values))
         for key, values in groups.items()
@@ -311,20 +315,18 @@ def _standard_error(values: Sequence[float]) -> float | None:
     return stdev(values) / math.sqrt(len(values))
 
 
-def _order(cells: Row) -> tuple[Any, ...]:
-    columns: tuple[str, ...] = (
-        "study",
-        "task",
-        "method",
-        "budget",
-        "seed",
-        "dataset",
-        "dataset_name",
-        "metric",
-        "observation",
+def _group(cells: Row) -> tuple[tuple[str, Any], ...]:
+    """What rows of one group of replicates have in common."""
+    return tuple(
+        (column, cell)
+        for column, cell in sorted(cells.items())
+        if cell is not None and column not in _NOT_KEY and (column in COLUMNS or isinstance(cell, str))
     )
-    columns += ("parameter", "level", *sorted(set(cells) - set(COLUMNS)))
-    return tuple((cells.get(c) is None, cells.get(c) if cells.get(c) is not None else 0) for c in columns)
+
+
+def _order(cells: Row) -> tuple[Any, ...]:
+    known = tuple((cells[c] is None, cells[c] if cells[c] is not None else 0) for c in _ORDER)
+    return (*known, str(sorted((k, v) for k, v in cells.items() if k not in COLUMNS)))
 
 
 def _text(cell: Any) -> str:

@@ -301,6 +301,15 @@ def test_every_figure_of_a_study_is_redrawn_from_its_data_to_the_same_bytes(stud
         assert again == path.read_text(), path.name
 
 
+def test_neither_numbers_nor_verdict_depend_on_the_code_that_draws() -> None:
+    from veridical import digests
+
+    numbers = digests.dependencies(["veridical.stages.aggregate"])
+    assert not [name for name in numbers if ".plots" in name or "figures" in name or "report" in name]
+    page = digests.dependencies(["veridical.stages.report"])
+    assert not [name for name in page if ".plots" in name]
+
+
 def test_every_kind_of_figure_has_a_caption() -> None:
     assert set(captions.CAPTIONS) == set(figures.PLOTS)
 

@@ -114,6 +114,14 @@ def test_parameters_levels_and_data_sets_are_not_averaged_together() -> None:
     assert len(metrics.aggregate(rows)) == 8
 
 
+def test_numbers_in_further_columns_do_not_split_replicates_but_texts_do() -> None:
+    rows = [row(seed=0, metric="lpp", value=1.0, zero_densities=2), row(seed=1, metric="lpp", value=2.0)]
+    assert [r["n"] for r in metrics.aggregate(rows)] == [2]
+    rows = [row(seed=s, metric="mmd_p", value=0.5, kernel=k) for s in (0, 1) for k in ("rbf", "imq")]
+    assert [(r["kernel"], r["n"]) for r in metrics.aggregate(rows)] == [("rbf", 2), ("imq", 2)]
+    assert len(metrics.tidy([*rows, row(seed=0, metric="mmd_p", value=0.1, kernel=3)])) == 8
+
+
 def test_posterior_rows_hold_the_quantiles_of_the_draws(rng: np.random.Generator) -> None:
     draws = rng.normal(size=(4000, 2, 1)) + np.array([[0.0], [5.0]])
     rows = metrics.posterior_rows(Coordinates("npe", 10, 0, "pelts"), ["a"], draws, np.array([[1.0], [2.0]]))
