@@ -15,6 +15,7 @@ def main(snakemake):
         files=[*inputs.files, *inputs.draws, *inputs.weights, *inputs.records],
         data=params.data,
         shards=inputs.shards,
+        rows=params.rows,
         out=snakemake.output.record,
     )
 

@@ -13,32 +13,42 @@ from veridical.errors import VeridicalError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except VeridicalError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m veridical", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     verify = commands.add_parser("verify", help="check the digests of all shards below a folder")
     verify.add_argument("folder", type=Path, nargs="?", default=Path("results/bank"))
+    verify.set_defaults(run=_verify)
 
     collect = commands.add_parser("gc", help="list the banks that no study in config/ uses")
     collect.add_argument("--results", type=Path, default=Path("results"))
     collect.add_argument("--config", type=Path, default=Path("config"))
     collect.add_argument("--delete", action="store_true", help="remove them")
+    collect.set_defaults(run=_gc)
 
     export = commands.add_parser("export", help="pack a finished study into one archive")
     export.add_argument("--study", type=Path, required=True)
     export.add_argument("--scale", default="laptop")
     export.add_argument("--out", type=Path)
+    export.set_defaults(run=_export)
 
-    commands.add_parser("documents", help="write the schema and the settings page from the typed classes")
+    digest = commands.add_parser("digest", help="one digest of all results of a study, to compare machines")
+    digest.add_argument("study", type=Path, help="its folder, such as results/lynx_hare")
+    digest.add_argument("--list", action="store_true", help="also print the digest of every array")
+    digest.set_defaults(run=_digest)
 
-    chosen = parser.parse_args(arguments)
-    try:
-        return {"verify": _verify, "gc": _gc, "export": _export, "documents": _documents}[chosen.command](
-            chosen
-        )
-    except VeridicalError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+    documents = commands.add_parser("documents", help="write schema and settings page from the typed classes")
+    documents.set_defaults(run=_documents)
+    return parser
 
 
 def _verify(chosen: argparse.Namespace) -> int:
@@ -87,6 +97,16 @@ def _export(chosen: argparse.Namespace) -> int:
         Path(layout.results), out, extra=[chosen.study, *(Path(o.file) for o in layout.observations.values())]
     )
     print(f"packed {layout.results} into {out}")
+    return 0
+
+
+def _digest(chosen: argparse.Namespace) -> int:
+    from veridical import metrics, results
+
+    lines = results.listing(chosen.study)
+    if chosen.list:
+        print("\n".join(lines))
+    print(metrics.digest_of(lines), chosen.study)
     return 0
 
 

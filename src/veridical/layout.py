@@ -116,14 +116,19 @@ class Layout:
         lasts = [first + size if end is None else min(first + size, end) for first in range(0, rows, size)]
         return [f"{folder}/{bank.shard_name(i * size, last - 1)}" for i, last in enumerate(lasts)]
 
-    def all_shards(self) -> list[str]:
-        """Paths of all shards that this study uses."""
+    @cached_property
+    def used_rows(self) -> dict[str, int]:
+        """How many rows this study uses of each part of its bank, `{fidelity}/{split}`."""
         study = self.study
-        used = {("test", self.target): study.test_rows}
+        used = {f"{self.target}/test": study.test_rows}
         for method in study.estimators:
             for replicate in range(study.replicates):
-                used[f"train-r{replicate}", self.fidelity(method)] = study.budgets[-1]
-        return [path for (split, level), rows in used.items() for path in self.shards(level, split, rows)]
+                used[f"{self.fidelity(method)}/train-r{replicate}"] = study.budgets[-1]
+        return used
+
+    def all_shards(self) -> list[str]:
+        """Paths of all shards that this study uses."""
+        return [path for part, rows in self.used_rows.items() for path in self.shards(*part.split("/"), rows)]
 
     def bank_benchmarks(self) -> list[str]:
         """Paths of what Snakemake measured while it filled those shards."""
@@ -197,6 +202,19 @@ class Layout:
                         for name in self.applicable(dataset)
                     ]
         return paths
+
+    @cached_property
+    def references(self) -> list[str]:
+        """Paths of the draws of the exact reference."""
+        datasets = self.observations if self.study.reference else {}
+        return [f"{self.results}/infer/reference/{dataset}.nc" for dataset in datasets]
+
+    def all_draws(self) -> list[str]:
+        """Paths of all draws: of every run for simulated data, of the final ones for real data, exact ones."""
+        simulated = [(run, SIMULATED) for run in self.runs]
+        real = [(run, dataset) for run in self.final_runs for dataset in self.observations]
+        own = [f"{self.results}/infer/{run.folder}/{dataset}.nc" for run, dataset in simulated + real]
+        return own + self.references
 
     # ---- code digests: what a change of code reruns ----------------------------------------------
 

@@ -282,16 +282,15 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def result_digest(arrays: Iterable[Stream], table: str | Path) -> str:
-    """Returns the SHA-256 of a study's results, the same wherever and however often they are made.
+def result_lines(arrays: Iterable[Stream], table: str | Path) -> list[str]:
+    """Returns one line for each array of a study's results and one for its table.
 
-    Each array enters as name, dtype, shape and bytes (little-endian, in C order), in the order of names; the
-    table without its time rows.
+    Each array enters as name, dtype, shape and SHA-256 of its bytes (little-endian, in C order); the table
+    without its time rows.
 
     Arguments:
         arrays: Name, dtype, shape and pieces along the first axis of every array of the banks, the weights
-        and
-            the draws. Pieces may come lazily and be of any length.
+            and the draws. Pieces may come lazily and be of any length.
         table: The study's `metrics.csv`.
     """
     lines = []
@@ -300,9 +299,14 @@ def result_digest(arrays: Iterable[Stream], table: str | Path) -> str:
         content = hashlib.sha256()
         for piece in pieces:
             content.update(np.ascontiguousarray(piece, dtype=dtype).tobytes())
-        lines.append(f"{name} {dtype.str} {tuple(shape)} {content.hexdigest()}\n")
+        lines.append(f"{name} {dtype.str} {tuple(shape)} {content.hexdigest()}")
     kept = [_text_row(cells) for cells in read(table) if cells["metric"] not in TIME_METRICS]
-    return hashlib.sha256("".join(sorted(lines) + kept).encode()).hexdigest()
+    return [*sorted(lines), f"metrics.csv {hashlib.sha256(''.join(kept).encode()).hexdigest()}"]
+
+
+def digest_of(lines: Iterable[str]) -> str:
+    """Returns the SHA-256 of lines: of those of `result_lines`, the result digest of a study."""
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,62 +1,121 @@
 """All that a study computed, as named arrays, and one digest of it.
 
-The digest does not depend on how the bank is cut into shards, nor on paths outside the study, dates or
-attributes: two runs have made the same results just when their digests agree.
+The record of provenance says what belongs to a study: its weights and draws, and how many rows it used of
+which part of the bank. The digest depends on neither the shards that a bank is cut into, nor paths, dates,
+attributes or files that an earlier run left: two runs have made the same results just when their digests
+agree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from veridical import bank, metrics
+from veridical import bank, metrics, provenance
+from veridical.errors import ArtifactError, BankError
 from veridical.metrics import Stream
 
 PIECE_ROWS = 65_536
 
 
-def digest(study: str | Path, paths: Iterable[str | Path]) -> str:
-    """Returns the result digest of a finished study.
+class Part(NamedTuple):
+    """What a study used of one part of its bank: the first `rows` rows that lie in `shards`."""
+
+    shards: list[Path]
+    rows: int
+
+
+def digest(study: str | Path) -> str:
+    """Returns the result digest of a finished study, given its folder of results.
+
+    Raises:
+        ArtifactError: If the folder does not hold a finished study.
+        BankError: If shards that it used are gone or damaged.
+    """
+    return metrics.digest_of(listing(study))
+
+
+def listing(study: str | Path) -> list[str]:
+    """Returns the lines that the digest is taken over, one for each array and one for the metrics.
+
+    Raises:
+        ArtifactError: If the folder does not hold a finished study.
+        BankError: If shards that it used are gone or damaged.
+    """
+    study = Path(study)
+    if not (study / "provenance.json").is_file():
+        raise ArtifactError(f"{study}: expected the folder of a finished study; it has no provenance.json.")
+    record = provenance.load(study / "provenance.json")
+    names = [thing["@id"] for thing in record["@graph"] if thing["@type"] == "File"]
+    if not any(name.endswith(".safetensors") for name in names):
+        raise ArtifactError(
+            f"{study}: its provenance.json names no weights of its own; expected the folder of a study, such "
+            "as results/lynx_hare, not that of a report on new data."
+        )
+    used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
+    parts = {name.partition("/")[2]: part for name, part in used.items()}
+    return metrics.result_lines(arrays(study, names, parts), study / "metrics.csv")
+
+
+def arrays(study: str | Path, names: Iterable[str], parts: Mapping[str, Part]) -> Iterator[Stream]:
+    """Yields the arrays of the banks, of the weights and of the draws of a study, a piece at a time.
 
     Arguments:
         study: Its folder of results.
-        paths: The shards that it used.
+        names: Names of its files below that folder.
+        parts: What it used of its bank, by `{fidelity}/{split}`.
     """
     study = Path(study)
-    return metrics.result_digest(arrays(study, paths), study / "metrics.csv")
+    for name, part in sorted(parts.items()):
+        yield from _bank_arrays(f"bank/{name}", part)
+    for name in sorted(names):
+        if name.endswith(".safetensors"):
+            yield from _weights(name, study / name)
+        elif name.endswith(".nc"):
+            yield from _draws(name, study / name)
 
 
-def arrays(study: str | Path, paths: Iterable[str | Path]) -> Iterator[Stream]:
-    """Yields the arrays of the banks, of the weights and of the draws of a study, a piece at a time."""
-    study = Path(study)
-    parts: dict[str, list[Path]] = {}
-    for path in sorted(map(Path, paths)):
-        parts.setdefault("/".join(path.parts[-3:-1]), []).append(path)  # fidelity/split
-    for name, members in sorted(parts.items()):
-        yield from _bank_arrays(f"bank/{name}", members)
-    for path in sorted(study.glob("train/**/*.safetensors")):
-        yield from _weights(path.relative_to(study).as_posix(), path)
-    for path in sorted(study.glob("infer/**/*.nc")):
-        yield from _draws(path.relative_to(study).as_posix(), path)
+def _banks(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the record says of each part of the bank, by `{task}-{key}/{fidelity}/{split}`."""
+    found = [thing["@id"] for thing in record["@graph"] if thing["@id"].startswith("#bank-")]
+    owned = [name for name in found if provenance.entity(record, name)["@type"] == "CreativeWork"]
+    return {name.removeprefix("#bank-"): provenance.properties(record, name) for name in owned}
 
 
-def _bank_arrays(name: str, paths: Sequence[Path]) -> Iterator[Stream]:
-    found = bank.contiguous(paths)
-    rows = found[-1][1]["last"] + 1
-    with bank.opened(found[0][0]) as first:
+def _part(banks: Path, name: str, given: Mapping[str, Any]) -> Part:
+    """The shards of the study's own size; others of the same bank may lie beside them."""
+    folder, rows, size = banks / name, given["used"], given["shard_rows"]
+    shards = []
+    for first in range(0, rows, size):
+        longest = bank.shard_name(first, first + size - 1)
+        fitting = [path for path in sorted(folder.glob(f"rows-{first:09d}-*")) if path.name <= longest]
+        if not fitting:
+            raise BankError(
+                f"{folder}: the study used rows {first}..{min(first + size, rows) - 1}, but no shard of up to "
+                f"{size} rows begins there; run the study again."
+            )
+        shards.append(fitting[-1])
+    return Part(shards, rows)
+
+
+def _bank_arrays(name: str, part: Part) -> Iterator[Stream]:
+    shards = [path for path, _ in bank.contiguous(part.shards, part.rows)]
+    with bank.opened(shards[0]) as first:
         kinds = {key: (array.dtype, array.shape[1:]) for key, array in first.items()}
     for key, (dtype, shape) in sorted(kinds.items()):
-        yield f"{name}/{key}", dtype, (rows, *shape), _bank_pieces([path for path, _ in found], key)
+        yield f"{name}/{key}", dtype, (part.rows, *shape), _bank_pieces(shards, key, part.rows)
 
 
-def _bank_pieces(paths: Sequence[str | Path], key: str) -> Iterator[np.ndarray]:
+def _bank_pieces(paths: Iterable[str | Path], key: str, rows: int) -> Iterator[np.ndarray]:
     for path in paths:
         with bank.opened(path) as stored:
             for span in bank.spans(stored[key]):
-                yield np.asarray(stored[key][span])
+                piece = np.asarray(stored[key][span])[:rows]
+                rows -= len(piece)
+                yield piece
 
 
 def _weights(name: str, path: Path) -> Iterator[Stream]:

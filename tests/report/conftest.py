@@ -269,7 +269,7 @@ def finish(made: SimpleNamespace) -> SimpleNamespace:
     )  # fmt: skip
     made.provenance, made.page = root / "provenance.json", root / "report.html"
     files = [*made.checks, *made.draws, *made.observations, made.table, made.verdicts]
-    provenance.record(made.settings, root=root, files=files, data={}, shards=[], out=made.provenance)
+    provenance.record(made.settings, root=root, files=files, data={}, shards=[], rows={}, out=made.provenance)
     report.render(
         made.settings, table=made.table, verdicts=made.verdicts, figures=made.figures,
         provenance=made.provenance, out=made.page,

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from veridical import metrics, results
+from veridical import metrics
 from veridical.definitions import METRICS, page
 from veridical.errors import DataError
 from veridical.metrics import Coordinates, coordinates, row
@@ -170,14 +170,18 @@ def _table(path: Path, seconds: float, lpp: float = -1.5) -> Path:
     return path
 
 
+def _digest(arrays: list[tuple], table: Path) -> str:
+    return metrics.digest_of(metrics.result_lines(arrays, table))
+
+
 def _stream(array: np.ndarray, pieces: int, name: str = "x") -> tuple:
     return name, array.dtype, array.shape, np.array_split(array, pieces)
 
 
 def test_the_digest_sees_neither_times_nor_pieces_nor_order(tmp_path: Path) -> None:
     x, y = np.arange(24.0).reshape(12, 2), np.arange(5, dtype=np.uint8)
-    one = metrics.result_digest([_stream(x, 1), _stream(y, 1, "y")], _table(tmp_path / "a.csv", 1.0))
-    two = metrics.result_digest([_stream(y, 2, "y"), _stream(x, 5)], _table(tmp_path / "b.csv", 99.0))
+    one = _digest([_stream(x, 1), _stream(y, 1, "y")], _table(tmp_path / "a.csv", 1.0))
+    two = _digest([_stream(y, 2, "y"), _stream(x, 5)], _table(tmp_path / "b.csv", 99.0))
     assert one == two
 
 
@@ -187,34 +191,11 @@ def test_the_digest_sees_every_bit_shape_type_name_and_number(tmp_path: Path) ->
     flipped[7, 1] = np.nextafter(flipped[7, 1], 99)
     table = _table(tmp_path / "a.csv", 1.0)
     variants = [
-        metrics.result_digest([_stream(x, 1)], table),
-        metrics.result_digest([_stream(flipped, 1)], table),
-        metrics.result_digest([_stream(x.reshape(2, 12), 1)], table),
-        metrics.result_digest([_stream(x.astype(np.float32), 1)], table),
-        metrics.result_digest([_stream(x, 1, "z")], table),
-        metrics.result_digest([_stream(x, 1)], _table(tmp_path / "b.csv", 1.0, lpp=-1.4999999999999998)),
+        _digest([_stream(x, 1)], table),
+        _digest([_stream(flipped, 1)], table),
+        _digest([_stream(x.reshape(2, 12), 1)], table),
+        _digest([_stream(x.astype(np.float32), 1)], table),
+        _digest([_stream(x, 1, "z")], table),
+        _digest([_stream(x, 1)], _table(tmp_path / "b.csv", 1.0, lpp=-1.4999999999999998)),
     ]
     assert len(set(variants)) == len(variants)
-
-
-def test_the_digest_of_a_study_covers_banks_weights_and_draws_and_no_shard_size(
-    study: SimpleNamespace, tmp_path: Path, rng: np.random.Generator
-) -> None:
-    from veridical import bank
-
-    theta, x = rng.normal(size=(40, 3)), rng.normal(size=(40, 2)).astype(np.float32)
-    dims = {"theta": ("row", "parameter"), "x": ("row", "feature")}
-    digests = []
-    for size in (40, 10):
-        paths = []
-        for first in range(0, 40, size):
-            path = tmp_path / f"bank{size}" / "exact" / "train-r0" / bank.shard_name(first, first + size - 1)
-            arrays = {"theta": theta[first : first + size], "x": x[first : first + size]}
-            attributes = {"first": first, "last": first + size - 1, "n_invalid": 0}
-            bank.write(path, arrays, attributes, dims)
-            paths.append(path)
-        digests.append(results.digest(study.root, paths))
-        names = [name for name, *_ in results.arrays(study.root, paths)]
-        assert "bank/exact/train-r0/x" in names
-        assert "infer/npe/n4000-r0/pelts.nc/posterior/hare" in names
-    assert digests[0] == digests[1]

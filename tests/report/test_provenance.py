@@ -113,13 +113,14 @@ def test_data_and_banks_outside_the_study_are_named_with_their_digests(
         study.root,
         [],
         data={"pelts": {"file": data, "source": "trappers"}},
-        banks=banks(shards),
+        banks=banks(shards, {"exact/train-r0": 15}),
     )
     entity = provenance.entity(found, "#data-pelts")
     assert entity["sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
     assert entity["description"] == "trappers"
     part = provenance.properties(found, "#bank-growth-abc/exact/train-r0")
-    assert (part["rows"], part["invalid"], part["shards"], len(part["digest"])) == (20, 2, 2, 64)
+    assert (part["rows"], part["used"], part["invalid"], part["shards"]) == (20, 15, 2, 2)
+    assert len(part["digest"]) == 64
 
 
 def test_files_elsewhere_are_inputs_and_no_part_of_the_crate(study: SimpleNamespace, tmp_path: Path) -> None:

@@ -6,17 +6,12 @@ posteriors = [
     for dataset in observed
     for path in saved(f"{layout.results}/infer/{{run}}/{dataset}.nc", layout.final_runs)
 ]
-references = [
-    f"{layout.results}/infer/reference/{dataset}.nc"
-    for dataset in layout.observations
-    if study.reference
-]
 
 
 rule metrics:
     input:
         results=layout.check_results(),
-        draws=posteriors + references,
+        draws=posteriors + layout.references,
         costs=saved(f"{layout.results}/train/{{run}}/cost.json", layout.runs),
         benchmarks=saved(
             f"{layout.results}/benchmarks/infer/{{run}}/simulated.jsonl", layout.runs
@@ -52,7 +47,7 @@ rule metrics:
 rule figures:
     input:
         results=layout.check_results(),
-        draws=posteriors + references,
+        draws=posteriors + layout.references,
         observations=[f"{layout.results}/observe/{dataset}.nc" for dataset in observed],
         looks=[
             f"{layout.results}/observe/{dataset}.look.json"
@@ -96,7 +91,7 @@ rule figures:
 rule provenance:
     input:
         files=rules.metrics.output,
-        draws=posteriors + references,
+        draws=layout.all_draws(),
         weights=saved(
             f"{layout.results}/train/{{run}}/weights.safetensors", layout.runs
         ),
@@ -121,6 +116,7 @@ rule provenance:
         data={
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
+        rows=layout.used_rows,
         code=layout.code("provenance", "veridical.stages.provenance"),
     script:
         "../../scripts/provenance.py"

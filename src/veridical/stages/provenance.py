@@ -18,6 +18,7 @@ def record(
     files: Paths,
     data: Mapping[str, Mapping[str, Any]],
     shards: Paths,
+    rows: Mapping[str, int],
     out: str | Path,
 ) -> None:
     """Writes `provenance.json`; git, versions and platform are those of this job.
@@ -28,15 +29,21 @@ def record(
         files: Result files.
         data: Observed data sets by name: `file` and `source`.
         shards: All shards of the bank that the study used.
+        rows: How many rows of each part of the bank it used, by `{fidelity}/{split}`.
         out: Where the record goes.
     """
-    found = provenance.build(settings, root, files, data=data, banks=banks(shards))
+    found = provenance.build(settings, root, files, data=data, banks=banks(shards, rows))
     provenance.write(out, found)
     print(f"{out}: {len(found['@graph'])} entities")
 
 
-def banks(shards: Paths) -> dict[str, dict[str, Any]]:
-    """Returns rows, failures, shards and digest of each part of a bank, by task, fidelity and split."""
+def banks(shards: Paths, rows: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """Returns rows, failures, shards and digest of each part of a bank, by task, fidelity and split.
+
+    Arguments:
+        shards: The shards.
+        rows: How many of the first rows were used, by `{fidelity}/{split}`.
+    """
     parts: dict[str, list[Path]] = {}
     for path in sorted(map(Path, shards)):
         parts.setdefault("/".join(path.parts[-4:-1]), []).append(path)
@@ -46,6 +53,8 @@ def banks(shards: Paths) -> dict[str, dict[str, Any]]:
         found[name] = {
             "path": paths[0].parent.as_posix(),
             "rows": sum(m["last"] - m["first"] + 1 for m in manifests),
+            "used": rows[name.partition("/")[2]],
+            "shard_rows": max(m["last"] - m["first"] + 1 for m in manifests),
             "invalid": sum(m["n_invalid"] for m in manifests),
             "shards": len(paths),
             "digest": digests.short([m["digests"] for m in manifests], 64),

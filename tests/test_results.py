@@ -1,0 +1,107 @@
+"""The digest of a study's results: what it covers, what it does not see, what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from veridical import bank, metrics, posteriors, provenance, results
+from veridical.errors import ArtifactError, BankError
+from veridical.posteriors import Draws
+from veridical.stages.provenance import banks
+
+ROWS, USED = 40, 35
+
+
+def fill(folder: Path, size: int, other_row: int = ROWS) -> list[Path]:
+    """A bank of all rows in shards of one size; x of one row may be another than usual."""
+    theta = np.arange(3.0 * ROWS).reshape(ROWS, 3)
+    x = np.sqrt(theta[:, :2]).astype(np.float32)
+    x[other_row : other_row + 1] += 1
+    paths = []
+    for first in range(0, ROWS, size):
+        arrays = {name: array[first : first + size] for name, array in (("theta", theta), ("x", x))}
+        last = first + len(arrays["x"]) - 1
+        paths.append(folder / bank.shard_name(first, last))
+        dims = {"theta": ("row", "parameter"), "x": ("row", "feature")}
+        bank.write(paths[-1], arrays, {"first": first, "last": last, "n_invalid": 0}, dims)
+    return paths
+
+
+def make_study(
+    root: Path, size: int = 20, weight: float = 0.5, seconds: float = 1.0, other_row: int = ROWS
+) -> Path:
+    """A finished study without a training: weights, draws, table and record as the pipeline leaves them."""
+    study, run = root / "study", "npe/n35-r0"
+    shards = fill(root / "bank" / f"growth-{size}" / "exact" / "train-r0", size, other_row)
+    (study / "train" / run).mkdir(parents=True)
+    weights = study / "train" / run / "weights.safetensors"
+    save_file({"layer": np.full((2, 3), weight, dtype=np.float32)}, weights)
+    draws = study / "infer" / run / "pelts.nc"
+    values = np.arange(100.0).reshape(100, 1, 1)
+    posteriors.save(draws, Draws(("hare",), np.array([[-np.inf, np.inf]]), ("",), values))
+    table = study / "metrics.csv"
+    metrics.write(table, [metrics.row(metric=m, value=seconds, seed=0) for m in sorted(metrics.TIME_METRICS)])
+    used = banks(shards, {"exact/train-r0": USED})
+    record = provenance.build({"study": "study", "seed": 1}, study, [weights, draws, table], banks=used)
+    provenance.write(study / "provenance.json", record)
+    return study
+
+
+def test_the_digest_covers_banks_weights_draws_and_metrics(tmp_path: Path) -> None:
+    names = {line.split()[0] for line in results.listing(make_study(tmp_path))}
+    assert {
+        "bank/exact/train-r0/theta",
+        "bank/exact/train-r0/x",
+        "infer/npe/n35-r0/pelts.nc/posterior/hare",
+        "train/npe/n35-r0/weights.safetensors/layer",
+        "metrics.csv",
+    } <= names
+
+
+def test_the_digest_sees_neither_shards_nor_times_nor_what_earlier_runs_left(tmp_path: Path) -> None:
+    digests = {results.digest(make_study(tmp_path / str(size), size, seconds=size)) for size in (40, 20, 16)}
+    study = make_study(tmp_path / "more")
+    shutil.copytree(study / "train" / "npe" / "n35-r0", study / "train" / "npe" / "n99-r0")
+    fill(tmp_path / "more" / "bank" / "growth-20" / "exact" / "train-r0", 8)
+    fill(tmp_path / "more" / "bank" / "growth-20" / "exact" / "train-r0", 40)
+    assert {*digests, results.digest(study)} == digests
+    assert len(digests) == 1
+
+
+def test_the_digest_sees_one_bit_of_a_weight_and_one_row_of_the_bank(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "one")
+    other = make_study(tmp_path / "two", weight=float(np.nextafter(np.float32(0.5), np.float32(1))))
+    assert differing(study, other) == {"train/npe/n35-r0/weights.safetensors/layer"}
+    last_used = make_study(tmp_path / "three", other_row=USED - 1)
+    assert differing(study, last_used) == {"bank/exact/train-r0/x"}
+    assert differing(study, make_study(tmp_path / "four", other_row=USED)) == set()
+
+
+def differing(one: Path, two: Path) -> set[str]:
+    """Names of the arrays in which two studies differ; their digests agree just when there are none."""
+    lines = set(results.listing(one)) ^ set(results.listing(two))
+    assert (results.digest(one) == results.digest(two)) == (not lines)
+    return {line.split()[0] for line in lines}
+
+
+def test_what_is_no_finished_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"expected the folder of a finished study; it has no provenance"):
+        results.digest(tmp_path)
+    study = make_study(tmp_path)
+    empty: dict[str, Any] = provenance.build({"study": "s", "seed": 1}, study, [study / "metrics.csv"])
+    provenance.write(study / "provenance.json", empty)
+    with pytest.raises(ArtifactError, match="names no weights of its own"):
+        results.digest(study)
+
+
+def test_a_shard_that_is_gone_is_named_by_its_rows(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    next(tmp_path.rglob("rows-000000020-*")).unlink()
+    with pytest.raises(BankError, match=r"the study used rows 20\.\.34, but no shard of up to 20 rows"):
+        results.digest(study)
