@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical import posteriors, seeds, tasks
+from veridical import blocks, posteriors, tasks
 from veridical.errors import SimulationError
 
 ROWS = 1000  # in all, and
@@ -33,15 +33,14 @@ def predict(
     posterior = posteriors.load(draws)
     theta = posterior.draws[: max(LEAST, ROWS // posterior.draws.shape[1])]
     s, n, d = theta.shape
-    rng = seeds.generator(root, "predict", method, replicate, str(posterior.attrs["dataset"]))
-    rows = theta.reshape(s * n, d)
-    noise = task.noise(rng, len(rows)) if task.coupled else rng
-    x = tasks.as_arrays(task.simulate(rows, noise, fidelity))["x"]
+    path = (method, replicate, str(posterior.attrs["dataset"]))
+    block = blocks.simulate_at(task, theta.reshape(s * n, d), fidelity, root, "predict", *path)
+    x = block.arrays["x"]
     failed = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if failed.all():
         raise SimulationError(
             f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "
-            "the posterior lies where the simulator does not work."
+            f"the posterior lies where the simulator does not work. {block.first_traceback}"
         )
     temporary = Path(f"{out}.tmp-{os.getpid()}")
     with temporary.open("wb") as stream:
