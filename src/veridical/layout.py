@@ -128,7 +128,11 @@ class Layout:
 
     def all_shards(self) -> list[str]:
         """Paths of all shards that this study uses."""
-        return [path for part, rows in self.used_rows.items() for path in self.shards(*part.split("/"), rows)]
+        paths = []
+        for part, rows in self.used_rows.items():
+            fidelity, split = part.split("/")
+            paths += self.shards(fidelity, split, rows)
+        return paths
 
     def bank_benchmarks(self) -> list[str]:
         """Paths of what Snakemake measured while it filled those shards."""
@@ -210,7 +214,7 @@ class Layout:
         return [f"{self.results}/infer/reference/{dataset}.nc" for dataset in datasets]
 
     def all_draws(self) -> list[str]:
-        """Paths of all draws: of every run for simulated data, of the final ones for real data, exact ones."""
+        """Paths of all draws: of all runs for simulated data, of the final ones for real data, exact ones."""
         simulated = [(run, SIMULATED) for run in self.runs]
         real = [(run, dataset) for run in self.final_runs for dataset in self.observations]
         own = [f"{self.results}/infer/{run.folder}/{dataset}.nc" for run, dataset in simulated + real]

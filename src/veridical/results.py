@@ -94,8 +94,8 @@ def _part(banks: Path, name: str, given: Mapping[str, Any]) -> Part:
         fitting = [path for path in sorted(folder.glob(f"rows-{first:09d}-*")) if path.name <= longest]
         if not fitting:
             raise BankError(
-                f"{folder}: the study used rows {first}..{min(first + size, rows) - 1}, but no shard of up to "
-                f"{size} rows begins there; run the study again."
+                f"{folder}: the study used rows {first}..{min(first + size, rows) - 1}, but no shard of up "
+                f"to {size} rows begins there; run the study again."
             )
         shards.append(fitting[-1])
     return Part(shards, rows)

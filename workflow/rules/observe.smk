@@ -8,6 +8,8 @@ rule observe:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     log:
         f"{layout.results}/logs/observe/{{dataset}}.log",
+    wildcard_constraints:
+        dataset="|".join(layout.observations) or "none",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -57,6 +59,3 @@ rule look:
         code=layout.code("look", "veridical.probe"),
     script:
         "../../scripts/look.py"
-
-
-ruleorder: observe_simulated > observe
