@@ -1,4 +1,4 @@
-"""The schema and the page of settings, generated from the typed classes so that they cannot disagree."""
+"""Schema, page of settings and page of metrics, generated from the code so that they cannot disagree with it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from veridical import settings
+from veridical import definitions, settings
 
 SCHEMA = Path("workflow/schemas/study.json")
 PAGE = Path("docs/settings.md")
+METRICS = Path(definitions.PAGE)
 
 _INTRODUCTION = """# Settings
 
@@ -20,8 +21,8 @@ and `paper`, merged over the rest key by key; lists are replaced.
 
 
 def write(root: str | Path = ".") -> list[Path]:
-    """Writes the schema and the page below `root`; returns their paths."""
-    texts = {SCHEMA: schema_text(), PAGE: page_text()}
+    """Writes the schema and the pages below `root`; returns their paths."""
+    texts = {SCHEMA: schema_text(), PAGE: page_text(), METRICS: definitions.page()}
     for path, text in texts.items():
         target = Path(root) / path
         target.parent.mkdir(parents=True, exist_ok=True)

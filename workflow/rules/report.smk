@@ -70,7 +70,7 @@ rule figures:
     output:
         folder=report(
             directory(f"{layout.report}/figures"),
-            patterns=["{kind}--{name}.svg"],
+            patterns=["{kind,[a-z]+}--{name}.svg"],
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{kind}", "of": "{name}"},
