@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TINY = {
     "study": "tiny",
     "seed": 7,
-    "task": {"name": "gaussian_linear", "settings": {"dimension": 2}},
+    "task": {"name": "gaussian_linear", "settings": {"dimension": 2}, "block_rows": 250},
     "simulation": {"shard_rows": 1000, "probe_rows": 50},
     "observations": {"field": {"file": "config/data/field.csv", "layout": "table"}},
     "estimators": {
@@ -44,12 +44,22 @@ class Project:
 
     folder: Path
 
+    @property
+    def command(self) -> list[str]:
+        """Snakemake with the local profile."""
+        return [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2"]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment in which the code of the copy is what runs."""
+        return {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+
     def snakemake(self, *options: str, study: str = "tiny", check: bool = True) -> subprocess.CompletedProcess:
         """Runs Snakemake there on the code of the copy."""
-        command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2"]
-        command += ["--configfile", f"config/{study}.yaml", *options]
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True)
+        command = [*self.command, "--configfile", f"config/{study}.yaml", *options]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, text=True, capture_output=True
+        )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
         return done

@@ -1,0 +1,185 @@
+"""The same study gives the same bits: cut otherwise, on other cores, killed and resumed, in another folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veridical import bank, results
+
+from .conftest import Project, copy_project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+PATIENCE = 240.0  # seconds
+HOLD = '''
+def hold(stage):
+    """Says that it has come this far and goes no further while a file says so."""
+    if Path(f"hold-{stage}").exists():
+        Path(f"held-{stage}").write_text(str(os.getpid()))
+        while Path(f"hold-{stage}").exists():
+            time.sleep(0.01)
+'''
+TASK = f'''
+import os
+import time
+from pathlib import Path
+
+from veridical.tasks.gaussian_linear import GaussianLinear
+
+
+class Held(GaussianLinear):
+    """The Gaussian task; the sixth of its blocks can be held."""
+
+    def simulate(self, theta, noise, fidelity):
+        if len(theta) == self.block_rows:
+            with open("blocks", "a") as stream:
+                stream.write(".")
+            if os.stat("blocks").st_size >= 6:
+                hold("simulate")
+        return super().simulate(theta, noise, fidelity)
+
+{HOLD}'''
+
+
+def digest(project: Project) -> str:
+    return results.digest(project.folder / "results/tiny")
+
+
+def shards(project: Project, split: str = "*", study: str = "tiny") -> list[Path]:
+    return sorted((project.folder / "results/bank").glob(f"*/model/{split}/*.zarr.zip"))
+
+
+def untouched(paths: list[Path]) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def kill_when_held(project: Project, stage: str) -> None:
+    """Runs until a job is in the middle of a stage, then kills all at once, as a power cut would."""
+    mark, order = project.folder / f"held-{stage}", project.folder / f"hold-{stage}"
+    order.touch()
+    command = [*project.command, "--configfile", "config/tiny.yaml"]
+    with (project.folder / f"killed-in-{stage}.log").open("w") as log:
+        run = subprocess.Popen(
+            command,
+            cwd=project.folder,
+            env=project.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_for(lambda: run.poll() is not None or (mark.exists() and mark.read_text()))
+        assert run.poll() is None, f"no job was held in {stage}:\n{Path(log.name).read_text()[-6000:]}"
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    wait_for(lambda: not alive(int(mark.read_text())))
+    order.unlink()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_other_shards_and_cores_in_another_folder_give_the_same_results(
+    finished: Project, tmp_path: Path
+) -> None:
+    """That a plain second run elsewhere does so follows."""
+    other = copy_project(tmp_path / "other")
+    other.write({**other.settings(), "simulation": {"shard_rows": 2000, "probe_rows": 20}})
+    other.snakemake("--cores", "4", "--set-threads", "simulate=2")
+    for split in ("train-r0", "test"):
+        assert [p.name for p in shards(other, split)] == [bank.shard_name(0, 1999)]
+        ours, theirs = bank.load(shards(finished, split)), bank.load(shards(other, split), rows=1000)
+        assert ours.keys() == theirs.keys()
+        for name, array in ours.items():
+            np.testing.assert_array_equal(array, theirs[name], strict=True)
+    assert digest(other) == digest(finished)
+
+
+def test_a_run_killed_twice_and_resumed_gives_the_same_results(finished: Project, tmp_path: Path) -> None:
+    """The study of `finished` under its name, with shards of half the size and two planted pauses.
+
+    The sixth block is the second one of a third job, so that at least one shard is whole by then.
+    """
+    killed = copy_project(tmp_path / "killed")
+    (killed.folder / "held.py").write_text(TASK)
+    settings = killed.settings()
+    settings["task"] |= {"file": "held.py", "class": "Held"}
+    killed.write({**settings, "simulation": {"shard_rows": 500, "probe_rows": 50}})
+    checkpoints = "src/veridical/checkpoints.py"
+    killed.edit(checkpoints, "save_seconds: float = 10.0", "save_seconds: float = 0.0")
+    killed.edit(checkpoints, "os.replace(draft, self.state)", "os.replace(draft, self.state); hold('train')")
+    with (killed.folder / checkpoints).open("a") as stream:
+        stream.write(HOLD)
+
+    kill_when_held(killed, "simulate")
+    whole = shards(killed)
+    assert 1 <= len(whole) < 3
+    assert all(bank.verify(path)["n_invalid"] == 0 for path in whole)
+    before = untouched(whole)
+    locked = killed.snakemake(check=False)
+    assert locked.returncode and "--unlock" in locked.stderr
+    killed.snakemake("--unlock")
+
+    kill_when_held(killed, "train")
+    assert len(shards(killed)) == 3
+    assert untouched(whole) == before, "shards that were whole were made again"
+    results_of_study = killed.folder / "results/tiny"
+    (state,) = results_of_study.glob("checkpoints/*/state.ckpt")
+    assert not list(results_of_study.rglob("*.safetensors"))
+    killed.snakemake("--unlock")
+
+    killed.snakemake()
+    assert not state.exists()
+    history = json.loads((results_of_study / "train/npe/n1000-r0/history.json").read_text())
+    assert history["resumed_from"] == [1], "training began anew"
+    assert digest(killed) == digest(finished)
+
+
+def test_a_larger_budget_adds_shards_and_leaves_the_others_alone(project: Project) -> None:
+    before = untouched(shards(project))
+    project.write({**project.settings(), "budgets": [1000, 2000]})
+    project.snakemake("--until", "simulate")
+    assert untouched(list(before)) == before
+    added = set(shards(project)) - set(before)
+    assert {path.name for path in added} == {bank.shard_name(1000, 1999)}
+
+
+def test_two_studies_share_one_bank(project: Project) -> None:
+    before = untouched(shards(project))
+    project.write({**project.settings(), "study": "second", "budgets": [600], "test_rows": 50}, "second")
+    project.snakemake("--until", "train", "observe_simulated", study="second")
+    assert (project.folder / "results/second/train/npe/n600-r0/weights.safetensors").is_file()
+    assert untouched(shards(project)) == before
+
+
+def test_the_command_prints_the_digest_of_a_study(finished: Project) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "veridical", "digest", "results/tiny"],
+        cwd=finished.folder,
+        env=finished.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [digest(finished), "results/tiny"], done.stderr
