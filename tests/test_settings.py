@@ -51,28 +51,53 @@ def test_every_setting_is_described() -> None:
         ),
         ({"estimators": {"npe": {"flow": {"bin": 8}}}}, "Did you mean 'bins'?"),
         ({"checks": {"sbcc": {}}}, "Did you mean 'sbc'?"),
+        ({"checks": {"sbc": {"alfa": 0.1}}}, "checks.sbc.alfa: unknown setting. Did you mean 'alpha'?"),
+        (
+            {"estimators": {"npe": {"summary": {"type": "cnv"}}}},
+            "estimators.npe.summary.type: expected 'mlp', 'conv', 'gru', 'deepset', 'none'; "
+            "got 'cnv'. Did you mean 'conv'?",
+        ),
+        (
+            {"estimators": {"npe": {"summary": {"type": "gru", "stat": 3}}}},
+            "estimators.npe.summary.stat: unknown setting. Did you mean 'state'?",
+        ),
+        (
+            {"task": {"name": "mixture", "seting": {}}},
+            "task.seting: unknown setting. Did you mean 'settings'?",
+        ),
+        ({"task": "my_model.py"}, "task: expected a class behind the file, as in my_model.py:MyTask"),
+        ({"simulation": 3}, "simulation: expected a mapping of settings; got 3."),
         ({"observations": {"a": {"fil": "x.csv"}}}, "Did you mean 'file'?"),
-        ({"replicates": 0}, "replicates: Input should be greater than or equal to 1; got 0"),
-        ({"replicates": "three"}, "replicates: Input should be a valid integer"),
+        ({"replicates": 0}, "replicates: expected a number greater than or equal to 1; got 0"),
+        ({"replicates": "three"}, "replicates: expected an integer; got 'three'"),
         (
             {"simulation": {"max_invalid": 1.5}},
-            "simulation.max_invalid: Input should be less than 1; got 1.5",
+            "simulation.max_invalid: expected a number less than 1; got 1.5",
         ),
         ({"budgets": []}, "budgets: List should have at least 1 item"),
         ({"budgets": [200, 100]}, "budgets must grow from first to last"),
-        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"seed": -1}, "seed: expected a number greater than or equal to 0"),
         ({"estimators": {"reference": {"type": "npe"}}}, "the name 'reference' is taken"),
         ({"observations": {"simulated": {"file": "x.csv"}}}, "the name 'simulated' is taken"),
         ({"reference": {}}, "`observations` is empty"),
         ({"scales": {"smok": {}}}, "scales.smok: there is no such scale. Did you mean 'smoke'?"),
         ({"scales": {"paper": {"replicats": 3}}}, "scales.paper: replicats: unknown setting."),
-        ({"study": "../elsewhere"}, "study: String should match pattern"),
+        ({"study": "../elsewhere"}, "study: expected a name of letters, digits and _"),
     ],
 )
 def test_wrong_settings_name_the_place_and_the_remedy(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError) as caught:
         settings.parse(raw(**changes))
     assert message in str(caught.value)
+
+
+def test_a_scale_is_blamed_for_its_own_faults_only() -> None:
+    with pytest.raises(SettingError) as caught:
+        settings.parse(raw(bugets=[1], scales={"smoke": {"replicats": 3}}))
+    assert str(caught.value).splitlines() == [
+        "bugets: unknown setting. Did you mean 'budgets'?",
+        "scales.smoke: replicats: unknown setting. Did you mean 'replicates'?",
+    ]
 
 
 def test_a_missing_setting_is_named() -> None:

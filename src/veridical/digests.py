@@ -31,6 +31,7 @@ PLUMBING = frozenset(
         "observations",
         "parallel",
         "posteriors",
+        "setting_messages",
         "settings",
         "shards",
         "streaming",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical import definitions, settings
+from veridical.setting_messages import mapping_value
 
 SCHEMA = Path("workflow/schemas/study.json")
 PAGE = Path("docs/settings.md")
@@ -84,7 +85,7 @@ def _type(field: dict[str, Any]) -> str:
     kind = field.get("type", "any")
     if kind == "array":
         return f"list of {_type(field.get('items', {}))}"
-    if value := settings.mapping_value(field):
+    if value := mapping_value(field):
         return f"mapping of names to {_type(dict(value))}"
     return str({"null": "none", "object": "mapping"}.get(kind, kind)) + _range(field)
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from veridical.checks.settings import ChecksSettings
 from veridical.errors import SettingError, suggest
 from veridical.estimators.settings import EstimatorSettings
+from veridical.setting_messages import sentence
 from veridical.tasks.settings import ReferenceSettings, TaskSettings
 
 SCALES = ("smoke", "laptop", "paper")
@@ -155,14 +156,14 @@ def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
             raise SettingError(f"scales.{name}: there is no such scale. {suggest(str(name), SCALES)}")
         if overrides is not None and not isinstance(overrides, Mapping):
             raise SettingError(f"scales.{name}: expected a mapping of settings, got {overrides!r}.")
-    chosen = None
+    found: dict[str, StudySettings] = {}
     for name in SCALES:  # all scales must be right, not only the one that runs now
-        chosen_here = _validated(
-            merge(raw, scales.get(name) or {}), f"scales.{name}: " if name in scales else ""
-        )
-        chosen = chosen_here if name == scale else chosen
-    assert chosen is not None
-    return chosen
+        validated = _validated(merge(raw, scales.get(name) or {}))
+        if isinstance(validated, list):
+            common = _validated(raw) if scales.get(name) else validated
+            raise SettingError("\n".join(_blamed(validated, common, name)))
+        found[name] = validated
+    return found[scale]
 
 
 def load(path: str | Path, scale: str = "laptop") -> StudySettings:
@@ -187,64 +188,15 @@ def schema() -> dict[str, Any]:
     return StudyFile.model_json_schema()
 
 
-def _validated(raw: Mapping[str, Any], where: str) -> StudySettings:
+def _validated(raw: Mapping[str, Any]) -> StudySettings | list[str]:
+    """Returns the settings, or a sentence for each thing that is wrong with them."""
     try:
         return StudySettings.model_validate(raw)
     except ValidationError as error:
-        raise SettingError("\n".join(where + _sentence(e) for e in error.errors())) from None
+        return [sentence(one, schema()) for one in error.errors()]
 
 
-def _sentence(error: Any) -> str:
-    """One line for one validation error: where, what was expected, what came, the nearest name."""
-    path = _readable(error["loc"])
-    if error["type"] == "extra_forbidden":
-        siblings = _siblings(error["loc"])
-        return f"{path}: unknown setting. {suggest(str(error['loc'][-1]), siblings)}"
-    if error["type"] == "missing":
-        return f"{path}: this setting is required and missing."
-    given = repr(error["input"])
-    given = given if len(given) <= 80 else given[:77] + "..."
-    return f"{path}: {error['msg']}; got {given}."
-
-
-def _readable(loc: tuple[Any, ...]) -> str:
-    """The path as a user wrote it: without the names that tagged unions add."""
-    return ".".join(str(part) for part in loc if not str(part).startswith("function-")) or "study"
-
-
-def _siblings(loc: tuple[Any, ...]) -> list[str]:
-    """Names of the settings that stand beside an unknown one, looked up in the schema."""
-    definitions = schema()
-    nodes: list[Mapping[str, Any]] = [definitions]
-    for part in loc[:-1]:
-        nodes = [child for node in nodes for child in _children(node, str(part), definitions)]
-    names = {name for node in nodes for name in _resolve(node, definitions).get("properties", {})}
-    return sorted(names)
-
-
-def mapping_value(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Returns the schema of the values where `node` is a mapping of names; None where it is not."""
-    named = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-    return next((value for value in named if isinstance(value, Mapping)), None)
-
-
-def _resolve(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    while "$ref" in node:
-        node = root["$defs"][str(node["$ref"]).rsplit("/", 1)[-1]]
-    return node
-
-
-def _children(node: Mapping[str, Any], part: str, root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Schema nodes one step below `node`; a step that only names a union's branch stays where it is."""
-    node = _resolve(node, root)
-    branches = [*node.get("anyOf", []), *node.get("oneOf", []), *node.get("allOf", [])]
-    if branches:
-        found = [child for branch in branches for child in _children(branch, part, root)]
-        return found or [_resolve(branch, root) for branch in branches]
-    if part in node.get("properties", {}):
-        return [node["properties"][part]]
-    if named := mapping_value(node):
-        return [named]
-    if "items" in node:
-        return [node["items"]]
-    return []
+def _blamed(faults: list[str], common: StudySettings | list[str], scale: str) -> list[str]:
+    """The faults, with the scale in front of those that only its overrides bring in."""
+    shared = common if isinstance(common, list) else []
+    return [fault if fault in shared else f"scales.{scale}: {fault}" for fault in faults]

@@ -67,7 +67,7 @@ def test_each_form_becomes_a_plain_dict(value: Any, expected: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (3, "expected the name of a task, a file and class, or a mapping, got 3"),
+        (3, "expected the name of a task, a file and class, or a mapping"),
         ({"name": "a/b"}, "should match pattern"),
         ({"name": "x", "setings": {}}, "setings\n  Extra inputs"),
         ({"name": "x", "comand": "./s {theta} {out}"}, "command.command\n  Field required"),

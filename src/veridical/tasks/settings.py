@@ -144,9 +144,11 @@ class ReferenceSettings(_Section):
 def _expand(value: Any) -> Any:
     """Turns the short forms into dicts and takes a missing name from the file's."""
     if not isinstance(value, str | Mapping | BaseModel):
-        raise ValueError(f"expected the name of a task, a file and class, or a mapping, got {value!r}")
+        raise ValueError("expected the name of a task, a file and class, or a mapping")
     if isinstance(value, str):
         file, separator, attribute = value.rpartition(":")
+        if value.endswith(".py"):
+            raise ValueError("expected a class behind the file, as in my_model.py:MyTask")
         value = {"file": file, "class": attribute} if separator else {"name": value}
     if isinstance(value, Mapping) and "name" not in value:
         file = value.get("file", value.get("simulations"))
