@@ -54,12 +54,12 @@ class Project:
         """The environment in which the code of the copy is what runs."""
         return {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def snakemake(self, *options: str, study: str = "tiny", check: bool = True) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *options: str, study: str = "tiny", check: bool = True
+    ) -> subprocess.CompletedProcess:
         """Runs Snakemake there on the code of the copy."""
         command = [*self.command, "--configfile", f"config/{study}.yaml", *options]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, text=True, capture_output=True
-        )
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, text=True, capture_output=True)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
         return done
@@ -98,7 +98,9 @@ class Project:
 def copy_project(folder: Path) -> Project:
     """Copies what the workflow needs into a folder."""
     for name in ("workflow", "scripts", "envs", "profiles", "src"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
     for name in ("README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "config" / "data").mkdir(parents=True)

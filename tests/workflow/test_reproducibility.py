@@ -1,4 +1,4 @@
-"""The same study gives the same bits: cut otherwise, on other cores, killed and resumed, in another folder."""
+"""The same study gives the same bits: cut otherwise, on other cores, killed and resumed, elsewhere."""
 
 from __future__ import annotations
 

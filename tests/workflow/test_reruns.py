@@ -27,7 +27,13 @@ def test_nothing_after_a_finished_run_or_a_change_that_cannot_matter(project: Pr
         subprocess.run([*git, *command], cwd=project.folder, check=True)
     project.edit("README.md", "veridical", "Veridical")
     project.edit("src/veridical/bank.py", '"""', '"""Really: ')
-    for path in ("stages/train.py", "stages/simulate.py", "blocks.py", "checks/sbc.py", "tasks/gaussian_linear.py"):
+    for path in (
+        "stages/train.py",
+        "stages/simulate.py",
+        "blocks.py",
+        "checks/sbc.py",
+        "tasks/gaussian_linear.py",
+    ):
         project.edit(f"src/veridical/{path}", "from __future__", "# a comment\nfrom __future__")
         project.edit(f"src/veridical/{path}", '"""', '"""New words. ')
     project.edit("scripts/train.py", '"""', '"""New words. ')
