@@ -1,4 +1,4 @@
-"""Schema, page of settings and page of metrics, generated from the code so that they cannot disagree with it."""
+"""Schema, page of settings and page of metrics, generated from the code so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def page_text() -> str:
     parts = [_INTRODUCTION]
     while sections:
         title, node = sections.pop(0)
-        parts.append(_section(title, node))
+        parts.append(_section(title, node, schema["$defs"]))
         for name in _references(node):
             if name not in seen:
                 seen.add(name)
@@ -52,23 +52,36 @@ def page_text() -> str:
     return "\n".join(parts)
 
 
-def _section(title: str, node: dict[str, Any]) -> str:
+def _section(title: str, node: dict[str, Any], definitions: dict[str, Any]) -> str:
     required = set(node.get("required", ()))
     rows = [
-        f"| `{name}` | {_type(field)} | {_default(name, field, required)} | {field.get('description', '')} |"
+        f"| `{name}` | {_type(field)} | {_default(name, field, required)} | {_meaning(field, definitions)} |"
         for name, field in node.get("properties", {}).items()
     ]
     table = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
     return "\n".join([f"## {title}", "", node.get("description", "").split("\n\n")[0], "", *table, ""])
 
 
+def _meaning(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What a setting says of itself; a section without words of its own is described by its class."""
+    if "const" in field:
+        return "Names this kind of section."
+    if "description" in field or not (named := _references(field)):
+        return str(field.get("description", ""))
+    if len(named) > 1:
+        return "One of these sections."
+    return " ".join(definitions[named[0]].get("description", "").split("\n\n")[0].split())
+
+
 def _default(name: str, field: dict[str, Any], required: set[str]) -> str:
     if name in required:
         return "required"
     default = field.get("default")
-    if isinstance(default, dict):
+    if isinstance(default, dict) and default:
         return "on, see its section"
-    return f"`{json.dumps(default)}`" if "default" in field else ""
+    if "default" not in field:
+        return "`{}`" if field.get("type") == "object" else "see its section"
+    return f"`{json.dumps(default)}`"
 
 
 def _type(field: dict[str, Any]) -> str:
