@@ -1,0 +1,204 @@
+"""`python -m veridical`: verify, gc, export, digest, documents."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from veridical import __main__ as command_line
+from veridical import bank, documents, export, metrics, results, settings
+from veridical.layout import Layout
+
+STUDY: dict[str, Any] = {
+    "study": "small",
+    "seed": 1,
+    "task": {"name": "gaussian_linear"},
+    "simulation": {"shard_rows": 1000},
+    "estimators": {"npe": {"type": "npe"}},
+    "budgets": [1000],
+    "observations": {"field": {"file": "field.csv", "layout": "table", "source": "a field"}},
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one study, from which commands run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/small.yaml").write_text(yaml.safe_dump(STUDY))
+    (tmp_path / "field.csv").write_text("x0,x1\n0.1,0.2\n")
+    return tmp_path
+
+
+def put_shard(folder: str | Path, first: int = 0) -> Path:
+    path = Path(folder) / "model" / "test" / bank.shard_name(first, first + 9)
+    x = np.arange(20.0).reshape(10, 2)
+    bank.write(path, {"x": x}, {"first": first, "last": first + 9}, {"x": ("row", "feature")})
+    return path
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(np.arange(2.0).tobytes())] ^= 1
+    path.write_bytes(content)
+
+
+# ---- verify ------------------------------------------------------------------------------------------
+
+
+def test_verify_counts_whole_shards_and_names_broken_ones(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [put_shard("results/bank/a-1", first) for first in (0, 10)]
+    assert command_line.main(["verify"]) == 0
+    assert capsys.readouterr().out == "2 of 2 shards are what their manifests say.\n"
+    flip_a_byte(paths[1])
+    assert command_line.main(["verify"]) == 1
+    broken, total = capsys.readouterr().out.splitlines()
+    assert broken.startswith("BROKEN") and str(paths[1]) in broken
+    assert total == "1 of 2 shards are what their manifests say."
+    assert command_line.main(["verify", str(paths[0])]) == 0
+
+
+def test_verify_of_nothing_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "empty").mkdir()
+    assert command_line.main(["verify", "empty"]) == 1
+    assert command_line.main(["verify", "no/such/folder"]) == 1
+    assert "no/such/folder" in capsys.readouterr().out
+
+
+# ---- gc ----------------------------------------------------------------------------------------------
+
+
+def test_gc_lists_unused_banks_and_removes_them_only_when_told(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = Layout(settings.load("config/small.yaml")).bank
+    kept, old = put_shard(used), put_shard("results/bank/gaussian_linear-0123456789ab")
+    (home / "results/small").mkdir()
+    assert command_line.main(["gc"]) == 0
+    listed = capsys.readouterr().out
+    assert "unused" in listed and "gaussian_linear-0123456789ab" in listed and used not in listed
+    assert "1 of 2 banks are used by no study in config/." in listed
+    assert old.exists()
+    assert command_line.main(["gc", "--delete"]) == 0
+    assert kept.exists() and not old.parents[2].exists()
+    assert (home / "results/small").is_dir()
+
+
+def test_gc_keeps_the_banks_of_every_scale(home: Path) -> None:
+    scales = {"paper": {"seed": 2}, "smoke": {"task": {"settings": {"dimension": 5}}}}
+    (home / "config/small.yaml").write_text(yaml.safe_dump({**STUDY, "scales": scales}))
+    layouts = [Layout(settings.load("config/small.yaml", scale), scale) for scale in settings.SCALES]
+    shards = [put_shard(layout.bank) for layout in layouts]
+    assert len({layout.bank for layout in layouts}) == 3
+    assert command_line.main(["gc", "--delete"]) == 0
+    assert all(path.exists() for path in shards)
+
+
+def test_gc_touches_nothing_where_a_study_cannot_be_read(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = put_shard("results/bank/gaussian_linear-0123456789ab")
+    (home / "config/other.yaml").write_text("study: other\nsed: 1\n")
+    assert command_line.main(["gc", "--delete"]) == 1
+    assert "Did you mean 'seed'?" in capsys.readouterr().err
+    assert shard.exists()
+
+
+# ---- export, digest, documents -----------------------------------------------------------------------
+
+
+def finish(home: Path) -> Path:
+    """Makes a finished study as far as packing is concerned."""
+    from veridical import provenance
+
+    folder = home / "results/small"
+    folder.mkdir(parents=True)
+    (folder / "report.html").write_text("<p>report</p>")
+    (folder / "verdict.json").write_text("{}")
+    metrics.write(folder / "metrics.csv", [])
+    record = provenance.build({"study": "small", "seed": 1}, folder, [folder / "metrics.csv"])
+    provenance.write(folder / "provenance.json", record)
+    return folder
+
+
+def test_export_packs_results_study_file_and_data(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(home)
+    assert command_line.main(["export", "--study", "config/small.yaml"]) == 0
+    assert capsys.readouterr().out == "packed results/small into results/small.tar.gz\n"
+    with tarfile.open("results/small.tar.gz") as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"report.html", "metrics.csv", "inputs/small.yaml", "inputs/field.csv", export.CHECKSUMS} <= names
+    assert command_line.main(["export", "--study", "config/small.yaml", "--out", "elsewhere.tar.gz"]) == 0
+    assert Path("elsewhere.tar.gz").read_bytes() == Path("results/small.tar.gz").read_bytes()
+
+
+def test_export_of_an_unfinished_study_says_what_it_lacks(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.main(["export", "--study", "config/small.yaml", "--scale", "smoke"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("ArtifactError: export: results/small@smoke lacks report.html, metrics.csv")
+    assert command_line.main(["export", "--study", "config/smal.yaml"]) == 1
+    assert "Did you mean 'small'?" in capsys.readouterr().err
+    assert command_line.main(["export", "--study", "config/small.yaml", "--scale", "smol"]) == 1
+    assert "Did you mean 'smoke'?" in capsys.readouterr().err
+
+
+def test_digest_prints_the_digest_and_on_demand_its_lines(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["bank/model/test/x <f8 (10, 2) 00", "metrics.csv 11"]
+    monkeypatch.setattr(results, "listing", lambda study: lines)
+    assert command_line.main(["digest", "results/small"]) == 0
+    assert capsys.readouterr().out == f"{metrics.digest_of(lines)} results/small\n"
+    assert command_line.main(["digest", "results/small", "--list"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == lines
+
+
+def test_digest_of_what_is_no_study_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["digest", "results/nothing"]) == 1
+    assert "expected the folder of a finished study" in capsys.readouterr().err
+
+
+def test_documents_are_written_below_the_folder_where_it_runs(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.main(["documents"]) == 0
+    paths = capsys.readouterr().out.split()
+    assert paths == [str(documents.SCHEMA), str(documents.PAGE), str(documents.METRICS)]
+    assert all((home / path).is_file() for path in paths)
+
+
+# ---- as a process ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--help"], 0, ["verify", "gc", "export", "digest", "documents"]),
+        ([], 2, ["required: command"]),
+        (["digets"], 2, ["invalid choice: 'digets'"]),
+        (["digest", "nowhere"], 1, ["ArtifactError: nowhere"]),
+    ],
+)
+def test_exit_status_and_message(arguments: list[str], code: int, words: list[str]) -> None:
+    source = str(Path(command_line.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "veridical", *arguments],
+        env={**os.environ, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert all(word in done.stdout + done.stderr for word in words)
+    assert "Traceback" not in done.stderr
