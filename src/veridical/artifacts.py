@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from veridical import __version__, digests, estimators
 from veridical.errors import ArtifactError, UnknownName
 from veridical.estimators.base import Estimator, TaskInfo
+from veridical.files import whole
 
 if TYPE_CHECKING:
     from veridical.training import TrainingResult
@@ -160,12 +161,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

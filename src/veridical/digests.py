@@ -26,6 +26,7 @@ PLUMBING = frozenset(
         "digests",
         "errors",
         "export",
+        "files",
         "job",
         "layout",
         "observations",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import IO
 from veridical import provenance
 from veridical.digests import file_digest
 from veridical.errors import ArtifactError
+from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
 PATTERNS = (
@@ -83,21 +83,16 @@ def _verify(study: Path, members: dict[str, Path]) -> None:
 
 
 def _pack(out: Path, members: dict[str, Path], sums: bytes, top: str) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with (
-            temporary.open("wb") as raw,
-            gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            _add(archive, f"{top}/{CHECKSUMS}", len(sums), io.BytesIO(sums))
-            for name, path in sorted(members.items()):
-                with path.open("rb") as stream:
-                    _add(archive, f"{top}/{name}", path.stat().st_size, stream)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole(out) as temporary,
+        temporary.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        _add(archive, f"{top}/{CHECKSUMS}", len(sums), io.BytesIO(sums))
+        for name, path in sorted(members.items()):
+            with path.open("rb") as stream:
+                _add(archive, f"{top}/{name}", path.stat().st_size, stream)
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, stream: IO[bytes]) -> None:

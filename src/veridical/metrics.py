@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import DataError
+from veridical.files import write_text
 
 COLUMNS = (
     "study",
@@ -268,18 +268,6 @@ def read(path: str | Path) -> list[Row]:
 def benchmark_records(path: str | Path) -> list[dict[str, Any]]:
     """Returns the records of one of Snakemake's benchmark files in JSON lines."""
     return [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def result_lines(arrays: Iterable[Stream], table: str | Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.errors import DataError, require_shape, suggest
+from veridical.files import whole
 
 if TYPE_CHECKING:
     from veridical.settings import ObservationSettings
@@ -55,10 +56,13 @@ def read(settings: ObservationSettings | dict[str, Any], task: Task, name: str) 
     """
     given = settings if isinstance(settings, dict) else settings.model_dump()
     path = Path(given["file"])
-    if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*")) if path.parent.is_dir() else []
-        raise DataError(f"data set {name}: file {path} does not exist. {suggest(path.name, near)}")
     readers = {".csv": _read_csv, ".npz": _read_npz, ".nc": _read_netcdf}
+    if not path.is_file():
+        state = "is a folder, expected a file" if path.is_dir() else "does not exist"
+        folder = path.parent.glob("*") if path.parent.is_dir() else ()
+        near = [p.name for p in folder if p.suffix in readers]
+        hint = f" {suggest(path.name, near)}" if near else ""
+        raise DataError(f"data set {name}: file {path} {state}.{hint}")
     if path.suffix not in readers:
         raise DataError(f"data set {name}: expected a .csv, .npz or .nc file, got {path.name}.")
     x = readers[path.suffix](path, given, task, name)
@@ -77,9 +81,8 @@ def save(path: str | Path, data: Observations, task: Task) -> None:
     coordinates = {d.name: list(d.coordinates) for d in task.dimensions}
     coordinates["parameter"] = list(task.parameter_names)
     attributes = {"name": data.name, "kind": data.kind, "source": data.source, "task": task.name}
-    temporary = Path(f"{path}.tmp-{os.getpid()}")
-    xr.Dataset(arrays, coordinates, attributes).to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        xr.Dataset(arrays, coordinates, attributes).to_netcdf(temporary, engine="h5netcdf")
 
 
 def load(path: str | Path) -> Observations:
@@ -94,54 +97,91 @@ def load(path: str | Path) -> Observations:
         )
 
 
+def csv_columns(path: str | Path, name: str) -> list[str]:
+    """Returns the names of the columns of a CSV file."""
+    return _csv_rows(Path(path), name)[0]
+
+
 def _read_csv(path: Path, settings: dict[str, Any], task: Task, name: str) -> Array:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = [row for row in csv.reader(stream) if row and not row[0].lstrip().startswith("#")]
-    if len(rows) < 2:
-        raise DataError(f"data set {name}: {path} needs a line of column names and at least one row.")
-    header, body = [cell.strip() for cell in rows[0]], rows[1:]
-    for number, row in enumerate(body, 2):
-        if len(row) != len(header):
-            raise DataError(
-                f"data set {name}: {path}, line {number}: expected {len(header)} columns "
-                f"({', '.join(header)}), got {len(row)}."
-            )
+    header, body = _csv_rows(path, name)
     index = settings.get("index")
     columns = settings.get("columns") or [c for c in header if c != index]
     for column in [*columns, *([index] if index else [])]:
         if column not in header:
             raise DataError(f"data set {name}: {path} has no column {column!r}. {suggest(column, header)}")
-    x = np.array([[_number(row[header.index(c)], path, c, i, name) for c in columns]
-                  for i, row in enumerate(body, 2)])  # fmt: skip
+    x = np.array([[_number(row[header.index(c)], path, c, i, name) for c in columns] for i, row in body])
     if index:
-        _require_index([row[header.index(index)] for row in body], task, path, name)
-    if settings["layout"] == "series":
-        shape = task.x_shape if len(task.x_shape) == 2 else (*task.x_shape, 1)
-        if x.shape != shape:
+        _require_index([(i, row[header.index(index)]) for i, row in body], task, path, name)
+    return (_series if settings["layout"] == "series" else _table)(x, columns, path, task, name)
+
+
+def _csv_rows(path: Path, name: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Names of the columns, and the rows below with the numbers of their lines; comments (#) are left out."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            rows = [(reader.line_num, row) for row in reader if row and not row[0].lstrip().startswith("#")]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"data set {name}: {path} is not a CSV file in UTF-8: {error}.") from error
+    if len(rows) < 2:
+        raise DataError(f"data set {name}: {path} needs a line of column names and at least one row.")
+    header, body = [cell.strip() for cell in rows[0][1]], rows[1:]
+    if all(_is_number(cell) for cell in header):
+        raise DataError(
+            f"data set {name}: {path}, line {rows[0][0]}: expected names of columns, got the numbers "
+            f"{', '.join(header)}. Put a line with a name for each column above them."
+        )
+    if double := next((cell for cell in header if header.count(cell) > 1), None):
+        raise DataError(f"data set {name}: {path} has two columns {double!r}; give each a name of its own.")
+    for number, row in body:
+        if len(row) != len(header):
             raise DataError(
-                f"data set {name}: {path}: one observation of task {task.name} has {shape[0]} rows and "
-                f"{shape[1]} columns ({_axes(task)}), got {x.shape[0]} rows and {x.shape[1]} columns "
-                f"({', '.join(columns)}). Choose the columns with `columns:`."
+                f"data set {name}: {path}, line {number}: expected {len(header)} columns "
+                f"({', '.join(header)}), got {len(row)}."
             )
-        return x.reshape(1, *task.x_shape)
+    return header, body
+
+
+def _series(x: Array, columns: list[str], path: Path, task: Task, name: str) -> Array:
+    """One observation, a row per step."""
+    if len(task.x_shape) > 2:
+        raise DataError(
+            f"data set {name}: {path}: an observation of task {task.name} has {len(task.x_shape)} axes "
+            f"({_axes(task)}) and cannot be a series; use layout: table, or an NPZ or netCDF file."
+        )
+    shape = task.x_shape if len(task.x_shape) == 2 else (*task.x_shape, 1)
+    if x.shape != shape:
+        raise DataError(
+            f"data set {name}: {path}: one observation of task {task.name} has {shape[0]} rows and "
+            f"{shape[1]} columns ({_axes(task)}), got {x.shape[0]} rows and {x.shape[1]} columns "
+            f"({', '.join(columns)}). Choose the columns with `columns:`; use `layout: table` if each row is "
+            "an observation."
+        )
+    return x.reshape(1, *task.x_shape)
+
+
+def _table(x: Array, columns: list[str], path: Path, task: Task, name: str) -> Array:
+    """One observation per row."""
     size = int(np.prod(task.x_shape))
     if x.shape[1] != size:
         raise DataError(
             f"data set {name}: {path}: each row must hold the {size} numbers of one observation "
-            f"({_axes(task)}), got {x.shape[1]} columns. Choose them with `columns:`."
+            f"({_axes(task)}), got {x.shape[1]} columns ({', '.join(columns)}). Choose them with `columns:`."
         )
     return x.reshape(-1, *task.x_shape)
 
 
 def _read_npz(path: Path, settings: dict[str, Any], task: Task, name: str) -> Array:
     try:
+        with zipfile.ZipFile(path) as archive:
+            files = [member.removesuffix(".npy") for member in archive.namelist()]
+        if "x" not in files:
+            raise DataError(f"data set {name}: {path} has no array `x`. {suggest('x', files)}")
         with np.load(path, allow_pickle=False) as stored:
-            if "x" not in stored:
-                raise DataError(f"data set {name}: {path} has no array `x`. {suggest('x', stored.files)}")
             x = np.asarray(stored["x"])
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"data set {name}: {path} is not a readable NPZ file of numbers: {error}") from error
     return _as_rows(x, path, task, name)
 
@@ -154,7 +194,9 @@ def _read_netcdf(path: Path, settings: dict[str, Any], task: Task, name: str) ->
             if "x" not in stored:
                 raise DataError(f"data set {name}: {path} has no variable `x`.")
             x = stored["x"].to_numpy()
-    except OSError as error:
+    except DataError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"data set {name}: {path} is not a readable netCDF4 file: {error}") from error
     return _as_rows(x, path, task, name)
 
@@ -181,6 +223,14 @@ def _number(cell: str, path: Path, column: str, line: int, name: str) -> float:
         ) from None
 
 
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
 def _require_finite(x: Array, path: Path, name: str) -> None:
     bad = np.argwhere(~np.isfinite(x))
     if len(bad):
@@ -191,9 +241,9 @@ def _require_finite(x: Array, path: Path, name: str) -> None:
         )
 
 
-def _require_index(cells: list[str], task: Task, path: Path, name: str) -> None:
+def _require_index(cells: list[tuple[int, str]], task: Task, path: Path, name: str) -> None:
     expected = task.dimensions[0].coordinates
-    for line, (cell, want) in enumerate(zip(cells, expected, strict=False), 2):
+    for (line, cell), want in zip(cells, expected, strict=False):
         same = cell.strip() == str(want)
         if not same and isinstance(want, int | float):
             same = bool(np.isclose(_number(cell, path, task.dimensions[0].name, line, name), want))

@@ -13,7 +13,6 @@ data set, budget, replicate, digests, versions; what is not a number or a text i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
+from veridical.files import whole
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def write(path: str | Path, observations: int, parts: Iterable[Draws]) -> None:
     import h5netcdf
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
+    with whole(path) as temporary:
         with h5netcdf.File(temporary, "w") as file:
             written = 0
             for part in parts:
@@ -119,9 +117,6 @@ def write(path: str | Path, observations: int, parts: Iterable[Draws]) -> None:
                 written += part.draws.shape[1]
         if written != observations:
             raise ArtifactError(f"{path}: expected draws for {observations} observations, got {written}.")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> Draws:

@@ -21,6 +21,7 @@ import numpy as np
 
 from veridical import bank, blocks, seeds, tasks, workers
 from veridical.errors import SimulationError, SimulationTimeout, TaskError, require_shape
+from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task
 
 RANGE = (0.005, 0.995)
@@ -96,8 +97,7 @@ def write(
     )
     for text in found["warnings"]:
         print(f"warning: {text}")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 # ---- the prior-predictive look -----------------------------------------------------------------------

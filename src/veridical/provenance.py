@@ -23,7 +23,7 @@ from typing import Any
 
 from veridical import __version__
 from veridical.digests import file_digest
-from veridical.metrics import write_text
+from veridical.files import write_text
 
 CRATE = "https://w3id.org/ro/crate/1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from veridical.evidence import Evidence, majority
-from veridical.metrics import Row, select, write_text
+from veridical.files import write_text
+from veridical.metrics import Row, select
 from veridical.verdict_rules import CAUTION, GOOD, RULES, Rule
 
 FORMAT = 1

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from veridical import captions, check_figures, figures, metrics
+from veridical.errors import ArtifactError
 from veridical.metrics import row
 from veridical.plots import calibration, cost, learning, pairs, predictive, style, training, typicality
 
@@ -335,10 +336,10 @@ def test_nothing_is_left_of_a_figure_that_cannot_be_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("veridical.plots.style.os.replace", full)
+    monkeypatch.setattr("veridical.files.os.replace", full)
     with style.styled():
         made, _ = style.figure()
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(ArtifactError, match=r"a\.svg: cannot be written .*No space"):
             style.save(made, tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
 

@@ -11,7 +11,7 @@ import pytest
 
 from veridical import metrics
 from veridical.definitions import METRICS, page
-from veridical.errors import DataError
+from veridical.errors import ArtifactError, DataError
 from veridical.metrics import Coordinates, coordinates, row
 
 
@@ -68,8 +68,8 @@ def test_nothing_is_left_of_a_table_that_cannot_be_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("veridical.metrics.os.replace", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("veridical.files.os.replace", full)
+    with pytest.raises(ArtifactError, match=r"m\.csv: cannot be written .*No space"):
         metrics.write(tmp_path / "m.csv", [row(metric="lpp", value=2.0)])
     assert (tmp_path / "m.csv").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.csv"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from veridical.checks.inputs import Array, DrawsLike, Inputs
 from veridical.checks.settings import CheckSettings
 from veridical.errors import ArtifactError, DataError
+from veridical.files import write_text
 
 FORMAT = 1
 _DIGITS = 8  # of curves in JSON; metrics keep all
@@ -148,9 +148,7 @@ class Check(ABC):
 def save(result: CheckResult, path: str | Path) -> None:
     """Writes a result as JSON, under a temporary name first."""
     text = json.dumps(result.to_json(), allow_nan=False, separators=(",", ":"))
-    temporary = Path(f"{path}.tmp-{os.getpid()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, text + "\n")
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -12,11 +12,12 @@ References:
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from veridical.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,13 +94,7 @@ def svg(made: Figure) -> str:
 
 def save(made: Figure, path: str | Path) -> None:
     """Writes a figure as SVG, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(svg(made), encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, svg(made))
 
 
 def grid_shape(panels: int, columns: int = 4) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from veridical import check_figures, checks, figures, metrics, posteriors
+from veridical.files import write_text
 from veridical.metrics import Coordinates, coordinates
 from veridical.observations import load as load_observations
 from veridical.plots import style
@@ -69,7 +70,7 @@ def draw(
         for figure in made:
             data = figures.plain(figure.data)
             about = {"kind": figure.kind, "method": figure.method, "dataset": figure.dataset, "data": data}
-            metrics.write_text(out / f"{figure.name}.json", json.dumps(about, allow_nan=True) + "\n")
+            write_text(out / f"{figure.name}.json", json.dumps(about, allow_nan=True) + "\n")
             style.save(figures.render(figure.kind, data), out / f"{figure.name}.svg")
             print(figure.name)
 

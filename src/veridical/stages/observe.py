@@ -8,6 +8,7 @@ from typing import Any
 
 from veridical import bank, observations, probe, tasks
 from veridical.errors import BankError
+from veridical.files import write_text
 
 
 def observe(spec: dict[str, Any], settings: dict[str, Any], name: str, out: str | Path) -> None:
@@ -37,4 +38,4 @@ def observe_simulated(
 def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
     """Writes where each real observation lies in the cloud of prior predictions."""
     found = probe.look(observations.load(data).x, observations.load(prior).x)
-    Path(out).write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(out, json.dumps(found, indent=1, allow_nan=False) + "\n")

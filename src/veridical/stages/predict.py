@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from veridical import blocks, posteriors, tasks
 from veridical.errors import SimulationError
+from veridical.files import whole
 
 ROWS = 1000  # in all, and
 LEAST = 250  # for each observation: a p-value below 0.01 must be possible
@@ -42,8 +42,6 @@ def predict(
             f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "
             f"the posterior lies where the simulator does not work. {block.first_traceback}"
         )
-    temporary = Path(f"{out}.tmp-{os.getpid()}")
-    with temporary.open("wb") as stream:
+    with whole(out) as temporary, temporary.open("wb") as stream:
         np.savez(stream, x=x.reshape(s, n, *task.x_shape).astype(np.float32), theta=theta)
-    os.replace(temporary, out)
     print(f"{len(x)} predictions, {int(failed.sum())} failed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from veridical import observations, posteriors, reference, tasks
+from veridical.files import whole
 from veridical.posteriors import Draws
 
 
@@ -35,10 +35,8 @@ def sample(
         for number, x in enumerate(observed.x)
     ]
     arrays: dict[str, Any] = {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}
-    temporary = Path(f"{out}.tmp-{os.getpid()}")
-    with temporary.open("wb") as stream:
+    with whole(out) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
-    os.replace(temporary, out)
     print(
         f"{observed.name}: ensemble {ensemble}, share of accepted moves", *(c["acceptance"] for c in chains)
     )

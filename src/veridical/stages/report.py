@@ -8,6 +8,7 @@ from typing import Any
 
 from veridical import metrics, report, verdict
 from veridical import provenance as record_of
+from veridical.files import write_text
 
 
 def render(
@@ -36,5 +37,5 @@ def render(
         report.load_figures(figures),
         None if provenance is None else record_of.load(provenance),
     )
-    metrics.write_text(out, page)
+    write_text(out, page)
     print(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
