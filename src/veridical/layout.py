@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from veridical import bank, checks, digests, estimators, tasks
-from veridical.errors import SettingError
-from veridical.settings import ObservationSettings, StudySettings
+from veridical.errors import SettingError, suggest
+from veridical.settings import RESERVED_DATASETS, ObservationSettings, StudySettings
 
 SIMULATED = "simulated"
+FOLDERS = frozenset(
+    {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
+)
 ON_ALL_BUDGETS = frozenset({"scores"})
 
 
@@ -170,9 +173,10 @@ class Layout:
         """The real data sets by name."""
         if self.data is None:
             return dict(self.study.observations)
+        name = dataset_name(self.data)
         first = next(iter(self.study.observations.values()), ObservationSettings(file=self.data))
-        settings = first.model_copy(update={"file": self.data, "source": "", "index": None})
-        return {dataset_name(self.data): settings}
+        changes = {"file": self.data, "source": "", "index": None, "columns": _columns(first, name)}
+        return {name: first.model_copy(update=changes)}
 
     @cached_property
     def checks(self) -> dict[str, dict[str, Any]]:
@@ -244,19 +248,31 @@ class Layout:
         from veridical import observations
 
         tasks.check_task(self.task)
+        tasks.digest_sources(self.task_spec)
         self._require_whole_blocks()
         for method in self.study.estimators:
             if self.fidelity(method) not in self.task.fidelities:
                 raise SettingError(
-                    f"estimators.{method}.fidelity: task {self.task.name} has the fidelities "
-                    f"{', '.join(self.task.fidelities)}, got {self.fidelity(method)!r}."
+                    f"estimators.{method}.fidelity: task {self.task.name} has no {self.fidelity(method)!r}. "
+                    f"{suggest(self.fidelity(method), self.task.fidelities)}"
                 )
         if self.study.reference is not None and not self.task.has_likelihood:
             raise SettingError(
                 f"reference: task {self.task.name} has no exact likelihood; remove this section."
             )
+        if self.data is not None:
+            self._require_new_name(dataset_name(self.data))
         for name, settings in self.observations.items():
             observations.read(settings, self.task, name)
+
+    def _require_new_name(self, name: str) -> None:
+        """Stops where results of new data would mix with those of the study."""
+        taken = FOLDERS | {*RESERVED_DATASETS, *self.study.observations}
+        if name in taken:
+            raise SettingError(
+                f"data: {self.data} would be called {name!r}, which is the name of a data set of the study "
+                "or of a folder of its results. Give the file another name."
+            )
 
     def _require_whole_blocks(self) -> None:
         block, size = self.task.block_rows, self.study.simulation.shard_rows
@@ -275,6 +291,15 @@ class Layout:
                         f"{setting}: {rows} rows for {split} are asked for, but the file of simulations has "
                         f"{self.task.available(split)} for it."
                     )
+
+
+def _columns(settings: ObservationSettings, name: str) -> list[str] | None:
+    """The columns that make up x: those in the settings, or all of the study's file but its index."""
+    from veridical import observations
+
+    if settings.columns is not None or settings.index is None:
+        return settings.columns
+    return [c for c in observations.csv_columns(settings.file, name) if c != settings.index]
 
 
 def dataset_name(path: str) -> str:

@@ -15,6 +15,8 @@ def read_study(options):
         name: value for name, value in options.items() if name not in ("scale", "data")
     }
     scale, data = options.get("scale", "laptop"), options.get("data")
+    if data is not None:
+        data = str(data)  # a name such as 1900 arrives as a number
     try:
         chosen = layouts.Layout(settings.parse(study, scale), scale, data)
         if workflow.is_main_process:

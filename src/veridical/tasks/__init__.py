@@ -115,7 +115,10 @@ def _instantiate(cls: type[Task], spec: Mapping[str, Any]) -> Task:
                 raise TaskError(f"task {spec['name']!r} has no setting {key!r}. {suggest(key, known)}")
     try:
         return cls(**settings)
-    except TypeError as error:
+    except TaskError:
+        raise
+    except Exception as error:
         raise TaskError(
-            f"task {spec['name']!r}: {cls.__name__} cannot be built with settings {settings}: {error}."
+            f"task {spec['name']!r}: {cls.__name__} cannot be built with settings {settings}: "
+            f"{type(error).__name__}: {error}"
         ) from error

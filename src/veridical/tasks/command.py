@@ -10,11 +10,13 @@ with or without a header; as npy, an array (N, ...). Rows of NaN are failed simu
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +27,7 @@ from veridical.errors import SimulationError, SimulationTimeout, TaskError
 from veridical.tasks.base import Array, Task
 from veridical.tasks.description import dimensions_of, prior_of, units_of
 
+_PLACEHOLDERS = ("theta", "out", "fidelity", "seeds")
 _TAIL = 2000  # characters of the command's own messages in ours
 
 
@@ -98,6 +101,12 @@ class CommandTask(Task):
                 raise TaskError(
                     f"task {self.name!r}: expected {placeholder} in the command, got {used!r}. "
                     f"It is where the {'level' if placeholder == '{fidelity}' else 'name of a file'} goes."
+                )
+        for name in re.findall(r"\{(\w+)\}", used):  # other braces belong to the program, as in awk
+            near = get_close_matches(name, _PLACEHOLDERS, n=1, cutoff=0.7)
+            if near and name not in _PLACEHOLDERS:
+                raise TaskError(
+                    f"task {self.name!r}: {{{name}}} stands for nothing. Did you mean {{{near[0]}}}?"
                 )
         program = self.words[0]
         if os.sep in program and not os.access(program, os.X_OK):

@@ -10,11 +10,12 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import TaskError
-from veridical.tasks.base import Array, FileTask, Task
+from veridical.tasks.base import Array, Dimension, FileTask, Parameter, Task
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _RESERVED = {"row", "parameter", "chain", "draw", "observation"}
+_OTHERS = "none of " + ", ".join(sorted(_RESERVED))
 _ROWS = 16
 
 
@@ -27,6 +28,7 @@ def check_task(task: Task) -> None:
     for name in ("name", "parameters", "fidelities", "dimensions", "prior"):
         if not hasattr(task, name):
             raise TaskError(f"task {type(task).__name__} has no `{name}`; each task must state it.")
+    _check_types(task)
     _check_parameters(task)
     _check_fidelities(task)
     _check_dimensions(task)
@@ -50,6 +52,20 @@ def _call(task: Task, what: str, function: Callable[..., Any], *arguments: Any) 
         raise TaskError(f"task {task.name!r}: {what} raised {type(error).__name__}: {error}") from error
 
 
+def _check_types(task: Task) -> None:
+    """What is written as a plain attribute can be anything."""
+    for name, kind in (("parameters", Parameter), ("dimensions", Dimension)):
+        entries = getattr(task, name)
+        if not isinstance(entries, tuple | list) or not all(isinstance(entry, kind) for entry in entries):
+            _fail(task, f"{name} must be a tuple of {kind.__name__}, got {entries!r}.")
+    for dimension in task.dimensions:
+        if not isinstance(dimension.coordinates, tuple):
+            got = type(dimension.coordinates).__name__
+            _fail(task, f"coordinates of dimension {dimension.name!r} must be a tuple, got {got}.")
+    if isinstance(task.block_rows, bool) or not isinstance(task.block_rows, int):
+        _fail(task, f"block_rows must be a whole number, got {task.block_rows!r}.")
+
+
 def _check_parameters(task: Task) -> None:
     if not _PATH_NAME.fullmatch(task.name):
         _fail(task, "its name becomes a folder: use letters, digits, - and _.")
@@ -60,7 +76,7 @@ def _check_parameters(task: Task) -> None:
         _fail(task, f"names of parameters must differ, got {', '.join(names)}.")
     for parameter in task.parameters:
         if not _IDENTIFIER.fullmatch(parameter.name) or parameter.name in _RESERVED:
-            _fail(task, f"parameter {parameter.name!r}: expected letters, digits and _, none of {_RESERVED}.")
+            _fail(task, f"parameter {parameter.name!r}: expected letters, digits and _, {_OTHERS}.")
         if not parameter.lower < parameter.upper:
             bounds = f"[{parameter.lower}, {parameter.upper}]"
             _fail(task, f"parameter {parameter.name!r}: lower must be below upper, got {bounds}.")
@@ -72,8 +88,10 @@ def _check_fidelities(task: Task) -> None:
     for name, cost in task.fidelities.items():
         if not _PATH_NAME.fullmatch(name):
             _fail(task, f"fidelity {name!r} becomes a folder: use letters, digits, - and _.")
-        if not (np.isfinite(cost) and cost > 0):
-            _fail(task, f"fidelity {name!r}: expected a positive cost, got {cost}.")
+        if not (isinstance(cost, int | float) and np.isfinite(cost) and cost > 0):
+            _fail(task, f"fidelity {name!r}: expected a positive cost, got {cost!r}.")
+    if set(task.fidelities) == {"real"}:
+        _fail(task, "`real` is the name of nature; expected a simulator's fidelity beside it.")
     costs = [cost for name, cost in task.fidelities.items() if name != "real"]
     if costs != sorted(costs):
         _fail(task, f"fidelities must be ordered by cost, cheapest first, got {dict(task.fidelities)}.")
@@ -86,7 +104,7 @@ def _check_dimensions(task: Task) -> None:
     if not names:
         _fail(task, "x needs at least one dimension behind the rows, got none.")
     if len(set(names)) != len(names) or _RESERVED & set(names):
-        _fail(task, f"names of dimensions must differ and be none of {_RESERVED}, got {names}.")
+        _fail(task, f"names of dimensions must differ and be {_OTHERS}, got {names}.")
     for dimension in task.dimensions:
         if not _IDENTIFIER.fullmatch(dimension.name):
             _fail(task, f"dimension {dimension.name!r}: expected letters, digits and _.")

@@ -10,7 +10,9 @@ Rows are shuffled once (seeds stage `split`). The reserved splits come first and
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,17 @@ class ElsewhereTask(FileTask):
         self._columns = list(spec.get("columns") or [])
         self._axes = dimensions_of(spec.get("dimensions"), spec.get("x_shape"))
         if not self.file.exists():
-            raise TaskError(f"task {self.name!r}: simulations {self.file} are missing (from {Path.cwd()}).")
+            near = [
+                path.name
+                for path in self.file.parent.glob("*")
+                if {".npz", ".csv", ".zarr"} & {*path.suffixes}
+            ]
+            raise TaskError(
+                f"task {self.name!r}: simulations {self.file} are missing (from {Path.cwd()}). "
+                f"{suggest(self.file.name, near)}"
+            )
+        if self._columns and self.file.suffix != ".csv":
+            raise TaskError(f"task {self.name!r}: `columns` are those of a CSV; {self.file} has none.")
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:  # type: ignore[override]
@@ -124,6 +136,9 @@ class ElsewhereTask(FileTask):
 
     def _check(self, theta: Array, x: Array) -> None:
         wide = len(self.parameters)
+        for name, array in (("theta", theta), ("x", x)):
+            if array.dtype.kind not in "fiu":
+                self._fail(f"{name} must hold numbers, got type {array.dtype}")
         if theta.ndim != 2 or theta.shape[1] != wide:
             self._fail(f"expected theta of shape (N, {wide}), got {theta.shape}")
         if x.ndim < 2 or len(x) != len(theta):
@@ -160,11 +175,13 @@ def _numbered(x: Array) -> tuple[Dimension, ...]:
 
 def _read_npz(file: Path) -> tuple[Array, Array, tuple[Dimension, ...]]:
     try:
+        if not zipfile.is_zipfile(file):
+            raise TaskError(f"simulations {file}: cannot be read: not an NPZ file.")
         with np.load(file, allow_pickle=False) as arrays:
             theta, x = (arrays[_named(name, arrays.files, file)] for name in ("theta", "x"))
-    except (OSError, ValueError) as error:
-        if isinstance(error, TaskError):
-            raise
+    except TaskError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise TaskError(f"simulations {file} cannot be read: {error}") from error
     return theta, x, _numbered(x)
 
@@ -173,6 +190,8 @@ def _read_zarr(file: Path) -> tuple[Array, Array, tuple[Dimension, ...]]:
     import zarr
     from zarr.storage import ZipStore
 
+    if file.suffix == ".zip" and not zipfile.is_zipfile(file):
+        raise TaskError(f"simulations {file}: cannot be read: not a zip file.")
     store = ZipStore(file, mode="r") if file.suffix == ".zip" else file
     try:
         group = zarr.open_group(store, mode="r")
@@ -187,8 +206,13 @@ def _read_zarr(file: Path) -> tuple[Array, Array, tuple[Dimension, ...]]:
 
 
 def _read_csv(file: Path, names: list[str], columns: list[str]) -> tuple[Array, Array, tuple[Dimension, ...]]:
-    first, *lines = file.read_text().splitlines() or [""]
+    try:
+        first, *lines = file.read_text(encoding="utf-8-sig").splitlines() or [""]
+    except UnicodeDecodeError as error:
+        raise TaskError(f"simulations {file}: not a CSV file in UTF-8: {error}.") from error
     header = [word.strip().strip('"') for word in first.split(",")]
+    if double := next((name for name in header if header.count(name) > 1), None):
+        raise TaskError(f"simulations {file}: two columns are named {double!r}; give each a name of its own.")
     try:
         table = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, len(header)))
     except ValueError as error:
@@ -201,5 +225,11 @@ def _read_csv(file: Path, names: list[str], columns: list[str]) -> tuple[Array, 
 
 def _named(name: str, found: list[str], file: Path) -> str:
     if name not in found:
-        raise TaskError(f"simulations {file}: {name!r} is missing. {suggest(name, found)}")
+        near = get_close_matches(name, found, n=1, cutoff=0.5)
+        there = (
+            f"Did you mean {near[0]!r}?"
+            if near
+            else f"It holds {', '.join(found[:5]) or 'nothing'}{', ...' if len(found) > 5 else ''}."
+        )
+        raise TaskError(f"simulations {file}: {name!r} is missing. {there}")
     return name

@@ -43,7 +43,9 @@ def _is_task(value: object) -> bool:
 def _module(file: Path) -> ModuleType:
     """Imports a file under a name made of its content, so that an edited file is imported anew."""
     if not file.is_file():
-        raise TaskError(f"task file {file} is missing; paths are taken from {Path.cwd()}.")
+        near = [path.name for path in file.parent.glob("*.py")]
+        hint = f" {suggest(file.name, near)}" if near else ""
+        raise TaskError(f"task file {file} is missing; paths are taken from {Path.cwd()}.{hint}")
     path = file.resolve()
     digest = blake2b(str(path).encode() + path.read_bytes(), digest_size=8).hexdigest()
     name = f"veridical_own_{path.stem}_{digest}"
@@ -59,7 +61,7 @@ def _module(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[name]
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | SystemExit):
             raise
         raise TaskError(f"task file {file} cannot be imported: {type(error).__name__}: {error}") from error
     finally:

@@ -7,7 +7,7 @@ uniform number u for each parameter, so that the first rows of a sample do not d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -231,15 +231,19 @@ def marginal(name: str, settings: Mapping[str, Any]) -> Marginal:
     kind = str(settings.get("prior", ""))
     if kind not in MARGINALS:
         raise TaskError(f"parameter {name!r}: prior {kind!r} is unknown. {suggest(kind, MARGINALS)}")
-    known = {field.name for field in fields(MARGINALS[kind])}
+    known = [field.name for field in fields(MARGINALS[kind])]
+    needed = [field.name for field in fields(MARGINALS[kind]) if field.default is MISSING]
     given = {key: value for key, value in settings.items() if key not in ("prior", "unit")}
     for key in given:
         if key not in known:
             raise TaskError(f"parameter {name!r}: a {kind} prior has no {key!r}. {suggest(key, known)}")
+    if missing := [key for key in needed if key not in given]:
+        raise TaskError(
+            f"parameter {name!r}: a {kind} prior needs {' and '.join(needed)}; "
+            f"{' and '.join(missing)} is missing."
+        )
     try:
         return MARGINALS[kind](**{key: float(value) for key, value in given.items()})
-    except TypeError as error:
-        raise TaskError(f"parameter {name!r}: a {kind} prior needs {', '.join(known)}; {error}.") from error
     except TaskError as error:
         raise TaskError(f"parameter {name!r}: {error}") from error
 

@@ -121,7 +121,7 @@ class SimulationsTaskSettings(_Task):
     columns: list[str] | None = Field(
         None, description="Columns of x in a CSV; all but the parameters' if unset."
     )
-    reserved: dict[Name, Annotated[int, Field(ge=0)]] = Field(
+    reserved: dict[Literal["test", "calibration", "fit"], Annotated[int, Field(ge=0)]] = Field(
         {}, description="Rows kept apart for each split other than train."
     )
     fidelity: Name = Field("stored", description="Name of the level that the file holds.")
