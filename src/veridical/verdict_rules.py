@@ -338,7 +338,8 @@ RULES: tuple[Rule, ...] = (
         "Did the checks run that a verdict needs?",
         "no calibration check, no typicality check, or no real data at all",
         "",
-        "Switch the missing checks on, or use more simulated test data (`test_rows`).",
+        "Name real data under `observations` where there are none, switch the missing checks on, or use more "
+        "simulated test data (`test_rows`).",
         complete,
     ),
 )
