@@ -159,3 +159,13 @@ def test_case_study_likelihood_and_prior(rng: np.random.Generator) -> None:
     z = np.log((theta - 0.1) / (4.0 - theta))
     slope = np.log(3.9) - np.logaddexp(0, z) - np.logaddexp(0, -z)
     np.testing.assert_allclose(task.prior.log_prob(theta), (stats.norm.logpdf(z) - slope).sum(axis=1))
+
+
+def test_ode_data_are_positive_where_the_lynx_all_but_die_out() -> None:
+    task = LotkaVolterra()
+    theta = np.array([[0.05, 0.2, 60.0, 1e-6, 5.0, 5.0, 0.1, 0.1]])  # lynx fall by a factor e^-60 a year
+    noise = {"observation": np.zeros((1, 21, 2))}
+    x = task.simulate(theta, noise, "ode")
+    assert (x > 0).all()
+    assert x.min() == np.exp(-690.0)
+    assert np.isfinite(task.log_likelihood(theta, x[0])).all()

@@ -23,6 +23,7 @@ from veridical.errors import DataError, TaskError, require_shape
 from veridical.tasks.base import Array, Dimension, Task
 from veridical.tasks.priors import LogNormal, Normal, Product
 
+_LEAST_LOG = -690.0  # log-normal data are positive: what float64 would round to zero is reported as 1e-300
 _LOG_SQRT_TAU = 0.5 * np.log(2 * np.pi)
 
 
@@ -158,7 +159,7 @@ class LotkaVolterra(Task):
         spread = theta[:, None, 6:8] * epsilon
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if fidelity == "ode":
-                x = np.exp(self._log_counts(theta) + spread)
+                x = np.exp(np.maximum(self._log_counts(theta) + spread, _LEAST_LOG))
             elif fidelity == "euler":
                 x = self._counts(theta) * np.exp(spread)
             else:
