@@ -1,7 +1,5 @@
 """Rule infer: posterior draws of one estimator for one data set."""
 
-from pathlib import Path
-
 from veridical import job
 
 
@@ -11,7 +9,7 @@ def main(snakemake):
 
     params = snakemake.params
     infer(
-        Path(snakemake.input.record).parent,
+        params.folder,
         observations.load(snakemake.input.data),
         snakemake.output.draws,
         draws=params.draws,

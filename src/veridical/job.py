@@ -39,3 +39,12 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     if message is not None:
         sys.stderr.write(f"\n{snakemake.rule} ({path}):\n{message.rstrip()}\n")
         sys.exit(1)
+
+
+def coordinates(wildcards: Any) -> dict[str, Any]:
+    """Returns a job's wildcards as keyword arguments: digits as numbers, `train-r2` as split and replicate."""
+    found: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in wildcards.items()}
+    if "split" in found:
+        split, _, replicate = found["split"].partition("-r")
+        found |= {"split": split, "replicate": int(replicate or 0)}
+    return found

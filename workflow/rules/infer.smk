@@ -19,6 +19,7 @@ rule infer:
         mem_mb=more(3000),
         runtime=minutes(30),
     params:
+        folder=subpath(input.record, parent=True),
         draws=draws_for,
         seed=root,
         code=lambda wildcards: layout.code(

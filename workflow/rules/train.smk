@@ -22,6 +22,7 @@ rule train:
         max_invalid=str(study.simulation.max_invalid),
         checkpoints=f"{layout.results}/checkpoints",
     params:
+        folder=subpath(output.record, parent=True),
         task=layout.task_spec,
         estimator=lambda wildcards: study.estimators[wildcards.method].model_dump(
             mode="json"
