@@ -124,3 +124,68 @@ def project(finished: Project, tmp_path: Path) -> Project:
     folder = tmp_path / "project"
     shutil.copytree(finished.folder, folder, symlinks=True, copy_function=shutil.copy2)
     return Project(folder)
+
+
+@dataclass
+class Examples:
+    """The files of docs/bring_your_own.md in a folder of a user's own, outside the project."""
+
+    folder: Path
+    page: str
+
+    def snakemake(
+        self, study: str, *options: str, profile: bool = True, **changes: dict
+    ) -> subprocess.CompletedProcess:
+        """Runs a study of the page there at the smoke scale, but for what must be quicker."""
+        (self.folder / "quicker.yaml").write_text(yaml.safe_dump({"replicates": 1, **changes}))
+        project = self.folder.parent / "veridical"
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "workflow/Snakefile")]
+        command += ["--profile", str(project / "profiles/local")] if profile else []
+        command += ["--configfile", f"config/{study}.yaml", "quicker.yaml", "--config", "scale=smoke"]
+        done = subprocess.run(
+            [*command, "--cores", "2", *options],
+            cwd=self.folder,
+            env=Project(project).environment,
+            text=True,
+            capture_output=True,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+        return done
+
+    def results(self, study: str) -> Path:
+        """The folder of results of a study at the smoke scale."""
+        return self.folder / "results" / f"{study}@smoke"
+
+
+def files_of(page: str) -> dict[str, str]:
+    """The files that a page shows: code blocks whose first line is a comment with a path."""
+    blocks = re.findall(r"^```\w+\n((?:#|//) (\S+/\S+)\n.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    return {path: text for text, path in blocks}
+
+
+@pytest.fixture(scope="session")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    """The examples as a reader saves them, in a folder with spaces in its name; scripts have run."""
+    page = (ROOT / "docs" / "bring_your_own.md").read_text()
+    base = tmp_path_factory.mktemp("examples")
+    copy_project(base / "veridical")
+    folder = base / "my three cups"
+    for name, text in files_of(page).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for script in sorted((folder / "models").glob("make_*.py")):
+        subprocess.run([sys.executable, script.relative_to(folder)], cwd=folder, check=True)
+    return Examples(folder, page)
+
+
+QUICK = {
+    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None},
+    "reference": {"ensembles": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def levels(examples: Examples) -> Path:
+    """Results of the study with two fidelities and a reference: plain Snakemake, without a profile."""
+    examples.snakemake("coffee_levels", profile=False, **QUICK)
+    return examples.results("coffee_levels")
