@@ -7,6 +7,7 @@ import sys
 import time
 
 import numpy as np
+import sbi
 import torch
 from sbi.inference import NPE
 
@@ -28,7 +29,8 @@ def main(data: str, out: str, draws: int, seed: int, threads: int) -> None:
         log_density = estimator.log_prob(test_theta[None], test_x)[0].numpy()
         samples = estimator.sample((draws,), test_x).numpy()
     np.savez(out, draws=samples, log_density=log_density)
-    print(json.dumps({**cost, "epochs": len(inference.summary["training_loss"])}))
+    epochs = len(inference.summary["training_loss"])
+    print(json.dumps({**cost, "epochs": epochs, "version": sbi.__version__}))
 
 
 if __name__ == "__main__":
