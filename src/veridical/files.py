@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from veridical.errors import ArtifactError
 
@@ -32,6 +34,42 @@ def whole(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_hdf5(path: str | Path) -> Iterator[io.FileIO]:
+    """Yields a stream to which the HDF5 library may write a file that appears whole or not at all.
+
+    HDF5 crashes the process if writing fails, even after the error was caught. The stream keeps the
+    error, and it is raised here once the library has closed its file.
+    """
+    with whole(path) as temporary, _Patient(temporary, "w+b") as stream:
+        yield stream
+        if stream.error is not None:
+            raise stream.error
+
+
+class _Patient(io.FileIO):
+    """A file that keeps its first error of writing and goes on as if there were none."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any, /) -> int:
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        try:
+            while len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = self.error or error
+        return size
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -81,8 +81,9 @@ def save(path: str | Path, data: Observations, task: Task) -> None:
     coordinates = {d.name: list(d.coordinates) for d in task.dimensions}
     coordinates["parameter"] = list(task.parameter_names)
     attributes = {"name": data.name, "kind": data.kind, "source": data.source, "task": task.name}
+    content = xr.Dataset(arrays, coordinates, attributes).to_netcdf(engine="h5netcdf")
     with whole(path) as temporary:
-        xr.Dataset(arrays, coordinates, attributes).to_netcdf(temporary, engine="h5netcdf")
+        temporary.write_bytes(content)
 
 
 def load(path: str | Path) -> Observations:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
-from veridical.files import whole
+from veridical.files import whole_hdf5
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def write(path: str | Path, observations: int, parts: Iterable[Draws]) -> None:
     import h5netcdf
 
     path = Path(path)
-    with whole(path) as temporary:
-        with h5netcdf.File(temporary, "w") as file:
+    with whole_hdf5(path) as stream:
+        with h5netcdf.File(stream, "w") as file:
             written = 0
             for part in parts:
                 if written == 0:

@@ -1,0 +1,90 @@
+"""Files appear whole or not at all; a full disk is told with the name of the file."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veridical import files, observations, posteriors, tasks
+from veridical.errors import ArtifactError
+from veridical.stages.reference import sample
+
+TASK = {"name": "gaussian_linear", "settings": {"dimension": 2}}
+ROWS = 20_000
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process can grow beyond `size` bytes, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def save_text(path: Path) -> None:
+    files.write_text(path, "a" * 200_000)
+
+
+def save_observations(path: Path) -> None:
+    x = np.zeros((ROWS, 2))
+    observations.save(path, observations.Observations(x, None, "field", "observed"), tasks.build(TASK))
+
+
+def save_draws(path: Path) -> None:
+    bounds = np.array([[-np.inf, np.inf]] * 2)
+    draws = posteriors.Draws(names=("a", "b"), bounds=bounds, units=("", ""), draws=np.zeros((ROWS, 1, 2)))
+    posteriors.save(path, draws)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("a.txt", save_text),
+        ("field.nc", save_observations),
+        ("draws.nc", save_draws),
+    ],
+)
+def test_a_full_disk_leaves_nothing_and_names_the_file(
+    tmp_path: Path, name: str, save: Callable[[Path], None]
+) -> None:
+    path = tmp_path / name
+    with room_for(100_000), pytest.raises(ArtifactError, match=f"{name}: cannot be written .*File too large"):
+        save(path)
+    assert not list(tmp_path.iterdir())
+    save(path)
+    assert path.stat().st_size > 100_000
+    before = path.read_bytes()
+    with room_for(100_000), pytest.raises(ArtifactError):
+        save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_chains_on_a_full_disk_leave_nothing(tmp_path: Path) -> None:
+    save_observations(tmp_path / "field.nc")
+    data = observations.load(tmp_path / "field.nc")
+    one = observations.Observations(data.x[:1], None, "field", "observed")
+    observations.save(tmp_path / "field.nc", one, tasks.build(TASK))
+    settings = {"walkers": 32, "prior_draws": 100, "warm_up": 10, "steps": 200}
+    out = tmp_path / "ensemble-0.npz"
+    with room_for(50_000), pytest.raises(ArtifactError, match=r"ensemble-0\.npz: cannot be written"):
+        sample(TASK, tmp_path / "field.nc", settings, out, ensemble=0, root=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["field.nc"]
+
+
+def test_any_other_error_leaves_nothing_either(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), files.whole(tmp_path / "new" / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise KeyError("in the middle")
+    assert not list((tmp_path / "new").iterdir())
