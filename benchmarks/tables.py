@@ -1,0 +1,286 @@
+"""Pages of docs/results: tables of finished studies and of benchmarks, with what made them.
+
+    python benchmarks/tables.py study results/lynx_hare         its page and figures, from its saved results
+    python benchmarks/tables.py record NAME -- COMMAND ...      runs a benchmark, keeps its last line (JSON)
+    python benchmarks/tables.py benchmarks                      the page of all that were recorded
+
+Every number comes from `metrics.csv` or from a recorded run; nothing is typed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from veridical import metrics, provenance, results, verdict
+from veridical.metrics import Row, dataset_cells, select, value
+
+OUT = Path(__file__).parents[1] / "docs" / "results"
+FIGURES = ("posterior", "predictive", "ranks", "coverage", "learning")
+TESTS = ("log_gamma", "sbc_p", "coverage_p", "tarp_p")
+SCORES = ("nrmse", "contraction", "calibration_error", "z_score_sd")
+LEVELS = (0.5, 0.9)
+RECORDED = "Recorded with `python benchmarks/tables.py record`, each the last line that its command prints."
+
+
+# ---- studies -----------------------------------------------------------------------------------------
+
+
+def study_page(folder: Path) -> str:
+    """Returns the page of one finished study as Markdown, and copies its figures beside it."""
+    rows = metrics.read(folder / "metrics.csv")
+    found = verdict.load(folder / "verdict.json")
+    name = folder.name
+    parts = [f"# Study {name.replace('@', ', ')}", _made_by(folder), "## Verdict", _verdicts(found)]
+    for judged in found["verdicts"]:
+        own = select(rows, method=judged["method"], budget=judged["budget"])
+        title = (
+            judged["method"]
+            if judged["dataset"] == "simulated"
+            else f"{judged['method']} on {judged['dataset']}"
+        )
+        parts += [f"## Calibration of {judged['method']} on simulated data", _calibration(own)]
+        parts += [f"## Scores of {judged['method']} on simulated data", _scores(own)]
+        if select(own, metric="mean_shift_sd", **dataset_cells(judged["dataset"])):
+            parts += [f"## {title}, against the exact reference", _distance(own, rows, judged["dataset"])]
+        parts += ["## Budgets", _budgets(select(rows, method=judged["method"]))]
+    parts += _figures(folder)
+    return "\n\n".join(dict.fromkeys(parts)) + "\n"
+
+
+def _made_by(folder: Path) -> str:
+    """What made a study: command, revision, versions, seed, machine, digest."""
+    record = provenance.load(folder / "provenance.json")
+    run, own = provenance.properties(record, "#run"), provenance.properties(record, "#veridical")
+    settings = json.loads(provenance.entity(record, "#settings")["text"])
+    scale = folder.name.partition("@")[2] or "laptop"
+    versions = ", ".join(
+        f"{thing['name']} {thing['softwareVersion']}"
+        for thing in record["@graph"]
+        if thing["@id"] in {f"#package-{name}" for name in ("python", "numpy", "torch", "zuko", "lightning")}
+    )
+    dirty = " with uncommitted changes" if own["git_dirty"] else ""
+    return (
+        f"`make study NAME={settings['study']} SCALE={scale}`, root seed {run['seed']}, revision "
+        f"`{str(own['git_revision'])[:10]}`{dirty}, on {run['cpu_count']} cores ({run['machine']}). "
+        f"{versions}.\n\n"
+        f"Result digest (`python -m veridical digest {folder.as_posix()}`): `{results.digest(folder)}`."
+    )
+
+
+def _verdicts(found: dict[str, Any]) -> str:
+    lines = [[v["method"], v["dataset"], v["verdict"], v["summary"]] for v in found["verdicts"]]
+    return table(["method", "data", "verdict", "why"], lines)
+
+
+def _calibration(rows: Sequence[Row]) -> str:
+    """Tests and coverage of each replicate; `log_gamma` above 0 and p-values that are not small pass."""
+    lines = []
+    for seed in _seeds(rows):
+        own = select(rows, seed=seed, dataset="simulated", parameter=None)
+        cells = [value(own, metric=name) for name in TESTS]
+        cells += [value(own, metric=name, level=a) for name in ("coverage", "hpd_coverage") for a in LEVELS]
+        lines.append([str(seed), *map(number, cells)])
+    shares = [f"{kind} {a:.0%}" for kind in ("central", "HPD") for a in LEVELS]
+    return table(["replicate", *(f"`{name}`" for name in TESTS), *shares], lines)
+
+
+def _scores(rows: Sequence[Row]) -> str:
+    """Mean over replicates and its standard error, by parameter."""
+    means = select(rows, seed=None, dataset="simulated")
+    lines = []
+    for parameter in [*_parameters(means, "nrmse"), None]:
+        cells = [select(means, metric=name, parameter=parameter) for name in SCORES]
+        lines.append([parameter or "**mean**", *(_mean(found) for found in cells)])
+    return table(["parameter", *(f"`{name}`" for name in SCORES)], lines)
+
+
+def _distance(own: Sequence[Row], rows: Sequence[Row], dataset: str) -> str:
+    """Shift of the mean and ratio of widths by replicate, beside the convergence of the reference."""
+    here = select(own, **dataset_cells(dataset))
+    exact = select(rows, method="reference", **dataset_cells(dataset))
+    repeats = _seeds(here)
+    lines = []
+    for parameter in _parameters(here, "mean_shift_sd"):
+        cells = [
+            [number(value(here, metric=metric, parameter=parameter, seed=s)) for s in repeats]
+            for metric in ("mean_shift_sd", "sd_ratio")
+        ]
+        rhat, ess = (value(exact, metric=metric, parameter=parameter) for metric in ("rhat", "ess"))
+        shape = ["" if rhat is None else f"{rhat:.4f}", number(ess)]
+        lines.append([parameter, *(" / ".join(of) for of in cells), *shape])
+    mean = [number(value(here, metric="mean_shift_sd", parameter=None, seed=s)) for s in repeats]
+    lines.append(["**mean**", " / ".join(mean), "", "", ""])
+    told = [number(value(here, metric=m, seed=s)) for m in ("c2st", "c2st_null") for s in repeats]
+    half = len(told) // 2
+    header = ["parameter", "shift of the mean, reference sd", "sd ratio", "R-hat", "ESS"]
+    return (
+        f"{table(header, lines)}\n\nBy replicate. `c2st` {' / '.join(told[:half])}; between two halves of "
+        f"the reference {' / '.join(told[half:])}."
+    )
+
+
+def _budgets(rows: Sequence[Row]) -> str:
+    """How quality and cost change with the number of simulations: means over replicates."""
+    means = select(rows, seed=None, parameter=None)
+    names = ("nltp", "nrmse", "contraction", "invalid_share", "fit_seconds")
+    lines = []
+    for budget in sorted({r["budget"] for r in means if r["metric"] == "fit_seconds"}):
+        own = [r for r in select(means, budget=budget) if r["dataset"] in (None, "simulated")]
+        lines.append([f"{budget:,}", *(_mean(select(own, metric=name)) for name in names)])
+    return table(["simulations", *(f"`{name}`" for name in names)], lines)
+
+
+def _figures(folder: Path) -> list[str]:
+    """Copies the figures that tell most, and returns the lines that show them."""
+    parts = []
+    for kind in FIGURES:
+        for path in sorted((folder / "figures").glob(f"{kind}--*.svg")):
+            target = OUT / f"{folder.name.replace('@', '-')}--{path.name}"
+            shutil.copyfile(path, target)
+            parts.append(f"![{path.stem.replace('--', ' ')}]({target.name})")
+    return ["## Figures", *parts] if parts else []
+
+
+def _parameters(rows: Iterable[Row], metric: str) -> list[str]:
+    """Parameters that have this metric, in the order of the table."""
+    return list(dict.fromkeys(r["parameter"] for r in rows if r["metric"] == metric and r["parameter"]))
+
+
+def _seeds(rows: Iterable[Row]) -> list[int]:
+    return sorted({r["seed"] for r in rows if r["seed"] is not None})
+
+
+def _mean(rows: Sequence[Row]) -> str:
+    """The one row's value with its standard error across replicates."""
+    if not rows:
+        return ""
+    (row,) = rows
+    error = "" if row["stderr"] is None else f" ± {row['stderr']:.1g}"
+    return f"{number(row['value'])}{error}"
+
+
+# ---- benchmarks --------------------------------------------------------------------------------------
+
+
+def record(name: str, command: Sequence[str]) -> None:
+    """Runs a benchmark and keeps the JSON in its last line, with what made it."""
+    load = os.getloadavg()[0]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    print(done.stdout, end="")
+    commit, dirty = provenance.revision()
+    made = {
+        "command": shlex.join(["python" if word == sys.executable else word for word in command]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "revision": commit,
+        "uncommitted_changes": dirty,
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load_before": round(load, 2)},
+        "versions": {"python": platform.python_version(), **provenance.versions()},
+    }
+    out = json.loads(done.stdout.strip().splitlines()[-1])
+    metrics.write_text(OUT / f"{name}.json", json.dumps({**made, "result": out}, indent=1) + "\n")
+
+
+def benchmarks_page() -> str:
+    """Returns the page of all benchmarks that were recorded."""
+    parts = ["# Benchmarks", RECORDED]
+    for path in sorted(OUT.glob("*.json")):
+        made = json.loads(path.read_text())
+        shown = _sbi(made["result"]) if path.stem == "sbi_comparison" else _values(made["result"])
+        machine = made["machine"]
+        parts += [
+            f"## {path.stem.replace('_', ' ')}",
+            f"`{made['command']}` on {made['date'][:10]}, revision `{str(made['revision'])[:10]}`, "
+            f"{machine['cores']} cores of {machine['cpu']}, load {machine['load_before']} before it began. "
+            f"Versions and all numbers: [{path.name}]({path.name}).",
+            shown,
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _values(result: dict[str, Any]) -> str:
+    lines = [[f"`{name}`", _short(given)] for name, given in result.items()]
+    return table(["number", "value"], lines)
+
+
+def _sbi(result: dict[str, Any]) -> str:
+    """Median over seeds of each method, lowest and highest behind it."""
+    names = ("fit_seconds", "cpu_seconds", "nltp", "nrmse", "nrmse_worst", "calibration_error", "contraction")
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in result["rows"]):
+        own = [row for row in result["rows"] if row["method"] == method]
+        cells = [[row[name] for row in own] for name in names]
+        spread = [f"{number(median(of))} ({number(min(of))} .. {number(max(of))})" for of in cells]
+        lines.append([method, str(len(own)), *spread])
+    return (
+        f"{result['threads']} threads each; data from root seed {result['seed']}. Median (lowest .. highest) "
+        f"over seeds.\n\n{table(['method', 'seeds', *(f'`{name}`' for name in names)], lines)}"
+    )
+
+
+def _cpu() -> str:
+    """The name of the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+# ---- text --------------------------------------------------------------------------------------------
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Returns a table in Markdown."""
+    rule = ["---"] * len(header)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *lines))
+
+
+def number(given: float | None) -> str:
+    """Returns a number with three digits, or nothing."""
+    if given is None:
+        return ""
+    return f"{given:,.0f}" if abs(given) >= 1000 else f"{given:.3g}"
+
+
+def _short(given: Any) -> str:
+    if isinstance(given, list):
+        return ", ".join(map(_short, given))
+    return number(given) if isinstance(given, int | float) and not isinstance(given, bool) else str(given)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one of the commands in the first lines of this file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="action", required=True)
+    commands.add_parser("study").add_argument("folder", type=Path)
+    recorder = commands.add_parser("record")
+    recorder.add_argument("name")
+    recorder.add_argument("command", nargs=argparse.REMAINDER)
+    commands.add_parser("benchmarks")
+    chosen = parser.parse_args(arguments)
+    OUT.mkdir(parents=True, exist_ok=True)
+    if chosen.action == "study":
+        page = study_page(chosen.folder)
+        metrics.write_text(OUT / f"{chosen.folder.name.replace('@', '-')}.md", page)
+        return
+    if chosen.action == "record":
+        words = [word for word in chosen.command if word != "--"]
+        record(chosen.name, [sys.executable if word == "python" else word for word in words])
+    metrics.write_text(OUT / "benchmarks.md", benchmarks_page())
+
+
+if __name__ == "__main__":
+    main()
