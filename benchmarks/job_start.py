@@ -3,7 +3,7 @@
     python benchmarks/job_start.py [--repeats 9]
 
 A fresh Python runs stage simulate for one block; the clock starts with the process and stops in the first
-call of the simulator. Prints one line of JSON. Target: within 1.5 s, without torch, Lightning, xarray or dask.
+call of the simulator. Prints one line of JSON. Target: within 1.5 s, no torch, Lightning, xarray or dask.
 """
 
 from __future__ import annotations
