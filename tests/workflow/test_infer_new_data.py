@@ -1,0 +1,140 @@
+"""What is trained, applied to new data: only observe onward, beside the study; then verify, gc, export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veridical import metrics, observations, posteriors, settings
+from veridical.layout import Layout
+
+from .conftest import ROOT, TINY, Project
+
+pytestmark = pytest.mark.workflow
+
+ONWARD = {"observe", "look", "infer", "predict", "check", "metrics", "figures", "provenance", "report", "all"}
+NEW = np.array([[0.9, 0.9], [-1.5, 0.2], [0.0, 0.0]])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def veridical(project: Project, *arguments: str) -> str:
+    """What a command prints in a project."""
+    command = [sys.executable, "-m", "veridical", *arguments]
+    done = subprocess.run(
+        command, cwd=project.folder, env=project.environment, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_new_data_are_judged_beside_the_study(project: Project) -> None:
+    results = project.folder / "results"
+    before = contents(results)
+    np.savez(project.folder / "second_field.npz", x=NEW)
+    done = project.snakemake("--config", "data=second_field.npz")
+    ran = set(re.findall(r"^(?:local)?rule (\w+):", done.stdout + done.stderr, flags=re.MULTILINE))
+    assert ran == ONWARD
+    after = contents(results)
+    assert {name: after[name] for name in before} == before, "nothing of the study changes"
+    added = after.keys() - before.keys()
+    assert all("second_field" in name for name in added)
+    report = "tiny/second_field"
+    assert {
+        f"{report}/{name}" for name in ("report.html", "metrics.csv", "verdict.json", "provenance.json")
+    } <= added
+    assert observations.load(results / "tiny/observe/second_field.nc").x.tolist() == NEW.tolist()
+    draws = posteriors.load(results / "tiny/infer/npe/n1000-r0/second_field.nc")
+    assert draws.draws.shape == (TINY["draws"], len(NEW), 2)
+    (verdict,) = json.loads(after[f"{report}/verdict.json"])["verdicts"]
+    assert (verdict["method"], verdict["dataset"]) == ("npe", "second_field")
+    assert "second_field" in after[f"{report}/report.html"].decode()
+    table = metrics.read(results / report / "metrics.csv")
+    assert {row["dataset_name"] for row in table if row["dataset"] == "observed"} == {"second_field"}
+    assert any(row["metric"] == "sbc_p" for row in table), (
+        "the calibration of the study counts for new data too"
+    )
+    assert project.reruns() == {}
+    assert project.reruns("--config", "data=second_field.npz") == {}
+
+
+def test_wrong_new_data_change_nothing(project: Project) -> None:
+    before = contents(project.folder / "results")
+    (project.folder / "wrong.csv").write_text("x0,x1,x2\n1,2,3\n")
+    for option, sentence in (
+        (
+            "data=wrong.csv",
+            "wrong.csv: each row must hold the 2 numbers of one observation (2 feature), got 3",
+        ),
+        ("data=2025", "data set data_2025: file 2025 does not exist."),
+    ):
+        done = project.snakemake("--config", option, check=False)
+        assert done.returncode == 1
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+    assert contents(project.folder / "results") == before
+
+
+def test_new_data_have_the_columns_of_the_study_but_their_own_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("old.csv").write_text("year,a,b\n0,1,2\n1,3,4\n")
+    Path("new.csv").write_text("b,year,note,a\n20,1990,0,10\n40,1991,0,30\n")
+    command = {
+        "name": "pelts",
+        "command": "awk {theta} {out}",
+        "parameters": {"rate": {"prior": "uniform", "lower": 0, "upper": 1}},
+        "dimensions": [{"name": "year", "coordinates": [0, 1]}, {"name": "species", "length": 2}],
+    }
+    study = {**TINY, "task": command, "observations": {"old": {"file": "old.csv", "index": "year"}}}
+    layout = Layout(settings.parse(study), data="new.csv")
+    layout.validate()
+    ((name, chosen),) = layout.observations.items()
+    assert (name, chosen.columns) == ("new", ["a", "b"])
+    assert observations.read(chosen, layout.task, name).x.tolist() == [[[10, 20], [30, 40]]]
+
+
+def test_make_infer_hands_the_data_on() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+
+    command = ["make", "--dry-run", "infer", "STUDY=lynx_hare", "DATA=my pelts.csv"]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert "--configfile config/lynx_hare.yaml --config scale=laptop data='my pelts.csv'" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_verified_cleared_up_and_packed(project: Project) -> None:
+    assert "2 of 2 shards are what their manifests say." in veridical(project, "verify")
+    (used,) = (project.folder / "results/bank").iterdir()
+    old = used.with_name("gaussian_linear-000000000000")
+    shutil.copytree(used, old)
+    assert f"results/bank/{old.name}\n1 of 2 banks are used by no study" in veridical(project, "gc")
+    assert "removed" in veridical(project, "gc", "--delete")
+    assert list((project.folder / "results/bank").iterdir()) == [used]
+
+    veridical(project, "export", "--study", "config/tiny.yaml", "--out", "tiny.tar.gz")
+    with tarfile.open(project.folder / "tiny.tar.gz") as archive:
+        files = {m.name.removeprefix("tiny/"): archive.extractfile(m).read() for m in archive.getmembers()}
+    sums = dict(line.split("  ")[::-1] for line in files.pop("SHA256SUMS").decode().splitlines())
+    assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert {"report.html", "metrics.csv", "verdict.json", "inputs/tiny.yaml", "inputs/field.csv"} <= set(
+        files
+    )
+    assert {"train/npe/n1000-r0/weights.safetensors", "infer/npe/n1000-r0/field.nc"} <= set(files)
+    assert {"observe/field.nc", "check/npe/n1000-r0/simulated/sbc.json"} <= set(files)
+    study = contents(project.folder / "results/tiny")
+    assert all(study[name] == content for name, content in files.items() if name in study)
