@@ -15,7 +15,6 @@ def main(snakemake):
         root=params.seed,
         checkpoints=limits.checkpoints,
         code=params.code,
-        threads=snakemake.threads,
         max_invalid=float(limits.max_invalid),
         **job.coordinates(snakemake.wildcards),
     )

@@ -26,7 +26,7 @@ TINY = {
             "type": "npe",
             "summary": {"type": "none"},
             "flow": {"transforms": 1, "bins": 4, "hidden": [16]},
-            "training": {"epochs": 3},
+            "training": {"epochs": 3, "threads": 2},
         }
     },
     "budgets": [1000],
