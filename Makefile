@@ -1,4 +1,4 @@
-# make demo | test | study | infer | export | plan | gc | format | lint      (see README.md)
+# make demo | test | study | infer | export | digest | verify | gc | docs | format | lint      (see README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ STUDY ?= $(NAME)
 SCALE ?= laptop
 PROFILE ?= profiles/local
 SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) --configfile
-.PHONY: demo test study infer export verify gc schema docs lint format clean help
+.PHONY: demo test study infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
 	@echo "make export STUDY=...              pack a finished study into one archive"
+	@echo "make digest STUDY=...              one digest of all results, to compare machines"
 	@echo "make verify                        check the digests of all banks"
 	@echo "make gc                            list banks that no study uses (DELETE=1 removes them)"
 
@@ -37,6 +38,9 @@ infer: $(VENV)/.installed config/$(STUDY).yaml
 
 export: $(VENV)/.installed
 	$(BIN)/python -m veridical export --study config/$(STUDY).yaml --scale $(SCALE)
+
+digest: $(VENV)/.installed
+	$(BIN)/python -m veridical digest results/$(STUDY)$(SUFFIX)
 
 verify: $(VENV)/.installed
 	$(BIN)/python -m veridical verify results/bank
