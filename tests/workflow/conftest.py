@@ -52,7 +52,7 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """The environment in which the code of the copy is what runs."""
-        return {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": ""}
 
     def snakemake(
         self, *options: str, study: str = "tiny", check: bool = True
@@ -138,7 +138,7 @@ class Examples:
     ) -> subprocess.CompletedProcess:
         """Runs a study of the page there at the smoke scale, but for what must be quicker."""
         (self.folder / "quicker.yaml").write_text(yaml.safe_dump({"replicates": 1, **changes}))
-        project = self.folder.parent / "veridical"
+        project = self.folder.parent / "a clone"
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "workflow/Snakefile")]
         command += ["--profile", str(project / "profiles/local")] if profile else []
         command += ["--configfile", f"config/{study}.yaml", "quicker.yaml", "--config", "scale=smoke"]
@@ -168,7 +168,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     """The examples as a reader saves them, in a folder with spaces in its name; scripts have run."""
     page = (ROOT / "docs" / "bring_your_own.md").read_text()
     base = tmp_path_factory.mktemp("examples")
-    copy_project(base / "veridical")
+    copy_project(base / "a clone")
     folder = base / "my three cups"
     for name, text in files_of(page).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from veridical import metrics, observations, posteriors, settings
 from veridical.layout import Layout
 
 from .conftest import ROOT, TINY, Project
+from .test_outputs import patterns
 
 pytestmark = pytest.mark.workflow
 
@@ -51,6 +52,10 @@ def test_new_data_are_judged_beside_the_study(project: Project) -> None:
     assert {name: after[name] for name in before} == before, "nothing of the study changes"
     added = after.keys() - before.keys()
     assert all("second_field" in name for name in added)
+    known = patterns().values()
+    assert all(any(p.fullmatch(f"results/{name}") for p in known) for name in added), (
+        "docs/outputs.md lacks a file"
+    )
     report = "tiny/second_field"
     assert {
         f"{report}/{name}" for name in ("report.html", "metrics.csv", "verdict.json", "provenance.json")
