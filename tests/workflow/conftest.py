@@ -179,7 +179,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 
 QUICK = {
-    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None},
+    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None, "typicality": None},
     "reference": {"ensembles": 2},
 }
 
