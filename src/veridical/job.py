@@ -42,7 +42,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
 
 
 def coordinates(wildcards: Any) -> dict[str, Any]:
-    """Returns a job's wildcards as keyword arguments: digits as numbers, `train-r2` as split and replicate."""
+    """Returns a job's wildcards as keyword arguments: digits as numbers, `train-r2` as split, replicate."""
     found: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in wildcards.items()}
     if "split" in found:
         split, _, replicate = found["split"].partition("-r")
