@@ -233,7 +233,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--python", type=Path, help="Python of an environment that has sbi")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of both")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of both")
     parser.add_argument("--seeds", type=int, default=3, help="fits of veridical")
     parser.add_argument("--sbi-seeds", type=int, default=3, help="fits of sbi; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/sbi_comparison.csv"))
