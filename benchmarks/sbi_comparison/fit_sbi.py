@@ -30,6 +30,7 @@ def main(data: str, out: str, draws: int, seed: int, threads: int) -> None:
         samples = estimator.sample((draws,), test_x).numpy()
     np.savez(out, draws=samples, log_density=log_density)
     epochs = len(inference.summary["training_loss"])
+    print()  # sbi leaves its last line open
     print(json.dumps({**cost, "epochs": epochs, "version": sbi.__version__}))
 
 
