@@ -197,7 +197,7 @@ def benchmarks_page() -> str:
     parts = ["# Benchmarks", RECORDED]
     for path in sorted(OUT.glob("*.json")):
         made = json.loads(path.read_text())
-        shown = _sbi(made["result"]) if path.stem == "sbi_comparison" else _values(made["result"])
+        shown = _sbi(made["result"]) if path.stem.startswith("sbi_comparison") else _values(made["result"])
         machine = made["machine"]
         parts += [
             f"## {path.stem.replace('_', ' ')}",
@@ -224,8 +224,8 @@ def _sbi(result: dict[str, Any]) -> str:
         spread = [f"{number(median(of))} ({number(min(of))} .. {number(max(of))})" for of in cells]
         lines.append([method, str(len(own)), *spread])
     return (
-        f"{result['threads']} threads each; data from root seed {result['seed']}. Median (lowest .. highest) "
-        f"over seeds.\n\n{table(['method', 'seeds', *(f'`{name}`' for name in names)], lines)}"
+        f"CPU threads of each: {result['threads']}; data from root seed {result['seed']}. Median (lowest .. "
+        f"highest) over seeds.\n\n{table(['method', 'seeds', *(f'`{name}`' for name in names)], lines)}"
     )
 
 
