@@ -23,8 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from veridical import metrics, provenance, results, verdict
+from veridical import metrics, provenance, results
 from veridical.metrics import Row, dataset_cells, select, value
+from veridical.report import verdict
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 FIGURES = ("posterior", "predictive", "ranks", "coverage", "learning")

@@ -12,10 +12,11 @@ from collections import Counter
 
 import numpy as np
 
-from veridical import checks, metrics, seeds, verdict
-from veridical.evidence import Evidence
+from veridical import checks, metrics, seeds
 from veridical.metrics import Coordinates, Row, row
 from veridical.posteriors import Draws
+from veridical.report import verdict
+from veridical.report.evidence import Evidence
 
 D, TESTS, DRAWS, REPLICATES, ROOT = 4, 500, 199, 3, 2026
 NAMES = tuple(f"theta_{i}" for i in range(D))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from veridical import definitions, documents, settings
+from veridical import documents, settings
+from veridical.report import definitions
 
 ROOT = Path(__file__).parents[1]
 PAGE = documents.page_text()

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from veridical import definitions, settings
+from veridical import settings
+from veridical.report import definitions
 from veridical.setting_messages import mapping_value
 
 SCHEMA = Path("workflow/schemas/study.json")

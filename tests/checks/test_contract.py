@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from veridical import checks
 from veridical.checks.base import CheckResult, Metric
 from veridical.checks.settings import ChecksSettings
-from veridical.definitions import METRICS
 from veridical.errors import ArtifactError, UnknownName
+from veridical.report.definitions import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive"}

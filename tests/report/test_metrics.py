@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from veridical import metrics
-from veridical.definitions import METRICS, page
 from veridical.errors import ArtifactError, DataError
 from veridical.metrics import Coordinates, coordinates, row
+from veridical.report.definitions import METRICS, page
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from veridical import metrics, numbers, report, verdict
+from veridical import metrics
+from veridical.report import numbers, verdict
+from veridical.report import page as report
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "stop"}
 

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from veridical import metrics, verdict
-from veridical.evidence import Evidence, majority
+from veridical import metrics
 from veridical.metrics import Row, row
-from veridical.verdict_rules import RULES
+from veridical.report import verdict
+from veridical.report.evidence import Evidence, majority
+from veridical.report.rules import RULES
 
 SEEDS = (0, 1, 2)
 PARAMETERS = ("a", "b")

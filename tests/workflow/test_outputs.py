@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from veridical import bank, checks, figures
+from veridical import bank, checks
+from veridical.report import figures
 
 from .conftest import ROOT, Examples, Project
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from veridical import checks, metrics, posteriors, verdict
+from veridical import checks, metrics, posteriors
 from veridical.metrics import Coordinates, Row, coordinates
 from veridical.posteriors import Draws
+from veridical.report import verdict
 
 Paths = Iterable[str | Path]
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from veridical import check_figures, checks, figures, metrics, posteriors
+from veridical import checks, metrics, posteriors
 from veridical.files import write_text
 from veridical.metrics import Coordinates, coordinates
 from veridical.observations import load as load_observations
 from veridical.plots import style
+from veridical.report import check_figures, figures
 
 Paths = Iterable[str | Path]
 EXAMPLE = 0  # the replicate and the observation that are drawn where only one can be

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from veridical import metrics, report, verdict
+from veridical import metrics
 from veridical import provenance as record_of
 from veridical.files import write_text
+from veridical.report import page, verdict
 
 
 def render(
@@ -30,12 +31,12 @@ def render(
         provenance: `provenance.json`, or None.
         out: Where the page goes.
     """
-    page = report.build(
+    text = page.build(
         settings,
         metrics.read(table),
         verdict.load(verdicts),
-        report.load_figures(figures),
+        page.load_figures(figures),
         None if provenance is None else record_of.load(provenance),
     )
-    write_text(out, page)
-    print(f"{out}: {len(page.encode()) / 1e6:.1f} MB")
+    write_text(out, text)
+    print(f"{out}: {len(text.encode()) / 1e6:.1f} MB")

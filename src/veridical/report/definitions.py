@@ -149,8 +149,8 @@ def page() -> str:
 
 _INTRODUCTION = """# Metrics
 
-`metrics.csv` holds one number a row. This page is generated from `src/veridical/definitions.py`; one name has
-one definition.
+`metrics.csv` holds one number a row. This page is generated from `src/veridical/report/definitions.py`; one
+name has one definition.
 
 Columns: `study`, `task`, `method`, `budget` (training simulations), `seed` (replicate; empty: mean over
 replicates, with `stderr` the standard error across them and `n` their number), `dataset` (`simulated`,

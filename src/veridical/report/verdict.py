@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from veridical.evidence import Evidence, majority
 from veridical.files import write_text
 from veridical.metrics import Row, select
-from veridical.verdict_rules import CAUTION, GOOD, RULES, Rule
+from veridical.report.evidence import Evidence, majority
+from veridical.report.rules import CAUTION, GOOD, RULES, Rule
 
 FORMAT = 1
 OUTCOMES = ("good", "caution", "bad")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from veridical.evidence import Evidence, majority, middle, votes
-from veridical.numbers import percent, rounded
+from veridical.report.evidence import Evidence, majority, middle, votes
+from veridical.report.numbers import percent, rounded
 
 GOOD, CAUTION, BAD = 0, 1, 2
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from veridical import metrics, numbers
+from veridical import metrics
 from veridical.metrics import Row, select
-from veridical.verdict_rules import CALIBRATION_P, CALIBRATION_TESTS
+from veridical.report import numbers
+from veridical.report.rules import CALIBRATION_P, CALIBRATION_TESTS
 
 _P = f"above {CALIBRATION_P / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
 _FORMS: dict[str, Callable[[float], str]] = {

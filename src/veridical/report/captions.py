@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from veridical.numbers import duration, percent, rounded
+from veridical.report.numbers import duration, percent, rounded
 
 Data = Mapping[str, Any]
 Caption = tuple[str, str]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridical import captions, metrics, numbers, provenance, report_tables
-from veridical.definitions import GLOSSARY
+from veridical import metrics, provenance
 from veridical.metrics import Row, dataset_cells, select
+from veridical.report import captions, numbers, tables
+from veridical.report.definitions import GLOSSARY
 
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
 BADGES = {"trust": ("good", "✓"), "caution": ("caution", "!"), "do not trust": ("bad", "✕")}
@@ -112,7 +113,7 @@ def build(
         "learning": _of(figures, "learning"),
         "cost": _of(figures, "cost"),
         "costs": _cost_table(_of(figures, "cost")),
-        "training_table": report_tables.training_table(rows),
+        "training_table": tables.training_table(rows),
         "glossary": GLOSSARY,
         "provenance": _provenance(record),
         "real_data": any(v["kind"] != "simulated" for v in judged),
@@ -125,7 +126,7 @@ def _environment() -> Any:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("veridical", "templates"),
+        loader=PackageLoader("veridical.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -169,15 +170,13 @@ def _answer(rows: Sequence[Row], figures: Sequence[Figure], found: Mapping[str, 
         "method": method,
         "dataset": dataset,
         "verdict": found,
-        "tables": [
-            report_tables.posterior_table(own, exact, units, i) for i in observations[:MAX_OBSERVATIONS]
-        ],
+        "tables": [tables.posterior_table(own, exact, units, i) for i in observations[:MAX_OBSERVATIONS]],
         "observations": len(observations),
         "posterior": picture,
         "prior": _of(figures, "prior", "", dataset),
         "predictive": _of(figures, "predictive", method, dataset),
         "typicality": _of(figures, "typicality", method, dataset),
-        "distance": report_tables.distance_table(own, exact, units),
+        "distance": tables.distance_table(own, exact, units),
     }
 
 
@@ -190,8 +189,8 @@ def _calibration(rows: Sequence[Row], figures: Sequence[Figure], method: str) ->
         here = [r for r in own if r["dataset"] == dataset and r["budget"] == budget]
         lines = [
             line
-            for choice in report_tables.CALIBRATION_METRICS
-            if (line := report_tables.calibration_line(here, *choice)) is not None
+            for choice in tables.CALIBRATION_METRICS
+            if (line := tables.calibration_line(here, *choice)) is not None
         ]
         pictures = [f for kind in ("ranks", "coverage") if (f := _of(figures, kind, method, dataset))]
         if lines or pictures:

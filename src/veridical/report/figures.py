@@ -14,7 +14,7 @@ import numpy as np
 
 from veridical import metrics
 from veridical.metrics import Row
-from veridical.numbers import duration
+from veridical.report.numbers import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
