@@ -18,7 +18,10 @@ ALL = sorted(tasks.TASKS)
 N = 60
 
 
-@pytest.fixture(params=ALL)
+OF_CLASSES = {name for name in ALL if isinstance(tasks.build({"name": name}), tasks.ClassTask)}
+
+
+@pytest.fixture(params=[name for name in ALL if name not in OF_CLASSES])
 def task(request: pytest.FixtureRequest) -> tasks.Task:
     return tasks.build({"name": request.param})
 
@@ -89,10 +92,27 @@ def _student(
     return bijection.to_parameters(draws), log_q - bijection.log_jacobian(draws)
 
 
-@pytest.mark.parametrize("name", ["gaussian_linear", "gaussian_variance", "mixture"])
+@pytest.mark.parametrize("name", sorted(OF_CLASSES))
+def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Generator) -> None:
+    task = tasks.build({"name": name})
+    tasks.check_task(task)
+    for cls in task.fidelities:
+        events = task.simulate(task.prior.sample(rng, N), rng, cls)
+        assert events.shape == (N, *task.x_shape) and np.isfinite(events).all()
+    with pytest.raises(TaskError, match="has no class 'neither'"):
+        task.simulate(np.empty((3, 0)), rng, "neither")
+    sample = task.mixture(4000, 0.25, rng)
+    share = (task.log_ratio(sample) > task.log_ratio(task.mixture(4000, 0.75, rng)).mean()).mean()
+    assert sample.shape == (4000, *task.x_shape) and share < 0.5
+
+
+EXACT = ["gaussian_chain", "gaussian_linear", "gaussian_variance", "mixture", "ornstein_uhlenbeck"]
+
+
+@pytest.mark.parametrize("name", EXACT)
 def test_the_exact_posterior_is_prior_times_likelihood(name: str, rng: np.random.Generator) -> None:
     task = tasks.build({"name": name})
-    (fidelity,) = task.fidelities
+    fidelity = [level for level in task.fidelities if level != "real"][-1]
     x = task.simulate(task.prior.sample(rng, 3), task.noise(rng, 3), fidelity)
     theta = task.posterior_sample(x, rng, 50)
     assert theta.shape == (50, 3, len(task.parameters))

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from veridical.errors import TaskError, UnknownName, suggest
-from veridical.tasks.base import Dimension, FileTask, Parameter, Prior, Task, as_arrays
+from veridical.tasks.base import ClassTask, Dimension, FileTask, Parameter, Prior, Task, as_arrays
 from veridical.tasks.contract import check_task
 
 __all__ = [
     "TASKS",
+    "ClassTask",
     "Dimension",
     "FileTask",
     "Parameter",
@@ -27,11 +28,16 @@ __all__ = [
 ]
 
 TASKS = {
+    "cancer_stromal": "veridical.tasks.cancer_stromal:CancerStromal",
+    "gaussian_chain": "veridical.tasks.gaussian_chain:GaussianChain",
+    "gaussian_classes": "veridical.tasks.gaussian_classes:GaussianClasses",
     "gaussian_linear": "veridical.tasks.gaussian_linear:GaussianLinear",
     "gaussian_variance": "veridical.tasks.gaussian_variance:GaussianVariance",
     "lotka_volterra": "veridical.tasks.lotka_volterra:LotkaVolterra",
     "lotka_volterra_bf": "veridical.tasks.lotka_volterra_bf:LotkaVolterraBF",
     "mixture": "veridical.tasks.mixture:Mixture",
+    "ornstein_uhlenbeck": "veridical.tasks.ornstein_uhlenbeck:OrnsteinUhlenbeck",
+    "pendulum": "veridical.tasks.pendulum:Pendulum",
 }
 
 

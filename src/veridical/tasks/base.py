@@ -133,13 +133,76 @@ class Task(ABC):
         """Whether `log_likelihood` is there."""
         return type(self).log_likelihood is not Task.log_likelihood
 
-    def posterior_sample(self, x: Array, rng: np.random.Generator, n: int) -> Array:
-        """Returns exact posterior draws for x (N, *x_shape), shape (n, N, D)."""
+    def posterior_sample(
+        self, x: Array, rng: np.random.Generator, n: int, fidelity: str | None = None
+    ) -> Array:
+        """Returns exact posterior draws for x (N, *x_shape) of one level (the dearest simulated one where
+        None), shape (n, N, D).
+        """
         raise NotImplementedError(f"task {self.name} has no exact posterior.")
 
-    def posterior_log_prob(self, theta: Array, x: Array) -> Array:
-        """Returns exact log posterior densities of theta (..., N, D) given x (N, *x_shape), (..., N)."""
+    def posterior_log_prob(self, theta: Array, x: Array, fidelity: str | None = None) -> Array:
+        """Returns exact log posterior densities of theta (..., N, D) given x (N, *x_shape) of one level (the
+        dearest simulated one where None), shape (..., N).
+        """
         raise NotImplementedError(f"task {self.name} has no exact posterior.")
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether `posterior_log_prob` and `posterior_sample` are there."""
+        return type(self).posterior_log_prob is not Task.posterior_log_prob
+
+
+class NoParameters:
+    """The prior of a task without parameters."""
+
+    def sample(self, rng: np.random.Generator, n: int) -> Array:
+        """Returns n rows without columns, shape (n, 0)."""
+        return np.empty((n, 0))
+
+    def log_prob(self, theta: Array) -> Array:
+        """Returns zeros, shape (n,)."""
+        return np.zeros(len(theta))
+
+
+class ClassTask(Task):
+    """A task with named classes in place of parameters: a bank per class, for density ratios.
+
+    Its levels are its classes. What is asked for is the fraction of the first class, the numerator of the
+    ratio, in a sample of unlabelled events of both.
+
+    Attributes:
+        classes: The two classes: numerator, denominator.
+    """
+
+    classes: tuple[str, str]
+    parameters = ()
+    prior: Prior = NoParameters()
+
+    @abstractmethod
+    def draw(self, n: int, rng: np.random.Generator, cls: str) -> Array:
+        """Returns n events of one class, shape (n, *x_shape)."""
+
+    def mixture(self, n: int, fraction: float, rng: np.random.Generator) -> Array:
+        """Returns n unlabelled events, each of the first class with probability `fraction`, in random order."""
+        first = int(rng.binomial(n, fraction))
+        events = [self.draw(k, rng, cls) for k, cls in zip((first, n - first), self.classes, strict=True)]
+        return rng.permutation(np.concatenate(events), axis=0)
+
+    def log_ratio(self, x: Array) -> Array:
+        """Returns the exact log density ratio of numerator to denominator at events x (N, *x_shape)."""
+        raise NotImplementedError(f"task {self.name} has no exact density ratio.")
+
+    @property
+    def fidelities(self) -> Mapping[str, float]:  # type: ignore[override]
+        """The classes, each of nominal cost 1."""
+        return dict.fromkeys(self.classes, 1.0)
+
+    def simulate(self, theta: Array, noise: np.random.Generator, fidelity: str) -> Array:
+        """Draws one event of the class `fidelity` for each of the empty rows theta (N, 0)."""
+        if fidelity not in self.classes:
+            raise TaskError(f"task {self.name} has no class {fidelity!r}; expected {self.classes}.")
+        return self.draw(len(theta), noise, fidelity)
 
 
 class FileTask(Task):

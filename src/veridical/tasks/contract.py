@@ -10,7 +10,7 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import TaskError
-from veridical.tasks.base import Array, Dimension, FileTask, Parameter, Task
+from veridical.tasks.base import Array, ClassTask, Dimension, FileTask, Parameter, Task
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -70,7 +70,10 @@ def _check_parameters(task: Task) -> None:
     if not _PATH_NAME.fullmatch(task.name):
         _fail(task, "its name becomes a folder: use letters, digits, - and _.")
     names = task.parameter_names
-    if not names:
+    if isinstance(task, ClassTask):
+        if names or len(task.classes) != 2 or len(set(task.classes)) != 2:
+            _fail(task, f"expected two classes and no parameters, got {task.classes!r} and {names}.")
+    elif not names:
         _fail(task, "expected at least one parameter, got none.")
     if len(set(names)) != len(names):
         _fail(task, f"names of parameters must differ, got {', '.join(names)}.")

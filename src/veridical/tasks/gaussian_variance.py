@@ -116,12 +116,14 @@ class GaussianVariance(Task):
         squares = (x - theta[:, :1]) ** 2 / theta[:, 1:]
         return -0.5 * (squares + np.log(2 * np.pi * theta[:, 1:])).sum(axis=1)
 
-    def posterior_sample(self, x: Array, rng: np.random.Generator, n: int) -> Array:
+    def posterior_sample(
+        self, x: Array, rng: np.random.Generator, n: int, fidelity: str | None = None
+    ) -> Array:
         """Returns exact posterior draws for x (N, repeats), shape (n, N, 2)."""
         require_shape("x", x, None, *self.x_shape)
         return self.prior.given(x).sample(rng, n)
 
-    def posterior_log_prob(self, theta: Array, x: Array) -> Array:
+    def posterior_log_prob(self, theta: Array, x: Array, fidelity: str | None = None) -> Array:
         """Returns exact log posterior densities of theta (..., N, 2) given x (N, repeats), shape (..., N)."""
         require_shape("x", x, None, *self.x_shape)
         return self.prior.given(x).log_prob(theta)

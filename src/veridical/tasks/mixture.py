@@ -63,14 +63,16 @@ class Mixture(Task):
         require_shape("x", x, 1)
         return _log_mixture(x, theta + self.offsets, self.noise_sd, np.log(self.weights))
 
-    def posterior_sample(self, x: Array, rng: np.random.Generator, n: int) -> Array:
+    def posterior_sample(
+        self, x: Array, rng: np.random.Generator, n: int, fidelity: str | None = None
+    ) -> Array:
         """Returns exact posterior draws for x (N, 1), shape (n, N, 1)."""
         means, sd, log_weights = self._posterior(x)
         below = rng.random((n, len(x))) < np.exp(log_weights[:, 0])
         draws = np.where(below, means[:, 0], means[:, 1]) + sd * rng.standard_normal((n, len(x)))
         return draws[..., None]
 
-    def posterior_log_prob(self, theta: Array, x: Array) -> Array:
+    def posterior_log_prob(self, theta: Array, x: Array, fidelity: str | None = None) -> Array:
         """Returns exact log posterior densities of theta (..., N, 1) given x (N, 1), shape (..., N)."""
         means, sd, log_weights = self._posterior(x)
         return _log_mixture(theta, means, sd, log_weights)

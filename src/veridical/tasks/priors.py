@@ -1,7 +1,8 @@
-r"""Distributions of single parameters and their product, in numpy and `scipy.special` only.
+r"""Distributions of single parameters, their product, and jointly normal ones.
 
-Each distribution is known by its quantile function :math:`F^{-1}`; a draw is :math:`F^{-1}(u)` with one
-uniform number u for each parameter, so that the first rows of a sample do not depend on its length.
+Each distribution of a single parameter is known by its quantile function :math:`F^{-1}`; a draw is
+:math:`F^{-1}(u)` with one uniform number u for each parameter, so that the first rows of a sample do not
+depend on its length.
 """
 
 from __future__ import annotations
@@ -214,6 +215,55 @@ class Product:
         return np.sum(terms, axis=0)
 
 
+class MultivariateNormal:
+    """A prior of jointly normal parameters.
+
+    Arguments:
+        means: Mean of each parameter, by name and in order.
+        covariance: Their covariance, shape (D, D).
+    """
+
+    def __init__(self, means: Mapping[str, float], covariance: Array) -> None:
+        self.names = tuple(means)
+        self.mean: Array = np.array([means[name] for name in self.names], dtype=float)
+        self.covariance: Array = np.asarray(covariance, dtype=float)
+        require_shape("covariance", self.covariance, len(self.mean), len(self.mean))
+        try:
+            self._factor = np.linalg.cholesky(self.covariance)
+        except np.linalg.LinAlgError as error:
+            raise TaskError("prior: expected a positive definite covariance.") from error
+        if not (np.isfinite(self.mean).all() and np.allclose(self.covariance, self.covariance.T)):
+            raise TaskError("prior: expected finite means and a symmetric covariance.")
+
+    @property
+    def bounds(self) -> Array:
+        """Lower and upper bounds, shape (D, 2): none."""
+        return np.tile([-np.inf, np.inf], (len(self.mean), 1))
+
+    def parameters(self, units: Mapping[str, str] | None = None) -> tuple[Parameter, ...]:
+        """Returns the parameters, without bounds."""
+        return tuple(Parameter(name, unit=(units or {}).get(name, "")) for name in self.names)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Array:
+        """Returns n draws, shape (n, D); their first rows are the same for any n."""
+        return self.mean + linear_map(self._factor, rng.standard_normal((n, len(self.mean))))
+
+    def log_prob(self, theta: Array) -> Array:
+        """Returns log densities of theta (N, D), shape (N,)."""
+        require_shape("theta", theta, None, len(self.mean))
+        white = np.linalg.solve(self._factor, (theta - self.mean).T)
+        constant = np.log(np.diagonal(self._factor)).sum() + len(self.mean) * _LOG_SQRT_TAU
+        return -0.5 * (white**2).sum(axis=0) - constant
+
+
+def linear_map(matrix: Array, rows: Array) -> Array:
+    """Returns `rows @ matrix.T`, (N, F) from matrix (F, D) and rows (N, D), with the same bits for any N."""
+    out = np.zeros((len(rows), len(matrix)))
+    for column, weights in zip(rows.T, matrix.T, strict=True):
+        out += column[:, None] * weights
+    return out
+
+
 MARGINALS: dict[str, type[Any]] = {
     "uniform": Uniform,
     "normal": Normal,
@@ -246,6 +296,46 @@ def marginal(name: str, settings: Mapping[str, Any]) -> Marginal:
         return MARGINALS[kind](**{key: float(value) for key, value in given.items()})
     except TaskError as error:
         raise TaskError(f"parameter {name!r}: {error}") from error
+
+
+def to_json(prior: Any) -> dict[str, Any]:
+    """Returns a prior as plain data.
+
+    Raises:
+        TaskError: If it is of another kind than `Product` of known distributions or `MultivariateNormal`.
+    """
+    if type(prior) is MultivariateNormal:
+        means = dict(zip(prior.names, prior.mean.tolist(), strict=True))
+        return {"kind": "multivariate_normal", "means": means, "covariance": prior.covariance.tolist()}
+    kinds = {cls: kind for kind, cls in MARGINALS.items()}
+    if type(prior) is Product and all(type(m) in kinds for m in prior.marginals.values()):
+        marginals = {name: {"prior": kinds[type(m)], **_finite(m)} for name, m in prior.marginals.items()}
+        return {"kind": "product", "marginals": marginals}
+    raise TaskError(
+        f"a prior of type {type(prior).__name__} cannot be written down; expected a Product of "
+        f"{', '.join(MARGINALS)} distributions, or a MultivariateNormal, of veridical.tasks.priors."
+    )
+
+
+def from_json(record: Mapping[str, Any]) -> Product | MultivariateNormal:
+    """Returns the prior that `to_json` wrote down.
+
+    Raises:
+        TaskError: If the record is not of a known kind.
+    """
+    if record.get("kind") == "multivariate_normal":
+        return MultivariateNormal(record["means"], np.array(record["covariance"], dtype=float))
+    if record.get("kind") == "product":
+        return Product({name: marginal(name, settings) for name, settings in record["marginals"].items()})
+    raise TaskError(
+        f"prior: kind {record.get('kind')!r} is unknown; expected product or multivariate_normal."
+    )
+
+
+def _finite(prior: Marginal) -> dict[str, float]:
+    """The numbers of a distribution; bounds that are not there are left out, being the default."""
+    values = {field.name: float(getattr(prior, field.name)) for field in fields(prior)}  # type: ignore[arg-type]
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def _require_finite(prior: Any, *names: str) -> None:
