@@ -100,7 +100,7 @@ def simulate(task: tasks.Task) -> Data:
 def ours(task: tasks.Task, data: Data, chosen: argparse.Namespace) -> Iterator[Line]:
     """Fits `npe` with the study's settings, once per seed, in this process."""
     import veridical.training_loop  # noqa: F401  imports torch and Lightning before the clock starts
-    from veridical.estimators.base import TaskInfo
+    from veridical.estimators.base import Material, Rows, TaskInfo
     from veridical.estimators.npe import NPE
     from veridical.training import Run, cpu_threads
 
@@ -109,7 +109,7 @@ def ours(task: tasks.Task, data: Data, chosen: argparse.Namespace) -> Iterator[L
     for seed in range(chosen.seeds):
         wall, cpu = time.perf_counter(), time.process_time()
         run = Run(ROOT, ("npe", seed), chosen.threads)
-        estimator, _ = NPE.fit(spec, info, data.theta, data.x, held_back, run)
+        estimator, _ = NPE.fit(spec, info, Material(Rows(data.theta, data.x, held_back)), run)
         cost = (time.perf_counter() - wall, time.process_time() - cpu)
         with cpu_threads(chosen.threads):
             rng = seeds.generator(ROOT, "infer", "npe", seed, "simulated")

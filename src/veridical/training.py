@@ -4,7 +4,12 @@ Data lie in memory on the device, and the loop gets whole batches. Training is a
 optimiser steps, cut into *rounds*; after each round comes a look at the validation loss. Rows are
 ordered anew in every epoch by a generator that depends on (method, replicate, epoch) only, so step s
 sees the same batch in any run. The learning rate follows one cycle: up from a 25th of its peak during
-the warm-up, then down to almost nothing. The weights of the best look are kept.
+the warm-up, then down to almost nothing; or it is constant. The weights of the best look are kept.
+
+Several networks of one architecture can be trained as one *stack*: their weights lie in common tensors,
+each step does one batch of every member. Members stay independent: own seeds, batches, clipping, patience
+and best weights. On one core five small flows cost 2 to 3 times less than one after the other at batches
+up to 250 rows, 1.4 to 2 times less at 500; from 1000 rows on nothing is gained.
 
 At the ends of rounds the whole state goes into a private folder. A training that starts again there
 ends with the same bits as an undisturbed one (CPU, equal number of threads, same versions).
@@ -16,12 +21,13 @@ References:
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,9 +46,82 @@ MIN_VALIDATION_ROWS = 2
 class Trainable(nn.Module):
     """A network that knows its loss."""
 
+    members = 1
+
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean loss over the rows of a batch."""
         raise NotImplementedError(f"{type(self).__name__} has no loss().")
+
+    def losses(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on its own batch, shape (M,)."""
+        return self.loss(*batch)[None]
+
+    def losses_on_same(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on one batch for all, shape (M,)."""
+        return self.loss(*batch)[None]
+
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """Returns a copy of one member's weights, on the CPU."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
+
+
+class Stack(Trainable):
+    """Networks of one architecture whose weights lie in common tensors, so that one step trains all.
+
+    Every operation runs once on tensors with a leading axis of members, which for small batches costs
+    little more than one network alone.
+
+    Arguments:
+        networks: The M members; they are copied.
+    """
+
+    def __init__(self, networks: Sequence[Trainable]) -> None:
+        super().__init__()
+        self.members = len(networks)
+        parameters, _ = torch.func.stack_module_state(list(networks))
+        self.names = list(parameters)
+        self.stacked = nn.ParameterList([parameters[name].detach().clone() for name in self.names])
+        self.shared = _LossOf(copy.deepcopy(networks[0]).requires_grad_(False))
+
+    def losses(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on its own batch; parts of the batch are (M, B, ...)."""
+        return torch.vmap(self._loss)(list(self.stacked), *batch)
+
+    def losses_on_same(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on one batch for all; parts of the batch are (B, ...)."""
+        return torch.vmap(self._loss, in_dims=(0, *[None] * len(batch)))(list(self.stacked), *batch)
+
+    def _loss(self, weights: list[Tensor], *batch: Tensor) -> Tensor:
+        named = {f"network.{name}": weight for name, weight in zip(self.names, weights, strict=True)}
+        return torch.func.functional_call(self.shared, named, batch)
+
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """Returns a copy of one member's weights, on the CPU."""
+        buffers = dict(self.shared.network.named_buffers())
+        own = {name: part[member] for name, part in zip(self.names, self.stacked, strict=True)}
+        state = {**buffers, **own}
+        names = self.shared.network.state_dict()
+        return {name: state[name].detach().cpu().clone() for name in names}
+
+    def clip(self, largest: float) -> None:
+        """Scales the gradient of each member down to the norm `largest`."""
+        gradients = [part.grad for part in self.stacked if part.grad is not None]
+        squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+        factor = (largest / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor.reshape(-1, *[1] * (gradient.ndim - 1)))
+
+
+class _LossOf(nn.Module):
+    """Calls a network's loss as `forward`, as functional calls need it."""
+
+    def __init__(self, network: Trainable) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """Returns the mean loss over the rows of a batch."""
+        return self.network.loss(*batch)
 
 
 @dataclass(frozen=True)
@@ -132,6 +211,11 @@ def seeded_initialisation(run: Run) -> Iterator[None]:
         yield
 
 
+def member_run(run: Run, member: int) -> Run:
+    """Returns the run of one member of an ensemble: seeds of its own."""
+    return replace(run, path=(*run.path, member))
+
+
 def fit(
     network: Trainable,
     train: tuple[Array, ...],
@@ -154,23 +238,55 @@ def fit(
         TrainingError: If the loss is not finite, the asked device is absent, time runs out, or the
             process is told to end.
     """
+    (result,) = _train(network, [network], train, validation, settings, run, offsets)
+    return result
+
+
+def fit_stacked(
+    networks: Sequence[Trainable],
+    train: tuple[Array, ...],
+    validation: tuple[Array, ...],
+    settings: TrainingSettings,
+    run: Run,
+    offsets: tuple[float, float] = (0.0, 0.0),
+) -> list[TrainingResult]:
+    """Trains networks of one architecture on the same rows in one loop, in place; see `fit`.
+
+    Member m has the batches of `member_run(run, m)`, its own clipping, patience and best weights: up to
+    rounding, the result is that of training the members one by one. The loop ends with the last member.
+    A member's seconds are an equal share of the whole.
+    """
+    return _train(Stack(networks), networks, train, validation, settings, run, offsets)
+
+
+def _train(
+    network: Trainable,
+    into: Sequence[Trainable],
+    train: tuple[Array, ...],
+    validation: tuple[Array, ...],
+    settings: TrainingSettings,
+    run: Run,
+    offsets: tuple[float, float],
+) -> list[TrainingResult]:
+    """Trains `network`, one or a stack, and leaves the best weights of its members in `into`."""
     from veridical import training_loop as loop
 
     plan = Plan.of(len(train[0]), settings)
-    device = _device(settings.accelerator)
+    device = device_for(settings.accelerator)
     capped = tuple(part[: settings.validation_rows] for part in validation)
     with cpu_threads(run.threads or settings.threads), _quiet():
         module = loop.Module(network, plan, settings, run, _tensors(train, device), _tensors(capped, device))
-        progress = loop.Progress(plan, settings, run, offsets)
+        progress = loop.Progress(plan, settings, run, offsets, network.members)
         trainer = loop.trainer(plan, settings, run, progress, device)
         saved = run.folder.state if run.folder and run.folder.state.exists() else None
         if not progress.finished_before(saved):
             loop.run(trainer, module, saved)
-    network.cpu().load_state_dict(progress.weights)
-    return progress.result(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+    for member, course in zip(into, progress.courses, strict=True):
+        member.cpu().load_state_dict(course.weights)
+    return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
 
 
-def _device(accelerator: str) -> str:
+def device_for(accelerator: str) -> str:
     """`cuda` or `cpu`; `auto` takes a GPU where there is one."""
     present = torch.cuda.is_available()
     if accelerator == "gpu" and not present:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from veridical import seeds
 from veridical.errors import TrainingError
 from veridical.estimators.settings import TrainingSettings
-from veridical.training import Plan, Run, Trainable, TrainingResult
+from veridical.training import Plan, Run, Stack, Trainable, TrainingResult, member_run
 
 MIN_CHUNK = 1024  # validation rows that go through the network at once
 
@@ -80,31 +81,49 @@ class Module(pl.LightningModule):
         self.losses: list[Tensor] = []
         self.validation_losses: list[Tensor] = []
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> Batches | StackedBatches:
         """The batches of the current round; Lightning calls this once per round."""
         done = self.current_epoch
         first = self.plan.ends[done - 1] if done else 0
-        return Batches(self.train_rows, self.plan, self.seed_path, first, self.plan.ends[done])
+        span = (first, self.plan.ends[done])
+        if not isinstance(self.network, Stack):
+            return Batches(self.train_rows, self.plan, self.seed_path, *span)
+        runs = [member_run(self.seed_path, m) for m in range(self.network.members)]
+        return StackedBatches([Batches(self.train_rows, self.plan, run, *span) for run in runs])
 
     def val_dataloader(self) -> Chunks:
         """The validation rows."""
         return Chunks(self.validation_rows, max(MIN_CHUNK, self.plan.batch))
 
     def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
-        """The loss of one batch."""
-        loss = self.network.loss(*batch)
-        self.losses.append(loss.detach())
-        return loss
+        """The loss of one batch, summed over members."""
+        losses = self.network.losses(*batch)
+        self.losses.append(losses.detach())
+        return losses.sum()
 
     def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
         """Adds the loss of one chunk, weighted by its rows."""
-        self.validation_losses.append(self.network.loss(*batch) * len(batch[0]))
+        self.validation_losses.append(self.network.losses_on_same(*batch) * len(batch[0]))
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Fused Adam under a one-cycle schedule."""
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the gradient of each member by itself."""
+        if isinstance(self.network, Stack):
+            self.network.clip(self.settings.clip)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
+        """Fused Adam, under a one-cycle schedule or at a constant rate."""
         settings = self.settings
-        length = max(self.plan.steps, int(1 / settings.warmup) + 2)  # the warm-up needs two steps at least
         optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
+        if settings.schedule == "constant":
+            return {"optimizer": optimiser}
+        length = max(self.plan.steps, int(1 / settings.warmup) + 2)  # the warm-up needs two steps at least
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimiser, settings.learning_rate, total_steps=length, pct_start=settings.warmup
         )
@@ -133,6 +152,17 @@ class Batches:
             step += end - batch
 
 
+class StackedBatches:
+    """Batches of several members side by side: parts (M, B, ...)."""
+
+    def __init__(self, members: list[Batches]) -> None:
+        self.members = members
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for batches in zip(*self.members, strict=True):
+            yield tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
+
+
 class Chunks:
     """Rows in order, in chunks that stay in the cache."""
 
@@ -143,20 +173,45 @@ class Chunks:
         return zip(*(part.split(self.size) for part in self.rows), strict=True)
 
 
+@dataclass
+class Course:
+    """How the training of one member goes.
+
+    Attributes:
+        rounds: One entry per look at the validation loss.
+        best: Index of the best one.
+        weights: The member's weights at that look.
+        finished: Whether its patience ran out, or its last step was done.
+    """
+
+    rounds: list[dict[str, float]] = field(default_factory=list)
+    best: int = -1
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    finished: bool = False
+
+
 class Progress(pl.Callback):
     """After each round: history, best weights, patience, running state, time limit."""
 
     def __init__(
-        self, plan: Plan, settings: TrainingSettings, run: Run, offsets: tuple[float, float]
+        self,
+        plan: Plan,
+        settings: TrainingSettings,
+        run: Run,
+        offsets: tuple[float, float],
+        members: int = 1,
     ) -> None:
         self.plan, self.settings, self.run_info, self.offsets = plan, settings, run, offsets
-        self.rounds: list[dict[str, float]] = []
-        self.best = -1
-        self.weights: dict[str, Tensor] = {}
-        self.finished = False
+        self.courses = [Course() for _ in range(members)]
+        self.done = 0  # rounds
         self.resumed_from: list[int] = []
         self.spent = (0.0, 0.0)
         self.started = (time.perf_counter(), time.process_time())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all members are."""
+        return all(course.finished for course in self.courses)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Shows that this job lives."""
@@ -166,29 +221,38 @@ class Progress(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Records the round (Lightning's epoch) that ended, and decides how to go on."""
         assert isinstance(pl_module, Module)
-        step = self.plan.ends[len(self.rounds)]
-        train_loss = float(torch.stack(pl_module.losses).mean()) - self.offsets[0]
+        step = self.plan.ends[self.done]
         rows = len(pl_module.validation_rows[0])
-        validation_loss = float(torch.stack(pl_module.validation_losses).sum() / rows) - self.offsets[1]
+        train_losses = [part.mean() for part in torch.stack(pl_module.losses, dim=1)]
+        validation_losses = [part.sum() / rows for part in torch.stack(pl_module.validation_losses, dim=1)]
         pl_module.losses.clear()
         pl_module.validation_losses.clear()
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._require_finite(step, train_loss, validation_loss)
-        entry = {
-            "step": step,
-            "epoch": step / self.plan.steps_per_epoch,
-            "train_loss": train_loss,
-            "validation_loss": validation_loss,
-            "learning_rate": float(rate),
-        }
-        self.rounds.append(entry)
-        if self.best < 0 or validation_loss < self.rounds[self.best]["validation_loss"]:
-            self.best = len(self.rounds) - 1
-            self.weights = {k: v.detach().cpu().clone() for k, v in pl_module.network.state_dict().items()}
-        patient = len(self.rounds) - 1 - self.best < self.settings.patience
-        self.finished = not patient or step == self.plan.steps
+        for member, course in enumerate(self.courses):
+            if course.finished:
+                continue
+            entry = {
+                "step": step,
+                "epoch": step / self.plan.steps_per_epoch,
+                "train_loss": float(train_losses[member]) - self.offsets[0],
+                "validation_loss": float(validation_losses[member]) - self.offsets[1],
+                "learning_rate": float(rate),
+            }
+            self._record(course, entry, pl_module.network, member)
+        self.done += 1
         trainer.should_stop = self.finished
         self._keep(trainer, step)
+
+    def _record(self, course: Course, entry: dict[str, float], network: Trainable, member: int) -> None:
+        """Adds a look at one member's losses to its course."""
+        step, loss = int(entry["step"]), entry["validation_loss"]
+        self._require_finite(step, entry["train_loss"], loss)
+        course.rounds.append(entry)
+        if course.best < 0 or loss < course.rounds[course.best]["validation_loss"]:
+            course.best = len(course.rounds) - 1
+            course.weights = network.weights_of(member)
+        patient = len(course.rounds) - 1 - course.best < self.settings.patience
+        course.finished = not patient or step == self.plan.steps
 
     def _require_finite(self, step: int, train_loss: float, validation_loss: float) -> None:
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
@@ -222,21 +286,19 @@ class Progress(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What Lightning keeps of this callback in a saved state."""
-        seconds, cpu_seconds = self._total()
         return {
-            "rounds": self.rounds,
-            "best": self.best,
-            "weights": self.weights,
+            "courses": [vars(course) for course in self.courses],
+            "done": self.done,
             "finished": self.finished,
             "resumed_from": self.resumed_from,
-            "spent": [seconds, cpu_seconds],
+            "spent": list(self._total()),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a saved state."""
-        self.rounds, self.best = list(state_dict["rounds"]), state_dict["best"]
-        self.weights, self.finished = dict(state_dict["weights"]), state_dict["finished"]
-        step = int(self.rounds[-1]["step"])
+        self.courses = [Course(**course) for course in state_dict["courses"]]
+        self.done = state_dict["done"]
+        step = self.plan.ends[self.done - 1]
         self.resumed_from = [*state_dict["resumed_from"], *([] if self.finished else [step])]
         self.spent = (state_dict["spent"][0], state_dict["spent"][1])
 
@@ -244,17 +306,19 @@ class Progress(pl.Callback):
         now = (time.perf_counter(), time.process_time())
         return (self.spent[0] + now[0] - self.started[0], self.spent[1] + now[1] - self.started[1])
 
-    def result(self, device: str) -> TrainingResult:
-        """Returns how it went."""
-        steps = int(self.rounds[-1]["step"])
-        seconds, cpu_seconds = self._total()
-        return TrainingResult(
-            rounds=self.rounds,
-            best=self.best,
-            steps=steps,
-            stopped_early=steps < self.plan.steps,
-            resumed_from=self.resumed_from,
-            seconds=seconds,
-            cpu_seconds=cpu_seconds,
-            device=device,
-        )
+    def results(self, device: str) -> list[TrainingResult]:
+        """Returns how it went, one entry for each member."""
+        seconds, cpu_seconds = (spent / len(self.courses) for spent in self._total())
+        return [
+            TrainingResult(
+                rounds=course.rounds,
+                best=course.best,
+                steps=int(course.rounds[-1]["step"]),
+                stopped_early=int(course.rounds[-1]["step"]) < self.plan.steps,
+                resumed_from=self.resumed_from,
+                seconds=seconds,
+                cpu_seconds=cpu_seconds,
+                device=device,
+            )
+            for course in self.courses
+        ]

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from veridical.errors import UnknownName, suggest
+from veridical.estimators.base import Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
 
-if TYPE_CHECKING:
-    from veridical.estimators.base import Estimator
+__all__ = [
+    "ESTIMATORS",
+    "Conditioned",
+    "Estimator",
+    "Material",
+    "Rows",
+    "SummaryCloud",
+    "TaskInfo",
+    "estimator_class",
+    "modules",
+]
 
 ESTIMATORS = {
+    "ensemble": "veridical.estimators.ensemble:Ensemble",
+    "j_npe": "veridical.estimators.joint:JointNPE",
+    "mlp": "veridical.estimators.regression:MLPRegression",
     "npe": "veridical.estimators.npe:NPE",
+    "prior": "veridical.estimators.prior:PriorEstimator",
+    "ratios": "veridical.estimators.ratios:Ratios",
+    "ridge": "veridical.estimators.ridge:Ridge",
 }
 
 

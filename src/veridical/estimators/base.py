@@ -6,16 +6,17 @@ Shapes: N observations, S draws, D parameters, K summaries; `x` (N, *x_shape), `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from veridical.errors import TrainingError
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
-    from veridical.tasks.base import Task
+    from veridical.tasks.base import Prior, Task
     from veridical.training import Run, TrainingResult
 
 
@@ -94,35 +95,102 @@ class SummaryCloud:
         covariance = np.cov(summary, rowvar=False).reshape(summary.shape[1], summary.shape[1])
         return cls(summary.mean(axis=0), covariance, len(summary))
 
+    def arrays(self) -> dict[str, Array]:
+        """Returns its numbers by name."""
+        return {
+            "cloud.mean": self.mean,
+            "cloud.covariance": self.covariance,
+            "cloud.rows": np.array(self.rows),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> SummaryCloud:
+        """Returns the cloud whose numbers `arrays` returned."""
+        return cls(arrays["cloud.mean"], arrays["cloud.covariance"], int(arrays["cloud.rows"]))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled data.
+
+    Attributes:
+        theta: Parameters, shape (N, D).
+        x: Data, shape (N, *x_shape).
+        validation: Whether a row serves validation, shape (N,).
+    """
+
+    theta: Array
+    x: Array
+    validation: Array
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a method may learn from; a method finds here what its settings declare that it uses.
+
+    Attributes:
+        simulations: Valid simulations at the method's fidelity.
+        calibration: Labelled real data; no row of them is marked for validation.
+        classes: Events of each class of a class task, by its name, shape (N, *x_shape).
+        validation: Whether an event serves validation, by class, shape (N,).
+        parent: The trained method that this one builds on.
+        prior: The task's prior.
+        simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
+            rows that fail being NaN; None where simulations were made elsewhere.
+    """
+
+    simulations: Rows | None = None
+    calibration: Rows | None = None
+    classes: Mapping[str, Array] = field(default_factory=dict)
+    validation: Mapping[str, Array] = field(default_factory=dict)
+    parent: Estimator | None = None
+    prior: Prior | None = None
+    simulate: Callable[[Array, np.random.Generator], Array] | None = None
+
+    def require(self, name: str, method: str) -> Any:
+        """Returns one of the parts.
+
+        Raises:
+            TrainingError: If it is not there.
+        """
+        found = getattr(self, name)
+        if found is None or (isinstance(found, Mapping) and not found):
+            raise TrainingError(f"estimator {method!r} needs {name}, but the study gives it none.")
+        return found
+
 
 class Estimator(ABC):
-    """A trained network with its transforms.
+    """A trained method: a network with its transforms, or a remedy around another method.
 
     Attributes:
         type: Name of the estimator in the registry.
         settings: Its settings, as validated.
         task: What it knows of its task.
-        cloud: Mean and covariance of the summaries of its training rows.
+        cloud: Mean and covariance of the summaries of its training rows; None where it has no summaries.
+        parent: The method that it builds on and needs beside its own arrays; None for most.
     """
 
     type: ClassVar[str]
     settings: Any
     task: TaskInfo
-    cloud: SummaryCloud
+    cloud: SummaryCloud | None = None
+    parent: Estimator | None = None
 
     @classmethod
     @abstractmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, theta: Array, x: Array, validation: Array, run: Run
-    ) -> tuple[Estimator, TrainingResult]:
-        """Returns a trained estimator and how its training went.
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run
+    ) -> tuple[Estimator, TrainingResult | None]:
+        """Returns a trained estimator and how its training went (None where nothing was iterated).
 
         Arguments:
             spec: Settings as plain data.
             task: The task.
-            theta: Parameters of the valid rows, shape (N, D).
-            x: Their data, shape (N, *x_shape).
-            validation: Whether a row serves validation, shape (N,).
+            material: What it learns from.
             run: Seeds, threads, checkpoints and limits of this training.
 
         Raises:
@@ -141,13 +209,13 @@ class Estimator(ABC):
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
 
-    @abstractmethod
-    def summary(self, x: Array) -> Array:
-        """Returns summaries (N, K) of x (N, *x_shape)."""
+    def summary(self, x: Array) -> Array | None:
+        """Returns summaries (N, K) of x (N, *x_shape); None for a method without summaries."""
+        return None
 
-    @abstractmethod
     def transforms(self) -> dict[str, Any]:
         """Returns, as plain data, what happens to x and to each parameter around the network."""
+        return {}
 
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
@@ -155,9 +223,51 @@ class Estimator(ABC):
 
     @classmethod
     @abstractmethod
-    def from_arrays(cls, spec: Mapping[str, Any], task: TaskInfo, arrays: Mapping[str, Array]) -> Estimator:
-        """Returns the estimator that `arrays` came from."""
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> Estimator:
+        """Returns the estimator that `arrays` came from; `parent` is the method that it builds on."""
 
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self.sample_and_log_prob(x, n, rng)[0]
+
+    def given(self, x: Array) -> Conditioned:
+        """Returns the posteriors of a whole data set x (N, *x_shape).
+
+        A method whose answer to one observation depends on the others overrides this.
+        """
+        return Conditioned(self, x)
+
+
+class Conditioned:
+    """The posteriors of one data set, asked for a few observations at a time."""
+
+    def __init__(self, estimator: Estimator, x: Array) -> None:
+        self.estimator = estimator
+        self.x = x
+
+    def sample_and_log_prob(
+        self, rows: slice, n: int, rng: np.random.Generator
+    ) -> tuple[Array, Array | None]:
+        """Returns n draws for each of these rows, (n, rows, D), and their log densities (n, rows).
+
+        A method may leave the log densities of draws out, as None, where they would cost too much.
+        """
+        return self.estimator.sample_and_log_prob(self.x[rows], n, rng)
+
+    def log_prob(self, theta: Array, rows: slice) -> Array:
+        """Returns log densities (..., rows) of theta (..., rows, D)."""
+        return self.estimator.log_prob(theta, self.x[rows])
+
+    def summary(self, rows: slice) -> Array | None:
+        """Returns summaries (rows, K)."""
+        return self.estimator.summary(self.x[rows])
+
+    def extras(self) -> dict[str, Array]:
+        """Returns more arrays worth keeping beside the draws, such as a transport plan."""
+        return {}

@@ -6,17 +6,25 @@ Simulations :math:`(\theta_i, x_i)` come from prior and simulator; the flow :mat
 
 with a summary network :math:`s_\phi` trained along with it. Its minimum over all q is the posterior.
 
+Transfer: a method that states `start` begins with the weights of another one, trained on a cheaper level,
+and goes on with the same loss on its own rows,
+
+.. math:: \phi_L = \arg\min L_L(\phi), \qquad \phi_H = \text{local} \arg\min L_H(\phi) \text{ from } \phi_L .
+
 References:
     | Automatic Posterior Transformation for Likelihood-Free Inference (Greenberg et al., 2019)
     | https://arxiv.org/abs/1905.07488
     | BayesFlow: Learning Complex Stochastic Models With Invertible Neural Networks (Radev et al., 2020)
     | https://arxiv.org/abs/2003.06281
+    | Multifidelity Simulation-based Inference for Expensive Simulators (Krouglova et al., 2026)
+    | https://arxiv.org/abs/2502.08416
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,9 +32,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical import training
-from veridical.errors import ArtifactError, require_shape
-from veridical.estimators.base import Estimator, SummaryCloud, TaskInfo
+from veridical import seeds, training
+from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
 from veridical.estimators.settings import NPESettings
 from veridical.networks import build_summary
 from veridical.networks.flow import SplineFlow
@@ -35,6 +43,8 @@ from veridical.tasks.base import Array
 
 ROWS = 8192  # rows that go through the network at once, outside training
 CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
+FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta from the prior
+PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 
 
 class PosteriorNetwork(training.Trainable):
@@ -79,53 +89,45 @@ class NPE(Estimator):
 
     @classmethod
     def fit(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        theta: Array,
-        x: Array,
-        validation: Array,
-        run: training.Run,
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
     ) -> tuple[NPE, training.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
         settings = NPESettings.model_validate(dict(spec))
-        require_shape("theta", theta, len(x), len(task.parameters))
-        require_shape("x", x, None, *task.x_shape)
-        learn = ~validation
-        training.require_rows(int(learn.sum()), int(validation.sum()))
-        exchangeable = settings.summary.type == "deepset"
-        inputs = InputTransform.fit(x[learn], settings.inputs.transform, exchangeable=exchangeable)
-        parameters = ParameterTransform.fit(theta[learn], task.bounds)
-        with training.seeded_initialisation(run):
-            network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
-        z, log_slope = parameters.forward(theta)
-        pair = (z.astype(np.float32), inputs(x, np.float32))
+        parent = parent_of(settings, task, material)
+        data = Prepared.of(settings, task, material, parent, run)
+        network = initial_network(settings, task, parent, run)
         result = training.fit(
-            network,
-            tuple(part[learn] for part in pair),
-            tuple(part[validation] for part in pair),
-            settings.training,
-            run,
-            offsets=(float(log_slope[learn].mean()), float(log_slope[validation].mean())),
+            network, data.train, data.validation, settings.training, run, offsets=data.offsets
         )
-        estimator = cls(settings, task, inputs, parameters, network)
-        estimator.cloud = SummaryCloud.of(estimator.summary(x[learn][:CLOUD_ROWS]))
-        return estimator, result
+        return data.estimator(settings, task, network, cls), result
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
         d = len(self.task.parameters)
-        inputs = torch.from_numpy(self.inputs(x, np.float32))
+        context = self.contexts(x)
         draws, log_p = np.empty((len(x) * n, d)), np.empty(len(x) * n)
-        with torch.no_grad():
-            context = torch.cat([self.network.summary(part) for part in inputs.split(ROWS)])
         for first in range(0, len(draws), ROWS):
             rows = np.arange(first, min(first + ROWS, len(draws)))
-            noise = rng.standard_normal((len(rows), d))
-            z, density = self._push(noise, context, torch.from_numpy(rows // n))
-            draws[rows] = self.parameters.inverse(z)
-            log_p[rows] = density + self.parameters.forward(draws[rows])[1]
+            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), d)), context, rows // n)
         return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T
+
+    def contexts(self, x: Array) -> Tensor:
+        """Returns what the flow sees of x (N, *x_shape), in single precision, shape (N, K)."""
+        inputs = torch.from_numpy(self.inputs(x, np.float32))
+        with torch.no_grad():
+            return torch.cat([self.network.summary(part) for part in inputs.split(ROWS)])
+
+    def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
+        """Returns draws (B, D) and their log densities (B,) from base noise.
+
+        Arguments:
+            noise: Standard normal numbers, shape (B, D).
+            context: What `contexts` returned, shape (N, K).
+            index: The context of each row of noise, ascending, shape (B,).
+        """
+        z, density = self._push(noise, context, torch.from_numpy(index))
+        draws = self.parameters.inverse(z)
+        return draws, density + self.parameters.forward(draws)[1]
 
     def _push(self, noise: Array, context: Tensor, index: Tensor) -> tuple[Array, Array]:
         """Pushes noise (B, D) through the flow; rows where single precision fails are done in double."""
@@ -154,7 +156,7 @@ class NPE(Estimator):
         rows = z.reshape(-1, z.shape[-1])
         out: Array = np.empty(len(rows))
         with torch.no_grad():
-            context = self._contexts(x)
+            context = self._precise_contexts(x)
             for first in range(0, len(rows), ROWS):
                 index = torch.arange(first, min(first + ROWS, len(rows)))
                 part = torch.from_numpy(rows[first : first + ROWS])
@@ -170,9 +172,9 @@ class NPE(Estimator):
     def summary(self, x: Array) -> Array:
         """Returns summaries (N, K) of x (N, *x_shape)."""
         with torch.no_grad():
-            return self._contexts(x).numpy()
+            return self._precise_contexts(x).numpy()
 
-    def _contexts(self, x: Array) -> Tensor:
+    def _precise_contexts(self, x: Array) -> Tensor:
         inputs = torch.from_numpy(self.inputs(x))
         return torch.cat([self._precise.summary(part) for part in inputs.split(ROWS)])
 
@@ -189,15 +191,17 @@ class NPE(Estimator):
     def arrays(self) -> dict[str, Array]:
         """Returns weights and statistics by name."""
         weights = {f"network.{name}": t.cpu().numpy() for name, t in self.network.state_dict().items()}
-        cloud = {
-            "cloud.mean": self.cloud.mean,
-            "cloud.covariance": self.cloud.covariance,
-            "cloud.rows": np.array(self.cloud.rows),
-        }
+        cloud = {} if self.cloud is None else self.cloud.arrays()
         return {**weights, **self.inputs.arrays(), **self.parameters.arrays(), **cloud}
 
     @classmethod
-    def from_arrays(cls, spec: Mapping[str, Any], task: TaskInfo, arrays: Mapping[str, Array]) -> NPE:
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> NPE:
         """Returns the estimator that `arrays` came from.
 
         Raises:
@@ -212,7 +216,147 @@ class NPE(Estimator):
             network.load_state_dict(weights)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)
-            cloud = SummaryCloud(arrays["cloud.mean"], arrays["cloud.covariance"], int(arrays["cloud.rows"]))
+            cloud = SummaryCloud.from_arrays(arrays)
         except (RuntimeError, KeyError) as error:
             raise ArtifactError(f"estimator {cls.type}: weights do not fit the settings: {error}") from error
         return cls(settings, task, inputs, parameters, network, cloud)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one or several networks of one architecture train on.
+
+    Attributes:
+        inputs: The transform of x.
+        parameters: The transform of theta.
+        train: Standardised theta and x of the training rows, in single precision.
+        validation: The same of the validation rows.
+        offsets: Mean log slope of the transform of theta over training and over validation rows.
+        x: The first training rows of x, for the cloud of summaries.
+    """
+
+    inputs: InputTransform
+    parameters: ParameterTransform
+    train: tuple[Array, Array]
+    validation: tuple[Array, Array]
+    offsets: tuple[float, float]
+    x: Array
+
+    @classmethod
+    def of(
+        cls,
+        settings: NPESettings,
+        task: TaskInfo,
+        material: Material,
+        parent: NPE | None,
+        run: training.Run,
+    ) -> Prepared:
+        """Returns the data of a training that starts from nothing, or from `parent`."""
+        rows: Rows = material.require("simulations", settings.type)
+        require_shape("theta", rows.theta, len(rows), len(task.parameters))
+        require_shape("x", rows.x, None, *task.x_shape)
+        learn = ~rows.validation
+        training.require_rows(int(learn.sum()), int(rows.validation.sum()))
+        inputs = _input_transform(settings, rows.x[learn], parent)
+        parameters = _parameter_transform(rows.theta[learn], task, material, parent, run)
+        parameters.require_inside(rows.theta)
+        theta = _permuted(rows, run) if settings.permuted else rows.theta
+        z, log_slope = parameters.forward(theta)
+        pair = (z.astype(np.float32), inputs(rows.x, np.float32))
+        return cls(
+            inputs,
+            parameters,
+            (pair[0][learn], pair[1][learn]),
+            (pair[0][rows.validation], pair[1][rows.validation]),
+            (float(log_slope[learn].mean()), float(log_slope[rows.validation].mean())),
+            rows.x[learn][:CLOUD_ROWS],
+        )
+
+    def estimator(
+        self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork, cls: type[NPE] = NPE
+    ) -> NPE:
+        """Returns the posterior of a trained network."""
+        estimator = cls(settings, task, self.inputs, self.parameters, network)
+        estimator.cloud = SummaryCloud.of(estimator.summary(self.x))
+        return estimator
+
+
+def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> NPE | None:
+    """Returns the trained posterior that a method starts from; None where it starts from nothing.
+
+    Raises:
+        TrainingError: If its networks, and so its weights, are of another shape.
+    """
+    if settings.start is None:
+        return None
+    parent = material.require("parent", settings.type)
+    if not isinstance(parent, NPE):
+        raise TrainingError(
+            f"start: {settings.start!r} is of type {parent.type!r}, whose weights fit no {settings.type!r}; "
+            f"expected a method of type {settings.type!r}."
+        )
+    own = {"parameters": task.parameters, "x_shape": task.x_shape, **_architecture(settings)}
+    there = {
+        "parameters": parent.task.parameters,
+        "x_shape": parent.task.x_shape,
+        **_architecture(parent.settings),
+    }
+    for name, wanted in own.items():
+        if there[name] != wanted:
+            raise TrainingError(
+                f"start: weights of {settings.start!r} do not fit, for its {name} is {there[name]}, expected "
+                f"{wanted}; give both methods the same {name}."
+            )
+    return parent
+
+
+def _architecture(settings: NPESettings) -> dict[str, Any]:
+    return {name: getattr(settings, name).model_dump() for name in ("inputs", "summary", "flow")}
+
+
+def initial_network(
+    settings: NPESettings, task: TaskInfo, parent: NPE | None, run: training.Run
+) -> PosteriorNetwork:
+    """Returns a network to train, with the parent's weights where there is one."""
+    with training.seeded_initialisation(run):
+        network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+    if parent is not None:
+        network.load_state_dict(parent.network.state_dict())
+    return network
+
+
+def _input_transform(settings: NPESettings, x: Array, parent: NPE | None) -> InputTransform:
+    """The transform of x by the policy `standardise`."""
+    if parent is not None and settings.standardise == "kept":
+        return parent.inputs
+    exchangeable = settings.summary.type == "deepset"
+    own = InputTransform.fit(x, settings.inputs.transform, exchangeable=exchangeable)
+    return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
+
+
+def _parameter_transform(
+    theta: Array, task: TaskInfo, material: Material, parent: NPE | None, run: training.Run
+) -> ParameterTransform:
+    """The transform of theta, whose distribution is the prior at every fidelity.
+
+    So a parent's transform is kept under every policy: another one would only add the noise of a second
+    estimate and move the posteriors that its weights describe. Few rows take their statistics from draws
+    of the prior, where it is known; many rows give them themselves.
+    """
+    if parent is not None:
+        return parent.parameters
+    if len(theta) < FEW_ROWS and material.prior is not None:
+        rng = seeds.generator(run.root, "initialise", *run.path, "parameters")
+        plain = ParameterTransform(task.bounds, np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
+        plain.require_inside(theta)
+        theta = material.prior.sample(rng, PRIOR_DRAWS)
+    return ParameterTransform.fit(theta, task.bounds)
+
+
+def _permuted(rows: Rows, run: training.Run) -> Array:
+    """Theta (N, D) shuffled among the training rows, and among the validation rows."""
+    theta = rows.theta.copy()
+    for part, chosen in enumerate((~rows.validation, rows.validation)):
+        order = seeds.generator(run.root, "batches", *run.path, "permuted", part)
+        theta[chosen] = order.permutation(theta[chosen])
+    return theta

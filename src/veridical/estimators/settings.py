@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Widths = Annotated[list[Width], Field(max_length=16)]
+Budgets = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
 
 
 class _Section(BaseModel):
@@ -103,10 +104,14 @@ class TrainingSettings(_Section):
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(default=256, description="Rows per optimiser step.")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1e-2, description="Peak of the one-cycle schedule of the learning rate."
+        default=1e-2, description="Learning rate: the peak of the one cycle, or constant."
+    )
+    schedule: Literal["one_cycle", "constant"] = Field(
+        default="one_cycle",
+        description="Course of the learning rate; `constant`, with patience, for fine-tuning and few rows.",
     )
     warmup: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.2, description="Share of the steps before the peak of the learning rate."
+        default=0.2, description="Share of the steps before the peak of the one cycle."
     )
     clip: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Largest norm of the gradient.")
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
@@ -130,9 +135,26 @@ class TrainingSettings(_Section):
 class NPESettings(_Section):
     """Neural posterior estimation: a summary network and a neural spline flow."""
 
+    simulations: ClassVar[bool] = True
+    calibration: ClassVar[bool] = False
+
     type: Literal["npe"] = "npe"
     fidelity: str | None = Field(
         default=None, description="Fidelity it trains on; where not given, the dearest."
+    )
+    start: str | None = Field(
+        default=None,
+        description="Another method, of equal networks, with whose weights it begins; chains are allowed.",
+    )
+    standardise: Literal["refit", "pooled", "kept"] = Field(
+        default="refit",
+        description="Mean and scale of x with `start`: own rows', both with equal weight, the other's.",
+    )
+    budgets: Budgets | None = Field(
+        default=None, description="Budgets of this method, where they are not those of the study."
+    )
+    permuted: bool = Field(
+        default=False, description="Negative control: parameters shuffled against x, so that x tells nothing."
     )
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=MLPSummarySettings)
@@ -149,4 +171,36 @@ class NPESettings(_Section):
         return values
 
 
-EstimatorSettings = NPESettings
+class EnsembleSettings(_Section):
+    """Independently seeded posteriors on the same rows; their mixture with equal weights."""
+
+    simulations: ClassVar[bool] = True
+    calibration: ClassVar[bool] = False
+
+    type: Literal["ensemble"] = "ensemble"
+    members: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Number of members M.")
+    member: NPESettings = Field(default=NPESettings(), description="Settings of each member.")
+    start: str | None = Field(
+        default=None,
+        description="An ensemble of as many members, or one `npe`, with whose weights the members begin.",
+    )
+    budgets: Budgets | None = Field(
+        default=None, description="Budgets of this method, where they are not those of the study."
+    )
+    stacked: bool | None = Field(
+        default=None,
+        description="Members trained together in one loop, or one by one; where not given, together if that "
+        "is faster (small batches, any GPU).",
+    )
+
+    @property
+    def fidelity(self) -> str | None:
+        """Fidelity it trains on; the dearest where None."""
+        return self.member.fidelity
+
+    @model_validator(mode="after")
+    def _own_keys(self) -> EnsembleSettings:
+        for name in ("start", "budgets"):
+            if getattr(self.member, name) is not None:
+                raise ValueError(f"`{name}` belongs to the ensemble, not to its `member`")
+        return self

@@ -58,6 +58,16 @@ class InputTransform:
         scale = np.sqrt(variance)
         return cls(kind, mean, np.where(scale > 0, scale, 1.0))
 
+    def pooled(self, other: InputTransform) -> InputTransform:
+        r"""Returns the transform for rows of both kinds, each kind with half of the weight.
+
+        Mean and variance are those of an equal mixture: :math:`m = (m_1 + m_2) / 2` and
+        :math:`s^2 = (s_1^2 + s_2^2) / 2 + (m_1 - m_2)^2 / 4`.
+        """
+        mean = (self.mean + other.mean) / 2
+        variance = (self.scale**2 + other.scale**2) / 2 + (self.mean - other.mean) ** 2 / 4
+        return InputTransform(self.kind, mean, np.sqrt(variance))
+
     def __call__(self, x: Array, dtype: type = np.float64) -> Array:
         """Returns inputs (N, *x_shape) of x (N, *x_shape).
 
@@ -108,14 +118,7 @@ class ParameterTransform:
         """
         require_shape("bounds", bounds, theta.shape[1], 2)
         plain = cls(np.asarray(bounds, float), np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
-        outside = ~plain.inside(theta)
-        if outside.any():
-            row = int(np.argmax(outside))
-            raise TrainingError(
-                f"theta: expected all parameters strictly inside their bounds, got {int(outside.sum())} of "
-                f"{len(theta)} rows outside, the first being row {row}: {theta[row]}; "
-                "widen the bounds or mend the prior."
-            )
+        plain.require_inside(theta)
         u, _ = plain.forward(theta)
         scale = u.std(axis=0)
         if not (scale > 0).all():
@@ -134,6 +137,17 @@ class ParameterTransform:
     def inside(self, theta: Array) -> Array:
         """Whether theta (..., D) lies strictly inside the bounds, shape (...)."""
         return np.all((theta > self.bounds[:, 0]) & (theta < self.bounds[:, 1]), axis=-1)
+
+    def require_inside(self, theta: Array) -> None:
+        """Raises TrainingError unless all theta (N, D) lie strictly inside the bounds."""
+        outside = ~self.inside(theta)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise TrainingError(
+                f"theta: expected all parameters strictly inside their bounds, got {int(outside.sum())} of "
+                f"{len(theta)} rows outside, the first being row {row}: {theta[row]}; "
+                "widen the bounds or mend the prior."
+            )
 
     def forward(self, theta: Array) -> tuple[Array, Array]:
         """Returns z (..., D) and log |dz/dtheta| (...), which is -inf outside the bounds (z is then 0)."""

@@ -1,0 +1,245 @@
+r"""An ensemble of independently seeded posteriors on the same rows: their mixture.
+
+.. math:: q(\theta \mid x) = \frac{1}{M} \sum_{m=1}^{M} q_m(\theta \mid x) ,
+
+computed in logarithms. Members differ in their initial weights and in the order of their batches; they
+share rows and transforms. A draw comes from a member picked at random; its log density is the mixture's.
+
+Small members are trained together as one stack where that is faster (see `veridical.training`), larger
+ones one after the other, each with a running state of its own.
+
+References:
+    | Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles
+    | (Lakshminarayanan et al., 2017) https://arxiv.org/abs/1612.01474
+    | A Trust Crisis In Simulation-Based Inference? (Hermans et al., 2022) https://arxiv.org/abs/2110.06581
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+
+from veridical import training
+from veridical.checkpoints import CheckpointFolder
+from veridical.errors import ArtifactError, TrainingError
+from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.npe import NPE, ROWS, PosteriorNetwork, Prepared, initial_network, parent_of
+from veridical.estimators.settings import EnsembleSettings, NPESettings
+from veridical.tasks.base import Array
+
+STACKED_ROWS = 512  # rows per batch up to which training together is faster on a CPU
+UNSTACKABLE = ("gru",)  # summary networks whose kernels know no axis of members
+
+
+class Ensemble(Estimator):
+    """The equal mixture of M amortised posteriors; summaries and their cloud are the first member's."""
+
+    type = "ensemble"
+
+    def __init__(self, settings: EnsembleSettings, task: TaskInfo, members: Sequence[NPE]) -> None:
+        self.settings = settings
+        self.task = task
+        self.members = list(members)
+        self.cloud = self.members[0].cloud
+
+    @classmethod
+    def fit(
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
+    ) -> tuple[Ensemble, training.TrainingResult]:
+        """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
+        settings = EnsembleSettings.model_validate(dict(spec))
+        member = settings.member.model_copy(update={"start": settings.start})
+        parents = _parents(settings, member, task, material)
+        data = Prepared.of(member, task, material, parents[0], run)
+        networks = [
+            initial_network(member, task, parent, training.member_run(run, m))
+            for m, parent in enumerate(parents)
+        ]
+        if _stacks(settings):
+            results = training.fit_stacked(
+                networks, data.train, data.validation, member.training, run, data.offsets
+            )
+        else:
+            results = _one_by_one(networks, data, member, run)
+        members = [data.estimator(settings.member, task, network) for network in networks]
+        return cls(settings, task, members), together(results)
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Returns n draws (n, N, D) of the mixture for each x (N, *x_shape), log densities (n, N)."""
+        draws = np.empty((len(x), n, len(self.task.parameters)))
+        step = max(1, ROWS // n)
+        for first in range(0, len(x), step):
+            rows = slice(first, min(first + step, len(x)))
+            draws[rows] = self._draw(x[rows], n, rng)
+        swapped = draws.swapaxes(0, 1)
+        return swapped, self.log_prob(swapped, x)
+
+    def _draw(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns draws (N, n, D): for each observation first the members picked, then the base noise."""
+        d = len(self.task.parameters)
+        pairs = [(rng.integers(len(self.members), size=n), rng.standard_normal((n, d))) for _ in x]
+        picked = np.concatenate([member for member, _ in pairs])
+        noise = np.concatenate([z for _, z in pairs])
+        draws = np.empty_like(noise)
+        for m, member in enumerate(self.members):
+            (rows,) = np.nonzero(picked == m)
+            if len(rows):
+                draws[rows] = member.push(noise[rows], member.contexts(x), rows // n)[0]
+        return draws.reshape(len(x), n, d)
+
+    def log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
+        log_p = np.stack([member.log_prob(theta, x) for member in self.members])
+        return np.asarray(logsumexp(log_p, axis=0)) - np.log(len(self.members))
+
+    def summary(self, x: Array) -> Array:
+        """Returns summaries (N, K) of x (N, *x_shape) by the first member."""
+        return self.members[0].summary(x)
+
+    def transforms(self) -> dict[str, Any]:
+        """Returns what happens to x and to each parameter around the networks."""
+        return self.members[0].transforms()
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns weights and statistics by name, those of member m below `member{m}.`."""
+        parts = [(f"member{m}.", member.arrays()) for m, member in enumerate(self.members)]
+        return {prefix + name: array for prefix, arrays in parts for name, array in arrays.items()}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> Ensemble:
+        """Returns the ensemble that `arrays` came from.
+
+        Raises:
+            ArtifactError: If an array is missing or does not fit the settings.
+        """
+        settings = EnsembleSettings.model_validate(dict(spec))
+        found = {name.partition(".")[0] for name in arrays}
+        expected = {f"member{m}" for m in range(settings.members)}
+        if found != expected:
+            raise ArtifactError(
+                f"estimator {cls.type}: expected weights of {len(expected)} members, got those of "
+                f"{len(found)}: they do not fit the settings. Train again."
+            )
+        member, members = settings.member.model_dump(), []
+        for m in range(settings.members):
+            prefix = f"member{m}."
+            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            members.append(NPE.from_arrays(member, task, own))
+        return cls(settings, task, members)
+
+
+class MemberFolder(CheckpointFolder):
+    """The running state of one member, inside the folder of its ensemble, whose lease it keeps alive."""
+
+    def __init__(self, whole: CheckpointFolder, member: int) -> None:
+        super().__init__(
+            whole.folder / f"member{member}",
+            stale_seconds=whole.stale_seconds,
+            save_seconds=whole.save_seconds,
+        )
+        self.whole = whole
+
+    def touch(self) -> None:
+        """Shows that the holder of both leases lives."""
+        self.whole.touch()
+        super().touch()
+
+    def require(self) -> None:
+        """Raises TrainingError unless this job still holds both leases."""
+        self.whole.require()
+        super().require()
+
+
+def together(results: Sequence[training.TrainingResult]) -> training.TrainingResult:
+    """Returns one result of several trainings: histories end to end, each entry with its `member`.
+
+    `best` points at the best look of the member whose best validation loss is lowest; steps and seconds are
+    sums.
+    """
+    rounds: list[dict[str, float]] = []
+    bests = []
+    for m, result in enumerate(results):
+        bests.append(len(rounds) + result.best)
+        rounds += [{**entry, "member": m} for entry in result.rounds]
+    return training.TrainingResult(
+        rounds=rounds,
+        best=min(bests, key=lambda i: rounds[i]["validation_loss"]),
+        steps=sum(result.steps for result in results),
+        stopped_early=any(result.stopped_early for result in results),
+        resumed_from=sorted({step for result in results for step in result.resumed_from}),
+        seconds=sum(result.seconds for result in results),
+        cpu_seconds=sum(result.cpu_seconds for result in results),
+        device=results[0].device,
+    )
+
+
+def _parents(
+    settings: EnsembleSettings, member: NPESettings, task: TaskInfo, material: Material
+) -> list[NPE | None]:
+    """The posterior from whose weights each member starts; None where it starts from nothing."""
+    if not isinstance(material.parent, Ensemble):
+        return [parent_of(member, task, material)] * settings.members
+    there = material.parent.members
+    if len(there) != settings.members:
+        raise TrainingError(
+            f"start: ensemble {settings.start!r} has {len(there)} members, expected {settings.members} as "
+            "here; give both the same number."
+        )
+    return [parent_of(member, task, replace(material, parent=parent)) for parent in there]
+
+
+def _stacks(settings: EnsembleSettings) -> bool:
+    """Whether the members are trained together.
+
+    Raises:
+        TrainingError: If that was asked for and their summary network cannot be stacked.
+    """
+    summary = settings.member.summary.type
+    if summary in UNSTACKABLE:
+        if settings.stacked:
+            raise TrainingError(
+                f"stacked: a summary network of type {summary!r} cannot be trained stacked; leave `stacked` "
+                "out, or choose another summary."
+            )
+        return False
+    if settings.stacked is not None:
+        return settings.stacked
+    own = settings.member.training
+    return settings.members > 1 and (
+        own.batch_size <= STACKED_ROWS or training.device_for(own.accelerator) != "cpu"
+    )
+
+
+def _one_by_one(
+    networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: training.Run
+) -> list[training.TrainingResult]:
+    """Trains the members one after the other, each in its folder; finished ones are not trained again."""
+    started = time.perf_counter()
+    results = []
+    for m, network in enumerate(networks):
+        own = training.member_run(run, m)
+        if run.time_limit is not None:
+            own = replace(own, time_limit=max(0.0, run.time_limit - (time.perf_counter() - started)))
+        if run.folder is None:
+            results.append(_train(network, data, settings, own))
+            continue
+        with MemberFolder(run.folder, m) as folder:
+            results.append(_train(network, data, settings, replace(own, folder=folder)))
+    return results
+
+
+def _train(
+    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: training.Run
+) -> training.TrainingResult:
+    return training.fit(network, data.train, data.validation, settings.training, run, data.offsets)

@@ -1,0 +1,90 @@
+"""The prior as an answer: what one knows before the data, and what every method has to beat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
+from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.baseline_settings import PriorSettings
+from veridical.tasks import priors
+from veridical.tasks.base import Array, Prior
+from veridical.training import Run
+
+ARRAY = "prior.json"
+
+
+class PriorEstimator(Estimator):
+    """Draws and log densities of the prior, whatever x is."""
+
+    type = "prior"
+
+    def __init__(self, settings: PriorSettings, task: TaskInfo, prior: Prior) -> None:
+        self.settings = settings
+        self.task = task
+        self.prior = prior
+
+    @classmethod
+    def fit(
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run
+    ) -> tuple[PriorEstimator, None]:
+        """Returns the task's prior; there is nothing to train.
+
+        Raises:
+            TrainingError: If the prior cannot be written down, for it is not made of known distributions.
+        """
+        settings = PriorSettings.model_validate(dict(spec))
+        prior: Prior = material.require("prior", settings.type)
+        try:
+            priors.to_json(prior)
+        except TaskError as error:
+            raise TrainingError(f"estimator 'prior' of task {task.name}: {error}") from error
+        return cls(settings, task, prior), None
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Returns n prior draws (n, N, D) for each row of x and their log densities (n, N)."""
+        require_shape("x", x, None, *self.task.x_shape)
+        lower, upper = self.task.bounds.T
+        rows = self.prior.sample(rng, len(x) * n)
+        rows = np.clip(rows, np.nextafter(lower, np.inf), np.nextafter(upper, -np.inf))
+        draws = rows.reshape(len(x), n, -1).swapaxes(0, 1)
+        return draws, self.prior.log_prob(rows).reshape(len(x), n).T
+
+    def log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns log densities (..., N) of theta (..., N, D); -inf out of bounds."""
+        theta = np.asarray(theta, float)
+        require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
+        return self.prior.log_prob(theta.reshape(-1, theta.shape[-1])).reshape(theta.shape[:-1])
+
+    def transforms(self) -> dict[str, Any]:
+        """Returns what happens to x and to each parameter: nothing."""
+        return {"x": [], "parameters": dict.fromkeys(self.task.parameters, "none")}
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns the prior's families and numbers, as the bytes of a JSON text."""
+        text = json.dumps(priors.to_json(self.prior))
+        return {ARRAY: np.frombuffer(text.encode(), dtype=np.uint8)}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> PriorEstimator:
+        """Returns the estimator that `arrays` came from.
+
+        Raises:
+            ArtifactError: If the prior is missing or cannot be read.
+        """
+        settings = PriorSettings.model_validate(dict(spec))
+        try:
+            prior = priors.from_json(json.loads(arrays[ARRAY].tobytes()))
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(f"estimator {cls.type}: the prior cannot be read: {error}") from error
+        return cls(settings, task, prior)

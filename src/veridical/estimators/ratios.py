@@ -1,0 +1,168 @@
+r"""An ensemble of small networks, each the log ratio of the densities of two classes of events.
+
+Member i minimises, over events of the numerator n and the denominator d,
+
+.. math:: L_\mathrm{MLC}(f) = \mathrm{mean}_n[-f + e^{-f} - 1] + \mathrm{mean}_d[f + e^{f} - 1] ,
+
+or cross-entropy; either is least at :math:`f = \log n / d`. In mode `bootstrap` it sees a resample of the
+events (of the validation events too), in `partition` a part of its own, in `whole` all of them. Its weights
+are those of its best look at validation events, and stay frozen: remedies take the members as functions.
+
+References:
+    | Frequentist Uncertainties on Neural Density Ratios with w_i f_i Ensembles (Benevedes, Thaler, 2025)
+    | https://arxiv.org/abs/2506.00113
+    | Learning New Physics from a Machine (D'Agnolo, Wulzer, 2018)
+    | https://arxiv.org/abs/1806.02350
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from veridical import seeds, training
+from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
+from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.ratio_settings import RatiosSettings
+from veridical.estimators.ratio_training import CHUNK, RatioTraining, choose
+from veridical.networks.stacked import StackedMLP
+from veridical.networks.transforms import InputTransform
+from veridical.tasks.base import Array
+
+_PREFIX = "network."
+
+
+class Ratios(Estimator):
+    """Log density ratios of two classes; no posterior."""
+
+    type = "ratios"
+
+    def __init__(
+        self, settings: RatiosSettings, task: TaskInfo, inputs: InputTransform, network: StackedMLP
+    ) -> None:
+        self.settings = settings
+        self.task = task
+        self.inputs = inputs
+        self.network = network.eval().requires_grad_(False)
+
+    @classmethod
+    def fit(
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
+    ) -> tuple[Ratios, training.TrainingResult]:
+        """Returns trained members; `material.classes` has the numerator first. See `Estimator.fit`."""
+        settings = RatiosSettings.model_validate(dict(spec))
+        numerator, denominator = two_classes(material, settings.type)
+        marked = material.require("validation", settings.type)
+        masks = [np.asarray(marked[name], bool) for name in material.classes]
+        events = [numerator, denominator]
+        for name, x, mask in zip(material.classes, events, masks, strict=True):
+            require_shape(f"events of class {name}", x, None, *task.x_shape)
+            require_shape(f"validation of class {name}", mask, len(x))
+        chosen = choose(settings.mode, settings.members, masks, run)
+        learned = np.concatenate([x[~mask] for x, mask in zip(events, masks, strict=True)])
+        inputs = InputTransform.fit(learned, settings.inputs.transform)
+        network = _network(settings, task)
+        members = range(settings.members)
+        network.initialise([seeds.generator(run.root, "initialise", *run.path, m) for m in members])
+        device = training.device_for(settings.training.accelerator)
+        flat = (_flat(inputs, numerator), _flat(inputs, denominator))
+        with training.cpu_threads(run.threads or settings.training.threads):
+            loop = RatioTraining(network, flat, chosen, settings.loss, settings.training, run, device)
+            result = loop.fit()
+        return cls(settings, task, inputs, network), result
+
+    def functions(self, x: Array) -> Array:
+        """Returns 1 and the members' log ratios at events x (N, *x_shape), float64, shape (N, M + 1)."""
+        inputs = torch.from_numpy(_flat(self.inputs, x))
+        out: Array = np.ones((len(x), self.settings.members + 1))
+        with torch.no_grad():
+            for first in range(0, len(x), CHUNK):
+                part = inputs[first : first + CHUNK]
+                for group in self.network.groups(len(part)):
+                    columns = slice(group.start + 1, group.stop + 1)
+                    out[first : first + CHUNK, columns] = self.network(part, group).numpy().T
+        if not np.isfinite(out).all():
+            raise ArtifactError(
+                f"estimator {self.type} of task {self.task.name}: log ratios are not finite numbers; the "
+                "networks are broken, or x is far outside of what they were trained on. Train them again."
+            )
+        return out
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
+        """Refuses: there is no posterior."""
+        no_posterior(self.type)
+
+    def log_prob(self, theta: Array, x: Array) -> NoReturn:
+        """Refuses: there is no posterior."""
+        no_posterior(self.type)
+
+    def transforms(self) -> dict[str, Any]:
+        """Returns what happens to x before it enters the networks."""
+        return {"x": [self.inputs.kind, "standardise"], "parameters": {}}
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns the stacked weights and the statistics of the inputs, by name."""
+        weights = {f"{_PREFIX}{name}": t.cpu().numpy() for name, t in self.network.state_dict().items()}
+        return {**weights, **self.inputs.arrays()}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> Ratios:
+        """Returns the estimator that `arrays` came from.
+
+        Raises:
+            ArtifactError: If an array is missing or does not fit the settings.
+        """
+        settings = RatiosSettings.model_validate(dict(spec))
+        network = _network(settings, task)
+        weights = {
+            k.removeprefix(_PREFIX): torch.tensor(v) for k, v in arrays.items() if k.startswith(_PREFIX)
+        }
+        try:
+            network.load_state_dict(weights)
+            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
+        except (RuntimeError, KeyError) as error:
+            raise ArtifactError(f"estimator {cls.type}: weights do not fit the settings: {error}") from error
+        return cls(settings, task, inputs, network)
+
+
+def two_classes(material: Material, method: str) -> tuple[Array, Array]:
+    """Returns the events of numerator and denominator.
+
+    Raises:
+        TrainingError: If there are not two classes.
+    """
+    classes = material.require("classes", method)
+    if len(classes) != 2:
+        raise TrainingError(
+            f"estimator {method!r}: expected events of two classes, got {', '.join(classes)}; name two."
+        )
+    numerator, denominator = classes.values()
+    return numerator, denominator
+
+
+def no_posterior(method: str) -> NoReturn:
+    """Raises TaskError: the method answers with ratios or fractions."""
+    raise TaskError(
+        f"method {method!r} is about classes: it gives density ratios and estimates of a fraction, but no "
+        "posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such as npe."
+    )
+
+
+def _network(settings: RatiosSettings, task: TaskInfo) -> StackedMLP:
+    return StackedMLP(settings.members, (prod(task.x_shape), *settings.hidden), settings.slope)
+
+
+def _flat(inputs: InputTransform, x: Array) -> Array:
+    """Inputs of the networks, float32, shape (N, d)."""
+    flat: Array = inputs(x, np.float32).reshape(len(x), -1)
+    return flat

@@ -1,0 +1,174 @@
+r"""Ridge regression of the parameters on real data, from calibration pairs alone.
+
+With standardised data :math:`x_i` and unconstrained, standardised parameters :math:`z_i` of n pairs, each
+parameter j has
+
+.. math:: \beta_j = \arg\min_\beta \sum_i (z_{ij} - \bar z_j - (x_i - \bar x)^T \beta)^2
+    + n \lambda |\beta|^2 .
+
+The centred data matrix is :math:`U S V^T`. Leaving one pair out of the sums changes its residual to
+
+.. math:: e_{ij} = \frac{z_{ij} - \hat z_{ij}}{1 - h_i} , \qquad
+    h_i = \frac1n + \sum_k U_{ik}^2 \frac{S_k^2}{S_k^2 + n \lambda} ,
+
+(with the penalty as it was), so that a whole grid of penalties costs one decomposition. The penalty is the
+largest whose :math:`\sum_j e_{ij}^2` exceeds that of the best one by no more than one standard error of the
+difference, over rows. The posterior is normal around the prediction, with the covariance
+:math:`E^T E / (n - D - 1)` of the residuals left out: with normal residuals its inverse is without bias.
+
+References:
+    | The Elements of Statistical Learning (Hastie, Tibshirani, Friedman, 2009), sections 3.4.1 and 7.10
+    | Why your model parameter confidences might be too optimistic (Hartlap, Simon, Schneider, 2007)
+    | https://arxiv.org/abs/astro-ph/0608064
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.baseline_settings import RidgeSettings
+from veridical.estimators.gaussian import GaussianEstimator
+from veridical.networks.transforms import InputTransform, ParameterTransform
+from veridical.tasks.base import Array
+from veridical.training import Run
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A fitted ridge regression.
+
+    Attributes:
+        coefficients: Shape (F, D).
+        intercept: Shape (D,).
+        penalty: Penalty per row.
+        residuals: What each row misses its prediction by when it is left out of the fit, (n, D).
+    """
+
+    coefficients: Array
+    intercept: Array
+    penalty: float
+    residuals: Array
+
+
+def regress(x: Array, z: Array, penalties: Array) -> RidgeFit:
+    """Returns the ridge regression of z (n, D) on x (n, F) with a penalty chosen from an ascending grid."""
+    n = len(x)
+    centre, mean = x.mean(axis=0), z.mean(axis=0)
+    u, s, vt = np.linalg.svd(x - centre, full_matrices=False)
+    parts = u.T @ (z - mean)
+    left_out = np.stack([_left_out(z - mean, u, s**2 / (s**2 + n * each), parts) for each in penalties])
+    chosen = _simplest((left_out**2).sum(axis=2))
+    weights = s / (s**2 + n * penalties[chosen])
+    coefficients = vt.T @ (weights[:, None] * parts)
+    return RidgeFit(coefficients, mean - centre @ coefficients, float(penalties[chosen]), left_out[chosen])
+
+
+def _left_out(z: Array, u: Array, shares: Array, parts: Array) -> Array:
+    """Residuals (n, D) of centred z, each row predicted from the others alone."""
+    leverage = 1 / len(z) + u**2 @ shares
+    return (z - u @ (shares[:, None] * parts)) / np.maximum(1 - leverage, 1e-10)[:, None]
+
+
+def _simplest(squares: Array) -> int:
+    """The last of the penalties whose squared residuals (penalties, n) are about as small as the least."""
+    excess = squares - squares[np.argmin(squares.mean(axis=1))]
+    error = excess.std(axis=1) / np.sqrt(squares.shape[1])
+    return int(np.flatnonzero(excess.mean(axis=1) <= error).max())
+
+
+class Ridge(GaussianEstimator):
+    """A linear posterior mean with a constant covariance, in the unconstrained space."""
+
+    type = "ridge"
+
+    def __init__(
+        self,
+        settings: RidgeSettings,
+        task: TaskInfo,
+        inputs: InputTransform,
+        parameters: ParameterTransform,
+        numbers: Mapping[str, Array],
+    ) -> None:
+        self.settings = settings
+        self.task = task
+        self.inputs = inputs
+        self.parameters = parameters
+        self.coefficients = numbers["ridge.coefficients"]
+        self.intercept = numbers["ridge.intercept"]
+        self.penalty = numbers["ridge.penalty"]
+        self.factor = numbers["ridge.factor"]
+
+    @classmethod
+    def fit(cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run) -> tuple[Ridge, None]:
+        """Returns the regression; see `Estimator.fit`."""
+        settings = RidgeSettings.model_validate(dict(spec))
+        pairs: Rows = material.require("calibration", settings.type)
+        d = len(task.parameters)
+        require_shape("theta", pairs.theta, len(pairs), d)
+        require_shape("x", pairs.x, None, *task.x_shape)
+        if len(pairs) < d + 3:
+            raise TrainingError(
+                f"estimator 'ridge' needs at least {d + 3} calibration pairs for {d} parameters, got "
+                f"{len(pairs)}; raise `calibration`."
+            )
+        inputs = InputTransform.fit(pairs.x, settings.inputs.transform)
+        parameters = ParameterTransform.fit(pairs.theta, task.bounds)
+        grid = np.geomspace(settings.smallest, settings.largest, settings.penalties)
+        found = regress(inputs(pairs.x).reshape(len(pairs), -1), parameters.forward(pairs.theta)[0], grid)
+        covariance = found.residuals.T @ found.residuals / (len(pairs) - d - 1)
+        try:
+            factor = np.linalg.cholesky(covariance)
+        except np.linalg.LinAlgError as error:
+            raise TrainingError(
+                "estimator 'ridge': the residuals of the parameters have a singular covariance, so that one "
+                "parameter follows from the others; remove it from the task, or give more calibration pairs."
+            ) from error
+        numbers = {
+            "ridge.coefficients": found.coefficients,
+            "ridge.intercept": found.intercept,
+            "ridge.penalty": np.array(found.penalty),
+            "ridge.factor": factor,
+        }
+        return cls(settings, task, inputs, parameters, numbers), None
+
+    def moments(self, x: Array) -> tuple[Array, Array]:
+        """Returns means (N, D) and lower triangular factors (N, D, D) of the covariances, given x."""
+        means = self.inputs(x).reshape(len(x), -1) @ self.coefficients + self.intercept
+        return means, np.broadcast_to(self.factor, (len(x), *self.factor.shape))
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns coefficients and statistics by name."""
+        numbers = {
+            "ridge.coefficients": self.coefficients,
+            "ridge.intercept": self.intercept,
+            "ridge.penalty": self.penalty,
+            "ridge.factor": self.factor,
+        }
+        return {**numbers, **self.inputs.arrays(), **self.parameters.arrays()}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> Ridge:
+        """Returns the estimator that `arrays` came from.
+
+        Raises:
+            ArtifactError: If an array is missing.
+        """
+        settings = RidgeSettings.model_validate(dict(spec))
+        try:
+            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
+            parameters = ParameterTransform.from_arrays(task.bounds, arrays)
+            return cls(settings, task, inputs, parameters, arrays)
+        except KeyError as error:
+            raise ArtifactError(f"estimator {cls.type}: the array {error} is missing.") from error

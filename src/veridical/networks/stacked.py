@@ -1,0 +1,86 @@
+r"""Several small dense networks of one shape, with the weights of all of them in one tensor per layer.
+
+One batched product then serves all members. It wins while the activations of the members stay in the cache;
+beyond that, members are worked through in *groups* whose gradients add up in the same stacked tensors, so
+that one optimiser step serves all either way. A group takes as many members as keep
+
+    members x events x widest hidden layer <= GROUP_ACTIVATIONS
+
+on a CPU; on a GPU one group holds them all. One step of 16 members 1-32-32-1, in groups of 1 / 4 / 16, on one
+core of an EPYC in ms: 256 events 5.7 / 2.4 / 1.4; 1000: 7.4 / 5.6 / 8.2; 2500: 11.5 / 13.0 / 17.9; 5000:
+16.6 / 28.6 / 37.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+GROUP_ACTIVATIONS = 150_000  # 32 wide: all of 16 members at 256 events, 4 at 1000, one at 2500
+
+
+class StackedMLP(nn.Module):
+    """M dense networks with leaky ReLUs, from `widths[0]` inputs to one number.
+
+    Arguments:
+        members: M.
+        widths: Inputs, then hidden widths.
+        slope: Slope of the leaky ReLU below zero.
+    """
+
+    def __init__(self, members: int, widths: Sequence[int], slope: float) -> None:
+        super().__init__()
+        self.members, self.widths, self.slope = members, tuple(widths), slope
+        layers = list(pairwise((*widths, 1)))
+        self.weights = nn.ParameterList(torch.zeros(members, fan_in, out) for fan_in, out in layers)
+        self.biases = nn.ParameterList(torch.zeros(members, 1, out) for _, out in layers)
+
+    @torch.no_grad()
+    def initialise(self, generators: Sequence[np.random.Generator]) -> None:
+        """Draws each member's weights and biases, uniform within 1 / sqrt(inputs), from its own generator."""
+        for i, rng in enumerate(generators):
+            for weight, bias in zip(self.weights, self.biases, strict=True):
+                bound = 1 / math.sqrt(weight.shape[1])
+                for part in (weight[i], bias[i]):
+                    part.copy_(torch.from_numpy(rng.uniform(-bound, bound, tuple(part.shape))))
+
+    def groups(self, events: int) -> Iterator[slice]:
+        """Yields the members group by group, for batches of so many events each."""
+        size = self.members
+        if not self.weights[0].is_cuda:
+            size = max(1, GROUP_ACTIVATIONS // (events * max(self.widths[1:], default=1)))
+        for first in range(0, self.members, size):
+            yield slice(first, min(first + size, self.members))
+
+    def forward(self, x: Tensor, group: slice | None = None) -> Tensor:
+        """Returns f (G, B) of the members of a group at x (G, B, d), or at the same x (B, d) for each."""
+        group = slice(0, self.members) if group is None else group
+        return apply([w[group] for w in self.weights], [b[group] for b in self.biases], x, self.slope)
+
+    def leaves(self, group: slice) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns weights and biases of a group as leaves that add their gradients to the stacked ones.
+
+        The stacked tensors must have gradients already.
+        """
+        return [_leaf(w, group) for w in self.weights], [_leaf(b, group) for b in self.biases]
+
+
+def apply(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, slope: float) -> Tensor:
+    """Returns outputs (G, B) at x (G, B, d) or (B, d) of networks with stacked weights and biases."""
+    h = x if x.ndim == 3 else x.expand(len(weights[0]), *x.shape)
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        h = torch.baddbmm(bias, functional.leaky_relu_(h, slope) if i else h, weight)
+    return h.squeeze(-1)
+
+
+def _leaf(stacked: Tensor, group: slice) -> Tensor:
+    leaf = stacked.detach()[group].requires_grad_()
+    assert stacked.grad is not None
+    leaf.grad = stacked.grad[group]
+    return leaf

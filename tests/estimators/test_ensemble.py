@@ -1,0 +1,262 @@
+"""Ensembles: the mixture is normalised and drawn from, stacked training equals training one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from scipy import stats
+
+from veridical import artifacts, training
+from veridical.checkpoints import CheckpointFolder
+from veridical.errors import ArtifactError, TrainingError
+from veridical.estimators import ensemble as module
+from veridical.estimators.base import Material, Rows, TaskInfo
+from veridical.estimators.ensemble import Ensemble
+from veridical.estimators.npe import NPE
+from veridical.estimators.settings import EnsembleSettings
+from veridical.tasks.base import Array
+
+TASK = TaskInfo("box", ("a", "b"), np.array([(0.0, 1.0), (-np.inf, np.inf)]), ("", ""), (3,))
+MEMBER = {
+    "summary": {"type": "mlp", "hidden": [8], "features": 3},
+    "flow": {"transforms": 1, "hidden": [8], "bins": 4},
+    "training": {"epochs": 3, "batch_size": 40, "rounds": 3},
+}
+RUN = training.Run(11, ("ensemble", 0))
+
+
+def material(n: int = 200, **parts: object) -> Material:
+    rng = np.random.Generator(np.random.PCG64(4))
+    theta = np.stack([rng.beta(2, 2, n), rng.normal(size=n)], 1)
+    x = (theta @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))).astype(np.float32)
+    return Material(Rows(theta, x, np.arange(n) % 10 == 9), **parts)  # type: ignore[arg-type]
+
+
+def fit(
+    run: training.Run = RUN, data: Material | None = None, **settings: object
+) -> tuple[Ensemble, training.TrainingResult]:
+    spec = {"members": 3, "member": MEMBER, **settings}
+    return Ensemble.fit(spec, TASK, data or material(), run)
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[Ensemble, training.TrainingResult]:
+    """Three members, hardly trained."""
+    return fit(stacked=False)
+
+
+def same(first: dict[str, Array], second: dict[str, Array]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
+
+
+def test_the_log_density_is_that_of_the_equal_mixture(
+    trained: tuple[Ensemble, training.TrainingResult], rng: np.random.Generator
+) -> None:
+    estimator, x = trained[0], rng.normal(size=(4, 3)).astype(np.float32)
+    theta = np.stack([rng.random((5, 4)), rng.normal(size=(5, 4))], -1)
+    mixture = np.mean([np.exp(member.log_prob(theta, x)) for member in estimator.members], axis=0)
+    np.testing.assert_allclose(np.exp(estimator.log_prob(theta, x)), mixture, rtol=1e-12)
+    outside = estimator.log_prob(np.array([[1.5, 0.0]]), x[:1])
+    assert np.isneginf(outside).all()
+    np.testing.assert_array_equal(estimator.summary(x), estimator.members[0].summary(x))
+
+
+def test_draws_follow_the_mixture_and_carry_its_density(
+    trained: tuple[Ensemble, training.TrainingResult], rng: np.random.Generator
+) -> None:
+    """Half of 4,000 draws against 4,000 of each member: the share below a point is the members' mean."""
+    estimator, x, n = trained[0], rng.normal(size=(2, 3)).astype(np.float32), 4000
+    draws, log_p = estimator.sample_and_log_prob(x, n, rng)
+    assert draws.shape == (n, 2, 2) and log_p.shape == (n, 2)
+    np.testing.assert_allclose(estimator.log_prob(draws, x), log_p)
+    pooled = np.concatenate([member.sample(x, n, rng) for member in estimator.members])
+    for i in range(2):
+        for j in range(2):
+            assert stats.ks_2samp(draws[:, i, j], pooled[:, i, j]).pvalue > 1e-4
+
+
+def test_draws_depend_on_the_generator_alone(
+    trained: tuple[Ensemble, training.TrainingResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimator, x = trained[0], np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
+    whole = estimator.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
+    alone = estimator.sample(x[:1], 30, np.random.Generator(np.random.PCG64(1)))
+    np.testing.assert_allclose(alone, whole[:, :1], rtol=1e-4)
+    monkeypatch.setattr(module, "ROWS", 7)
+    parts = estimator.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
+    np.testing.assert_allclose(parts, whole, rtol=1e-4)
+
+
+def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, training.TrainingResult]) -> None:
+    arrays = trained[0].arrays()
+    names = [name for name in arrays if name.startswith("member0.network") and name.endswith("0.weight")]
+    assert names
+    for name in names:
+        assert not np.array_equal(arrays[name], arrays[name.replace("member0", "member1")])
+    for name in ("inputs.mean", "inputs.scale", "parameters.mean", "parameters.scale"):
+        assert np.array_equal(arrays[f"member0.{name}"], arrays[f"member2.{name}"])
+
+
+def test_a_member_trained_alone_is_the_same(trained: tuple[Ensemble, training.TrainingResult]) -> None:
+    alone, _ = NPE.fit(MEMBER, TASK, material(), training.member_run(RUN, 1))
+    assert same(alone.arrays(), trained[0].members[1].arrays())
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"type": "none"},
+        {"type": "mlp", "hidden": [8], "features": 3},
+        {"type": "deepset", "element": [8], "hidden": [8], "features": 3},
+        {"type": "conv", "channels": [4], "kernel": 3, "hidden": [8], "features": 3},
+    ],
+    ids=lambda s: s["type"],
+)
+@pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
+def test_stacked_training_equals_training_one_by_one(summary: dict[str, object], schedule: str) -> None:
+    """Up to single precision, over 9 steps of a learning rate that lets no rounding error grow; a tiny
+    clip shows that each member is clipped by itself.
+    """
+    rates = {"learning_rate": 1e-3, "schedule": schedule, "clip": 0.5}
+    member = {**MEMBER, "summary": summary, "training": {**MEMBER["training"], **rates}}  # type: ignore[dict-item]
+    together, history = fit(member=member, stacked=True)
+    alone, expected = fit(member=member, stacked=False)
+    first, second = together.arrays(), alone.arrays()
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], rtol=1e-3, atol=2e-5, err_msg=name)
+    for ours, theirs in zip(history.rounds, expected.rounds, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    assert history.steps == expected.steps and history.best == expected.best
+
+
+def test_patience_is_each_members_own() -> None:
+    member = {**MEMBER, "training": {"epochs": 60, "batch_size": 40, "patience": 2, "learning_rate": 0.03}}
+    estimator, result = fit(member=member, stacked=True)
+    for m in range(3):
+        own = [entry for entry in result.rounds if entry["member"] == m]
+        best = int(np.argmin([entry["validation_loss"] for entry in own]))
+        assert len(own) in (best + 1 + 2, 60)
+    lengths = {sum(entry["member"] == m for entry in result.rounds) for m in range(3)}
+    assert len(lengths) > 1, "the members stop at different looks"
+    best_of_all = min(entry["validation_loss"] for entry in result.rounds)
+    assert result.rounds[result.best]["validation_loss"] == best_of_all
+    assert isinstance(estimator.cloud, type(estimator.members[0].cloud))
+
+
+# ---- interruptions -------------------------------------------------------------------------------
+
+
+def always(path: Path) -> CheckpointFolder:
+    return CheckpointFolder(path, save_seconds=0)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_path: Path) -> None:
+    """The time limit ends every attempt after one round; the last attempt has the undisturbed bits."""
+    undisturbed, expected = fit(stacked=stacked)
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            with always(tmp_path / "run") as folder:
+                estimator, result = fit(replace(RUN, folder=folder, time_limit=0.0), stacked=stacked)
+            break
+        except TrainingError as error:
+            assert "time limit" in str(error)
+            assert attempts < 20
+    assert attempts == (3 if stacked else 7)
+    assert same(estimator.arrays(), undisturbed.arrays())
+    assert result.rounds == expected.rounds and result.best == expected.best
+    assert set(result.resumed_from) == {4, 8} or result.resumed_from
+
+
+def test_finished_members_are_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses: list[int] = []
+    plain = module.PosteriorNetwork.loss
+
+    def counted(self: module.PosteriorNetwork, *batch: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            losses.append(1)
+            if len(losses) == 20:  # the last step of the second round of member 1
+                raise OSError("the disk went away")
+        return plain(self, *batch)
+
+    monkeypatch.setattr(module.PosteriorNetwork, "loss", counted)
+    with pytest.raises(OSError, match="disk"), always(tmp_path / "run") as folder:
+        fit(replace(RUN, folder=folder), stacked=False)
+    before = len(losses)
+    with always(tmp_path / "run") as folder:
+        estimator, _ = fit(replace(RUN, folder=folder), stacked=False)
+        assert not list((tmp_path / "run").glob("member*/lease.json"))
+        folder.clear()
+    assert len(losses) - before == 8 + 12, "two rounds of member 1, and member 2"
+    assert same(estimator.arrays(), fit(stacked=False)[0].arrays())
+
+
+# ---- transfer, artifacts, settings ---------------------------------------------------------------
+
+
+def test_members_start_from_members_or_all_from_one(
+    trained: tuple[Ensemble, training.TrainingResult],
+) -> None:
+    """With a learning rate of almost nothing, fine-tuned weights are those of the start."""
+    still = {**MEMBER, "training": {"epochs": 1, "learning_rate": 1e-12, "batch_size": 40}}
+    parent = trained[0]
+    each, _ = fit(data=material(parent=parent), member=still, start="low")
+    for mine, theirs in zip(each.members, parent.members, strict=True):
+        for name, weight in mine.network.state_dict().items():
+            torch.testing.assert_close(weight, theirs.network.state_dict()[name])
+    one, _ = fit(data=material(parent=parent.members[2]), member=still, start="low")
+    for mine in one.members:
+        weights = mine.network.state_dict()
+        torch.testing.assert_close(weights, parent.members[2].network.state_dict())
+    with pytest.raises(TrainingError, match="'low' has 3 members, expected 2"):
+        fit(data=material(parent=parent), start="low", members=2)
+    with pytest.raises(TrainingError, match="needs parent"):
+        fit(start="low")
+
+
+def test_an_ensemble_is_saved_and_loaded(
+    trained: tuple[Ensemble, training.TrainingResult], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    estimator, result = trained
+    artifacts.save_estimator(estimator, tmp_path, result)
+    loaded = artifacts.load_estimator(tmp_path)
+    assert isinstance(loaded, Ensemble) and same(loaded.arrays(), estimator.arrays())
+    assert loaded.cloud is not None and loaded.cloud.rows == estimator.members[0].cloud.rows  # type: ignore[union-attr]
+    x = rng.normal(size=(2, 3)).astype(np.float32)
+    theta = np.full((2, 2), 0.4)
+    np.testing.assert_array_equal(loaded.log_prob(theta, x), estimator.log_prob(theta, x))
+    assert artifacts.history(result)["epochs"][-1]["member"] == 2
+    arrays = {name: array for name, array in estimator.arrays().items() if not name.startswith("member2")}
+    with pytest.raises(ArtifactError, match="expected weights of 3 members, got those of 2"):
+        Ensemble.from_arrays(estimator.settings.model_dump(), TASK, arrays)
+
+
+def test_small_batches_are_stacked_where_the_summary_can_be() -> None:
+    def stacks(**settings: object) -> bool:
+        return module._stacks(EnsembleSettings.model_validate(settings))
+
+    cpu = {"accelerator": "cpu"}
+    assert stacks(member={"training": {**cpu, "batch_size": 256}})
+    assert not stacks(member={"training": {**cpu, "batch_size": 1024}})
+    assert stacks(member={"training": {**cpu, "batch_size": 1024}}, stacked=True)
+    assert not stacks(member={"training": {**cpu, "batch_size": 256}}, stacked=False)
+    assert not stacks(member={"summary": {"type": "gru"}})
+    with pytest.raises(TrainingError, match="'gru' cannot be trained stacked"):
+        stacks(member={"summary": {"type": "gru"}}, stacked=True)
+
+
+@pytest.mark.parametrize("wrong", [{"start": "low"}, {"budgets": [100]}])
+def test_keys_of_the_ensemble_are_refused_in_its_member(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="belongs to the ensemble"):
+        EnsembleSettings.model_validate({"member": wrong})
+    settings = EnsembleSettings.model_validate({**wrong, "member": {"fidelity": "hf"}})
+    assert settings.fidelity == "hf"
+    assert EnsembleSettings.model_validate(settings.model_dump(mode="json")) == settings
