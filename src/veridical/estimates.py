@@ -1,0 +1,152 @@
+r"""Frequentist answers: a value with the parts of its standard error, and intervals of two kinds.
+
+The parabola gives :math:`\hat\kappa \pm z \sigma`. The likelihood gives the values whose signed root of the
+likelihood ratio, widened by the error of the density ratio, is no larger than z; it is kept as a curve.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+
+from veridical.errors import ArtifactError, DataError, require_shape
+from veridical.files import write_text
+from veridical.tasks.base import Array
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimates of one number for each of N observations.
+
+    Attributes:
+        value: The estimates, shape (N,).
+        statistical: Standard errors from the finite observation, shape (N,).
+        ratio: Standard errors from what the method was fitted to (here a density ratio), shape (N,).
+        bias: Second-order bias, subtracted already only where the method says so, shape (N,).
+        curve: Values along the curve of the likelihood, growing, shape (N, K), or None.
+        curve_z: Signed roots of the likelihood ratio there, falling, shape (N, K), or None.
+    """
+
+    value: Array
+    statistical: Array
+    ratio: Array
+    bias: Array
+    curve: Array | None = None
+    curve_z: Array | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.value)
+        for name in ("value", "statistical", "ratio", "bias"):
+            require_shape(name, getattr(self, name), n)
+        if (self.curve is None) != (self.curve_z is None):
+            raise DataError("estimate: a curve of the likelihood needs both its values and its roots.")
+        if self.curve is not None and self.curve_z is not None:
+            require_shape("curve", self.curve, n, None)
+            require_shape("curve_z", self.curve_z, *self.curve.shape)
+
+    def __len__(self) -> int:
+        """Number of observations."""
+        return len(self.value)
+
+    @property
+    def total(self) -> Array:
+        """Standard errors of all parts together, shape (N,)."""
+        return np.hypot(self.statistical, self.ratio)
+
+    def z(self, truth: Array) -> Array:
+        """Returns the errors in standard errors, (value - truth) / total, shape (N,)."""
+        z: Array = (self.value - truth) / self.total
+        return z
+
+    def interval(self, level: float, kind: Literal["parabola", "likelihood"] = "parabola") -> Array:
+        """Returns central intervals of one confidence level, shape (N, 2).
+
+        Raises:
+            DataError: If the level is not in (0, 1), or no curve of the likelihood reaches as far.
+        """
+        if not 0 < level < 1:
+            raise DataError(f"interval: expected a level in (0, 1), got {level}.")
+        z = float(stats.norm.ppf(0.5 + level / 2))
+        if kind == "parabola":
+            return self.value[:, None] + z * self.total[:, None] * np.array([-1.0, 1.0])
+        if self.curve is None or self.curve_z is None:
+            raise DataError("interval: this estimate has no curve of the likelihood; ask for the parabola.")
+        if z > self.curve_z.max(axis=1).min() or -z < self.curve_z.min(axis=1).max():
+            raise DataError(
+                f"interval: the curve of the likelihood does not reach level {level}; ask for less."
+            )
+        pairs = zip(self.curve, self.curve_z, strict=True)
+        return np.array([np.interp([-z, z], -root, at) for at, root in pairs]).reshape(-1, 2)
+
+    @classmethod
+    def stack(cls, parts: Sequence[Estimate]) -> Estimate:
+        """Returns the estimates of several sets of observations as one."""
+
+        def joined(name: str) -> Array | None:
+            arrays = [getattr(part, name) for part in parts]
+            return None if any(a is None for a in arrays) else np.concatenate(arrays)
+
+        return cls(*(joined(entry.name) for entry in fields(cls)))  # type: ignore[arg-type]
+
+
+def save(
+    path: str | Path, estimate: Estimate, *, truth: Array | None = None, method: str = "", dataset: str = ""
+) -> None:
+    """Writes estimates as JSON, at once or not at all; numbers come back bit for bit.
+
+    Arguments:
+        path: Where to.
+        estimate: The estimates of N observations.
+        truth: True values, shape (N,), where known.
+        method: Which method they come from.
+        dataset: Which data set they are for.
+
+    Raises:
+        ArtifactError: If a number is not finite.
+    """
+    if truth is not None:
+        require_shape("truth", truth, len(estimate))
+    about = {"format": FORMAT, "method": method, "dataset": dataset, "observations": len(estimate)}
+    record = {"truth": truth} | {entry.name: getattr(estimate, entry.name) for entry in fields(estimate)}
+    plain = {name: None if array is None else np.asarray(array).tolist() for name, array in record.items()}
+    try:
+        text = json.dumps({**about, **plain}, allow_nan=False)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: estimates must be finite numbers, got others: {error}.") from error
+    write_text(path, text + "\n")
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Returns what `save` wrote: `estimate`, `truth`, `method`, `dataset`.
+
+    Raises:
+        ArtifactError: If the file holds something else.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(
+            f"{path}: expected the JSON of estimates, got something else ({error})."
+        ) from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ArtifactError(f"{path}: expected estimates of format {FORMAT}; infer again.")
+    names = [entry.name for entry in fields(Estimate)]
+    arrays = {name: _array(record.get(name)) for name in (*names, "truth")}
+    return {
+        "estimate": Estimate(*(arrays[name] for name in names)),  # type: ignore[arg-type]
+        "truth": arrays["truth"],
+        "method": record["method"],
+        "dataset": record["dataset"],
+    }
+
+
+def _array(entry: Any) -> Array | None:
+    return None if entry is None else np.asarray(entry, float)

@@ -1,0 +1,100 @@
+"""Settings of the remedies by optimal transport: the one place of their defaults, ranges and descriptions.
+
+What a remedy learns from stands in its attributes: `simulations`, where not 0, is a number of rows of the
+split `fit`, which are `fit_rows`; `calibration` are labelled real data.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    """Base of all sections: unknown keys are refused and values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TunedSettings(_Section):
+    """A copy of the encoder of an `npe`, fine-tuned on labelled real data."""
+
+    calibration: ClassVar[bool] = True
+
+    type: Literal["tuned"] = "tuned"
+    of: str = Field(description="The `npe` whose encoder is copied.")
+    fidelity: str | None = Field(
+        default=None, description="Fidelity of its simulations; where not given, the dearest."
+    )
+    simulations: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Stored simulations, of which the one with the nearest parameters stands in for a fresh "
+        "one; 0 calls the simulator at every step.",
+    )
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=2000, description="Optimiser steps.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1e-4, description="Constant learning rate of Adam."
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        default=256, description="Pairs per step, at most; each gets one simulation per step."
+    )
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="Share of the pairs that choose when to stop."
+    )
+    validation_simulations: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=50, description="Simulations behind the mean summary of a validation pair."
+    )
+    looks: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Looks at the validation pairs; the weights of the best one are kept."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
+
+    @property
+    def fit_rows(self) -> int:
+        """Rows of the split `fit` that it wants."""
+        return self.simulations
+
+
+class RoPESettings(_Section):
+    """Robust posterior estimation: optimal transport between real observations and simulations."""
+
+    calibration: ClassVar[bool] = False
+
+    type: Literal["rope"] = "rope"
+    of: str = Field(description="A `tuned` encoder; or an `npe`, whose encoder then serves real data too.")
+    fidelity: str | None = Field(
+        default=None, description="Fidelity of its simulations; where not given, the dearest."
+    )
+    simulations: Annotated[int, Field(ge=10)] = Field(
+        default=2000, description="Fresh simulations that posteriors are mixed of."
+    )
+    gamma: Annotated[float, Field(gt=0)] = Field(
+        default=0.12,
+        description="Strength of the entropy relative to the mean cost: large values give the prior, small "
+        "ones mixtures of few simulations. 0.12 suits some 50 pairs, 0.06 200 and more.",
+    )
+    tau: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        description="Demand that all simulations are used alike: 1 exactly (RoPE), 0.9 nearly (RoPE*).",
+    )
+    standardise: Literal["none", "simulated"] = Field(
+        default="none",
+        description="Whether summaries are divided by their standard deviation over simulations before "
+        "distances are taken.",
+    )
+    smoothing: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0,
+        description="Standard deviation of a Gaussian that widens each component, in the space where "
+        "parameters are unbounded with unit variance; 0 is the published method. About 0.5 n^(-1/(D + 4)) "
+        "closes the gaps between n simulations.",
+    )
+    component_draws: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        default=100, description="Draws of each component that the smoothed density is made of."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
+
+    @property
+    def fit_rows(self) -> int:
+        """Rows of the split `fit` that it wants."""
+        return self.simulations

@@ -1,0 +1,248 @@
+r"""A w_i f_i ensemble: frozen log ratios f_i combined with weights that have a covariance.
+
+The members of an ensemble of density ratios, and a constant, span a linear model of the log ratio. Its
+weights are fitted to events that no member was trained on, where they have a sandwich covariance (see
+`veridical.ratio_fits`), and that covariance goes on into the fraction of the first class in a sample of
+unlabelled events (see `veridical.mixture_fractions`).
+
+For comparison there are three other choices of weights: the mean of the members and a single member, which
+state no error at all, and the mean plus a fitted constant, which states that of the constant.
+
+References:
+    | Frequentist Uncertainties on Neural Density Ratios with w_i f_i Ensembles (Benevedes, Thaler, 2025)
+    | https://arxiv.org/abs/2506.00113
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn, cast
+
+import numpy as np
+
+from veridical import mixture_fractions, ratio_fits
+from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.estimates import Estimate
+from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.ratios import Ratios, no_posterior, two_classes
+from veridical.mixture_fractions import Fraction
+from veridical.ratio_fits import Events, Normalisation, RatioFit
+from veridical.remedies.wifi_settings import WifiSettings
+from veridical.tasks.base import Array
+from veridical.training import Run
+
+CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standard errors
+EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative to where it is defined
+
+
+class Wifi(Estimator):
+    """A density ratio with its error, and fractions of the first class with theirs; no posterior."""
+
+    type = "wifi"
+
+    def __init__(self, settings: WifiSettings, task: TaskInfo, parent: Estimator, ratio: RatioFit) -> None:
+        if not isinstance(parent, Ratios):
+            raise TrainingError(
+                f"remedy 'wifi': expected `of` to name an ensemble of type 'ratios', got {parent.type!r}."
+            )
+        self.settings = settings
+        self.task = task
+        self.parent: Ratios = parent
+        self.ratio = ratio
+
+    @classmethod
+    def fit(cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run) -> tuple[Wifi, None]:
+        """Returns the remedy with weights fitted to all of `material.classes`; nothing in it is random.
+
+        Raises:
+            TrainingError: If the weights cannot be fitted.
+        """
+        settings = WifiSettings.model_validate(dict(spec))
+        parent = cast(Ratios, material.require("parent", settings.type))
+        remedy = cls(settings, task, parent, RatioFit.fixed(np.zeros(1)))
+        events = (FunctionTable(parent).events(x) for x in two_classes(material, settings.type))
+        remedy.ratio = weigh(settings, *events)
+        return remedy, None
+
+    def log_ratio(self, x: Array) -> tuple[Array, Array]:
+        """Returns log r and its standard error at events x (N, *x_shape), shape (N,) each."""
+        return self.ratio.log_ratio(self.parent.functions(x))
+
+    def estimate(self, x: Array) -> Estimate:
+        """Returns the fraction of the first class in each sample of events x (N, events, *x_shape)."""
+        require_shape("x", x, None, None, *self.task.x_shape)
+        table = FunctionTable(self.parent)
+        found = [mixture_fractions.estimate(table.events(sample), self.ratio) for sample in x]
+        curves = [_curve(fraction) for fraction in found]
+        bias = np.array([fraction.bias for fraction in found])
+        shift = bias if self.settings.bias_correction else np.zeros(len(bias))
+        return Estimate(
+            value=np.array([fraction.value for fraction in found]) - shift,
+            statistical=np.array([fraction.statistical for fraction in found]),
+            ratio=np.array([fraction.ratio for fraction in found]),
+            bias=bias,
+            curve=np.stack([curve for curve, _ in curves]) - shift[:, None],
+            curve_z=np.stack([z for _, z in curves]),
+        )
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
+        """Refuses: there is no posterior."""
+        no_posterior(self.type)
+
+    def log_prob(self, theta: Array, x: Array) -> NoReturn:
+        """Refuses: there is no posterior."""
+        no_posterior(self.type)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Returns how the fit of the weights went; see `RatioFit`."""
+        ratio = self.ratio
+        return {
+            "steps": float(ratio.steps),
+            "decrement": ratio.decrement,
+            "condition": ratio.condition,
+            "ridge": ratio.ridge,
+            "largest_share": ratio.largest_share,
+            "numerator_mean": ratio.numerator.value,
+            "numerator_stderr": ratio.numerator.stderr,
+            "denominator_mean": ratio.denominator.value,
+            "denominator_stderr": ratio.denominator.stderr,
+        }
+
+    def transforms(self) -> dict[str, Any]:
+        """Returns what happens to x before it enters the networks."""
+        return self.parent.transforms()
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns weights, covariance and diagnostics."""
+        numbers = {f"diagnostics.{name}": np.array(value) for name, value in self.diagnostics().items()}
+        ratio = self.ratio
+        return {"weights": ratio.weights, "covariance": ratio.covariance, "bias": ratio.bias, **numbers}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spec: Mapping[str, Any],
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
+    ) -> Wifi:
+        """Returns the remedy that `arrays` came from, around its ensemble.
+
+        Raises:
+            ArtifactError: If an array is missing or does not fit the ensemble.
+        """
+        settings = WifiSettings.model_validate(dict(spec))
+        members = parent.settings.members if isinstance(parent, Ratios) else None
+        try:
+            ratio = _ratio_from(arrays)
+        except KeyError as error:
+            raise ArtifactError(
+                f"remedy {cls.type}: expected an array {error}; run the remedy again."
+            ) from error
+        if parent is None or (members is not None and len(ratio.weights) != members + 1):
+            raise ArtifactError(
+                f"remedy {cls.type}: expected an ensemble of {len(ratio.weights) - 1} members, got {members}."
+            )
+        return cls(settings, task, parent, ratio)
+
+
+class FunctionTable:
+    """The functions of an ensemble at samples of events; where events coincide, each is looked up once.
+
+    Only single numbers are looked at for that. What was evaluated is kept as long as events coincide.
+    """
+
+    def __init__(self, ratios: Ratios) -> None:
+        self.ratios = ratios
+        self.known: Array = np.empty(0)
+        self.values: Array = np.empty((0, ratios.settings.members + 1))
+
+    def events(self, x: Array) -> Events:
+        """Returns the functions at events x (N, *x_shape), distinct events where many coincide."""
+        if x[0].size != 1:
+            return Events.of(self.ratios.functions(x))
+        distinct, counts = np.unique(x.reshape(-1), return_counts=True)
+        if 2 * len(distinct) > len(x):
+            return Events.of(self.ratios.functions(distinct.reshape(-1, *x.shape[1:])), counts)
+        missing = np.setdiff1d(distinct, self.known, assume_unique=True)
+        if len(missing):
+            known = np.concatenate([self.known, missing])
+            values = np.concatenate([self.values, self.ratios.functions(missing.reshape(-1, *x.shape[1:]))])
+            order = np.argsort(known)
+            self.known, self.values = known[order], values[order]
+        return Events.of(self.values[np.searchsorted(self.known, distinct)], counts)
+
+
+def needs_events(settings: WifiSettings) -> bool:
+    """Returns whether any weight is fitted."""
+    return settings.weights in ("fitted", "mean_constant")
+
+
+def weigh(settings: WifiSettings, numerator: Events, denominator: Events) -> RatioFit:
+    """Returns the weights of the functions at events of the two classes, as the settings want them.
+
+    Raises:
+        TrainingError: If they cannot be fitted.
+    """
+    p = numerator.functions.shape[1]
+    if settings.weights == "fitted":
+        return ratio_fits.fit(numerator, denominator, settings.loss, ridge=settings.ridge)
+    if settings.weights == "mean_constant":
+        return _mean_constant(settings, numerator, denominator)
+    return fixed_weights(settings, p)
+
+
+def fixed_weights(settings: WifiSettings, p: int) -> RatioFit:
+    """Returns the weights of P functions that need no fit: those of the mean or of the first member."""
+    weights = np.zeros(p)
+    if settings.weights == "single":
+        weights[1] = 1
+    else:
+        weights[1:] = 1 / (p - 1)
+    return RatioFit.fixed(weights)
+
+
+def _mean_constant(settings: WifiSettings, numerator: Events, denominator: Events) -> RatioFit:
+    """The mean of the members plus a constant, which alone is fitted and alone has an error."""
+
+    def constant(events: Events) -> Events:
+        return Events(events.functions[:, :1], events.counts, events.functions[:, 1:].mean(axis=1))
+
+    found = ratio_fits.fit(constant(numerator), constant(denominator), settings.loss, ridge=settings.ridge)
+    p = numerator.functions.shape[1]
+    fixed = fixed_weights(settings, p)
+    for array, fitted in (
+        (fixed.weights, found.weights),
+        (fixed.covariance, found.covariance),
+        (fixed.bias, found.bias),
+    ):
+        array[(0,) * array.ndim] = fitted[(0,) * array.ndim]
+    return replace(found, weights=fixed.weights, covariance=fixed.covariance, bias=fixed.bias)
+
+
+def _curve(fraction: Fraction) -> tuple[Array, Array]:
+    """Fractions around the estimate, inside of where the likelihood is defined, and z there."""
+    low, high = -1 / fraction.excess.max(), -1 / fraction.excess.min()
+    margin = EDGE * (high - low)
+    at = fraction.value + fraction.total * np.linspace(-CURVE_REACH, CURVE_REACH, CURVE_POINTS)
+    at = np.clip(at, low + margin, high - margin)
+    return at, fraction.z(at)
+
+
+def _ratio_from(arrays: Mapping[str, Array]) -> RatioFit:
+    def number(name: str) -> float:
+        return float(arrays[f"diagnostics.{name}"])
+
+    return RatioFit(
+        weights=np.asarray(arrays["weights"]),
+        covariance=np.asarray(arrays["covariance"]),
+        bias=np.asarray(arrays["bias"]),
+        steps=int(number("steps")),
+        decrement=number("decrement"),
+        condition=number("condition"),
+        ridge=number("ridge"),
+        largest_share=number("largest_share"),
+        numerator=Normalisation(number("numerator_mean"), number("numerator_stderr")),
+        denominator=Normalisation(number("denominator_mean"), number("denominator_stderr")),
+    )

@@ -1,0 +1,168 @@
+"""Pseudo-experiments for w_i f_i ensembles: does the stated error cover the truth as often as it says?
+
+The ensemble stays as it is. Each experiment draws events of both classes anew, fits the weights to them, and
+for each true fraction draws a sample of unlabelled events and estimates the fraction in it. Random numbers
+depend on the experiment alone and not on the method, so that methods are compared on the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from veridical import mixture_fractions, seeds
+from veridical.errors import DataError, TrainingError, require_shape
+from veridical.estimators.base import Estimator
+from veridical.estimators.ratios import Ratios
+from veridical.ratio_fits import Events, RatioFit
+from veridical.remedies.wifi import FunctionTable, Wifi, fixed_weights, needs_events, weigh
+from veridical.remedies.wifi_settings import WifiSettings
+from veridical.tasks.base import Array, ClassTask
+
+Generators = Callable[..., np.random.Generator]
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """What E pseudo-experiments found at V true fractions; NaN where a likelihood has no maximum.
+
+    Attributes:
+        truth: True fractions, shape (V,).
+        value: Estimates, shape (E, V).
+        statistical: sigma_MLE, shape (E, V).
+        ratio: Standard error from the density ratio, shape (E, V).
+        bias: Second-order bias, shape (E, V).
+        z_lr: Signed root of the likelihood ratio at the truth, shape (E, V).
+        pull: Error of log r at one random event, in standard errors, (E,); NaN where no error is stated.
+    """
+
+    truth: Array
+    value: Array
+    statistical: Array
+    ratio: Array
+    bias: Array
+    z_lr: Array
+    pull: Array
+
+    def __post_init__(self) -> None:
+        for name in ("value", "statistical", "ratio", "bias", "z_lr"):
+            require_shape(name, getattr(self, name), len(self.pull), len(self.truth))
+
+    @property
+    def z(self) -> Array:
+        """Errors in standard errors, (value - truth) / total, shape (E, V)."""
+        z: Array = (self.value - self.truth) / np.hypot(self.statistical, self.ratio)
+        return z
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns all arrays by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+
+def experiments(
+    spec: Mapping[str, Any],
+    ratios: Ratios,
+    task: ClassTask,
+    generators: Generators,
+    n: int,
+    *,
+    fit_events: int,
+    events: int,
+    true_values: Sequence[float],
+) -> Experiments:
+    """Returns one batch of pseudo-experiments.
+
+    Arguments:
+        spec: Settings of the remedy `wifi`.
+        ratios: The ensemble.
+        task: Draws the events.
+        generators: Gives the generator of a piece of the batch: called with ("fit", e), ("point", e) and
+            ("data", e, v) for experiment e and number v of the true fraction.
+        n: E, the number of experiments.
+        fit_events: Events of each class that weights are fitted to.
+        events: Unlabelled events.
+        true_values: Fractions of the first class, in [0, 1].
+
+    Raises:
+        DataError: If a true fraction is not in [0, 1].
+        TrainingError: If the weights of an experiment cannot be fitted.
+    """
+    truth = np.asarray(true_values, float)
+    if truth.ndim != 1 or not ((truth >= 0) & (truth <= 1)).all():
+        raise DataError(f"experiments: expected true fractions in [0, 1], got {list(true_values)}.")
+    settings, table = WifiSettings.model_validate(dict(spec)), FunctionTable(ratios)
+    found, pulls = np.empty((5, n, len(truth))), np.empty(n)
+    for e in range(n):
+        ratio = _weights(settings, table, task, generators("fit", e), fit_events)
+        pulls[e] = _pull(ratio, ratios, task, generators("point", e))
+        for v, kappa in enumerate(truth):
+            x = task.mixture(events, kappa, generators("data", e, v))
+            found[:, e, v] = _answer(settings, table.events(x), ratio, kappa)
+    value, statistical, ratio_part, bias, z_lr = found
+    return Experiments(truth, value, statistical, ratio_part, bias, z_lr, pulls)
+
+
+def batch(
+    task: ClassTask, remedy: Estimator, settings: Mapping[str, Any], root: int, path: tuple[int, ...]
+) -> dict[str, Array]:
+    """Returns the arrays of one batch, named by its path (replicate, batch), as they are saved.
+
+    Arguments:
+        task: Draws the events.
+        remedy: A fitted `Wifi`; its weights are fitted anew.
+        settings: `rows` (experiments), `true_values`, `events`, `fit_rows`.
+        root: Root seed.
+        path: Names the batch, whatever the method.
+    """
+    if not isinstance(remedy, Wifi):
+        raise TrainingError(
+            f"experiments: expected a remedy of type 'wifi' for a task with classes, got {remedy.type!r}."
+        )
+    found = experiments(
+        remedy.settings.model_dump(mode="json"),
+        remedy.parent,
+        task,
+        lambda part, *index: seeds.generator(root, "experiment", part, task.name, *path, *index),
+        settings["rows"],
+        fit_events=settings["fit_rows"],
+        events=settings["events"],
+        true_values=settings["true_values"],
+    )
+    arrays = found.arrays()
+    unstated = {"pull"} if np.isnan(found.pull).all() else set()
+    return {name: array for name, array in arrays.items() if name not in {"bias", *unstated}}
+
+
+def _answer(
+    settings: WifiSettings, events: Events, ratio: RatioFit, truth: float
+) -> tuple[float, float, float, float, float]:
+    """Estimate, both errors, bias and signed root at the truth; NaN where the likelihood has no maximum."""
+    try:
+        fraction = mixture_fractions.estimate(events, ratio)
+    except DataError:
+        return (np.nan,) * 5
+    shift = fraction.bias if settings.bias_correction else 0.0
+    z = float(fraction.z(truth + shift))
+    return fraction.value - shift, fraction.statistical, fraction.ratio, fraction.bias, z
+
+
+def _weights(
+    settings: WifiSettings, table: FunctionTable, task: ClassTask, rng: np.random.Generator, events: int
+) -> RatioFit:
+    """Weights fitted to fresh events, where they are fitted at all."""
+    if not needs_events(settings):
+        return fixed_weights(settings, table.ratios.settings.members + 1)
+    numerator, denominator = (table.events(task.draw(events, rng, cls)) for cls in task.classes)
+    return weigh(settings, numerator, denominator)
+
+
+def _pull(ratio: RatioFit, ratios: Ratios, task: ClassTask, rng: np.random.Generator) -> float:
+    """The error of log r at one event of either class, in standard errors."""
+    x = task.mixture(1, 0.5, rng)
+    value, stderr = ratio.log_ratio(ratios.functions(x))
+    if not stderr[0] > 0:
+        return float("nan")
+    return float((value - task.log_ratio(x))[0] / stderr[0])

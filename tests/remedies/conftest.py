@@ -1,0 +1,25 @@
+"""A small trained posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.remedies.shifted_task import SHIFTED, rows
+from veridical import training
+from veridical.estimators.base import Material
+from veridical.estimators.npe import NPE
+
+
+@pytest.fixture(scope="session")
+def npe() -> Iterator[NPE]:
+    """A posterior that is trained well enough for closed forms with wide tolerances."""
+    rng = np.random.Generator(np.random.PCG64(5))
+    spec = {
+        "training": {"epochs": 4, "batch_size": 128},
+        "summary": {"hidden": [32], "features": 4},
+        "flow": {"transforms": 1, "hidden": [16]},
+    }
+    yield NPE.fit(spec, SHIFTED, Material(rows(8000, False, rng)), training.Run(11, ("npe", 0)))[0]

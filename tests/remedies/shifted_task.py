@@ -1,0 +1,33 @@
+"""A small task: one bounded parameter, two numbers, and a shift of real data that the simulator lacks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from veridical.estimators.base import Rows, TaskInfo
+from veridical.tasks.base import Array
+
+SHIFTED = TaskInfo("shifted", ("share",), np.array([(0.0, 1.0)]), ("",), (2,))
+SD = 0.1
+SHIFT = np.array([0.3, 0.6])  # moves the posterior by 0.3, several of its standard deviations
+
+
+class Uniform:
+    """The prior of the share."""
+
+    def sample(self, rng: np.random.Generator, n: int) -> Array:
+        return rng.random((n, 1))
+
+    def log_prob(self, theta: Array) -> Array:
+        return np.where(((theta > 0) & (theta < 1)).all(axis=-1), 0.0, -np.inf)
+
+
+def simulate(theta: Array, rng: np.random.Generator) -> Array:
+    """x = (theta, 2 theta) + N(0, 0.1^2)."""
+    return (theta * [1.0, 2.0] + SD * rng.normal(size=(len(theta), 2))).astype(np.float32)
+
+
+def rows(n: int, real: bool, rng: np.random.Generator) -> Rows:
+    theta = Uniform().sample(rng, n)
+    x = simulate(theta, rng)
+    return Rows(theta, (x + SHIFT).astype(np.float32) if real else x, np.arange(n) % 10 == 9)
