@@ -22,7 +22,7 @@ from veridical.errors import ArtifactError, UnknownName
 from veridical.report.definitions import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
-KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive"}
+KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive", "exact"}
 
 
 def _inputs(
@@ -36,7 +36,22 @@ def _inputs(
     draws = replace(one, truth=None, log_density_truth=None)
     replicates = one.draws[:, 0] + rng.normal(size=(200, 2))
     others = {"reference": one, "null": simulated, "predictive": replicates, "prior_predictive": simulated.x}
-    return draws, others
+    return draws, others | {"exact": _exact(rng)}
+
+
+def _exact(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Two posteriors on a grid of four cells, for six data sets, and their draws."""
+    log_p, log_q = (np.log(rng.dirichlet(np.ones(4), size=6)) for _ in range(2))
+    draws = rng.normal(size=(2, 60, 6, 2))
+    return {
+        "log_p_truth": log_p[:, 0],
+        "log_q_truth": log_q[:, 0],
+        "log_p_grid": log_p,
+        "log_q_grid": log_q,
+        "cell_volume": np.array(1.0),
+        "draws_exact": draws[0],
+        "draws": draws[1],
+    }
 
 
 @pytest.fixture(params=sorted(checks.CHECKS))
@@ -71,9 +86,9 @@ def test_metrics_are_finite_documented_and_unique(result: CheckResult) -> None:
 
 
 def test_every_number_says_how_far_to_trust_it(result: CheckResult) -> None:
-    """Only exact p-values, family-wise ones, and the distance of a single observation have no error."""
+    """Only exact p-values, family-wise ones, and distances of a single observation have no error."""
     without = {m.name for m in result.metrics() if m.stderr is None}
-    assert without <= {"sbc_p", "coverage_p", "tarp_p", "mahalanobis"}
+    assert without <= {"sbc_p", "coverage_p", "tarp_p", "mahalanobis", "mmd"}
 
 
 def test_results_survive_a_round_trip(result: CheckResult, tmp_path: Path) -> None:
@@ -110,7 +125,7 @@ def test_registry_settings_and_names_agree() -> None:
         assert cls.name == name
         assert type(getattr(switched_on, name)) is cls.settings_class
         assert cls.needs <= KNOWN_NEEDS
-        assert len(cls.needs & {"truth", "observed", "reference"}) == 1
+        assert cls.needs & {"truth", "observed", "reference", "null", "exact"}
         assert checks.modules(name) == (cls.__module__,)
 
 

@@ -120,3 +120,21 @@ def test_undefined_densities_are_refused(gaussian: Callable[..., Any], make_draw
     bad[3, 4] = np.nan
     with pytest.raises(DataError, match="log_density: expected finite numbers or -inf, got 1 of"):
         Coverage().run(make_draws(model.names, model.draws, bad, model.truth, model.log_density_truth), rng)
+
+
+def test_residuals_are_curves_minus_their_level(
+    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator
+) -> None:
+    model = gaussian(rng, 0.5, n=200, s=99, d=2)
+    with_densities = Coverage(bootstrap=2).run(model, rng).curves
+    for name in ("central", "hpd", "lower", "upper"):
+        expected = with_densities[name] - with_densities["levels"]
+        np.testing.assert_array_equal(with_densities[f"residual_{name}"], expected)
+    assert (with_densities["residual_central"][:, 50] < with_densities["residual_lower"][50]).all()
+    truth_only = make_draws(
+        model.names, model.draws, truth=model.truth, log_density_truth=model.log_density_truth
+    )
+    without = Coverage(bootstrap=2).run(truth_only, rng)
+    assert "residual_hpd" not in without.curves
+    assert without.curves["residual_central"].shape == (2, 99)
+    assert not any(m.name.startswith("hpd") for m in without.metrics())

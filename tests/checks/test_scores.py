@@ -113,6 +113,8 @@ def test_densities_of_zero_are_kept(rng: np.random.Generator) -> None:
     assert (lpp.value, nltp.value) == (-np.inf, np.inf)
     assert lpp.stderr is None
     assert lpp.extra == {"zero_densities": 3}
+    assert table["zero_density_share", None].value == 0.03
+    assert table["zero_density_share", None].stderr == pytest.approx(np.sqrt(4 / 102 * 98 / 102 / 100))
     assert table["lpp_quantile", 0.5].value == np.sort(log_q)[49]
     assert table["lpp_quantile", 0.5].stderr > 0
     log_q[:10] = -np.inf
@@ -136,6 +138,22 @@ def test_without_densities_the_rest_is_scored(
     assert names == {"nrmse", "rmse", "contraction", "z_score", "z_score_sd", "calibration_error"}
     assert result.curves["median"].shape == (30, 2)
     assert result.passed is None
+
+
+def test_the_density_of_the_truth_is_enough_for_the_log_score(
+    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
+) -> None:
+    """Also where some truths lie outside the support: the rest is scored, per parameter and jointly."""
+    model = gaussian(rng, 1.0, n=200, s=99, d=2)
+    log_q = model.log_density_truth.copy()
+    log_q[:5] = -np.inf
+    draws = make_draws(model.names, model.draws, truth=model.truth, log_density_truth=log_q)
+    result = Scores().run(draws, rng)
+    assert value(result, "lpp").value == -np.inf
+    assert value(result, "zero_density_share").value == 0.025
+    assert value(result, "lpp_quantile", level=0.5).value == np.sort(log_q)[99]
+    for name in ("", *model.names):
+        assert value(result, "nrmse", name).stderr > 0
 
 
 def test_what_cannot_be_scored_is_refused(gaussian: Callable[..., Any], make_draws: Any, rng: Any) -> None:

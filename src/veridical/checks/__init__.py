@@ -29,6 +29,8 @@ CHECKS: dict[str, str] = {
     "two_sample": "veridical.checks.two_sample:TwoSample",
     "typicality": "veridical.checks.typicality:Typicality",
     "predictive": "veridical.checks.predictive:Predictive",
+    "detection": "veridical.checks.detection:Detection",
+    "exact": "veridical.checks.exact:Exact",
 }
 
 

@@ -95,8 +95,8 @@ class Check(ABC):
     Attributes:
         name: Its name in settings and paths.
         needs: What it must be handed, out of `truth` (labelled data), `observed` (data without labels that
-            it judges), `reference`, `summary` (with mean and covariance), `null` and `predictive`; see
-            `Inputs`. Log densities are used wherever they are there.
+            it judges), `reference`, `summary` (with mean and covariance), `null`, `predictive` and `exact`;
+            see `Inputs`. Log densities are used wherever they are there.
         settings_class: The model of its settings.
     """
 
@@ -117,6 +117,7 @@ class Check(ABC):
         predictive: Array | None = None,
         prior_predictive: Array | None = None,
         null: DrawsLike | None = None,
+        exact: Mapping[str, Array] | None = None,
     ) -> CheckResult:
         """Judges the draws of one method on one data set.
 
@@ -127,8 +128,9 @@ class Check(ABC):
             predictive: Data simulated at the draws.
             prior_predictive: Data simulated at draws of the prior.
             null: Draws of the same method on simulated test sets.
+            exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
         """
-        inputs = Inputs(reference, predictive, prior_predictive, null)
+        inputs = Inputs(reference, predictive, prior_predictive, null, exact)
         return self._judge(draws, rng, inputs)
 
     @abstractmethod

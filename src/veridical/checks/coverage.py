@@ -12,7 +12,8 @@ Levels c are randomised within ties and steps of 1 / (S + 1), hence exactly unif
 EC below the diagonal, a negative area and a positive ACAUC all mean over-confident.
 
 Curves: `levels` (K,); `central` (D, K); `hpd` (K,) where there are log densities; `lower`, `upper` (K,), the
-band that all of these curves stay within, at the family-wise level.
+band that all of these curves stay within, at the family-wise level; `residual_central`, `residual_hpd`,
+`residual_lower`, `residual_upper`, the same minus the nominal level.
 
 References:
     | A Trust Crisis In Simulation-Based Inference? (Hermans et al., 2022), https://arxiv.org/abs/2110.06581
@@ -118,11 +119,13 @@ class Coverage(Check):
             judged = np.hstack([central, hpd])
         passed, p_value, band = self._test(judged)
         table.append(Metric("coverage_p", p_value, None, len(truth)))
+        curves |= {"lower": band.lower, "upper": band.upper}
+        residuals = {f"residual_{name}": curve - LEVELS for name, curve in curves.items() if name != "levels"}
         note = f"A calibrated posterior has a coverage gap of {expected_gap(len(truth)):.3f} on average."
         return self._result(
             draws,
             table,
-            curves=curves | {"lower": band.lower, "upper": band.upper},
+            curves=curves | residuals,
             passed=passed,
             p_value=p_value,
             notes=(note,),

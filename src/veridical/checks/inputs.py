@@ -81,12 +81,14 @@ class Inputs:
         predictive: Data simulated at the draws, shape (S, N, *x_shape) or, for one data set, (S, *x_shape).
         prior_predictive: Data simulated at draws of the prior, shape (R, *x_shape).
         null: Draws of the same method on simulated test sets.
+        exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
     """
 
     reference: DrawsLike | None = None
     predictive: Array | None = None
     prior_predictive: Array | None = None
     null: DrawsLike | None = None
+    exact: Mapping[str, Array] | None = None
 
 
 def given(value: Any, what: str, check: str) -> Any:

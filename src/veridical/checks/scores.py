@@ -2,7 +2,8 @@ r"""Scores of draws and densities against the truth.
 
 With draws :math:`T_{ml}` (draw l, data set m), truth :math:`\theta^*_m`, per parameter:
 
-- LPP = mean over m of log q(truth | x); NLTP = -LPP. Densities of zero stay: they make it -inf.
+- LPP = mean over m of log q(truth | x); NLTP = -LPP. Densities of zero stay: they make it -inf;
+  their share is stated.
 - NRMSE = median over l of :math:`\sqrt{\mathrm{mean}_m (T_{ml} - \theta^*_m)^2}` / range of the truth. This
   is not the error of the posterior mean: a calibrated posterior has sqrt(2) times that.
 - RMSE = root mean square error of the posterior mean, in the parameter's unit.
@@ -28,7 +29,15 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from veridical.checks.base import Check, CheckResult, Metric, bootstrap, finite_or_none, per_parameter
+from veridical.checks.base import (
+    Check,
+    CheckResult,
+    Metric,
+    bootstrap,
+    finite_or_none,
+    per_parameter,
+    proportion_stderr,
+)
 from veridical.checks.inputs import Array, DrawsLike, Inputs, density_of_truth, labelled
 from veridical.checks.settings import ScoresSettings
 from veridical.errors import DataError
@@ -96,7 +105,7 @@ def calibration_error(m: Moments) -> Array:
 
 
 def log_score_metrics(log_density_truth: Array, repeats: int, rng: np.random.Generator) -> list[Metric]:
-    """Returns LPP, NLTP and quantiles of the log density of the truth (N,); -inf stays.
+    """Returns LPP, NLTP, share of zeros and quantiles of the log density of the truth (N,); -inf stays.
 
     Quantiles are order statistics, so that they are finite wherever the density there is.
     """
@@ -106,6 +115,7 @@ def log_score_metrics(log_density_truth: Array, repeats: int, rng: np.random.Gen
     stderr = None if zeros or n < 2 else float(log_density_truth.std(ddof=1) / np.sqrt(n))
     extra = {"zero_densities": zeros} if zeros else {}
     table = [Metric("lpp", lpp, stderr, n, extra=extra), Metric("nltp", -lpp, stderr, n, extra=extra)]
+    table.append(Metric("zero_density_share", zeros / n, proportion_stderr(zeros, n), n))
     for level in LPP_QUANTILES:
         table.append(_lpp_quantile(log_density_truth, level, repeats, rng))
     return table

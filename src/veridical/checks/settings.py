@@ -96,6 +96,38 @@ class TypicalitySettings(CheckSettings):
     )
 
 
+class DetectionSettings(CheckSettings):
+    """Do the data, as a set, come from the simulator, as the summary network sees them?"""
+
+    alpha: Alpha = Field(default=0.05, description="Level of the test, and of its size and power.")
+    kernel: Literal["gaussian", "inverse_multiquadratic"] = Field(
+        default="gaussian", description="Kernel of the discrepancy, summed over 19 scales."
+    )
+    reference: Annotated[int, Field(ge=20)] = Field(
+        default=1_000, description="Most simulated data sets that others are compared with."
+    )
+    null_sets: Annotated[int, Field(ge=99)] = Field(
+        default=2_000, description="Simulated sets of as many data sets as are judged, behind the p-value."
+    )
+    sets: Annotated[int, Field(ge=20)] = Field(
+        default=200, description="Further simulated sets behind the size and the power."
+    )
+    observations: Count = Field(
+        default=50, description="Most data sets judged as one set; of more, so many are chosen at random."
+    )
+
+
+class ExactSettings(CheckSettings):
+    """Distance from the exact posterior of the task."""
+
+    observations: Count = Field(
+        default=20, description="Data sets whose draws are compared, where the posterior is known by draws."
+    )
+    draws: Annotated[int, Field(ge=40)] = Field(
+        default=1_000, description="Draws of each side and data set that are compared, likewise."
+    )
+
+
 class PredictiveSettings(CheckSettings):
     """Do data simulated from the posterior look like the observation?"""
 
@@ -118,3 +150,5 @@ class ChecksSettings(CheckSettings):
     two_sample: TwoSampleSettings | None = TwoSampleSettings()
     typicality: TypicalitySettings | None = TypicalitySettings()
     predictive: PredictiveSettings | None = PredictiveSettings()
+    detection: DetectionSettings | None = DetectionSettings()
+    exact: ExactSettings | None = ExactSettings()
