@@ -14,7 +14,7 @@ def main(snakemake):
         snakemake.output.result,
         root=params.seed,
         method=wildcards.method,
-        replicate=int(wildcards.replicate),
+        replicate=job.coordinates(wildcards)["replicate"],
         dataset=wildcards.dataset,
     )
 

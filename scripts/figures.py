@@ -15,7 +15,7 @@ def main(snakemake):
         histories=inputs.histories,
         table=inputs.table,
         looks=inputs.looks,
-        benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "infer", "reference")},
+        benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
 
 

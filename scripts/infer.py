@@ -1,4 +1,4 @@
-"""Rule infer: posterior draws of one estimator for one data set."""
+"""Rule infer: posterior draws of one method for one data set."""
 
 from veridical import job
 
@@ -14,7 +14,7 @@ def main(snakemake):
         snakemake.output.draws,
         draws=params.draws,
         root=params.seed,
-        replicate=int(snakemake.wildcards.replicate),
+        replicate=job.coordinates(snakemake.wildcards)["replicate"],
         threads=snakemake.threads,
     )
 

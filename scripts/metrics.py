@@ -14,6 +14,8 @@ def main(snakemake):
         draws=inputs.draws,
         costs=inputs.costs,
         benchmarks=inputs.benchmarks,
+        simulations=inputs.simulations,
+        ledgers=params.ledgers,
         table=outputs.table,
         verdicts=outputs.verdict,
     )

@@ -13,7 +13,7 @@ def main(snakemake):
         snakemake.output.x,
         root=params.seed,
         method=wildcards.method,
-        replicate=int(wildcards.replicate),
+        replicate=job.coordinates(wildcards)["replicate"],
         fidelity=params.fidelity,
     )
 

@@ -1,18 +1,19 @@
-"""Rule train: fits one estimator to one replicate's simulations."""
+"""Rules train, fine_tune and remedy: fit one method to what it learns from."""
 
 from veridical import job
 
 
 def main(snakemake):
-    from veridical.stages.train import train
+    from veridical.stages.train import Sources, train
 
-    params, limits = snakemake.params, snakemake.resources
+    inputs, params, limits = snakemake.input, snakemake.params, snakemake.resources
     train(
-        snakemake.input.shards,
         params.task,
-        params.estimator,
+        params.method,
+        Sources.of(dict(inputs.items()), params.rows),
         params.folder,
         root=params.seed,
+        fidelity=params.fidelity,
         checkpoints=limits.checkpoints,
         code=params.code,
         max_invalid=float(limits.max_invalid),

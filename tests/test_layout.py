@@ -23,11 +23,15 @@ BASE: dict[str, Any] = {
     "test_rows": 300,
 }
 FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
-LABELLED = ["sbc", "coverage", "tarp", "scores"]
+LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
     return Layout(settings.parse(settings.merge(BASE, changes), scale), scale, data)
+
+
+def applicable(layout: Layout, dataset: str) -> list[str]:
+    return layout.applicable(layout.final_runs[-1], dataset)
 
 
 def file_task(folder: Path, rows: int = 1500) -> dict[str, Any]:
@@ -165,18 +169,18 @@ def test_every_method_budget_and_replicate_is_a_run() -> None:
 def test_checks_need_what_a_data_set_has(tmp_path: Path) -> None:
     plain, exact = make(**FIELD), make(**FIELD, reference={})
     stored = make(task={**file_task(tmp_path), "name": "elsewhere"}, budgets=[1200], **FIELD)
-    assert plain.applicable("simulated") == exact.applicable("simulated") == LABELLED
-    assert plain.applicable("field") == ["typicality", "predictive"]
-    assert exact.applicable("field") == ["two_sample", "typicality", "predictive"]
-    assert stored.applicable("field") == ["typicality"], "a file cannot simulate predictions"
-    everything = {*exact.applicable("simulated"), *exact.applicable("field")}
+    assert applicable(plain, "simulated") == applicable(exact, "simulated") == LABELLED
+    assert applicable(plain, "field") == ["typicality", "predictive"]
+    assert applicable(exact, "field") == ["two_sample", "typicality", "predictive"]
+    assert applicable(stored, "field") == ["typicality"], "a file cannot simulate predictions"
+    everything = {*applicable(exact, "simulated"), *applicable(exact, "field")}
     assert everything == set(checks.CHECKS)
 
 
 def test_a_check_that_is_switched_off_is_not_run() -> None:
     layout = make(checks={"sbc": None, "typicality": None}, **FIELD)
-    assert "sbc" not in layout.applicable("simulated")
-    assert layout.applicable("field") == ["predictive"]
+    assert "sbc" not in applicable(layout, "simulated")
+    assert applicable(layout, "field") == ["predictive"]
 
 
 def test_scores_are_taken_at_every_budget_and_the_rest_at_the_largest() -> None:

@@ -15,7 +15,7 @@ from veridical import artifacts, bank, checkpoints, posteriors
 from veridical.errors import ArtifactError, DataError, SimulationError, TrainingError
 from veridical.observations import Observations
 from veridical.stages.infer import infer
-from veridical.stages.train import train
+from veridical.stages.train import Sources, train
 
 SPEC = {"name": "gaussian_linear", "settings": {"dimension": 2}}
 NPE: dict[str, Any] = {
@@ -60,7 +60,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def run(shards: list[Path], folder: Path, **changes: Any) -> None:
     given = {"budget": 500, "root": 3, "method": "npe", "replicate": 0, "code": "abc", **changes}
-    train(shards, SPEC, given.pop("estimator", NPE), folder / "out", checkpoints=folder / "ckpt", **given)
+    sources = Sources((shards, given["budget"]))
+    train(SPEC, NPE, sources, folder / "out", checkpoints=folder / "ckpt", **given)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from veridical import __version__, digests, estimators
+from veridical import __version__, digests, methods
 from veridical.errors import ArtifactError, UnknownName
 from veridical.estimators.base import Estimator, TaskInfo
 from veridical.files import whole
@@ -43,6 +43,7 @@ def save_estimator(
     *,
     record: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
+    parent: str | Path | None = None,
 ) -> None:
     """Writes an estimator into a folder, the record last; each file at once or not at all.
 
@@ -52,6 +53,7 @@ def save_estimator(
         result: How its training went, for `history.json` and `cost.json`.
         record: More entries for `estimator.json`: digests, seeds, budget.
         cost: More entries for `cost.json`.
+        parent: Folder of the method that the estimator builds on; kept where it is needed on loading.
     """
     from safetensors.numpy import save
 
@@ -59,14 +61,15 @@ def save_estimator(
     folder.mkdir(parents=True, exist_ok=True)
     weights = save({name: np.array(array, order="C") for name, array in estimator.arrays().items()})
     _write(folder / WEIGHTS, weights)
-    if result is not None:
+    if result is not None or cost is not None:
         _write_json(folder / HISTORY, history(result))
         _write_json(folder / COST, {**costs(result), **(cost or {})})
     entries = {
         **(record or {}),
+        "parent": _parent_entry(folder, parent) if estimator.parent is not None else None,
         "format": FORMAT,
         "type": estimator.type,
-        "settings": estimator.settings.model_dump(mode="json"),
+        "settings": _plain(estimator.settings),
         "task": estimator.task.to_json(),
         "transforms": estimator.transforms(),
         "dtype": "float32",
@@ -96,8 +99,9 @@ def load_estimator(folder: str | Path) -> Estimator:
             "the file is damaged or from another training. Train again, or copy both files anew."
         )
     try:
-        cls = estimators.estimator_class(record["type"])
-        return cls.from_arrays(record["settings"], TaskInfo.from_json(record["task"]), load(weights))
+        cls = methods.method_class({**record["settings"], "type": record["type"]})
+        task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record)
+        return cls.from_arrays(record["settings"], task, load(weights), parent)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder}: this version of veridical ({__version__}) cannot rebuild the estimator: {error}"
@@ -127,8 +131,32 @@ def load_record(folder: str | Path) -> dict[str, Any]:
     return record
 
 
-def history(result: TrainingResult) -> dict[str, Any]:
+def _parent_entry(folder: Path, parent: str | Path | None) -> dict[str, str]:
+    """Where the method lies that a remedy wraps, as seen from the remedy's folder, and what it was."""
+    if parent is None:
+        raise ArtifactError(f"{folder}: a remedy needs the folder of the method that it wraps.")
+    path = Path(os.path.relpath(parent, folder)).as_posix()
+    return {"path": path, "record_sha256": load_record(parent)["record_sha256"]}
+
+
+def _load_parent(folder: Path, record: Mapping[str, Any]) -> Estimator | None:
+    """The method that a remedy wraps, which must be the one it was fitted with."""
+    entry = record.get("parent")
+    if entry is None:
+        return None
+    found = load_record(folder / entry["path"])["record_sha256"]
+    if found != entry["record_sha256"]:
+        raise ArtifactError(
+            f"{folder / entry['path']}: this is not the method that {folder} was fitted with (expected "
+            f"record {entry['record_sha256']}, got {found}). Run the remedy again."
+        )
+    return load_estimator(folder / entry["path"])
+
+
+def history(result: TrainingResult | None) -> dict[str, Any]:
     """Returns what `history.json` holds: losses in nats per row, in the task's coordinates."""
+    if result is None:
+        return {"epochs": [], "best_epoch": None, "steps": 0, "stopped_early": False, "resumed_from": []}
     return {
         "epochs": result.rounds,
         "best_epoch": result.rounds[result.best]["epoch"],
@@ -138,8 +166,10 @@ def history(result: TrainingResult) -> dict[str, Any]:
     }
 
 
-def costs(result: TrainingResult) -> dict[str, Any]:
+def costs(result: TrainingResult | None) -> dict[str, Any]:
     """Returns what a training cost, over all its attempts."""
+    if result is None:
+        return {"steps": 0}
     return {"fit_seconds": result.seconds, "cpu_seconds": result.cpu_seconds, "steps": result.steps}
 
 
@@ -147,6 +177,11 @@ def versions() -> dict[str, str]:
     """Returns versions of what an estimator's numbers depend on."""
     found = {name: metadata.version(name) for name in PACKAGES}
     return {"veridical": __version__, "python": platform.python_version(), **found}
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    """Settings as plain data, whether they are a model or, in a user's own method, plain already."""
+    return dict(settings) if isinstance(settings, Mapping) else settings.model_dump(mode="json")
 
 
 def _read(path: Path) -> bytes:

@@ -4,10 +4,14 @@ Shards of the bank are shared by all studies; the laptop scale has no suffix.
 
     results/bank/{task}-{key}/{fidelity}/{split}/rows-{first}-{last}.zarr.zip
     results/{study}[@{scale}]/observe/{dataset}.nc
-    results/{study}[@{scale}]/train/{method}/n{budget}-r{replicate}/...
-    results/{study}[@{scale}]/infer/{method}/n{budget}-r{replicate}/{dataset}.nc
-    results/{study}[@{scale}]/check/{method}/n{budget}-r{replicate}/{dataset}/{check}.json
+    results/{study}[@{scale}]/train/{method}/{run}/...
+    results/{study}[@{scale}]/remedy/{method}/{run}/...
+    results/{study}[@{scale}]/infer/{method}/{run}/{dataset}.nc
+    results/{study}[@{scale}]/check/{method}/{run}/{dataset}/{check}.json
     results/{study}[@{scale}]/{report.html,metrics.csv,verdict.json,provenance.json}
+
+A run is `n{budget}-r{replicate}`, or `n{budget}-c{pairs}-r{replicate}` where a method learns from labelled
+real data. The budget counts the rows that the method's last training used; it is 0 where it used none.
 """
 
 from __future__ import annotations
@@ -17,29 +21,45 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from veridical import bank, checks, digests, estimators, tasks
+from veridical import bank, checks, digests, methods, tasks
 from veridical.errors import SettingError, suggest
+from veridical.method_settings import fit_rows, has_summaries, learns_from, parent_of
+from veridical.observations import FRACTION
 from veridical.settings import RESERVED_DATASETS, ObservationSettings, StudySettings
 
-SIMULATED = "simulated"
+SIMULATED, REAL = "simulated", "real"
 FOLDERS = frozenset(
     {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
 )
-ON_ALL_BUDGETS = frozenset({"scores"})
+ON_ALL_BUDGETS = frozenset({"scores", "exact"})
+ON_REAL = frozenset({"scores", "coverage", "exact", "detection", "typicality"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Run:
-    """One trained estimator: a method at one budget in one replicate."""
+    """One trained method: at one budget, with one number of calibration pairs, in one replicate."""
 
     method: str
     budget: int
     replicate: int
+    calibration: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The part of a path that tells this run from others of its method."""
+        pairs = "" if self.calibration is None else f"-c{self.calibration}"
+        return f"n{self.budget}{pairs}-r{self.replicate}"
 
     @property
     def folder(self) -> str:
         """The part of a path that names this run."""
-        return f"{self.method}/n{self.budget}-r{self.replicate}"
+        return f"{self.method}/{self.name}"
+
+    @classmethod
+    def of(cls, method: str, name: str) -> Run:
+        """Returns the run of a method that is called `name`."""
+        numbers = {part[0]: int(part[1:]) for part in name.split("-")}
+        return cls(method, numbers["n"], numbers["r"], numbers.get("c"))
 
 
 @dataclass(frozen=True)
@@ -122,12 +142,36 @@ class Layout:
     @cached_property
     def used_rows(self) -> dict[str, int]:
         """How many rows this study uses of each part of its bank, `{fidelity}/{split}`."""
-        study = self.study
-        used = {f"{self.target}/test": study.test_rows}
-        for method in study.estimators:
-            for replicate in range(study.replicates):
-                used[f"{self.fidelity(method)}/train-r{replicate}"] = study.budgets[-1]
+        used: dict[str, int] = {}
+        for run in self.runs:
+            for fidelity, split, rows in self.parts(run):
+                part = f"{fidelity}/{split}"
+                used[part] = max(used.get(part, 0), rows)
+        if not self.of_classes:
+            for fidelity in self.tested:
+                used[f"{fidelity}/test"] = self.study.test_rows
         return used
+
+    def parts(self, run: Run) -> list[tuple[str, str, int]]:
+        """What a run itself learns from: fidelity, split and number of rows of each part of the bank."""
+        method, r = self.methods[run.method], run.replicate
+        if self.of_classes:
+            if rows := self._fit_rows(run.method):
+                return [(cls, f"fit-r{r}", rows) for cls in self.task.fidelities]
+            return [(cls, f"train-r{r}", run.budget) for cls in self.task.fidelities]
+        parts = []
+        if rows := self._fit_rows(run.method):
+            parts.append((self.fidelity(run.method), f"fit-r{r}", rows))
+        elif learns_from(method, "simulations") and run.method in self.study.estimators:
+            parts.append((self.fidelity(run.method), f"train-r{r}", run.budget))
+        if learns_from(method, "calibration") and run.calibration is not None:
+            parts.append((REAL, f"calibration-r{r}", run.calibration))
+        return parts
+
+    def _fit_rows(self, method: str) -> int:
+        if method not in self.study.remedies:
+            return 0
+        return fit_rows(self.methods[method])
 
     def all_shards(self) -> list[str]:
         """Paths of all shards that this study uses."""
@@ -149,24 +193,160 @@ class Layout:
         """The fidelity that the checks simulate and the estimators are judged at: the dearest simulator."""
         return [f for f in self.task.fidelities if f != "real"][-1]
 
-    def fidelity(self, method: str) -> str:
-        """The fidelity that a method trains on."""
-        return self.study.estimators[method].fidelity or self.target
+    @property
+    def of_classes(self) -> bool:
+        """Whether the task has classes in place of parameters."""
+        return isinstance(self.task, tasks.ClassTask)
 
-    # ---- runs, data sets, checks -----------------------------------------------------------------
+    @property
+    def tested(self) -> list[str]:
+        """The fidelities that have test data: the target, and `real` where there is one."""
+        return [self.target, REAL] if REAL in self.task.fidelities else [self.target]
+
+    def fidelity(self, method: str) -> str:
+        """The fidelity that a method trains on: its own choice, that of what it wraps, or the target."""
+        own, parent = getattr(self.methods[method], "fidelity", None), self.parent(method)
+        if own is None and parent is not None and method in self.study.remedies:
+            return self.fidelity(parent)
+        return own or self.target
+
+    # ---- methods and their runs --------------------------------------------------------------------
+
+    @cached_property
+    def methods(self) -> dict[str, Any]:
+        """Settings of all methods by name."""
+        return self.study.methods
 
     @cached_property
     def runs(self) -> list[Run]:
-        """All trained estimators."""
-        study = self.study
+        """All trained methods."""
         return [
-            Run(m, b, r) for m in study.estimators for b in study.budgets for r in range(study.replicates)
+            Run(method, budget, replicate, pairs)
+            for method in self.methods
+            for budget in self.budgets(method)
+            for pairs in (self.study.calibration if self.calibrated(method) else [None])
+            for replicate in range(self.study.replicates)
         ]
 
     @cached_property
     def final_runs(self) -> list[Run]:
-        """The runs at the largest budget: those that the verdict judges."""
-        return [run for run in self.runs if run.budget == self.study.budgets[-1]]
+        """The runs at the largest budget of each method: those that the verdict judges."""
+        return [run for run in self.runs if run.budget == self.budgets(run.method)[-1]]
+
+    @cached_property
+    def judged(self) -> list[Run]:
+        """The runs that answer for themselves; a mere basis of functions does not."""
+        return [run for run in self.runs if self.answers(run.method) != "functions"]
+
+    def budgets(self, method: str) -> list[int]:
+        """The budgets of a method: its own, its parent's last one, the study's, or none."""
+        settings, parent = self.methods[method], self.parent(method)
+        if own := getattr(settings, "budgets", None):
+            return list(own)
+        if method in self.study.remedies and parent is not None:
+            return self.budgets(parent)[-1:]
+        simulated = learns_from(settings, "simulations") or learns_from(settings, "classes")
+        return list(self.study.budgets) if simulated else [0]
+
+    def parent(self, method: str) -> str | None:
+        """The method that another one builds on."""
+        return parent_of(self.methods[method])
+
+    def parent_run(self, run: Run) -> Run | None:
+        """The run that another one builds on."""
+        parent = self.parent(run.method)
+        if parent is None:
+            return None
+        pairs = run.calibration if self.calibrated(parent) else None
+        return Run(parent, self.budgets(parent)[-1], run.replicate, pairs)
+
+    def ancestors(self, run: Run) -> list[Run]:
+        """The runs that a run needs when it is asked: what it wraps, and what that wraps."""
+        found = []
+        while run.method in self.study.remedies:
+            above = self.parent_run(run)
+            assert above is not None
+            run = above
+            found.append(run)
+        return found
+
+    def calibrated(self, method: str) -> bool:
+        """Whether a method, or one that it builds on, learns from labelled real data."""
+        parent = self.parent(method)
+        return learns_from(self.methods[method], "calibration") or (
+            parent is not None and self.calibrated(parent)
+        )
+
+    def answers(self, method: str) -> str:
+        """What a method gives: `posterior`, `estimate`, or `functions` for others to build on."""
+        if not self.of_classes:
+            return "posterior"
+        return "estimate" if method in self.study.remedies else "functions"
+
+    def artifact(self, run: Run) -> str:
+        """The folder of a trained method."""
+        stage = "remedy" if run.method in self.study.remedies else "train"
+        return f"{self.results}/{stage}/{run.folder}"
+
+    def ledger(self, run: Run) -> dict[str, int]:
+        """How many rows of each fidelity a run cost, those of the methods that it builds on included."""
+        above = self.parent_run(run)
+        rows = dict(self.ledger(above)) if above is not None else {}
+        for fidelity, _, n in self.parts(run):
+            rows[fidelity] = rows.get(fidelity, 0) + n
+        return rows
+
+    def source_rows(self, run: Run) -> dict[str, int]:
+        """Number of rows of each part that a run learns from: `simulations`, `calibration`, or a class."""
+        return {self._role(fidelity, split): n for fidelity, split, n in self.parts(run)}
+
+    def source_shards(self, run: Run) -> dict[str, list[str]]:
+        """Paths of the shards of each of those parts."""
+        return {
+            self._role(fidelity, split): self.shards(fidelity, split, n)
+            for fidelity, split, n in self.parts(run)
+        }
+
+    def _role(self, fidelity: str, split: str) -> str:
+        if self.of_classes:
+            return fidelity
+        return "calibration" if split.startswith("calibration") else "simulations"
+
+    def threads(self, method: str) -> int:
+        """CPU threads of a method's training."""
+        settings = self.methods[method]
+        settings = getattr(settings, "member", settings)
+        return int(getattr(getattr(settings, "training", settings), "threads", 1))
+
+    def fidelity_of(self, method: str) -> str | None:
+        """The fidelity that a method may simulate at while it learns; None for a class task."""
+        return None if self.of_classes else self.fidelity(method)
+
+    def ledgers(self) -> dict[str, dict[str, Any]]:
+        """What each run cost and is made of, by its folder: for the table of metrics."""
+        nominal = self.task.fidelities
+        found = {}
+        for run in self.runs:
+            rows = self.ledger(run)
+            low = sum(n for level, n in rows.items() if level not in (self.target, REAL))
+            found[run.folder] = {
+                "rows": rows,
+                "nominal": sum(nominal[level] * n for level, n in rows.items()),
+                "target": sum(rows.values()) if self.of_classes else rows.get(self.target, 0),
+                "budget_low": low if low and not self.of_classes else None,
+                "members": getattr(self.methods[run.method], "members", None),
+            }
+        return found
+
+    # ---- data sets and checks ----------------------------------------------------------------------
+
+    def datasets(self, run: Run) -> list[str]:
+        """The data sets that a run is asked about."""
+        if self.answers(run.method) == "functions":
+            return []
+        labelled = [] if self.calibrated(run.method) else [SIMULATED]
+        labelled += [REAL] if REAL in self.task.fidelities else []
+        return labelled + (list(self.observations) if run in self.final_runs else [])
 
     @cached_property
     def observations(self) -> dict[str, ObservationSettings]:
@@ -184,32 +364,83 @@ class Layout:
         chosen = self.study.checks.model_dump(mode="json")
         return {name: settings for name, settings in chosen.items() if settings is not None}
 
-    def applicable(self, dataset: str) -> list[str]:
-        """Names of the checks that make sense for a data set."""
-        has = {"summary", "null"}
-        if dataset == SIMULATED:
+    def applicable(self, run: Run, dataset: str) -> list[str]:
+        """Names of the checks that make sense for a run on a data set."""
+        if self.answers(run.method) != "posterior":
+            return []
+        has = set()
+        if has_summaries(self.methods[run.method]) and not self.calibrated(run.method):
+            has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
+        if dataset in (SIMULATED, REAL):
             has |= {"truth"}
+            has |= {"exact"} if self.task.has_posterior else set()
+            has |= {"observed"} if dataset == REAL else set()
         else:
             has |= {"observed"}
             has |= set() if isinstance(self.task, tasks.FileTask) else {"predictive"}
             has |= set() if self.study.reference is None else {"reference"}
-        return [name for name in self.checks if checks.needs(name) <= has]
+        final = run in self.final_runs
+        return [
+            name
+            for name in self.checks
+            if checks.needs(name) <= has
+            and (final or name in ON_ALL_BUDGETS)
+            and (dataset != REAL or name in ON_REAL)
+        ]
 
     def check_results(self) -> list[str]:
         """Paths of all results of checks."""
-        paths = []
-        for run in self.runs:
-            final = run in self.final_runs
-            for name in self.applicable(SIMULATED):
-                if final or name in ON_ALL_BUDGETS:
-                    paths.append(f"{self.results}/check/{run.folder}/{SIMULATED}/{name}.json")
-            if final:
-                for dataset in self.observations:
-                    paths += [
-                        f"{self.results}/check/{run.folder}/{dataset}/{name}.json"
-                        for name in self.applicable(dataset)
-                    ]
-        return paths
+        single = [
+            f"{self.results}/check/{run.folder}/{dataset}/{name}.json"
+            for run in self.runs
+            for dataset in self.datasets(run)
+            for name in self.applicable(run, dataset)
+        ]
+        return single + [
+            f"{self.results}/check/{run.folder}/{dataset}/experiments.json"
+            for run, dataset in self.experiments
+        ]
+
+    def fidelity_of_data(self, dataset: str) -> str:
+        """The fidelity that labelled data come from; the target for all others."""
+        return REAL if dataset == REAL else self.target
+
+    @cached_property
+    def exact_sizes(self) -> dict[str, int]:
+        """How much is compared with the exact posterior: `observations` and `draws`."""
+        chosen = self.checks.get("exact", {})
+        return {name: chosen.get(name, default) for name, default in (("observations", 20), ("draws", 1000))}
+
+    @cached_property
+    def asked(self) -> list[str]:
+        """Names of what is asked for: the parameters, or the fraction of the first class."""
+        return list(self.task.parameter_names) or [FRACTION]
+
+    @cached_property
+    def experiment_settings(self) -> dict[str, Any]:
+        """What decides one batch of pseudo-experiments: not how many batches there are."""
+        settings = self.study.experiments
+        return {} if settings is None else settings.model_dump(exclude={"batches", "methods"})
+
+    @cached_property
+    def batches(self) -> list[str]:
+        """Names of the batches of pseudo-experiments."""
+        settings = self.study.experiments
+        return [f"{batch:04d}" for batch in range(settings.batches if settings else 0)]
+
+    @cached_property
+    def experiments(self) -> list[tuple[Run, str]]:
+        """The runs that get a study of coverage, with the kind of data it is made on."""
+        settings = self.study.experiments
+        if settings is None:
+            return []
+        dataset = REAL if REAL in self.task.fidelities else SIMULATED
+        chosen = self.methods if settings.methods is None else settings.methods
+        return [
+            (run, dataset)
+            for run in self.final_runs
+            if run.method in chosen and dataset in self.datasets(run)
+        ]
 
     @cached_property
     def references(self) -> list[str]:
@@ -217,12 +448,48 @@ class Layout:
         datasets = self.observations if self.study.reference else {}
         return [f"{self.results}/infer/reference/{dataset}.nc" for dataset in datasets]
 
+    def answer(self, run: Run, dataset: str) -> str:
+        """Path of the answer of a run for a data set: draws, or an estimate."""
+        suffix = "json" if self.answers(run.method) == "estimate" else "nc"
+        return f"{self.results}/infer/{run.folder}/{dataset}.{suffix}"
+
     def all_draws(self) -> list[str]:
-        """Paths of all draws: of all runs for simulated data, of the final ones for real data, exact ones."""
-        simulated = [(run, SIMULATED) for run in self.runs]
-        real = [(run, dataset) for run in self.final_runs for dataset in self.observations]
-        own = [f"{self.results}/infer/{run.folder}/{dataset}.nc" for run, dataset in simulated + real]
+        """Paths of all answers: on labelled data, of the final runs on observed data too, and exact ones."""
+        own = [self.answer(run, dataset) for run in self.runs for dataset in self.datasets(run)]
         return own + self.references
+
+    @property
+    def shown_datasets(self) -> list[str]:
+        """The data sets whose answers the report shows: observed ones, or else labelled ones."""
+        labelled = REAL if REAL in self.task.fidelities else SIMULATED
+        return list(self.observations) or [labelled]
+
+    def shown_answers(self) -> list[str]:
+        """Paths of the answers that the report shows."""
+        return [
+            self.answer(run, dataset)
+            for run in self.final_runs
+            for dataset in self.datasets(run)
+            if dataset in self.shown_datasets
+        ]
+
+    def infer_benchmarks(self) -> list[str]:
+        """Paths of what Snakemake measured while the methods answered on labelled data."""
+        return [
+            f"{self.results}/benchmarks/infer/{run.folder}/{dataset}.jsonl"
+            for run in self.runs
+            for dataset in self.datasets(run)
+            if dataset in (SIMULATED, REAL)
+        ]
+
+    def train_benchmarks(self, stage: str) -> list[str]:
+        """Paths of what Snakemake measured while methods were fitted, in stage `train` or `remedy`."""
+        of_stage = self.study.remedies if stage == "remedy" else self.study.estimators
+        return [
+            f"{self.results}/benchmarks/{stage}/{run.folder}.jsonl"
+            for run in self.runs
+            if run.method in of_stage
+        ]
 
     # ---- code digests: what a change of code reruns ----------------------------------------------
 
@@ -232,9 +499,16 @@ class Layout:
         own = digests.source_digest(script) if script.is_file() else ""
         return digests.short([own, digests.code_digest(*modules)], 16)
 
-    def estimator_modules(self, method: str) -> tuple[str, ...]:
-        """Modules that define a method's estimator and networks."""
-        return estimators.modules(self.study.estimators[method].type)
+    def method_code(self, rule: str, run: Run, *shared: str) -> str:
+        """Digest of the code behind a rule that calls a method: the method's and its ancestors' as well."""
+        specs = [self.spec(r.method) for r in (run, *self.ancestors(run))]
+        sources = [digests.source_digest(path) for spec in specs for path in methods.sources(spec)]
+        own = self.code(rule, *shared, *(module for spec in specs for module in methods.modules(spec)))
+        return digests.short([own, sources], 16) if sources else own
+
+    def spec(self, method: str) -> dict[str, Any]:
+        """The settings of a method as plain data, as jobs get them."""
+        return self.methods[method].model_dump(mode="json")
 
     # ---- before anything runs --------------------------------------------------------------------
 
@@ -250,10 +524,11 @@ class Layout:
         tasks.check_task(self.task)
         tasks.digest_sources(self.task_spec)
         self._require_whole_blocks()
-        for method in self.study.estimators:
-            if self.fidelity(method) not in self.task.fidelities:
+        for method, settings in self.methods.items():
+            methods.sources(settings.model_dump(mode="json"))
+            if not self.of_classes and self.fidelity(method) not in self.task.fidelities:
                 raise SettingError(
-                    f"estimators.{method}.fidelity: task {self.task.name} has no {self.fidelity(method)!r}. "
+                    f"{method}.fidelity: task {self.task.name} has no {self.fidelity(method)!r}. "
                     f"{suggest(self.fidelity(method), self.task.fidelities)}"
                 )
         if self.study.reference is not None and not self.task.has_likelihood:

@@ -47,7 +47,7 @@ COLUMNS = (
 )
 INTEGERS = frozenset({"budget", "seed", "n", "budget_low", "n_calibration", "members", "observation"})
 FLOATS = frozenset({"value", "stderr", "level", "true_value"})
-TIME_METRICS = frozenset({"fit_seconds", "sample_seconds"})
+TIME_METRICS = frozenset({"fit_seconds", "sample_seconds", "simulation_seconds"})
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
 _ORDER = (
@@ -62,18 +62,20 @@ Stream = tuple[str, Any, tuple[int, ...], Iterable[np.ndarray]]
 
 @dataclass(frozen=True, order=True)
 class Coordinates:
-    """Where a result belongs: method, budget, replicate and data set; None where it has none."""
+    """Where a result belongs: method, budget, replicate, data set, calibration pairs; None for none."""
 
     method: str
     budget: int | None = None
     replicate: int | None = None
     dataset: str = ""
+    calibration: int | None = None
 
     @property
     def cells(self) -> Row:
         """The cells of a row that say where it belongs."""
         where = dataset_cells(self.dataset)
-        return {"method": self.method, "budget": self.budget, "seed": self.replicate, **where}
+        run = {"budget": self.budget, "seed": self.replicate, "n_calibration": self.calibration}
+        return {"method": self.method, **run, **where}
 
 
 def dataset_kind(dataset: str) -> str:
@@ -90,19 +92,21 @@ def dataset_cells(dataset: str) -> Row:
 def coordinates(path: str | Path) -> Coordinates:
     """Reads where a result belongs off its path.
 
-    The layouts are `.../{stage}/{method}/n{budget}-r{replicate}[/{dataset}[/...]]`, of which stage `train`
-    has no data set, and `.../reference/{dataset}...`, which has neither budget nor replicate.
+    The layouts are `.../{stage}/{method}/n{budget}[-c{pairs}]-r{replicate}[/{dataset}[/...]]`, of which the
+    stages `train` and `remedy` have no data set, and `.../reference/{dataset}...`, which has neither budget
+    nor replicate.
 
     Raises:
         DataError: If the path follows neither layout.
     """
     parts = Path(path).parts
     for i, part in enumerate(parts):
-        match = re.fullmatch(r"n(\d+)-r(\d+)(\.\w+)?", part)
+        match = re.fullmatch(r"n(\d+)(?:-c(\d+))?-r(\d+)(\.\w+)?", part)
         if match and i:
-            of_data = i + 1 < len(parts) and parts[i - 2 : i - 1] != ("train",)
+            of_data = i + 1 < len(parts) and parts[i - 2 : i - 1] not in (("train",), ("remedy",))
             dataset = parts[i + 1].split(".")[0] if of_data else ""
-            return Coordinates(parts[i - 1], int(match[1]), int(match[2]), dataset)
+            pairs = None if match[2] is None else int(match[2])
+            return Coordinates(parts[i - 1], int(match[1]), int(match[3]), dataset, pairs)
         if part == "reference" and i + 1 < len(parts):
             return Coordinates("reference", dataset=parts[i + 1].split(".")[0])
     raise DataError(f"{path}: expected a path .../METHOD/nBUDGET-rREPLICATE/... or .../reference/DATASET...")

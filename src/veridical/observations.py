@@ -12,12 +12,14 @@ import numpy as np
 
 from veridical.errors import DataError, require_shape, suggest
 from veridical.files import whole
+from veridical.tasks.base import ClassTask
 
 if TYPE_CHECKING:
     from veridical.settings import ObservationSettings
     from veridical.tasks.base import Array, Task
 
 KINDS = ("simulated", "real", "observed")
+FRACTION = "fraction"  # what is asked of a sample of events: the share of the first class
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def read(settings: ObservationSettings | dict[str, Any], task: Task, name: str) 
         raise DataError(f"data set {name}: expected a .csv, .npz or .nc file, got {path.name}.")
     x = readers[path.suffix](path, given, task, name)
     _require_finite(x, path, name)
+    if isinstance(task, ClassTask):
+        x = x[None]  # one sample of events
     return Observations(x, None, name, "observed", given["source"])
 
 
@@ -74,12 +78,13 @@ def save(path: str | Path, data: Observations, task: Task) -> None:
     """Writes a data set as netCDF, at once or not at all."""
     import xarray as xr
 
-    axes = ["observation", *(d.name for d in task.dimensions)]
+    of_events = ["event"] if data.x.ndim == len(task.dimensions) + 2 else []
+    axes = ["observation", *of_events, *(d.name for d in task.dimensions)]
     arrays: dict[str, Any] = {"x": (axes, data.x, {"units": task.x_unit})}
     if data.truth is not None:
         arrays["truth"] = (["observation", "parameter"], data.truth)
     coordinates = {d.name: list(d.coordinates) for d in task.dimensions}
-    coordinates["parameter"] = list(task.parameter_names)
+    coordinates["parameter"] = list(task.parameter_names) or [FRACTION]
     attributes = {"name": data.name, "kind": data.kind, "source": data.source, "task": task.name}
     content = xr.Dataset(arrays, coordinates, attributes).to_netcdf(engine="h5netcdf")
     with whole(path) as temporary:

@@ -5,6 +5,7 @@
     group constant_data   truth (observation, parameter), log_density_truth (observation),
                           summary (observation, summary_dim), summary_mean, summary_cov; each where known
     group observed_data   x (observation, ...)
+    group extras          other arrays that figures need, such as a transport plan
 
 Bounds and units are attributes of the variables in `posterior`. Attributes of the file hold task, method,
 data set, budget, replicate, digests, versions; what is not a number or a text is kept as JSON.
@@ -48,6 +49,7 @@ class Draws:
         summary_cov: Their covariance, shape (K, K), or None.
         x: The data, shape (N, *x_shape), or None.
         attrs: Task, method, dataset, budget, replicate, digests, versions, ...
+        extras: Other arrays that figures need, by name; those of the first part are kept.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class Draws:
     summary_cov: Array | None = None
     x: Array | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         d = len(self.names)
@@ -170,6 +173,8 @@ def _create(file: h5netcdf.File, part: Draws, observations: int) -> None:
         axes = {f"{SHAPE_AXES}{i}": n for i, n in enumerate(part.x.shape[1:])}
         group = _group(file, "observed_data", {"observation": observations, **axes})
         group.create_variable("x", ("observation", *axes), part.x.dtype)
+    if part.extras:
+        _create_extras(file, part.extras)
 
 
 def _create_constants(file: h5netcdf.File, part: Draws, observations: int, d: int) -> None:
@@ -193,6 +198,15 @@ def _create_constants(file: h5netcdf.File, part: Draws, observations: int, d: in
             coordinate[...] = np.array(part.names, dtype=object)
         for name in known:
             group.create_variable(name, axes[name], float)
+
+
+def _create_extras(file: h5netcdf.File, extras: Mapping[str, Array]) -> None:
+    group = file.create_group("extras")
+    axes = {name: [f"{name}_dim_{i}" for i in range(np.ndim(array))] for name, array in extras.items()}
+    sizes = {a: n for name, array in extras.items() for a, n in zip(axes[name], array.shape, strict=True)}
+    group.dimensions = sizes
+    for name, array in extras.items():
+        group.create_variable(name, tuple(axes[name]), array.dtype, data=array)
 
 
 def _group(file: h5netcdf.File, name: str, sizes: Mapping[str, int]) -> h5netcdf.Group:
@@ -262,7 +276,9 @@ def _read(file: h5netcdf.File, path: str | Path) -> Draws:
         found["log_density"] = found["log_density"][0]
     draws = np.stack([variable[0] for variable in variables], axis=-1)
     units = tuple(str(v.attrs["units"]) for v in variables)
-    return Draws(names, bounds, units, draws, **found, attrs=attrs)
+    others = file["extras"].variables if "extras" in file.groups else {}
+    extras = {name: variable[...] for name, variable in others.items()}
+    return Draws(names, bounds, units, draws, **found, attrs=attrs, extras=extras)
 
 
 # ---- attributes ----------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ STAGES = {
     "reference": 11,  # exact sampler: (dataset, ensemble)
     "remedy": 12,
     "calibrate": 13,
+    "experiment": 14,  # pseudo-experiments: (part, task, replicate, batch, ...)
+    "exact": 15,  # draws of an exact posterior, for comparison: (method, replicate, dataset)
     "test": 99,  # for tests and benchmarks only
 }
 

@@ -10,11 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from veridical.checks.settings import ChecksSettings
 from veridical.errors import SettingError, suggest
-from veridical.estimators.settings import EstimatorSettings
+from veridical.method_settings import EstimatorSettings, RemedySettings, learns_from, parent_of
 from veridical.setting_messages import sentence
 from veridical.tasks.settings import ReferenceSettings, TaskSettings
 
@@ -58,8 +66,30 @@ class ObservationSettings(Section):
     source: str = Field("", description="Where the data come from, for the report.")
 
 
+class ExperimentSettings(Section):
+    """A study of coverage: methods applied to many pseudo-experiments whose truth is known."""
+
+    batches: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        description="Batches of pseudo-experiments, one job each; more of them redo nothing."
+    )
+    rows: Annotated[int, Field(ge=2)] = Field(
+        description="Pseudo-experiments of a batch; for a posterior, labelled data sets of the level `real`."
+    )
+    true_values: list[float] = Field(
+        default=[], description="True fractions of the first class, for a class task."
+    )
+    events: Annotated[int, Field(ge=10)] = Field(
+        25_000, description="Unlabelled events of a pseudo-experiment, for a class task."
+    )
+    fit_rows: Annotated[int, Field(ge=10)] = Field(
+        25_000, description="Events of each class that weights are fitted on, for a class task."
+    )
+    draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
+    methods: list[Name] | None = Field(None, description="Methods it is made for; all where not given.")
+
+
 class StudySettings(Section):
-    """One study: a task, budgets, estimators, observations, checks, seeds."""
+    """One study: a task, budgets, estimators, remedies, observations, checks, seeds."""
 
     study: Name = Field(description="Name of the study and of its folder of results.")
     title: str = Field("", description="Heading of the report.")
@@ -72,6 +102,16 @@ class StudySettings(Section):
     )
     estimators: dict[Name, EstimatorSettings] = Field(
         min_length=1, description="Estimators by name of method."
+    )
+    remedies: dict[Name, RemedySettings] = Field(
+        default_factory=dict, description="Remedies by name of method."
+    )
+    calibration: list[Rows] = Field(
+        default_factory=list,
+        description="Nested sizes of the set of labelled real data that some methods learn from.",
+    )
+    experiments: ExperimentSettings | None = Field(
+        None, description="A study of coverage with pseudo-experiments."
     )
     budgets: list[Rows] = Field(
         min_length=1, description="Nested numbers of training simulations; the last one is the answer."
@@ -89,11 +129,11 @@ class StudySettings(Section):
         None, description="Exact sampling of the posterior, for tasks with a likelihood."
     )
 
-    @field_validator("budgets")
+    @field_validator("budgets", "calibration")
     @classmethod
-    def _nested(cls, budgets: list[int]) -> list[int]:
+    def _nested(cls, budgets: list[int], info: ValidationInfo) -> list[int]:
         if budgets != sorted(set(budgets)):
-            raise ValueError("budgets must grow from first to last")
+            raise ValueError(f"{info.field_name} must grow from first to last")
         return budgets
 
     @field_validator("observations")
@@ -104,13 +144,46 @@ class StudySettings(Section):
                 raise ValueError(f"the name {name!r} is taken; call the data set something else")
         return observations
 
-    @field_validator("estimators")
+    @field_validator("estimators", "remedies")
     @classmethod
-    def _no_reserved_methods(cls, estimators: dict[str, Any]) -> dict[str, Any]:
-        for name in estimators:
-            if name in ("reference", "prior"):
-                raise ValueError(f"the name {name!r} is taken; call the estimator something else")
-        return estimators
+    def _no_reserved_methods(cls, methods: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name, method in methods.items():
+            if name == "reference" or (name == "prior" and method.type != "prior"):
+                raise ValueError(f"the name {name!r} is taken; call the method something else")
+            if name in info.data.get("estimators", {}):
+                raise ValueError(f"the name {name!r} is that of an estimator; call the remedy something else")
+        return methods
+
+    @model_validator(mode="after")
+    def _methods_build_on_others(self) -> StudySettings:
+        methods = self.methods
+        for name in methods:
+            chain = [name]
+            while (parent := parent_of(methods[chain[-1]])) is not None:
+                if parent not in methods:
+                    place = "estimators" if chain[-1] in self.estimators else "remedies"
+                    raise ValueError(
+                        f"{place}.{chain[-1]} builds on {parent!r}, which is no method of this study. "
+                        f"{suggest(parent, methods)}"
+                    )
+                if parent in chain:
+                    raise ValueError(f"methods build on each other in a circle: {', '.join(chain)}")
+                chain.append(parent)
+            if not self.calibration and any(learns_from(methods[m], "calibration") for m in chain):
+                raise ValueError(
+                    f"method {name!r} learns from labelled real data, but `calibration` is empty; give sizes"
+                )
+        for name in (self.experiments.methods or []) if self.experiments else []:
+            if name not in methods:
+                raise ValueError(
+                    f"experiments.methods: {name!r} is no method of this study. {suggest(name, methods)}"
+                )
+        return self
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        """Settings of all methods by name: estimators, then remedies."""
+        return {**self.estimators, **self.remedies}
 
     @model_validator(mode="after")
     def _reference_needs_data(self) -> StudySettings:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -189,3 +190,66 @@ def levels(examples: Examples) -> Path:
     """Results of the study with two fidelities and a reference: plain Snakemake, without a profile."""
     examples.snakemake("coffee_levels", profile=False, **QUICK)
     return examples.results("coffee_levels")
+
+
+FEW: dict[str, Any] = {"epochs": 2, "rounds": 2}
+NPE: dict[str, Any] = {
+    "type": "npe",
+    "summary": {"type": "mlp", "hidden": [8], "features": 2},
+    "flow": {"transforms": 1, "bins": 4, "hidden": [8]},
+    "training": FEW,
+}
+REAL: dict[str, Any] = {
+    "study": "real",
+    "seed": 7,
+    "task": {
+        "name": "gaussian_linear",
+        "settings": {"dimension": 2, "real_noise_sd": 1.4},
+        "block_rows": 100,
+    },
+    "simulation": {"shard_rows": 500, "probe_rows": 50},
+    "estimators": {
+        "npe": NPE,
+        "early": {**NPE, "budgets": [500]},
+        "late": {**NPE, "start": "early"},
+    },
+    "remedies": {
+        "rope_tuning_only": {"type": "tuned", "of": "npe", "steps": 5, "looks": 2},
+        "rope": {"type": "rope", "of": "rope_tuning_only", "simulations": 50},
+    },
+    "budgets": [1000],
+    "calibration": [20],
+    "replicates": 1,
+    "test_rows": 60,
+    "draws": 100,
+    "test_draws": 99,
+    "checks": {
+        "sbc": None,
+        "tarp": None,
+        "detection": None,
+        "typicality": None,
+        "exact": {"observations": 1, "draws": 50},
+    },
+    "experiments": {"batches": 1, "rows": 30, "draws": 99, "methods": ["rope"]},
+}
+RATIOS: dict[str, Any] = {
+    "study": "ratios",
+    "seed": 7,
+    "task": {"name": "gaussian_classes", "settings": {"separation": 0.5}, "block_rows": 250},
+    "simulation": {"shard_rows": 500, "probe_rows": 50},
+    "estimators": {"ratios": {"type": "ratios", "members": 2, "training": {"epochs": 2}}},
+    "remedies": {"wifi": {"type": "wifi", "of": "ratios", "fit_rows": 500}},
+    "budgets": [500],
+    "replicates": 1,
+    "experiments": {"batches": 1, "rows": 5, "true_values": [0.3], "events": 500, "fit_rows": 500},
+}
+
+
+@pytest.fixture(scope="session")
+def finished_methods(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Both studies, run to their ends once for all tests."""
+    project = copy_project(tmp_path_factory.mktemp("methods"))
+    for study in (REAL, RATIOS):
+        project.write(study, study["study"])
+        project.snakemake(study=study["study"])
+    return project

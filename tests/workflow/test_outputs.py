@@ -23,12 +23,12 @@ WORDS = {
     "STUDY": r"[A-Za-z]\w*(@smoke|@paper)?",
     "TASK-KEY": r"[\w-]+-[0-9a-f]{12}",
     "FIDELITY": r"\w+",
-    "SPLIT": r"(train-r\d+|test)",
+    "SPLIT": r"((train|fit|calibration)-r\d+|test)",
+    "BATCH": r"\d{4}",
     "FIRST": r"\d{9}",
     "LAST": r"\d{9}",
     "METHOD": r"(?!reference)\w+",
-    "BUDGET": r"\d+",
-    "REPLICATE": r"\d+",
+    "RUN": r"n\d+(-c\d+)?-r\d+",
     "DATASET": r"\w+",
     "CHECK": r"\w+",
     "ENSEMBLE": r"\d+",
@@ -83,15 +83,16 @@ def files(*folders: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def trees(examples: Examples, levels: Path, finished: Project) -> list[Path]:
-    """Folders that hold `results/`: a study with a reference, and one with all checks."""
+def trees(examples: Examples, levels: Path, finished: Project, finished_methods: Project) -> list[Path]:
+    """Folders that hold `results/`: a reference, all checks, remedies, classes."""
     assert levels.is_dir()
-    return [examples.folder, finished.folder]
+    return [examples.folder, finished.folder, finished_methods.folder]
 
 
 def ours(trees: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Files of the two studies and of their banks, with their paths from `results` on."""
-    pattern = re.compile(r"results/(coffee_levels@smoke|tiny|bank/(coffee_levels|gaussian_linear)-\w+)/")
+    """Files of the studies and of their banks, with their paths from `results` on."""
+    banks = "bank/(coffee_levels|gaussian_linear|gaussian_classes)"
+    pattern = re.compile(rf"results/(coffee_levels@smoke|tiny|real|ratios|{banks}-\w+)/")
     found = [(path.relative_to(tree).as_posix(), path) for tree in trees for path in files(tree / "results")]
     return [(name, path) for name, path in found if pattern.match(name)]
 
@@ -124,9 +125,9 @@ def test_kinds_of_figures_and_curves_of_checks_are_complete(trees: list[Path]) -
     "file",
     [
         "observe/DATASET.look.json",
-        "train/METHOD/nBUDGET-rREPLICATE/history.json",
-        "train/METHOD/nBUDGET-rREPLICATE/cost.json",
-        "check/METHOD/nBUDGET-rREPLICATE/DATASET/CHECK.json",
+        "train/METHOD/RUN/history.json",
+        "train/METHOD/RUN/cost.json",
+        "check/METHOD/RUN/DATASET/CHECK.json",
     ],
 )
 def test_keys(trees: list[Path], file: str) -> None:
@@ -146,9 +147,9 @@ def test_attributes_of_a_shard(trees: list[Path]) -> None:
     "path",
     [
         "results/STUDY/observe/DATASET.nc",
-        "results/STUDY/infer/METHOD/nBUDGET-rREPLICATE/DATASET.nc",
+        "results/STUDY/infer/METHOD/RUN/DATASET.nc",
         "results/STUDY/infer/reference/DATASET.nc",
-        "results/STUDY/infer/METHOD/nBUDGET-rREPLICATE/DATASET.predictive.npz",
+        "results/STUDY/infer/METHOD/RUN/DATASET.predictive.npz",
         "results/STUDY/infer/reference/DATASET/ensemble-ENSEMBLE.npz",
         "results/bank/TASK-KEY/FIDELITY/SPLIT/rows-FIRST-LAST.zarr.zip",
     ],

@@ -190,3 +190,23 @@ def test_the_same_simulations_in_another_format(examples: Examples, file: str) -
     stored = np.load(examples.folder / "models/runs.npz")
     known = {tuple(theta) for theta in stored["theta"].tolist()}
     assert {tuple(theta) for theta in data.truth.tolist()} <= known
+
+
+def test_an_estimator_and_a_remedy_of_the_users_own(examples: Examples) -> None:
+    examples.snakemake("draughty")
+    study = examples.results("draughty")
+    rows_of = metrics.read(study / "metrics.csv")
+    labelled_real = {
+        method: metrics.value(
+            rows_of, method=method, dataset="real", metric="coverage", parameter=None, level=0.9, seed=0
+        )
+        for method in ("linear", "widened")
+    }
+    assert labelled_real["linear"] < 0.75, "the draught makes the plain answer over-confident"
+    assert 0.8 < labelled_real["widened"] <= 1.0
+    import veridical
+
+    (folder,) = (study / "remedy/widened").iterdir()
+    record = json.loads((folder / "estimator.json").read_text())
+    assert record["settings"]["of"] == "linear" and record["parent"]["path"].endswith("n1000-r0")
+    assert veridical.artifacts.load_record(folder)["calibration"] == 50

@@ -1,13 +1,18 @@
-"""Stage check: whether to believe the answers; one check of one run on one data set a job."""
+"""Stage check: whether to believe the answers.
+
+One check of one run on one data set a job; pseudo-experiments in batches, one batch a job.
+"""
 
 
 rule check:
     input:
         unpack(check_inputs),
     output:
-        result=f"{layout.results}/check/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}/{{check}}.json",
+        result=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/{{check}}.json",
     log:
-        f"{layout.results}/logs/check/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}/{{check}}.log",
+        f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/{{check}}.log",
+    wildcard_constraints:
+        check="(?!experiments).*",
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -22,3 +27,58 @@ rule check:
         ),
     script:
         "../../scripts/check.py"
+
+
+rule experiment:
+    input:
+        record=own_record,
+        weights=own_weights,
+        ancestors=ancestor_files,
+    output:
+        batch=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/experiments/batch-{{batch}}.zarr.zip",
+    log:
+        f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/experiments-{{batch}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/experiments-{{batch}}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(3000),
+        runtime=minutes(60),
+    params:
+        folder=subpath(input.record, parent=True),
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
+        experiments=layout.experiment_settings,
+        seed=root,
+        code=lambda wildcards: layout.method_code(
+            "experiment", run_of(wildcards), "veridical.stages.experiment"
+        ),
+    script:
+        "../../scripts/experiment.py"
+
+
+rule experiments:
+    input:
+        batches=collect(
+            f"{layout.results}/check/{{{{method}}}}/{{{{run}}}}/{{{{dataset}}}}/experiments/batch-{{batch}}.zarr.zip",
+            batch=layout.batches,
+        ),
+    output:
+        result=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/experiments.json",
+    log:
+        f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/experiments.log",
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(2000),
+        runtime=minutes(30),
+    params:
+        names=layout.asked,
+        seed=root,
+        code=layout.code("experiments", "veridical.checks.experiments"),
+    script:
+        "../../scripts/experiments.py"

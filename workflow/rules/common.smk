@@ -36,23 +36,76 @@ def minutes(amount):
     return more(amount)
 
 
-def training_shards(wildcards):
-    """Exactly the shards that hold the budget of one run."""
-    fidelity = layout.fidelity(wildcards.method)
-    return layout.shards(
-        fidelity, f"train-r{wildcards.replicate}", int(wildcards.budget)
-    )
+def one_of(names):
+    """A constraint that lets a wildcard be one of these names; none where there are no names."""
+    return "|".join(sorted(names)) or "(?!)"
+
+
+def run_of(wildcards):
+    """The run that a job's wildcards name."""
+    return layouts.Run.of(wildcards.method, wildcards.run)
+
+
+def sources_of(wildcards):
+    """Exactly the shards that a run learns from, by what they are to it."""
+    return {
+        name: ancient(shards)
+        for name, shards in layout.source_shards(run_of(wildcards)).items()
+    }
+
+
+def artifact_files(stage):
+    """What a trained method leaves in its folder."""
+    folder = f"{layout.results}/{stage}/{{method}}/{{run}}"
+    names = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
+    keys = ("weights", "record", "history", "cost")
+    return {key: f"{folder}/{name}" for key, name in zip(keys, names)}
+
+
+def own_record(wildcards):
+    """The record of a run."""
+    return f"{layout.artifact(run_of(wildcards))}/estimator.json"
+
+
+def own_weights(wildcards):
+    """The weights of a run."""
+    return f"{layout.artifact(run_of(wildcards))}/weights.safetensors"
+
+
+def parent_record(wildcards):
+    """The record of the run that a run builds on."""
+    return f"{layout.artifact(layout.parent_run(run_of(wildcards)))}/estimator.json"
+
+
+def parent_weights(wildcards):
+    """The weights of the run that a run builds on."""
+    return f"{layout.artifact(layout.parent_run(run_of(wildcards)))}/weights.safetensors"
+
+
+def ancestor_files(wildcards):
+    """Records and weights of all runs that a run wraps."""
+    return [
+        f"{layout.artifact(run)}/{name}"
+        for run in layout.ancestors(run_of(wildcards))
+        for name in ("estimator.json", "weights.safetensors")
+    ]
+
+
+def threads_of(wildcards):
+    """CPU threads of a method's training."""
+    return layout.threads(wildcards.method)
 
 
 def draws_for(wildcards):
-    """Posterior draws per data set: few for the many simulated ones, many for real data."""
-    return study.test_draws if wildcards.dataset == "simulated" else study.draws
+    """Posterior draws per data set: few for the many labelled ones, many for observed data."""
+    labelled = wildcards.dataset in (layouts.SIMULATED, layouts.REAL)
+    return study.test_draws if labelled else study.draws
 
 
 def check_inputs(wildcards):
     """The draws that a check looks at and whatever it compares them with."""
     folder = f"{layout.results}/infer"
-    run = f"{folder}/{wildcards.method}/n{wildcards.budget}-r{wildcards.replicate}"
+    run = f"{folder}/{wildcards.method}/{wildcards.run}"
     inputs = {"draws": f"{run}/{wildcards.dataset}.nc"}
     needs = checks.needs(wildcards.check)
     if "null" in needs:
@@ -62,12 +115,9 @@ def check_inputs(wildcards):
     if "predictive" in needs:
         inputs["predictive"] = f"{run}/{wildcards.dataset}.predictive.npz"
         inputs["prior"] = f"{layout.results}/observe/simulated.nc"
+    if "exact" in needs:
+        inputs["exact"] = f"{run}/{wildcards.dataset}.exact.npz"
     return inputs
-
-
-def saved(pattern, runs):
-    """Paths of one kind of result for some runs."""
-    return [pattern.format(run=run.folder) for run in runs]
 
 
 if not config:
@@ -86,8 +136,8 @@ wildcard_constraints:
     first=r"\d{9}",
     last=r"\d{9}",
     method=r"[A-Za-z]\w*",
-    budget=r"\d+",
-    replicate=r"\d+",
+    run=r"n\d+(-c\d+)?-r\d+",
+    batch=r"\d{4}",
     dataset=r"[A-Za-z]\w*",
     ensemble=r"\d+",
     check=r"[a-z]\w*",

@@ -1,17 +1,20 @@
-"""Stage infer: draws and log densities for each data set; the exact reference; predictions."""
+"""Stage infer: answers of each method for each data set; the exact reference; predictions."""
 
 
 rule infer:
     input:
-        weights=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/weights.safetensors",
-        record=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/estimator.json",
+        record=own_record,
+        weights=own_weights,
+        ancestors=ancestor_files,
         data=f"{layout.results}/observe/{{dataset}}.nc",
     output:
-        draws=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.nc",
+        draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
     log:
-        f"{layout.results}/logs/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.log",
+        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.jsonl"
+        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.jsonl"
+    wildcard_constraints:
+        method=one_of(m for m in layout.methods if layout.answers(m) == "posterior"),
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -22,22 +25,79 @@ rule infer:
         folder=subpath(input.record, parent=True),
         draws=draws_for,
         seed=root,
-        code=lambda wildcards: layout.code(
-            "infer",
-            "veridical.stages.infer",
-            *layout.estimator_modules(wildcards.method),
+        code=lambda wildcards: layout.method_code(
+            "infer", run_of(wildcards), "veridical.stages.infer"
         ),
     script:
         "../../scripts/infer.py"
 
 
+rule estimate:
+    input:
+        record=own_record,
+        weights=own_weights,
+        ancestors=ancestor_files,
+        data=f"{layout.results}/observe/{{dataset}}.nc",
+    output:
+        estimate=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.json",
+    log:
+        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.jsonl"
+    wildcard_constraints:
+        method=one_of(m for m in layout.methods if layout.answers(m) == "estimate"),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(2000),
+        runtime=minutes(30),
+    params:
+        folder=subpath(input.record, parent=True),
+        code=lambda wildcards: layout.method_code(
+            "estimate", run_of(wildcards), "veridical.stages.estimate"
+        ),
+    script:
+        "../../scripts/estimate.py"
+
+
+rule exact:
+    input:
+        record=own_record,
+        weights=own_weights,
+        ancestors=ancestor_files,
+        data=f"{layout.results}/observe/{{dataset}}.nc",
+    output:
+        arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.exact.npz",
+    log:
+        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.exact.log",
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=more(3000),
+        runtime=minutes(60),
+    params:
+        folder=subpath(input.record, parent=True),
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
+        sizes=layout.exact_sizes,
+        seed=root,
+        code=lambda wildcards: layout.method_code(
+            "exact", run_of(wildcards), "veridical.stages.exact"
+        ),
+    script:
+        "../../scripts/exact.py"
+
+
 rule predict:
     input:
-        draws=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.nc",
+        draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
     output:
-        x=f"{layout.results}/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.predictive.npz",
+        x=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.predictive.npz",
     log:
-        f"{layout.results}/logs/infer/{{method}}/n{{budget}}-r{{replicate}}/{{dataset}}.predictive.log",
+        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.predictive.log",
     conda:
         "../../envs/cpu.yaml"
     threads: 1

@@ -9,7 +9,7 @@ rule observe:
     log:
         f"{layout.results}/logs/observe/{{dataset}}.log",
     wildcard_constraints:
-        dataset="|".join(layout.observations) or "none",
+        dataset=one_of(layout.observations),
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -25,11 +25,17 @@ rule observe:
 
 rule observe_simulated:
     input:
-        shards=ancient(layout.shards(layout.target, "test", study.test_rows)),
+        shards=ancient(
+            lambda wildcards: layout.shards(
+                layout.fidelity_of_data(wildcards.dataset), "test", study.test_rows
+            )
+        ),
     output:
-        data=f"{layout.results}/observe/simulated.nc",
+        data=f"{layout.results}/observe/{{dataset}}.nc",
     log:
-        f"{layout.results}/logs/observe/simulated.log",
+        f"{layout.results}/logs/observe/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=one_of([] if layout.of_classes else [layouts.SIMULATED, layouts.REAL]),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -38,10 +44,32 @@ rule observe_simulated:
     params:
         task=layout.task_spec,
         rows=study.test_rows,
-        fidelity=layout.target,
+        fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
         code=layout.code("observe_simulated", "veridical.stages.observe"),
     script:
         "../../scripts/observe_simulated.py"
+
+
+rule observe_mixtures:
+    output:
+        data=f"{layout.results}/observe/{{dataset}}.nc",
+    log:
+        f"{layout.results}/logs/observe/{{dataset}}.log",
+    wildcard_constraints:
+        dataset=one_of([layouts.SIMULATED] if layout.of_classes else []),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(1000),
+        runtime=minutes(10),
+    params:
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        experiments=layout.experiment_settings,
+        seed=root,
+        code=layout.code("observe_mixtures", "veridical.stages.observe"),
+    script:
+        "../../scripts/observe_mixtures.py"
 
 
 rule look:

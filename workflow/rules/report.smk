@@ -1,21 +1,12 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
-observed = list(layout.observations) or [layouts.SIMULATED]
-posteriors = [
-    path
-    for dataset in observed
-    for path in saved(f"{layout.results}/infer/{{run}}/{dataset}.nc", layout.final_runs)
-]
-
-
 rule metrics:
     input:
         results=layout.check_results(),
-        draws=posteriors + layout.references,
-        costs=saved(f"{layout.results}/train/{{run}}/cost.json", layout.runs),
-        benchmarks=saved(
-            f"{layout.results}/benchmarks/infer/{{run}}/simulated.jsonl", layout.runs
-        ),
+        draws=layout.shown_answers() + layout.references,
+        costs=[f"{layout.artifact(run)}/cost.json" for run in layout.runs],
+        benchmarks=layout.infer_benchmarks(),
+        simulations=ancient(layout.bank_benchmarks()),
     output:
         table=report(
             f"{layout.report}/metrics.csv",
@@ -39,6 +30,7 @@ rule metrics:
     params:
         study=study.study,
         task=layout.task_spec["name"],
+        ledgers=layout.ledgers(),
         code=layout.code("metrics", "veridical.stages.aggregate"),
     script:
         "../../scripts/metrics.py"
@@ -47,21 +39,20 @@ rule metrics:
 rule figures:
     input:
         results=layout.check_results(),
-        draws=posteriors + layout.references,
-        observations=[f"{layout.results}/observe/{dataset}.nc" for dataset in observed],
+        draws=layout.shown_answers() + layout.references,
+        observations=[
+            f"{layout.results}/observe/{dataset}.nc" for dataset in layout.shown_datasets
+        ],
         looks=[
             f"{layout.results}/observe/{dataset}.look.json"
             for dataset in layout.observations
         ],
-        histories=saved(
-            f"{layout.results}/train/{{run}}/history.json", layout.final_runs
-        ),
+        histories=[f"{layout.artifact(run)}/history.json" for run in layout.final_runs],
         table=f"{layout.report}/metrics.csv",
         simulate=ancient(layout.bank_benchmarks()),
-        train=saved(f"{layout.results}/benchmarks/train/{{run}}.jsonl", layout.runs),
-        infer=saved(
-            f"{layout.results}/benchmarks/infer/{{run}}/simulated.jsonl", layout.runs
-        ),
+        train=layout.train_benchmarks("train"),
+        remedy=layout.train_benchmarks("remedy"),
+        infer=layout.infer_benchmarks(),
         reference=[
             f"{layout.results}/benchmarks/infer/reference/{dataset}/ensemble-{ensemble}.jsonl"
             for dataset in layout.observations
@@ -92,10 +83,8 @@ rule provenance:
     input:
         files=rules.metrics.output,
         draws=layout.all_draws(),
-        weights=saved(
-            f"{layout.results}/train/{{run}}/weights.safetensors", layout.runs
-        ),
-        records=saved(f"{layout.results}/train/{{run}}/estimator.json", layout.runs),
+        weights=[f"{layout.artifact(run)}/weights.safetensors" for run in layout.runs],
+        records=[f"{layout.artifact(run)}/estimator.json" for run in layout.runs],
         shards=ancient(layout.all_shards()),
     output:
         record=report(

@@ -1,21 +1,20 @@
-"""Stage train: fit one estimator to the first rows of one replicate's bank."""
+"""Stages train and remedy: fit methods to simulations, to labelled real data, to what others have learned."""
 
 
 rule train:
     input:
-        shards=ancient(training_shards),
+        unpack(sources_of),
     output:
-        weights=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/weights.safetensors",
-        record=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/estimator.json",
-        history=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/history.json",
-        cost=f"{layout.results}/train/{{method}}/n{{budget}}-r{{replicate}}/cost.json",
+        **artifact_files("train"),
     log:
-        f"{layout.results}/logs/train/{{method}}/n{{budget}}-r{{replicate}}.log",
+        f"{layout.results}/logs/train/{{method}}/{{run}}.log",
     benchmark:
-        f"{layout.results}/benchmarks/train/{{method}}/n{{budget}}-r{{replicate}}.jsonl"
+        f"{layout.results}/benchmarks/train/{{method}}/{{run}}.jsonl"
+    wildcard_constraints:
+        method=one_of(m for m in study.estimators if layout.parent(m) is None),
     conda:
         "../../envs/gpu.yaml"
-    threads: lambda wildcards: study.estimators[wildcards.method].training.threads
+    threads: threads_of
     resources:
         mem_mb=more(3000),
         runtime=minutes(240),
@@ -24,14 +23,43 @@ rule train:
     params:
         folder=subpath(output.record, parent=True),
         task=layout.task_spec,
-        estimator=lambda wildcards: study.estimators[wildcards.method].model_dump(
-            mode="json"
-        ),
+        method=lambda wildcards: layout.spec(wildcards.method),
+        rows=lambda wildcards: layout.source_rows(run_of(wildcards)),
+        fidelity=lambda wildcards: layout.fidelity_of(wildcards.method),
         seed=root,
-        code=lambda wildcards: layout.code(
-            "train",
-            "veridical.stages.train",
-            *layout.estimator_modules(wildcards.method),
+        code=lambda wildcards: layout.method_code(
+            "train", run_of(wildcards), "veridical.stages.train"
         ),
     script:
         "../../scripts/train.py"
+
+
+use rule train as fine_tune with:
+    input:
+        unpack(sources_of),
+        parent=parent_record,
+        parent_weights=parent_weights,
+    output:
+        **artifact_files("train"),
+    log:
+        f"{layout.results}/logs/train/{{method}}/{{run}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/train/{{method}}/{{run}}.jsonl"
+    wildcard_constraints:
+        method=one_of(m for m in study.estimators if layout.parent(m) is not None),
+
+
+use rule train as remedy with:
+    input:
+        unpack(sources_of),
+        parent=parent_record,
+        parent_weights=parent_weights,
+        ancestors=ancestor_files,
+    output:
+        **artifact_files("remedy"),
+    log:
+        f"{layout.results}/logs/remedy/{{method}}/{{run}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/remedy/{{method}}/{{run}}.jsonl"
+    wildcard_constraints:
+        method=one_of(study.remedies),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical import checks, metrics, posteriors
+from veridical import checks, estimates, metrics, posteriors
 from veridical.metrics import Coordinates, Row, coordinates
 from veridical.posteriors import Draws
 from veridical.report import verdict
@@ -25,6 +25,8 @@ def aggregate(
     draws: Paths,
     costs: Paths,
     benchmarks: Paths = (),
+    simulations: Paths = (),
+    ledgers: Mapping[str, Mapping[str, Any]] | None = None,
     table: str | Path,
     verdicts: str | Path,
 ) -> None:
@@ -39,6 +41,10 @@ def aggregate(
         costs: `train/{method}/n{budget}-r{replicate}/cost.json`.
         benchmarks: Snakemake's benchmark files of the jobs that drew, `infer/{method}/n{budget}-r{replicate}/
             {dataset}.jsonl`.
+        simulations: Snakemake's benchmark files of the jobs that filled the bank,
+            `{fidelity}/{split}/rows-{first}-{last}.jsonl`.
+        ledgers: What each run cost, by its folder `{method}/{run}`: `rows` of each fidelity, `nominal`
+            cost, and `budget_low` and `members` where it has any.
         table: Where `metrics.csv` goes.
         verdicts: Where `verdict.json` goes.
     """
@@ -51,13 +57,70 @@ def aggregate(
     for path in benchmarks:
         rows += _sample_rows(path, common)
     for path in draws:
-        rows += _draws_rows(coordinates(path), posteriors.load(path), common)
-    rows = metrics.tidy(rows)
+        if Path(path).suffix == ".json":
+            rows += _estimate_rows(coordinates(path), estimates.load(path), common)
+        else:
+            rows += _draws_rows(coordinates(path), posteriors.load(path), common)
+    seconds = _seconds_per_row(simulations)
+    for folder, ledger in (ledgers or {}).items():
+        rows += _ledger_rows(coordinates(f"train/{folder}/cost.json"), ledger, seconds, common)
+    rows = metrics.tidy([_with_ledger(row, ledgers or {}) for row in rows])
     decided = verdict.decide(rows)
     metrics.write(table, rows)
     verdict.write(verdicts, {**decided, **common})
     for found in decided["verdicts"]:
         print(f"{found['method']} on {found['dataset']}: {found['verdict']}. {found['summary']}")
+
+
+def _seconds_per_row(simulations: Paths) -> dict[str, float]:
+    """Seconds that one row of each fidelity took, start of its job included."""
+    spent: dict[str, list[float]] = {}
+    for path in map(Path, simulations):
+        first, last = (int(part) for part in path.stem.removeprefix("rows-").split("-"))
+        seconds = sum(float(record["s"]) for record in metrics.benchmark_records(path))
+        total = spent.setdefault(path.parent.parent.name, [0.0, 0.0])
+        total[0], total[1] = total[0] + seconds, total[1] + last - first + 1
+    return {fidelity: seconds / rows for fidelity, (seconds, rows) in spent.items()}
+
+
+def _ledger_rows(
+    where: Coordinates, ledger: Mapping[str, Any], seconds: Mapping[str, float], common: Mapping[str, Any]
+) -> list[Row]:
+    """What the simulations of one run cost: in nominal units, and in seconds as measured."""
+    n = sum(ledger["rows"].values())
+    cells = {**common, **where.cells, "n": n}
+    found = [
+        metrics.row(**cells, metric="nominal_cost", value=float(ledger["nominal"])),
+        metrics.row(**cells, metric="target_runs", value=float(ledger["target"])),
+    ]
+    if set(ledger["rows"]) <= set(seconds):
+        spent = sum(seconds[level] * rows for level, rows in ledger["rows"].items())
+        found.append(metrics.row(**cells, metric="simulation_seconds", value=spent))
+    return found
+
+
+def _with_ledger(row: Row, ledgers: Mapping[str, Mapping[str, Any]]) -> Row:
+    """A row with the columns filled that only the ledger of its run knows."""
+    pairs = "" if row["n_calibration"] is None else f"-c{row['n_calibration']}"
+    ledger = ledgers.get(f"{row['method']}/n{row['budget']}{pairs}-r{row['seed']}", {})
+    return {**row, **{name: ledger.get(name) for name in ("budget_low", "members")}}
+
+
+def _estimate_rows(where: Coordinates, found: Mapping[str, Any], common: Mapping[str, Any]) -> list[Row]:
+    """Estimated fractions with their errors."""
+    estimate, truth = found["estimate"], found["truth"]
+    rows = []
+    for i in range(len(estimate.value)):
+        cells = {**common, **where.cells, "observation": i, "parameter": "fraction"}
+        cells["true_value"] = None if truth is None else float(truth[i])
+        rows.append(
+            metrics.row(
+                **cells, metric="estimate", value=float(estimate.value[i]), stderr=float(estimate.total[i])
+            )
+        )
+        for name, error in (("statistical", estimate.statistical), ("ratio", estimate.ratio)):
+            rows.append(metrics.row(**cells, metric=f"estimate_{name}_error", value=float(error[i])))
+    return rows
 
 
 def _sample_rows(path: str | Path, common: Mapping[str, Any]) -> list[Row]:

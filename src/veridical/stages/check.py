@@ -28,7 +28,7 @@ def check(
         name: The check, as in the registry.
         settings: Its settings.
         inputs: Paths of what it looks at: `draws` and, where the check needs them, `null`,
-            `reference`, `predictive` and `prior`.
+            `reference`, `exact`, `predictive` and `prior`.
         out: Where the result goes.
         root: Root seed.
         method: Name of the method, for seeds.
@@ -40,6 +40,9 @@ def check(
     for role in ("null", "reference"):
         if role in inputs:
             given[role] = posteriors.load(inputs[role])
+    if "exact" in inputs:
+        with np.load(inputs["exact"], allow_pickle=False) as stored:
+            given["exact"] = dict(stored)
     if "predictive" in inputs:
         with np.load(inputs["predictive"], allow_pickle=False) as stored:
             given["predictive"] = stored["x"]

@@ -57,6 +57,7 @@ def infer(
         "kind": data.kind,
         "source": data.source,
         "budget": record["budget"],
+        "calibration": record["calibration"],
         "replicate": replicate,
         "dropped": dropped,
         "estimator": record["record_sha256"],
@@ -89,12 +90,13 @@ def _parts(
     estimator: Estimator, data: Observations, n: int, rng: np.random.Generator, attrs: Mapping[str, Any]
 ) -> Iterator[Draws]:
     """Draws for a few observations at a time."""
-    task = estimator.task
+    task, cloud = estimator.task, estimator.cloud
+    posterior = estimator.given(data.x)
     size = max(1, PART_NUMBERS // (n * len(task.parameters)))
     for first in range(0, len(data.x), size):
-        x = data.x[first : first + size]
-        truth = None if data.truth is None else data.truth[first : first + size]
-        draws, log_density = estimator.sample_and_log_prob(x, n, rng)
+        rows = slice(first, min(first + size, len(data.x)))
+        truth = None if data.truth is None else data.truth[rows]
+        draws, log_density = posterior.sample_and_log_prob(rows, n, rng)
         yield Draws(
             names=task.parameters,
             bounds=task.bounds,
@@ -102,10 +104,11 @@ def _parts(
             draws=draws,
             log_density=log_density,
             truth=truth,
-            log_density_truth=None if truth is None else estimator.log_prob(truth, x),
-            summary=estimator.summary(x),
-            summary_mean=estimator.cloud.mean,
-            summary_cov=estimator.cloud.covariance,
-            x=x,
+            log_density_truth=None if truth is None else posterior.log_prob(truth, rows),
+            summary=posterior.summary(rows),
+            summary_mean=None if cloud is None else cloud.mean,
+            summary_cov=None if cloud is None else cloud.covariance,
+            x=data.x[rows],
             attrs=attrs,
+            extras=posterior.extras() if first == 0 else {},
         )

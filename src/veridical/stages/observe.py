@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from veridical import bank, observations, probe, tasks
+import numpy as np
+
+from veridical import bank, observations, probe, seeds, tasks
 from veridical.errors import BankError
 from veridical.files import write_text
 
@@ -32,6 +34,21 @@ def observe_simulated(
     source = f"{task.name}, fidelity {fidelity}, {int(valid.sum())} valid of {rows} test rows"
     data = observations.Observations(arrays["x"][valid], arrays["theta"][valid], kind, kind, source)
     observations.save(out, data, task)
+    print(source)
+
+
+def observe_mixtures(spec: dict[str, Any], settings: dict[str, Any], out: str | Path, *, root: int) -> None:
+    """Writes one sample of unlabelled events of a class task for each true fraction in the settings."""
+    task = tasks.build(spec)
+    assert isinstance(task, tasks.ClassTask)
+    samples = []
+    for i, value in enumerate(settings["true_values"]):
+        rng = seeds.generator(root, "experiment", "observe", task.name, i)
+        samples.append(task.mixture(settings["events"], value, rng))
+    x = np.stack(samples)
+    truth = np.array(settings["true_values"], float)[:, None]
+    source = f"{task.name}, {settings['events']} events of both classes in known fractions"
+    observations.save(out, observations.Observations(x, truth, "simulated", "simulated", source), task)
     print(source)
 
 

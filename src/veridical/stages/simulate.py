@@ -98,7 +98,8 @@ def simulate_shard(
         **_description(task),
         **_machine(),
     }
-    bank.write(path, block.arrays, attributes, _dims(task, block.arrays))
+    arrays = {name: array for name, array in block.arrays.items() if array.size}  # a class task has no theta
+    bank.write(path, arrays, attributes, _dims(task, arrays))
     seconds = time.perf_counter() - started
     print(
         f"{where}: {attributes['n_invalid']} failed, {seconds:.1f} s, "

@@ -1,46 +1,96 @@
-"""Stage train: one estimator fitted to the first rows of one replicate's bank."""
+"""Stages train and remedy: fit one method to what it learns from, and save it with all that led to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veridical import artifacts, bank, digests, estimators, tasks
+import numpy as np
+
+from veridical import artifacts, bank, digests, methods, tasks
 from veridical.checkpoints import CheckpointFolder
-from veridical.estimators.base import TaskInfo
+from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.tasks.base import Array, FileTask, Task, as_arrays
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a method finds what it learns from.
+
+    Attributes:
+        simulations: Shards that hold the budget, and the number of rows.
+        calibration: Shards of labelled real data, and the number of rows.
+        classes: Shards of each class of a class task, and the number of rows of each.
+        parent: Folder of the method that this one builds on.
+    """
+
+    simulations: tuple[Sequence[str | Path], int] | None = None
+    calibration: tuple[Sequence[str | Path], int] | None = None
+    classes: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
+    parent: str | Path | None = None
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Any], rows: Mapping[str, int]) -> Sources:
+        """Returns the sources of a job.
+
+        Arguments:
+            inputs: Shards by the part that they belong to, and perhaps `parent`, the record of a method.
+            rows: Number of rows of each part: `simulations`, `calibration`, or the name of a class.
+        """
+        parts = {name: (_listed(inputs[name]), n) for name, n in rows.items()}
+        simulations, calibration = parts.pop("simulations", None), parts.pop("calibration", None)
+        parent = Path(inputs["parent"]).parent if "parent" in inputs else None
+        return cls(simulations, calibration, parts, parent)
+
+    def all_shards(self) -> dict[str, Sequence[str | Path]]:
+        """Returns the shards of each part by its name."""
+        parts = {"simulations": self.simulations, "calibration": self.calibration, **self.classes}
+        return {name: part[0] for name, part in parts.items() if part is not None}
+
+    @property
+    def rows(self) -> int:
+        """Rows in all."""
+        parts = [self.simulations, self.calibration, *self.classes.values()]
+        return sum(part[1] for part in parts if part is not None)
 
 
 def train(
-    shards: Sequence[str | Path],
     spec: Mapping[str, Any],
-    estimator: Mapping[str, Any],
+    method_spec: Mapping[str, Any],
+    sources: Sources,
     out: str | Path,
     *,
+    method: str,
     budget: int,
     root: int,
-    method: str,
     replicate: int,
+    calibration: int | None = None,
+    fidelity: str | None = None,
     checkpoints: str | Path,
     code: str = "",
     threads: int | None = None,
     max_invalid: float = 1.0,
     time_limit: float | None = None,
 ) -> None:
-    """Fits an estimator and writes weights, record, history and cost.
+    """Fits a method and writes weights, record, history and cost.
 
     An interrupted training leaves its state below `checkpoints` and goes on from there when it is
     called again with the same arguments.
 
     Arguments:
-        shards: Paths of the shards that hold the budget.
         spec: The task, as plain data.
-        estimator: Settings of the estimator, as plain data, with its `type`.
-        out: The folder of the estimator.
-        budget: Number of rows, failures and validation rows included.
-        root: Root seed.
+        method_spec: Settings of the method, as plain data, with its `type`.
+        sources: What it learns from.
+        out: The folder of the method.
         method: Name of the method, for seeds and the record.
+        budget: Number of rows of its last training, failures and validation rows included.
+        root: Root seed.
         replicate: Which independent repetition.
+        calibration: Number of labelled real rows, None where it uses none.
+        fidelity: The level of its simulations.
         checkpoints: The folder of all running states.
         code: Digest of the code that trains.
         threads: CPU threads; those of the settings where None.
@@ -53,38 +103,103 @@ def train(
     """
     from veridical.training import Run
 
-    bank.require_valid(shards, max_invalid)
-    arrays = bank.load(shards, budget, names=["theta", "x", "status"])
-    valid = bank.valid(arrays)
-    task = TaskInfo.of(tasks.build(spec))
-    about = {
+    for shards in sources.all_shards().values():
+        bank.require_valid(shards, max_invalid)
+    task = tasks.build(spec)
+    parent = None if sources.parent is None else artifacts.load_estimator(sources.parent)
+    material, valid = _material(task, sources, fidelity, parent)
+    about: dict[str, Any] = {
         "method": method,
         "budget": budget,
+        "calibration": calibration,
         "replicate": replicate,
         "seed": root,
-        "digests": {"bank": bank_digest(shards), "code": code},
+        "digests": {"bank": bank_digest(sources), "code": code},
     }
-    identity = [about, task.to_json(), dict(estimator), threads, artifacts.versions()]
+    if sources.parent is not None:
+        about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
+    info = TaskInfo.of(task)
+    identity = [about, info.to_json(), dict(method_spec), threads, artifacts.versions()]
+    started = time.perf_counter(), time.process_time()
     with CheckpointFolder(Path(checkpoints) / digests.short(identity, 20)) as folder:
         run = Run(root, (method, replicate), threads, folder, time_limit)
-        fitted, result = estimators.estimator_class(estimator["type"]).fit(
-            estimator,
-            task,
-            arrays["theta"][valid],
-            arrays["x"][valid],
-            bank.validation_mask(budget)[valid],
-            run,
-        )
-        cost = {"n": budget, "n_valid": int(valid.sum()), "invalid_share": float(1 - valid.mean())}
-        artifacts.save_estimator(fitted, out, result, record=about, cost=cost)
+        fitted, result = methods.method_class(method_spec).fit(method_spec, info, material, run)
+        share = 1 - valid / sources.rows if sources.rows else 0.0
+        cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}
+        if result is None:
+            cost |= {
+                "fit_seconds": time.perf_counter() - started[0],
+                "cpu_seconds": time.process_time() - started[1],
+            }
+        artifacts.save_estimator(fitted, out, result, record=about, cost=cost, parent=sources.parent)
         folder.clear()
+    print(f"{method}: {valid} valid of {sources.rows} rows; {_account(result)}")
+
+
+def _listed(paths: str | Sequence[str]) -> list[str]:
+    return [paths] if isinstance(paths, str) else list(paths)
+
+
+def _account(result: Any) -> str:
+    if result is None:
+        return "nothing to iterate"
     best = result.rounds[result.best]
-    print(
-        f"{method}: {result.steps} steps on {cost['n_valid']} valid of {budget} rows in {result.seconds:.1f} "
-        f"s ({result.device}); validation loss {best['validation_loss']:.3f} at epoch {best['epoch']:.1f}"
+    return (
+        f"{result.steps} steps in {result.seconds:.1f} s ({result.device}); validation loss "
+        f"{best['validation_loss']:.3f} at epoch {best['epoch']:.1f}"
     )
 
 
-def bank_digest(shards: Sequence[str | Path]) -> str:
+def _material(
+    task: Task, sources: Sources, fidelity: str | None, parent: Estimator | None
+) -> tuple[Material, int]:
+    """What a method learns from, valid rows only, and how many of them there are."""
+    simulations = None if sources.simulations is None else _rows(*sources.simulations, validate=True)
+    calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
+    classes = {name: _events(*part) for name, part in sources.classes.items()}
+    counts = [len(rows) for rows in (simulations, calibration) if rows is not None]
+    material = Material(
+        simulations=simulations,
+        calibration=calibration,
+        classes={name: x for name, (x, _) in classes.items()},
+        validation={name: mask for name, (_, mask) in classes.items()},
+        parent=parent,
+        prior=task.prior,
+        simulate=_simulator(task, fidelity),
+    )
+    return material, sum(counts) + sum(len(x) for x, _ in classes.values())
+
+
+def _rows(shards: Sequence[str | Path], n: int, validate: bool) -> Rows:
+    arrays = bank.load(shards, n, names=["theta", "x", "status"])
+    valid = bank.valid(arrays)
+    mask = bank.validation_mask(n) if validate else np.zeros(n, bool)
+    return Rows(arrays["theta"][valid], arrays["x"][valid], mask[valid])
+
+
+def _events(shards: Sequence[str | Path], n: int) -> tuple[Array, Array]:
+    arrays = bank.load(shards, n, names=["x", "status"])
+    valid = bank.valid(arrays)
+    return arrays["x"][valid], bank.validation_mask(n)[valid]
+
+
+def _simulator(task: Task, fidelity: str | None) -> Callable[[Array, np.random.Generator], Array] | None:
+    """The simulator at one level, for methods that need fresh simulations at parameters of their own."""
+    if fidelity is None or isinstance(task, FileTask):
+        return None
+
+    def simulate(theta: Array, rng: np.random.Generator) -> Array:
+        noise = task.noise(rng, len(theta)) if task.coupled else rng
+        with np.errstate(all="ignore"):
+            return as_arrays(task.simulate(theta, noise, fidelity))["x"].astype(task.x_dtype)
+
+    return simulate
+
+
+def bank_digest(sources: Sources) -> str:
     """Returns one digest of the contents of all shards."""
-    return digests.short([bank.manifest(path)["digests"] for path in sorted(map(str, shards))], 64)
+    found = {
+        name: [bank.manifest(path)["digests"] for path in sorted(map(str, shards))]
+        for name, shards in sources.all_shards().items()
+    }
+    return digests.short([found, sources.rows], 64)

@@ -1,0 +1,24 @@
+"""Rule exact: densities of one method beside those of the task's exact posterior."""
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical import observations
+    from veridical.stages.exact import exact
+
+    params = snakemake.params
+    exact(
+        params.task,
+        params.folder,
+        observations.load(snakemake.input.data),
+        snakemake.output.arrays,
+        fidelity=params.fidelity,
+        **params.sizes,
+        root=params.seed,
+        replicate=job.coordinates(snakemake.wildcards)["replicate"],
+        threads=snakemake.threads,
+    )
+
+
+job.run(main, snakemake)  # noqa: F821

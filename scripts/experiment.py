@@ -1,0 +1,22 @@
+"""Rule experiment: one batch of pseudo-experiments of one method."""
+
+from veridical import job
+
+
+def main(snakemake):
+    from veridical.stages.experiment import experiment
+
+    params, where = snakemake.params, job.coordinates(snakemake.wildcards)
+    experiment(
+        params.task,
+        params.folder,
+        params.experiments,
+        snakemake.output.batch,
+        fidelity=params.fidelity,
+        root=params.seed,
+        replicate=where["replicate"],
+        batch=where["batch"],
+    )
+
+
+job.run(main, snakemake)  # noqa: F821

@@ -1,0 +1,66 @@
+"""Methods: estimators and the remedies around them, found by what the settings say.
+
+A specification is the settings of a method as plain data; its `type` names an entry of a registry, or is
+`own` for a class in a Python file of the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veridical.errors import TrainingError, UnknownName, suggest
+from veridical.estimators import ESTIMATORS
+from veridical.remedies import REMEDIES
+
+if TYPE_CHECKING:
+    from veridical.estimators.base import Estimator
+
+METHODS = {**ESTIMATORS, **REMEDIES}
+OWN = "own"
+
+
+def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
+    """Returns the class of a method, importing its module.
+
+    Raises:
+        UnknownName: If no registry has its type.
+        TrainingError: If a user's own class cannot be had.
+    """
+    if spec["type"] == OWN:
+        from veridical.estimators.base import Estimator
+        from veridical.own_code import load_class
+
+        return load_class(spec["file"], spec["class"], Estimator, "estimator", TrainingError)  # type: ignore[type-abstract]
+    module, _, attribute = _entry(spec["type"]).partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the modules of this package that define a method, for the digest of its code."""
+    if spec["type"] == OWN:
+        return ("veridical.estimators.base", "veridical.training")
+    return (_entry(spec["type"]).partition(":")[0], "veridical.networks.summary")
+
+
+def sources(spec: Mapping[str, Any]) -> list[Path]:
+    """Returns the user's files that define a method of their own.
+
+    Raises:
+        TrainingError: If a file is missing.
+    """
+    if spec["type"] != OWN:
+        return []
+    found = sorted({Path(name) for name in (spec["file"], *spec.get("depends_on", ()))})
+    for path in found:
+        if not path.exists():
+            raise TrainingError(f"estimator file {path} is missing; paths are taken from {Path.cwd()}.")
+    return found
+
+
+def _entry(name: str) -> str:
+    if name not in METHODS:
+        raise UnknownName(f"estimator {name!r} is unknown. {suggest(name, METHODS)}")
+    return METHODS[name]

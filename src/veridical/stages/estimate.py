@@ -1,0 +1,23 @@
+"""Stage infer, estimates: a frequentist answer with its errors for each sample of events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from veridical import artifacts, estimates
+from veridical.observations import Observations
+
+
+def estimate(folder: str | Path, data: Observations, out: str | Path) -> None:
+    """Writes the estimated fraction of the first class in each sample of events, with its errors.
+
+    Arguments:
+        folder: The folder of the method.
+        data: Samples of events, x (N, events, *x_shape).
+        out: Where the estimates go, as JSON.
+    """
+    record = artifacts.load_record(folder)
+    found = artifacts.load_estimator(folder).estimate(data.x)  # type: ignore[attr-defined]
+    truth = None if data.truth is None else data.truth[:, 0]
+    estimates.save(out, found, truth=truth, method=record["method"], dataset=data.name)
+    print(f"{data.name}: {len(found.value)} estimate(s)")

@@ -1,0 +1,103 @@
+"""Stage check, pseudo-experiments: a method's answers to one batch of data whose truth is known.
+
+A batch is named by (task, replicate, batch), not by the method: all methods are judged on the same data. More
+batches change nothing of those that exist.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veridical import artifacts, blocks, experiments, seeds, tasks
+from veridical.checks import coverage, uniformity
+from veridical.errors import SimulationError
+from veridical.estimators.base import Estimator
+from veridical.tasks.base import Array, ClassTask, Task
+
+
+def experiment(
+    spec: dict[str, Any],
+    folder: str | Path,
+    settings: dict[str, Any],
+    out: str | Path,
+    *,
+    fidelity: str,
+    root: int,
+    replicate: int,
+    batch: int,
+    threads: int = 1,
+) -> None:
+    """Writes the answers to one batch, as `veridical.experiments` reads them.
+
+    For a posterior, a pseudo-experiment is a labelled data set: parameters from the prior, data from the
+    level `fidelity`; a method whose answer depends on a whole data set gets the batch as one. For a class
+    task it is a sample of events at each of the true fractions, and events of each class for the fit of the
+    weights.
+
+    Arguments:
+        spec: The task, as plain data.
+        folder: The folder of the method.
+        settings: `rows`, and `draws` or `true_values`, `events`, `fit_rows`.
+        out: Where the batch goes.
+        fidelity: The level that labelled data come from.
+        root: Root seed.
+        replicate: The training that is judged.
+        batch: Number of the batch.
+        threads: CPU threads.
+    """
+    from veridical.training import cpu_threads
+
+    task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
+    with cpu_threads(threads):
+        if isinstance(task, ClassTask):
+            record = _estimates(task, estimator, settings, root, (replicate, batch))
+        else:
+            record = _posteriors(task, estimator, settings, fidelity, root, (replicate, batch))
+    experiments.write(out, record)
+    print(f"batch {batch}: " + ", ".join(f"{name} {array.shape}" for name, array in record.items()))
+
+
+def labelled(task: Task, rows: int, fidelity: str, root: int, path: tuple[int, int]) -> tuple[Array, Array]:
+    """Returns parameters from the prior (N, D) and data (N, *x_shape) of one batch, valid rows only."""
+    theta = task.prior.sample(seeds.generator(root, "experiment", "theta", task.name, *path), rows)
+    block = blocks.simulate_at(task, theta, fidelity, root, "experiment", "noise", task.name, *path)
+    x = block.arrays["x"]
+    valid = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    if not valid.any():
+        raise SimulationError(
+            f"pseudo-experiments at fidelity {fidelity}: all {rows} simulations failed. "
+            f"{block.first_traceback}"
+        )
+    return theta[valid], x[valid]
+
+
+def _posteriors(
+    task: Task,
+    estimator: Estimator,
+    settings: dict[str, Any],
+    fidelity: str,
+    root: int,
+    path: tuple[int, int],
+) -> dict[str, Array]:
+    """Fractional ranks, levels of the highest-density regions and log densities of the truths."""
+    truth, x = labelled(task, settings["rows"], fidelity, root, path)
+    rng = seeds.generator(root, "experiment", "draws", task.name, *path)
+    posterior, rows = estimator.given(x), slice(0, len(x))
+    draws, log_density = posterior.sample_and_log_prob(rows, settings["draws"], rng)
+    log_q = posterior.log_prob(truth, rows)
+    record = {"rank": uniformity.fractional_ranks(draws, truth, rng), "log_q": log_q, "truth": truth}
+    if log_density is not None:
+        record["hpd"] = coverage.hpd_levels(log_density, log_q, rng)
+    return record
+
+
+def _estimates(
+    task: ClassTask, estimator: Estimator, settings: dict[str, Any], root: int, path: tuple[int, int]
+) -> dict[str, Array]:
+    """Estimated fractions with their errors, with the weights fitted anew in each pseudo-experiment."""
+    from veridical.remedies import wifi_experiments
+
+    return wifi_experiments.batch(task, estimator, settings, root, path)
