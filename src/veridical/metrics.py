@@ -143,9 +143,11 @@ def check_rows(where: Coordinates, result: Mapping[str, Any], **common: Any) -> 
 
 
 def cost_rows(where: Coordinates, cost: Mapping[str, Any], **common: Any) -> list[Row]:
-    """Returns `fit_seconds` and `invalid_share` of one training from its saved costs."""
+    """Returns `fit_seconds` of one training and, where it used any rows, `invalid_share`."""
     cells = {**common, **where.cells, "dataset": None, "n": cost["n"]}
     rows = [row(**cells, metric="fit_seconds", value=float(cost["fit_seconds"]))]
+    if not cost["n"]:
+        return rows
     share = 1.0 - cost["n_valid"] / cost["n"]
     error = math.sqrt(share * (1.0 - share) / cost["n"])
     rows.append(row(**{**cells, "dataset": "simulated"}, metric="invalid_share", value=share, stderr=error))

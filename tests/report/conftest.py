@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,20 @@ from veridical.checks.typicality import Typicality
 from veridical.posteriors import Draws
 from veridical.tasks.base import Dimension, Parameter, Task
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+]
 YEARS = 12
 NOISE = 0.3
 
@@ -181,7 +197,11 @@ def build_study(root: Path, **options: Any) -> SimpleNamespace:
     made.benchmarks = {
         "simulate": [_benchmark(root / "bank" / "benchmarks" / f"{i}.jsonl", 30.0 + i) for i in range(4)],
         "train": [_benchmark(root / "benchmarks" / f"t{i}.jsonl", 75.0) for i in range(3)],
-        "infer": [_benchmark(root / "benchmarks" / "infer" / "npe" / "n4000-r0" / "simulated.jsonl", 3.5)],
+        "infer": [
+            _benchmark(
+                root / "benchmarks" / "infer" / "npe" / f"n{o.budgets[-1]}-r0" / "simulated.jsonl", 3.5
+            )
+        ],
     }
     made.settings = {
         "study": "example",
@@ -252,6 +272,27 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return finish(made)
 
 
+@pytest.fixture(scope="session")
+def in_browser() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Opens a page in headless Chromium, which keeps its profile in a folder."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here; install the Debian package chromium")
+
+    def run(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *options, page.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made_up() -> SimpleNamespace:
+    """The pieces that a made-up study is put together from."""
+    return SimpleNamespace(
+        task=TASK, save_check=_save_check, save_json=_save_json, benchmark=_benchmark, finish=finish
+    )
+
+
 def finish(made: SimpleNamespace) -> SimpleNamespace:
     """Runs the stages of the report on what `build_study` made."""
     from veridical.stages import aggregate, figures, provenance, report
@@ -260,7 +301,8 @@ def finish(made: SimpleNamespace) -> SimpleNamespace:
     made.table, made.verdicts = root / "metrics.csv", root / "verdict.json"
     aggregate.aggregate(
         "example", "growth", results=made.checks, draws=made.draws, costs=made.costs,
-        benchmarks=made.benchmarks["infer"], table=made.table, verdicts=made.verdicts,
+        benchmarks=made.benchmarks.get("infer", ()), table=made.table, verdicts=made.verdicts,
+        **getattr(made, "more", {}),
     )  # fmt: skip
     made.figures = root / "figures"
     figures.draw(

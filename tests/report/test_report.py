@@ -20,6 +20,9 @@ from veridical import metrics
 from veridical.report import numbers, verdict
 from veridical.report import page as report
 
+Browser = Callable[..., subprocess.CompletedProcess[str]]
+# What the browser asks for on its own behalf, whatever its flags say.
+OF_CHROMIUM = re.compile(r"chrome|devtools|https?://[\w.-]*\.?(google|googleapis|gvt1)\.com")
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "stop"}
 
 
@@ -176,14 +179,14 @@ def test_each_verdict_has_its_own_sign_and_word(study: SimpleNamespace, word: st
     assert f"verdict {colour}" in {attrs.get("class") for _, attrs in page.tags}
 
 
-def test_several_methods_and_observations_share_a_page_with_an_overview(
+def test_several_methods_and_observations_share_a_page(
     make_study: Callable[..., SimpleNamespace], finish_study: Callable[..., SimpleNamespace]
 ) -> None:
     several = {"methods": ("npe", "npe_small"), "observed": {"pelts": 5, "more": 1}}
     made = finish_study(make_study(**several, replicates=1, budgets=(2000,), reference=False, tests=60))
     page = Page(made.page.read_text())
     text = words(page)
-    assert "Overview" in text
+    assert "Which answer to trust?" in text and "verdict on more" in text
     for subject in ("npe on pelts", "npe on more", "npe_small on pelts", "npe_small on more"):
         assert subject in text
     assert "Observation 3 of 5" in text and "Observation 4 of 5" not in text
@@ -203,28 +206,6 @@ def test_a_broken_result_is_refused_rather_than_shown(
 
 # ---- in a browser --------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-]
-# What the browser asks for on its own behalf, whatever its flags say.
-OF_CHROMIUM = re.compile(r"chrome|devtools|https?://[\w.-]*\.?(google|googleapis|gvt1)\.com")
-
-
-def in_browser(page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-
 
 def png_rows(path: Path) -> list[bytes]:
     """The decompressed, still filtered rows of a PNG; enough to see that they are not all alike."""
@@ -243,9 +224,8 @@ def png_rows(path: Path) -> list[bytes]:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install the Debian package chromium")
 def test_the_page_renders_in_a_browser_without_errors_or_requests(
-    study: SimpleNamespace, tmp_path: Path
+    study: SimpleNamespace, tmp_path: Path, in_browser: Browser
 ) -> None:
     log = tmp_path / "net.json"
     shot = in_browser(
@@ -266,8 +246,9 @@ def test_the_page_renders_in_a_browser_without_errors_or_requests(
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; install the Debian package chromium")
-def test_the_browser_builds_the_document_that_was_written(study: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_browser_builds_the_document_that_was_written(
+    study: SimpleNamespace, tmp_path: Path, in_browser: Browser
+) -> None:
     dump = in_browser(study.page, tmp_path, "--dump-dom").stdout
     page = Page(dump)
     assert [tag for tag, _ in page.tags].count("svg") == 9

@@ -80,6 +80,35 @@ def miscalibrated(gap: float) -> list[Row]:
     return rows
 
 
+def detected(p: float, coverage: float | None = None) -> list[Row]:
+    cells = {"method": "npe", "budget": 1000, "metric": "mmd_p", **PELTS}
+    rows = sound() if coverage is None else labelled(coverage)
+    return rows + [row(**cells, seed=seed, value=p) for seed in SEEDS]
+
+
+def experiments(gap: float, p: float, dataset: dict = SIMULATED) -> list[Row]:
+    """Sound metrics, and repeated experiments at two true values, of which one has the gap."""
+    rows = sound()
+    for seed in SEEDS:
+        cells = {"method": "npe", "budget": 1000, "seed": seed, **dataset}
+        for true_value, value in ((0.1, gap), (0.5, 0.01)):
+            at = {**cells, "metric": "coverage_gap_z", "true_value": true_value}
+            rows.append(row(**at, interval="total", value=value))
+            rows.append(row(**at, interval="statistical", value=0.4))
+        rows.append(row(**cells, metric="experiments_p", value=p))
+    return rows
+
+
+def on_real_data(gap: float, p: float) -> list[Row]:
+    """Sound metrics, and repeated experiments for posteriors on real data."""
+    rows = sound()
+    for seed in SEEDS:
+        cells = {"method": "npe", "budget": 1000, "seed": seed, **REAL}
+        rows.append(row(**cells, metric="experiment_coverage_gap", parameter="b", value=gap))
+        rows.append(row(**cells, metric="experiments_p", value=p))
+    return rows
+
+
 FAULTS = [
     ("typical", changed("mahalanobis_p", 0.004), "bad"),
     ("reproduces", changed("predictive_p", 0.004), "bad"),
@@ -88,6 +117,14 @@ FAULTS = [
     ("simulated_calibration", miscalibrated(0.09), "bad"),
     ("simulated_calibration", changed("tarp_p", 0.01), "caution"),
     ("simulated_calibration", changed("coverage_p", float("nan")), "caution"),
+    ("like_simulations", detected(0.004), "bad"),
+    ("like_simulations", detected(0.004, coverage=0.5), "caution"),
+    ("covered_in_experiments", experiments(0.04, 0.001), "caution"),
+    ("covered_in_experiments", experiments(0.06, 0.001), "bad"),
+    ("covered_in_experiments", experiments(float("nan"), 0.001), "bad"),
+    ("covered_in_experiments", experiments(0.04, float("nan")), "caution"),
+    ("covered_in_experiments", on_real_data(0.04, 0.001), "caution"),
+    ("covered_in_experiments", on_real_data(0.06, 0.001), "bad"),
     ("reference_reached", changed("rhat", 1.02, parameter="b"), "caution"),
     ("reference_reached", changed("ess", 900.0, parameter="b"), "caution"),
     ("near_reference", changed("mean_shift_sd", 1.2, parameter="b"), "caution"),
@@ -115,7 +152,8 @@ def test_sound_metrics_are_trusted_with_a_reason_from_every_rule_that_applies() 
     found = on_pelts(sound())
     assert found["verdict"] == "trust"
     assert set(outcomes(found).values()) == {"good", "unknown"}
-    assert outcomes(found)["labelled_coverage"] == "unknown"
+    unknown = {rule for rule, outcome in outcomes(found).items() if outcome == "unknown"}
+    assert unknown == {"labelled_coverage", "like_simulations", "covered_in_experiments"}
     assert found["replicates"] == 3
 
 
@@ -182,6 +220,89 @@ def test_labelled_real_data_support_in_place_of_a_reference() -> None:
     found = on_pelts(rows)
     assert found["verdict"] == "trust"
     assert outcomes(found)["supported"] == "good"
+
+
+@pytest.mark.parametrize("rows", [experiments(0.2, 0.06), on_real_data(0.06, 0.5)])
+def test_experiments_inside_their_band_are_no_fault(rows: list[Row]) -> None:
+    assert outcomes(on_pelts(rows))["covered_in_experiments"] == "good"
+
+
+@pytest.mark.parametrize(
+    ("rows", "where"),
+    [(experiments(0.2, 0.001), "where the truth is 0.100"), (on_real_data(0.2, 0.001), "for b")],
+)
+def test_experiments_that_miss_say_where(rows: list[Row], where: str) -> None:
+    (finding,) = [f for f in on_pelts(rows)["findings"] if f["rule"] == "covered_in_experiments"]
+    assert where in finding["text"] and "by 20 percentage points" in finding["text"]
+
+
+def test_estimates_are_judged_by_their_experiments_and_get_caution_at_most_on_simulated_data() -> None:
+    rows = [r for r in experiments(0.02, 0.4) if r["metric"] in ("coverage_gap_z", "experiments_p")]
+    (found,) = verdict.decide(rows)["verdicts"]
+    assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
+    assert outcomes(found)["covered_in_experiments"] == "good"
+    naive = [r for r in experiments(0.3, 0.0001) if r["metric"] in ("coverage_gap_z", "experiments_p")]
+    assert verdict.decide(naive)["verdicts"][0]["verdict"] == "do not trust"
+
+
+def test_data_like_simulated_ones_are_no_fault_and_a_mute_test_says_nothing() -> None:
+    assert outcomes(on_pelts(detected(0.3)))["like_simulations"] == "good"
+    cells = {"method": "npe", "budget": 1000, "metric": "detection_decidable", **PELTS}
+    mute = [row(**cells, seed=seed, value=0.0) for seed in SEEDS]
+    assert outcomes(on_pelts(detected(0.004) + mute))["like_simulations"] == "unknown"
+
+
+def calibrated(p: float, pairs: int = 50, **cells: object) -> list[Row]:
+    """What a remedy has: labelled real data alone, on which it was calibrated and is judged."""
+    rows = []
+    for seed in SEEDS:
+        run = {"method": "rope", "budget": 1000, "n_calibration": pairs, "seed": seed, **REAL, **cells}
+        rows.append(row(**run, metric="coverage_p", value=p))
+        rows.append(row(**run, metric="lpp", value=1.0))
+        rows += [row(**run, metric="contraction", parameter=name, value=0.8) for name in PARAMETERS]
+    return rows
+
+
+@pytest.mark.parametrize(("p", "verdict_of"), [(0.4, "trust"), (0.004, "do not trust")])
+def test_a_calibrated_method_is_judged_on_labelled_real_data_alone(p: float, verdict_of: str) -> None:
+    (found,) = verdict.decide(calibrated(p))["verdicts"]
+    assert (found["method"], found["n_calibration"], found["dataset"]) == ("rope", 50, "real")
+    assert found["verdict"] == verdict_of
+    assert outcomes(found)["simulated_calibration"] == "unknown"
+    assert outcomes(found)["complete"] == "good"
+
+
+def test_a_calibrated_method_that_learned_nothing_is_told_so() -> None:
+    rows = calibrated(0.4)
+    for r in metrics.select(rows, metric="contraction"):
+        r["value"] = 0.001
+    (found,) = verdict.decide(rows)["verdicts"]
+    assert (found["verdict"], outcomes(found)["learned"]) == ("caution", "caution")
+
+
+def test_on_observed_data_a_calibrated_method_is_asked_whether_they_are_typical() -> None:
+    run = {"method": "rope", "budget": 1000, "n_calibration": 50, **PELTS}
+    rows = calibrated(0.4) + [row(**run, seed=s, metric="posterior_mean", value=0.0) for s in SEEDS]
+    by_dataset = {v["dataset"]: v["verdict"] for v in verdict.decide(rows)["verdicts"]}
+    assert by_dataset == {"pelts": "caution", "real": "trust"}
+
+
+def test_every_calibration_size_gets_a_verdict_of_its_own() -> None:
+    found = verdict.decide(calibrated(0.004, 10) + calibrated(0.4, 200) + sound())["verdicts"]
+    told = [(v["method"], v["n_calibration"], v["verdict"]) for v in found]
+    assert told == [("npe", None, "trust"), ("rope", 10, "do not trust"), ("rope", 200, "trust")]
+
+
+def test_the_labelled_data_of_other_methods_do_not_count() -> None:
+    rows = [r for r in sound() if r["dataset"] == "simulated"] + calibrated(0.4)
+    by_method = {v["method"]: v["verdict"] for v in verdict.decide(rows)["verdicts"]}
+    assert by_method == {"npe": "caution", "rope": "trust"}
+
+
+def test_a_method_that_others_build_on_and_that_answers_nothing_is_not_judged() -> None:
+    cost = {"method": "basis", "budget": 500, "seed": 0}
+    rows = sound() + [row(**cost, metric=name, value=1.0) for name in verdict.COSTS]
+    assert {v["method"] for v in verdict.decide(rows)["verdicts"]} == {"npe"}
 
 
 def test_the_largest_budget_is_judged_and_the_reference_is_not() -> None:

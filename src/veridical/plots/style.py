@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ BAND = "#D5D8DC"
 MUTED = "#6B7280"
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
 DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 WIDTH = 8.0  # inches; a figure fills the column of the report
 
 RC: dict[str, Any] = {
@@ -118,6 +119,30 @@ def log_ticks(ax: Axes) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def shade(colour: str, step: int, steps: int) -> str:
+    """Returns a colour mixed with white, from light (first step) to itself (last step)."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    keep = 1.0 if steps == 1 else 0.35 + 0.65 * step / (steps - 1)
+    red, green, blue = (1 - keep * (1 - channel) for channel in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+def log_counts(ax: Axes, values: Sequence[float]) -> None:
+    """Gives a log axis along x one plain number for each value, leaving out those without room."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    shown: list[float] = []
+    apart = max(1.6, (max(values) / min(values)) ** 0.22)
+    for value in sorted(set(values)):
+        if not shown or value >= apart * shown[-1]:
+            shown.append(value)
+    ax.set_xscale("log")
+    ax.set_xticks(shown, [f"{v:,.4g}" if v < 1e4 else f"{v:,.0f}" if v < 1e6 else f"{v:.0e}" for v in shown])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def with_unit(name: str, unit: str) -> str:

@@ -6,9 +6,11 @@ texts for readers who cannot see the figure are the second of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from veridical.report import comparison_captions
+from veridical.report.comparison_captions import listed
 from veridical.report.numbers import duration, percent, rounded
 
 Data = Mapping[str, Any]
@@ -84,15 +86,15 @@ def ranks(data: Data) -> Caption:
         return read, "All lines stay inside the grey band."
     lines = sum(not c["inside"] for p in data["panels"] for c in p["curves"])
     total = sum(len(p["curves"]) for p in data["panels"])
-    return read, f"{lines} of {total} lines leave the band, for {_listed(bad)} (dashed orange)."
+    return read, f"{lines} of {total} lines leave the band, for {listed(bad)} (dashed orange)."
 
 
 def coverage(data: Data) -> Caption:
     """Caption of the coverage curves."""
     read = (
-        "How often the stated probability came true on simulated data: a 90 % region should hold the truth "
-        "in 90 % of cases. Inside the grey band around the diagonal is fine; below it the method is too "
-        "sure of itself, above it too careful."
+        "How often the stated probability came true on data with known truth: a 90 % region should hold "
+        "the truth in 90 % of cases. Inside the grey band around the diagonal is fine; below it the "
+        "method is too sure of itself, above it too careful."
     )
     outside = [
         panel["label"] if panel.get("joint") else curve["label"]
@@ -102,7 +104,7 @@ def coverage(data: Data) -> Caption:
     ]
     if not outside:
         return read, "All curves stay inside the grey band."
-    return read, f"Outside the band: {_listed(outside)}."
+    return read, f"Outside the band: {listed(outside)}."
 
 
 def typicality(data: Data) -> Caption:
@@ -196,6 +198,13 @@ CAPTIONS: dict[str, Callable[[Data], Caption]] = {
     "training": training,
     "learning": learning,
     "cost": cost,
+    "coverages": comparison_captions.coverages,
+    "calibration": comparison_captions.calibration,
+    "deviations": comparison_captions.deviations,
+    "intervals": comparison_captions.intervals,
+    "transport": comparison_captions.transport,
+    "tradeoff": comparison_captions.tradeoff,
+    "detection": comparison_captions.detection,
 }
 
 
@@ -217,10 +226,3 @@ def _final_gap(run: Data) -> float | None:
     at = run["epoch"].index(best)
     gap = run["validation"][at] - run["train"][at]
     return gap if gap == gap else None
-
-
-def _listed(names: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(names))
-    if len(unique) == 1:
-        return unique[0]
-    return ", ".join(unique[:-1]) + " and " + unique[-1]

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from veridical.metrics import Row, dataset_cells, select
+from veridical.report.numbers import percent
+
+GOOD, CAUTION, BAD = 0, 1, 2
+
+Found = tuple[dict[int, int], str] | None  # what a rule says: an outcome per replicate, and a sentence
 
 
 @dataclass(frozen=True)
@@ -17,17 +23,34 @@ class Evidence:
         method: The method that is judged.
         budget: Its largest budget.
         dataset: The data set: the name of an observed one, `real`, or `simulated` where there is none.
+        calibration: The number of labelled real data sets that it was calibrated on; None for a method that
+            is not.
     """
 
     rows: Sequence[Row]
     method: str
     budget: int | None
     dataset: str
+    calibration: int | None = None
+
+    @cached_property
+    def own(self) -> list[Row]:
+        """The rows of the method at this budget and calibration size."""
+        cells = {"method": self.method, "budget": self.budget, "n_calibration": self.calibration}
+        return select(self.rows, **cells)
+
+    @cached_property
+    def by_metric(self) -> dict[str, list[Row]]:
+        """Those rows by metric: there may be many of them, and the rules ask for few."""
+        found: dict[str, list[Row]] = {}
+        for row in self.own:
+            found.setdefault(row["metric"], []).append(row)
+        return found
 
     def of(self, metric: str, dataset: str | None = None) -> dict[int, list[Row]]:
         """Returns the rows of one metric by replicate; of the data set itself unless another is named."""
         where = dataset_cells(self.dataset if dataset is None else dataset)
-        found = select(self.rows, method=self.method, budget=self.budget, metric=metric, **where)
+        found = select(self.by_metric.get(metric, ()), **where)
         by_seed: dict[int, list[Row]] = {}
         for row in found:
             if row["seed"] is not None:
@@ -63,3 +86,31 @@ def middle(values: Mapping[int, float]) -> float:
     """Returns the median over replicates."""
     ordered = sorted(values.values())
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def decided(evidence: Evidence, metric: str, check: str) -> dict[int, float]:
+    """By replicate, p-values of a test on the data set; not those whose null is too small ever to reject."""
+    mute = {s for s, v in evidence.whole(f"{check}_decidable").items() if v == 0}
+    return {s: v for s, v in evidence.whole(metric).items() if s not in mute}
+
+
+def graded(value: float, caution: float, bad: float) -> int:
+    """Returns the outcome of a number that is better when smaller, from its limits."""
+    return GOOD if value <= caution else CAUTION if value <= bad else BAD
+
+
+def share(values: Mapping[int, float]) -> str:
+    """Returns the median over replicates as a percentage."""
+    return percent(middle(values))
+
+
+def direction(evidence: Evidence, dataset: str) -> str:
+    """Whether intervals are too narrow or too wide, where that is three standard errors from neither."""
+    for metric, narrow in (("acauc", 1), ("hpd_area", -1)):
+        rows = [r for rows in evidence.of(metric, dataset).values() for r in rows if r["parameter"] is None]
+        if rows and all(r["stderr"] is not None for r in rows):
+            error = sum(r["stderr"] ** 2 for r in rows) ** 0.5
+            total = narrow * sum(r["value"] for r in rows)
+            if abs(total) > 3 * error:
+                return " (too narrow)" if total > 0 else " (too wide)"
+    return ""

@@ -32,6 +32,13 @@ PLOTS = {
     "training": "veridical.plots.training:draw",
     "learning": "veridical.plots.learning:draw",
     "cost": "veridical.plots.cost:draw",
+    "coverages": "veridical.plots.comparison:draw_coverages",
+    "calibration": "veridical.plots.comparison:draw_calibration_sizes",
+    "deviations": "veridical.plots.experiments:draw_deviations",
+    "intervals": "veridical.plots.experiments:draw_intervals",
+    "transport": "veridical.plots.transport:draw",
+    "tradeoff": "veridical.plots.comparison:draw_tradeoff",
+    "detection": "veridical.plots.detection:draw",
 }
 MAX_PARAMETERS = 8
 BINS = 36

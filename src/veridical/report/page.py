@@ -16,9 +16,18 @@ from typing import Any
 
 from veridical import metrics, provenance
 from veridical.metrics import Row, dataset_cells, select
-from veridical.report import captions, numbers, tables
+from veridical.report import captions, comparison, numbers, tables, variants
 from veridical.report.definitions import GLOSSARY
+from veridical.report.variants import Variant
 
+MANY = 3  # methods, beyond which what concerns one of them is folded away
+COMPARING = (
+    ("coverages", "Do the stated probabilities come true?"),
+    ("deviations", "Do the stated errors come true?"),
+    ("intervals", "What the intervals look like"),
+    ("calibration", "How many labelled data does calibration need?"),
+    ("tradeoff", "What does quality cost?"),
+)
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
 BADGES = {"trust": ("good", "✓"), "caution": ("caution", "!"), "do not trust": ("bad", "✕")}
 MARKS = {"good": "✓", "caution": "!", "bad": "✕", "unknown": "–"}
@@ -37,6 +46,7 @@ class Figure:
     Attributes:
         kind: Its kind, as in `captions.CAPTIONS`.
         method: The method it shows; empty for all.
+        calibration: The size of its calibration set, where it has one.
         dataset: The data set it shows; empty for none or all.
         svg: The picture, ready to stand inside the page.
         read: How to read it.
@@ -46,6 +56,7 @@ class Figure:
 
     kind: str
     method: str
+    calibration: int | None
     dataset: str
     svg: str
     read: str
@@ -61,9 +72,8 @@ def load_figures(folder: str | Path) -> list[Figure]:
         read, shows = captions.caption(record["kind"], record["data"])
         alternative = f"Figure: {record['kind']}. {shows or read}"
         svg = inline(path.read_text(encoding="utf-8"), path.stem, alternative)
-        found.append(
-            Figure(record["kind"], record["method"], record["dataset"], svg, read, shows, record["data"])
-        )
+        of = record["kind"], record["method"], record["calibration"], record["dataset"]
+        found.append(Figure(*of, svg, read, shows, record["data"]))
     return found
 
 
@@ -102,21 +112,26 @@ def build(
         record: The record of provenance.
     """
     judged = [_verdict(found) for found in verdicts["verdicts"]]
+    leading = set(variants.leading(variants.of_cells(v) for v in judged))
+    shown = [v for v in judged if variants.of_cells(v) in leading]
     context = {
         "title": settings.get("title") or settings["study"],
         "settings": settings,
         "task": verdicts.get("task") or "",
         "verdicts": judged,
-        "answers": [_answer(rows, figures, found) for found in judged],
-        "calibration": [_calibration(rows, figures, m) for m in dict.fromkeys(v["method"] for v in judged)],
+        "comparison": comparison.table(rows, judged),
+        "comparing": [(kind, heading, f) for kind, heading in COMPARING if (f := _of(figures, kind))],
+        "answers": [_answer(rows, figures, found) for found in shown],
+        "calibration": [_calibration(rows, figures, v) for v in sorted(leading, key=lambda v: v.order)],
         "training": _of(figures, "training"),
         "learning": _of(figures, "learning"),
         "cost": _of(figures, "cost"),
         "costs": _cost_table(_of(figures, "cost")),
-        "training_table": tables.training_table(rows),
+        "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
         "provenance": _provenance(record),
-        "real_data": any(v["kind"] != "simulated" for v in judged),
+        "real_data": any(v["kind"] == "observed" for v in judged),
+        "many": len(leading) > MANY,
     }
     return _environment().get_template("report.html.j2").render(context)
 
@@ -153,46 +168,59 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
         "mark": mark,
         "groups": groups,
         "kind": metrics.dataset_kind(found["dataset"]),
+        "label": variants.of_cells(found).label,
+        "about": _subject(variants.of_cells(found), found["dataset"]),
     }
+
+
+def _subject(variant: Variant, dataset: str) -> str:
+    """What a part of the page is about: a method, and the data where they are not simulated."""
+    if dataset == "simulated":
+        return variant.label
+    return f"{variant.label} on {dataset}{' data' if dataset == 'real' else ''}"
 
 
 def _answer(rows: Sequence[Row], figures: Sequence[Figure], found: Mapping[str, Any]) -> dict[str, Any]:
     """Tables and figures of one method on one data set."""
-    method, dataset = found["method"], found["dataset"]
-    where = {"method": method, "budget": found["budget"], **dataset_cells(dataset)}
-    picture = _of(figures, "posterior", method, dataset)
+    variant, dataset = variants.of_cells(found), found["dataset"]
+    where = {**variant.cells, **dataset_cells(dataset)}
+    picture = _of(figures, "posterior", variant, dataset)
     units = picture.data["units"] if picture else {}
     quantiles = select(rows, metric="posterior_quantile", **where)
     observations = sorted({r["observation"] for r in quantiles})
+    if found["kind"] != "observed":
+        observations = observations[:1]  # an example
     exact = select(rows, method="reference", **dataset_cells(dataset))
     own = select(rows, **where)
     return {
-        "method": method,
+        "about": found["about"],
         "dataset": dataset,
         "verdict": found,
+        "estimates": tables.estimate_table(own),
         "tables": [tables.posterior_table(own, exact, units, i) for i in observations[:MAX_OBSERVATIONS]],
         "observations": len(observations),
         "posterior": picture,
-        "prior": _of(figures, "prior", "", dataset),
-        "predictive": _of(figures, "predictive", method, dataset),
-        "typicality": _of(figures, "typicality", method, dataset),
+        "prior": _of(figures, "prior", None, dataset),
+        "predictive": _of(figures, "predictive", variant, dataset),
+        "typicality": _of(figures, "typicality", variant, dataset),
+        "detection": _of(figures, "detection", variant, dataset),
+        "transport": _of(figures, "transport", variant, dataset),
         "distance": tables.distance_table(own, exact, units),
     }
 
 
-def _calibration(rows: Sequence[Row], figures: Sequence[Figure], method: str) -> dict[str, Any]:
+def _calibration(rows: Sequence[Row], figures: Sequence[Figure], variant: Variant) -> dict[str, Any]:
     """Figures and numbers of a method on data whose truth is known."""
-    own = [r for r in rows if r["method"] == method and r["parameter"] is None]
-    budget = max((r["budget"] for r in own if r["budget"] is not None), default=None)
+    own = select(rows, **variant.cells, parameter=None)
     labelled = []
     for dataset in ("real", "simulated"):
-        here = [r for r in own if r["dataset"] == dataset and r["budget"] == budget]
+        here = [r for r in own if r["dataset"] == dataset]
         lines = [
             line
             for choice in tables.CALIBRATION_METRICS
             if (line := tables.calibration_line(here, *choice)) is not None
         ]
-        pictures = [f for kind in ("ranks", "coverage") if (f := _of(figures, kind, method, dataset))]
+        pictures = [f for kind in ("ranks", "coverage") if (f := _of(figures, kind, variant, dataset))]
         if lines or pictures:
             n = max(
                 (r["n"] for r in here if r["metric"] == "coverage" and r["seed"] is not None), default=None
@@ -200,7 +228,7 @@ def _calibration(rows: Sequence[Row], figures: Sequence[Figure], method: str) ->
             repeats = any(line["range"] for line in lines)
             about = {"dataset": dataset, "lines": lines, "figures": pictures, "n": n, "repeats": repeats}
             labelled.append(about)
-    return {"method": method, "labelled": labelled}
+    return {"method": variant.label, "labelled": labelled}
 
 
 def _cost_table(figure: Figure | None) -> list[dict[str, str]]:
@@ -264,5 +292,9 @@ def _provenance(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _of(figures: Sequence[Figure], kind: str, method: str = "", dataset: str = "") -> Figure | None:
-    return next((f for f in figures if (f.kind, f.method, f.dataset) == (kind, method, dataset)), None)
+def _of(
+    figures: Sequence[Figure], kind: str, variant: Variant | None = None, dataset: str = ""
+) -> Figure | None:
+    of = variant or Variant("")
+    wanted = (kind, of.method, of.calibration, dataset)
+    return next((f for f in figures if (f.kind, f.method, f.calibration, f.dataset) == wanted), None)

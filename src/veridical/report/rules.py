@@ -6,19 +6,36 @@ at numbers of `metrics.csv` only. A number that is not a number counts as failin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from veridical.report.evidence import Evidence, majority, middle, votes
+from veridical.report.evidence import (
+    BAD,
+    CAUTION,
+    GOOD,
+    Evidence,
+    Found,
+    decided,
+    direction,
+    graded,
+    majority,
+    middle,
+    share,
+    votes,
+)
+from veridical.report.labelled_rules import (
+    CALIBRATION_P,
+    DETECTION_P,
+    SMALL_GAP,
+    covered_in_experiments,
+    labelled_coverage,
+    like_simulations,
+)
 from veridical.report.numbers import percent, rounded
-
-GOOD, CAUTION, BAD = 0, 1, 2
 
 TYPICAL_P = 0.01
 PREDICTIVE_P = 0.01
-CALIBRATION_P = 0.05  # family-wise over the parameters, and over the tests
 CALIBRATION_TESTS = ("sbc_p", "coverage_p", "tarp_p")
-SMALL_GAP = 0.05  # a coverage gap up to here is small
 SHIFT_CAUTION, SHIFT_BAD = 1.0, 3.0  # largest shift of a posterior mean, in sd of the reference
 MEAN_SHIFT_CAUTION, MEAN_SHIFT_BAD = 0.5, 1.0
 RATIO_CAUTION, RATIO_BAD = 1.5, 2.0  # of the sds, in either direction
@@ -26,9 +43,6 @@ C2ST_CAUTION = 0.8
 RHAT, ESS = 1.01, 1000.0
 INVALID_CAUTION, INVALID_BAD = 0.05, 0.2
 CONTRACTION = 0.05
-
-
-Found = tuple[dict[int, int], str] | None
 
 
 @dataclass(frozen=True)
@@ -58,24 +72,24 @@ class Rule:
 
 def typical(evidence: Evidence) -> Found:
     """Is the observation one that the simulator could have made?"""
-    p = _decided(evidence, "mahalanobis_p", "typicality")
+    p = decided(evidence, "mahalanobis_p", "typicality")
     if not p:
         return None
     outcomes = {s: GOOD if v >= TYPICAL_P else BAD for s, v in p.items()}
     if majority(outcomes.values()) == GOOD:
         return (
             outcomes,
-            f"The data look like simulated data: of those, {_share(p)} lie as far out or farther.",
+            f"The data look like simulated data: of those, {share(p)} lie as far out or farther.",
         )
     return outcomes, (
-        f"The data are unlike anything the simulator makes: only {_share(p)} of the simulated data lie as "
+        f"The data are unlike anything the simulator makes: only {share(p)} of the simulated data lie as "
         "far out. The network was never trained near them, so its answer there is a guess."
     )
 
 
 def reproduces(evidence: Evidence) -> Found:
     """Do simulations at the posterior look like the observation?"""
-    p = _decided(evidence, "predictive_p", "predictive")
+    p = decided(evidence, "predictive_p", "predictive")
     if not p:
         return None
     outcomes = {s: GOOD if v >= PREDICTIVE_P else BAD for s, v in p.items()}
@@ -90,22 +104,10 @@ def reproduces(evidence: Evidence) -> Found:
     )
 
 
-def labelled_coverage(evidence: Evidence) -> Found:
-    """Do intervals cover the truth on labelled real data as often as they say?"""
-    p = evidence.whole("coverage_p", "real")
-    if not p:
-        return None
-    outcomes = {s: GOOD if v >= CALIBRATION_P else BAD for s, v in p.items()}
-    if majority(outcomes.values()) == GOOD:
-        return outcomes, "On real data with known truth the intervals hold the truth as often as they say."
-    return outcomes, (
-        "On real data with known truth the intervals do not hold the truth as often as they say"
-        f"{_direction(evidence, 'real')}{votes(outcomes)}."
-    )
-
-
 def simulated_calibration(evidence: Evidence) -> Found:
     """Do intervals cover the truth on simulated data as often as they say?"""
+    if evidence.calibration is not None:
+        return None  # such a method has learned what real data look like, not what simulations do
     tests = [found for name in CALIBRATION_TESTS if (found := evidence.whole(name, "simulated"))]
     outcomes: dict[int, int] = {}
     worst: dict[int, tuple[float, str]] = {}
@@ -122,7 +124,7 @@ def simulated_calibration(evidence: Evidence) -> Found:
     size = "slightly" if common == CAUTION else "badly"
     gap, where = sorted(worst.values(), key=lambda pair: (pair[0] != pair[0], pair[0]))[len(worst) // 2]
     return outcomes, (
-        f"Even on simulated data the intervals are {size} off{_direction(evidence, 'simulated')}: their "
+        f"Even on simulated data the intervals are {size} off{direction(evidence, 'simulated')}: their "
         f"coverage misses the stated probability by {rounded(100 * gap, 2)} percentage points on average "
         f"for {where}{votes(outcomes)}."
     )
@@ -190,7 +192,7 @@ def valid_simulations(evidence: Evidence) -> Found:
     share = evidence.whole("invalid_share", "simulated")
     if not share:
         return None
-    outcomes = {s: _graded(v, INVALID_CAUTION, INVALID_BAD) for s, v in share.items()}
+    outcomes = {s: graded(v, INVALID_CAUTION, INVALID_BAD) for s, v in share.items()}
     if majority(outcomes.values()) == GOOD:
         return outcomes, f"{percent(middle(share))} of the training simulations failed."
     return outcomes, (
@@ -201,7 +203,7 @@ def valid_simulations(evidence: Evidence) -> Found:
 
 def learned(evidence: Evidence) -> Found:
     """Did the data teach the network anything?"""
-    found = evidence.of("contraction", "simulated")
+    found = evidence.of("contraction", "simulated" if evidence.calibration is None else "real")
     best = {
         s: max(rows_) for s, rows in found.items() if (rows_ := [r["value"] for r in rows if r["parameter"]])
     }
@@ -221,7 +223,7 @@ def learned(evidence: Evidence) -> Found:
 
 def supported(evidence: Evidence) -> Found:
     """Was anything but simulated data asked?"""
-    on_real = bool(evidence.whole("coverage_p", "real"))
+    on_real = any(evidence.whole(name, "real") for name in ("coverage_p", "experiments_p"))
     exact = near_reference(evidence) is not None and bool(evidence.reference("rhat"))
     if on_real or exact:
         what = " and ".join(
@@ -238,9 +240,17 @@ def supported(evidence: Evidence) -> Found:
 def complete(evidence: Evidence) -> Found:
     """Did the checks run that a verdict needs?"""
     missing = []
-    if not any(evidence.whole(name, "simulated") for name in CALIBRATION_TESTS):
-        missing.append("calibration on simulated data")
-    if evidence.dataset != "simulated" and not _decided(evidence, "mahalanobis_p", "typicality"):
+    calibrated = evidence.calibration is not None
+    where = "real" if calibrated else "simulated"
+    tests = (*(("coverage_p",) if calibrated else CALIBRATION_TESTS), "experiments_p")
+    if not any(evidence.of(name, where) for name in tests):
+        missing.append(f"calibration on {where} data")
+    itself = calibrated and evidence.dataset == "real"  # judged on what it was calibrated for
+    if (
+        evidence.dataset != "simulated"
+        and not itself
+        and not decided(evidence, "mahalanobis_p", "typicality")
+    ):
         few = evidence.of("mahalanobis_p")
         missing.append("how typical the data are" + (" (too few simulated data sets to tell)" if few else ""))
     if evidence.dataset == "simulated":
@@ -270,6 +280,15 @@ RULES: tuple[Rule, ...] = (
         reproduces,
     ),
     Rule(
+        "like_simulations",
+        "Taken together, are the data distributed like simulated data?",
+        f"`mmd_p` < {DETECTION_P} on the data set, and `labelled_coverage` is good",
+        f"`mmd_p` < {DETECTION_P} on the data set otherwise",
+        "The simulator differs from reality in a way that the network sees. Calibrate with labelled real "
+        "data (remedies), or mend the simulator.",
+        like_simulations,
+    ),
+    Rule(
         "labelled_coverage",
         "Do intervals hold the truth on labelled real data as often as they say?",
         "",
@@ -280,13 +299,24 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "simulated_calibration",
-        "Do intervals hold the truth on simulated data as often as they say?",
+        "Do intervals hold the truth on simulated data as often as they say (calibrated methods: not asked)?",
         f"the smallest of `sbc_p`, `coverage_p`, `tarp_p` times their number < {CALIBRATION_P} on "
         f"`simulated`, and every `coverage_gap` and `hpd_coverage_gap` <= {SMALL_GAP}",
         f"the same with a gap > {SMALL_GAP}",
         "The network has not learned its simulator well enough: use more simulations, a longer training or "
         "a larger network.",
         simulated_calibration,
+    ),
+    Rule(
+        "covered_in_experiments",
+        "Do intervals hold the truth in repeated experiments as often as they say?",
+        f"`experiments_p` < {CALIBRATION_P} (family-wise: a curve leaves its band), and every "
+        "`coverage_gap_z` of the total error, `experiment_coverage_gap` and `experiment_hpd_coverage_gap` <= "
+        f"{SMALL_GAP}",
+        f"the same with a gap > {SMALL_GAP}",
+        "The intervals leave out a source of error: look at where coverage is lost; more members, more "
+        "events for the fit of weights, or more calibration data are the usual ways out.",
+        covered_in_experiments,
     ),
     Rule(
         "reference_reached",
@@ -319,7 +349,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "learned",
         "Did the data teach the network anything?",
-        f"`contraction` < {CONTRACTION:g} for every parameter on `simulated`",
+        f"`contraction` < {CONTRACTION:g} for every parameter on `simulated` (calibrated methods: `real`)",
         "",
         "Look at the training curves; if training went well, the data do not identify these parameters.",
         learned,
@@ -336,7 +366,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "complete",
         "Did the checks run that a verdict needs?",
-        "no calibration check, no typicality check, or no real data at all",
+        "no calibration check, no typicality check (not asked of a calibrated method on `real`), or no real "
+        "data at all",
         "",
         "Name real data under `observations` where there are none, switch the missing checks on, or use more "
         "simulated test data (`test_rows`).",
@@ -348,18 +379,12 @@ RULES: tuple[Rule, ...] = (
 # ---- words and numbers ---------------------------------------------------------------------------
 
 
-def _decided(evidence: Evidence, metric: str, check: str) -> dict[int, float]:
-    """By replicate, p-values of a test on the data set; not those whose null is too small ever to reject."""
-    mute = {s for s, v in evidence.whole(f"{check}_decidable").items() if v == 0}
-    return {s: v for s, v in evidence.whole(metric).items() if s not in mute}
-
-
 def _distance(shifts: Sequence[float], ratios: Sequence[float], accuracy: float | None) -> int:
     mean = sum(shifts) / len(shifts)
     worst = max(
-        _graded(max(shifts, key=lambda v: (v != v, v)), SHIFT_CAUTION, SHIFT_BAD),
-        _graded(mean, MEAN_SHIFT_CAUTION, MEAN_SHIFT_BAD),
-        *(_graded(r, RATIO_CAUTION, RATIO_BAD) for r in ratios),
+        graded(max(shifts, key=lambda v: (v != v, v)), SHIFT_CAUTION, SHIFT_BAD),
+        graded(mean, MEAN_SHIFT_CAUTION, MEAN_SHIFT_BAD),
+        *(graded(r, RATIO_CAUTION, RATIO_BAD) for r in ratios),
     )
     apart = accuracy is not None and not accuracy <= C2ST_CAUTION
     return max(worst, CAUTION if apart else GOOD)
@@ -367,23 +392,3 @@ def _distance(shifts: Sequence[float], ratios: Sequence[float], accuracy: float 
 
 def _either_way(ratio: float) -> float:
     return max(ratio, 1 / ratio) if ratio > 0 else float("inf")
-
-
-def _graded(value: float, caution: float, bad: float) -> int:
-    return GOOD if value <= caution else CAUTION if value <= bad else BAD
-
-
-def _direction(evidence: Evidence, dataset: str) -> str:
-    """Whether intervals are too narrow or too wide, where that is three standard errors from neither."""
-    for metric, narrow in (("acauc", 1), ("hpd_area", -1)):
-        rows = [r for rows in evidence.of(metric, dataset).values() for r in rows if r["parameter"] is None]
-        if rows and all(r["stderr"] is not None for r in rows):
-            error = sum(r["stderr"] ** 2 for r in rows) ** 0.5
-            total = narrow * sum(r["value"] for r in rows)
-            if abs(total) > 3 * error:
-                return " (too narrow)" if total > 0 else " (too wide)"
-    return ""
-
-
-def _share(p: Mapping[int, float]) -> str:
-    return percent(middle(p))

@@ -11,9 +11,10 @@ from typing import Any
 
 from veridical import metrics
 from veridical.metrics import Row, select
-from veridical.report import numbers
+from veridical.report import numbers, variants
 from veridical.report.rules import CALIBRATION_P, CALIBRATION_TESTS
 
+MAX_ESTIMATES = 20
 _P = f"above {CALIBRATION_P / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
 _FORMS: dict[str, Callable[[float], str]] = {
     "percent": numbers.percent,
@@ -130,6 +131,31 @@ def _interval(low: float, high: float, sd: float) -> str:
     return f"{numbers.to_precision(low, sd)} to {numbers.to_precision(high, sd)}"
 
 
+def estimate_table(own: Sequence[Row]) -> list[dict[str, str]]:
+    """Returns estimates with the parts of their errors, of the first replicate, an observation a line."""
+    seeds = [r["seed"] for r in own if r["metric"] == "estimate" and r["seed"] is not None]
+    lines = []
+    for r in select(own, metric="estimate", seed=min(seeds, default=None))[:MAX_ESTIMATES]:
+        at = {"seed": r["seed"], "parameter": r["parameter"], "observation": r["observation"]}
+        parts = {
+            name: metrics.value(own, metric=f"estimate_{name}_error", **at)
+            for name in ("statistical", "ratio")
+        }
+        error = r["stderr"] or 0.0
+        lines.append(
+            {
+                "observation": str((r["observation"] or 0) + 1),
+                "parameter": r["parameter"] or "",
+                "value": numbers.to_precision(r["value"], error),
+                "error": numbers.to_precision(error, error),
+                **{k: "" if v is None else numbers.to_precision(v, error) for k, v in parts.items()},
+                "ninety": _interval(r["value"] - 1.645 * error, r["value"] + 1.645 * error, error),
+                "truth": "" if r["true_value"] is None else numbers.to_precision(r["true_value"], error),
+            }
+        )
+    return lines
+
+
 def distance_table(
     own: Sequence[Row], exact: Sequence[Row], units: Mapping[str, str]
 ) -> dict[str, Any] | None:
@@ -182,13 +208,13 @@ def training_table(rows: Sequence[Row]) -> list[dict[str, str]]:
     for r in rows:
         if r["metric"] != "fit_seconds" or r["seed"] is not None:
             continue
-        where = {"method": r["method"], "budget": r["budget"], "seed": None}
+        where = {**variants.of_cells(r).cells, "seed": None}
         share = metrics.value(rows, metric="invalid_share", dataset="simulated", **where)
         nltp = metrics.value(rows, metric="nltp", dataset="simulated", **where)
         lines.append(
             {
-                "method": r["method"],
-                "budget": f"{r['budget']:,}",
+                "method": variants.of_cells(r).label,
+                "budget": f"{r['budget']:,}" if r["budget"] else "none",
                 "replicates": str(r["n"]),
                 "seconds": numbers.duration(r["value"]),
                 "failed": "" if share is None else numbers.percent(share),

@@ -15,13 +15,16 @@ from typing import Any
 
 from veridical.files import write_text
 from veridical.metrics import Row, select
+from veridical.report import variants
 from veridical.report.evidence import Evidence, majority
 from veridical.report.rules import CAUTION, GOOD, RULES, Rule
+from veridical.report.variants import Variant
 
 FORMAT = 1
 OUTCOMES = ("good", "caution", "bad")
 VERDICTS = ("trust", "caution", "do not trust")
 NOT_JUDGED = frozenset({"reference", "prior"})
+COSTS = frozenset({"fit_seconds", "simulation_seconds", "nominal_cost", "target_runs", "invalid_share"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
         "method": evidence.method,
         "dataset": evidence.dataset,
         "budget": evidence.budget,
-        "replicates": len({r["seed"] for r in _own(evidence) if r["seed"] is not None}),
+        "n_calibration": evidence.calibration,
+        "replicates": len({r["seed"] for r in evidence.own if r["seed"] is not None}),
         "verdict": VERDICTS[worst],
         "summary": _summary(worst, [f for f in findings if f.outcome == OUTCOMES[worst]]),
         "findings": [asdict(finding) for finding in findings],
@@ -61,15 +65,27 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
 
 
 def decide(rows: Sequence[Row]) -> dict[str, Any]:
-    """Returns the verdicts of a study: on every method and real data set, at the method's largest budget."""
-    methods = sorted({r["method"] for r in rows} - NOT_JUDGED)
+    """Returns the verdicts of a study: on every method, calibration size and real data set, at the method's
+    largest budget.
+
+    A method that has costs but no answer of its own, because others build on it, is not judged.
+    """
+    by_variant: dict[Variant, list[Row]] = {}
+    for r in rows:
+        by_variant.setdefault(variants.of_cells(r), []).append(r)
+    common = select(variants.summarised(rows), method=variants.REFERENCE)
     verdicts = []
-    for method in methods:
-        own = [r for r in rows if r["method"] == method]
-        budget = max((r["budget"] for r in own if r["budget"] is not None), default=None)
+    for variant in variants.finals(v for v in by_variant if v.method not in NOT_JUDGED):
+        own = by_variant[variant]
+        if {r["metric"] for r in own} <= COSTS:
+            continue
         names = sorted({r["dataset_name"] for r in own if r["dataset"] == "observed"})
         names += ["real"] if any(r["dataset"] == "real" for r in own) else []
-        verdicts += [judge(Evidence(rows, method, budget, name)) for name in names or ["simulated"]]
+        judged = [*own, *common]
+        verdicts += [
+            judge(Evidence(judged, variant.method, variant.budget, name, variant.calibration))
+            for name in names or ["simulated"]
+        ]
     first = rows[0] if rows else {}
     return {"format": FORMAT, "study": first.get("study"), "task": first.get("task"), "verdicts": verdicts}
 
@@ -94,7 +110,3 @@ def _summary(worst: int, deciding: Sequence[Finding]) -> str:
 
 def _points(n: int) -> str:
     return "one point" if n == 1 else f"{n} points"
-
-
-def _own(evidence: Evidence) -> list[Row]:
-    return select(evidence.rows, method=evidence.method, budget=evidence.budget)

@@ -37,7 +37,7 @@ def aggregate(
         task: Name of its task.
         results: Saved checks, `check/{method}/n{budget}-r{replicate}/{dataset}/{check}.json`.
         draws: Draws whose posteriors are tabulated: of observed data (all observations) and of the reference;
-            of `simulated` the first data set only.
+            of labelled data the first data set only.
         costs: `train/{method}/n{budget}-r{replicate}/cost.json`.
         benchmarks: Snakemake's benchmark files of the jobs that drew, `infer/{method}/n{budget}-r{replicate}/
             {dataset}.jsonl`.
@@ -133,7 +133,7 @@ def _sample_rows(path: str | Path, common: Mapping[str, Any]) -> list[Row]:
 
 def _draws_rows(where: Coordinates, found: Draws, common: Mapping[str, Any]) -> list[Row]:
     """Posterior summaries, and the convergence of a reference."""
-    shown = slice(1) if where.dataset == "simulated" else slice(None)
+    shown = slice(1) if where.dataset in ("simulated", "real") else slice(None)
     truth = None if found.truth is None else found.truth[shown]
     rows = metrics.posterior_rows(where, found.names, found.draws[:, shown], truth, **common)
     for name in ("rhat", "ess") if where.method == "reference" else ():

@@ -12,25 +12,32 @@ from veridical.files import write_text
 from veridical.metrics import Coordinates, coordinates
 from veridical.observations import load as load_observations
 from veridical.plots import style
-from veridical.report import check_figures, figures
+from veridical.report import check_figures, comparison, comparison_figures, figures, remedy_figures, variants
+from veridical.report.variants import Variant, of_coordinates
 
 Paths = Iterable[str | Path]
 EXAMPLE = 0  # the replicate and the observation that are drawn where only one can be
 
 
 class Figure(NamedTuple):
-    """One figure: its kind, the method and the data set it shows (empty: all), its data."""
+    """One figure: its kind, the method and the data set it shows (None, empty: all), its data."""
 
     kind: str
-    method: str
+    of: Variant | None
     dataset: str
     data: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Its name: `{kind}--{method}--{dataset}`, or `{kind}--all`."""
-        of = [part for part in (self.method, self.dataset) if part]
+        """Its name: `{kind}--{method}[-c{pairs}]--{dataset}`, or `{kind}--all`."""
+        of = [part for part in (self.of.key if self.of else "", self.dataset) if part]
         return "--".join([self.kind, *(of or ["all"])])
+
+    def record(self) -> dict[str, Any]:
+        """Returns what is saved beside the picture."""
+        of = self.of or Variant("")
+        about = {"kind": self.kind, "method": of.method, "calibration": of.calibration}
+        return {**about, "dataset": self.dataset, "data": figures.plain(self.data)}
 
 
 def draw(
@@ -46,12 +53,16 @@ def draw(
 ) -> None:
     """Draws all figures of a study into the folder `out`.
 
+    Figures of one method show it at its largest budget and calibration set; those that compare show all
+    calibration sets, and all budgets where they are about cost.
+
     Arguments:
         out: Folder of `{kind}--{name}.svg` and `.json`.
         results: Saved checks.
-        draws: Draws of observed data (of `simulated` data where there are none) and of the reference.
+        draws: Answers to observed data (to labelled data where there are none), and draws of the reference.
+            Of answers that are no draws (JSON) none is drawn.
         observations: `observe/{dataset}.nc`, for the axes of the data.
-        histories: `train/{method}/n{budget}-r{replicate}/history.json`; the largest budget is drawn.
+        histories: `{train,remedy}/{method}/{run}/history.json`; the largest budget is drawn.
         table: `metrics.csv`.
         looks: `observe/{dataset}.look.json`, what the probe saw of the observed data.
         benchmarks: Snakemake's benchmark files by stage, first stage first.
@@ -64,42 +75,44 @@ def draw(
         *_posteriors(draws),
         *_of_looks(looks, axes, {Path(path).stem: path for path in observations}),
         *_of_checks(loaded, axes),
+        *_comparisons(loaded, table),
         *_of_training(histories),
         *_of_study(table, benchmarks or {}),
     ]
     with style.styled():
         for figure in made:
-            data = figures.plain(figure.data)
-            about = {"kind": figure.kind, "method": figure.method, "dataset": figure.dataset, "data": data}
-            write_text(out / f"{figure.name}.json", json.dumps(about, allow_nan=True) + "\n")
-            style.save(figures.render(figure.kind, data), out / f"{figure.name}.svg")
+            record = figure.record()
+            write_text(out / f"{figure.name}.json", json.dumps(record, allow_nan=True) + "\n")
+            style.save(figures.render(figure.kind, record["data"]), out / f"{figure.name}.svg")
             print(figure.name)
 
 
 # ---- from saved results to the data of figures ---------------------------------------------------
 
-Loaded = dict[
-    tuple[str, str, str], dict[int, dict[str, Any]]
-]  # (check, method, dataset) -> replicate -> result
+Results = dict[int, dict[str, Any]]  # by replicate
+Loaded = dict[tuple[str, str], dict[Variant, Results]]  # by check and data set
 
 
 def _load_checks(paths: Paths) -> Loaded:
-    """Saved checks at the largest budget of each method, by check, method and data set, then replicate."""
+    """Saved checks at the largest budgets, by check and data set, then by variant and replicate."""
     found = [(coordinates(path), Path(path)) for path in paths]
-    largest = _largest([where for where, _ in found])
+    final = set(variants.finals(of_coordinates(where) for where, _ in found))
     loaded: Loaded = {}
-    for where, path in found:
-        if where.budget == largest[where.method]:
-            key = (path.stem, where.method, where.dataset)
-            loaded.setdefault(key, {})[where.replicate or 0] = checks.load(path)
-    return dict(sorted(loaded.items()))
+    for where, path in sorted(found, key=lambda pair: (pair[1].stem, str(pair[1]))):
+        variant = of_coordinates(where)
+        if variant in final:
+            of_check = loaded.setdefault((path.stem, where.dataset), {})
+            of_check.setdefault(variant, {})[where.replicate or 0] = checks.load(path)
+    return loaded
 
 
 def _posteriors(paths: Paths) -> Iterator[Figure]:
-    found = {coordinates(path): path for path in paths}
-    largest = _largest(found)
+    found = {coordinates(path): path for path in paths if Path(path).suffix == ".nc"}
+    leading = set(variants.leading(of_coordinates(where) for where in found))
     for where, path in sorted(found.items(), key=lambda item: str(item[0])):
-        if where.method == "reference" or where.budget != largest[where.method] or where.replicate != EXAMPLE:
+        variant = of_coordinates(where)
+        drawn = variant in leading and where.replicate == EXAMPLE
+        if not drawn or where.method in (variants.REFERENCE, variants.PRIOR):
             continue
         own = posteriors.load(path)
         shown = {where.method: own.draws[:, EXAMPLE]}
@@ -110,21 +123,67 @@ def _posteriors(paths: Paths) -> Iterator[Figure]:
         reference = "exact reference" if exact is not None else None
         data = figures.posterior(own.names, own.units, shown, reference=reference, truth=truth)
         data["of_observations"] = own.draws.shape[1]
-        yield Figure("posterior", where.method, where.dataset, data)
+        yield Figure("posterior", variant, where.dataset, data)
+        if "plan" in own.extras:
+            plan = remedy_figures.transport(own.extras, own.names, own.units)
+            yield Figure("transport", variant, where.dataset, plan)
 
 
 def _of_checks(loaded: Loaded, axes: Mapping[str, Any]) -> Iterator[Figure]:
-    for (check, method, dataset), results in loaded.items():
-        if check == "predictive" and dataset in axes:
-            data = check_figures.predictive(results[min(results)], *axes[dataset])
+    for (check, dataset), of_check in loaded.items():
+        for variant in variants.leading(v for v in of_check if v.method != variants.PRIOR):
+            data = _of_check(check, dataset, of_check[variant], axes)
             if data is not None:
-                yield Figure("predictive", method, dataset, data)
-        elif check == "typicality":
-            yield Figure("typicality", method, dataset, check_figures.typicality(results))
-        elif check == "sbc":
-            yield Figure("ranks", method, dataset, check_figures.ranks(results))
-        elif check == "coverage":
-            yield Figure("coverage", method, dataset, check_figures.coverage(results))
+                yield Figure(PICTURES[check], variant, dataset, data)
+
+
+# The figure that shows what a check found, about one method.
+PICTURES = {
+    "predictive": "predictive",
+    "typicality": "typicality",
+    "detection": "detection",
+    "sbc": "ranks",
+    "coverage": "coverage",
+}
+
+
+def _of_check(check: str, dataset: str, results: Results, axes: Mapping[str, Any]) -> Any:
+    if check == "predictive" and dataset in axes:
+        return check_figures.predictive(results[min(results)], *axes[dataset])
+    drawn = {
+        "typicality": check_figures.typicality,
+        "detection": remedy_figures.detection,
+        "sbc": check_figures.ranks,
+        "coverage": check_figures.coverage,
+    }
+    return drawn[check](results) if check in drawn else None
+
+
+def _comparisons(loaded: Loaded, table: str | Path) -> Iterator[Figure]:
+    """The figures that show several methods side by side."""
+    rows = variants.summarised(metrics.read(table))
+    dataset = comparison.labelled_dataset(rows)
+    repeated = loaded.get(("experiments", dataset), {})
+    of_posteriors = {v: found for v, found in repeated.items() if _about(found, "levels")}
+    of_estimates = {v: found for v, found in repeated.items() if _about(found, "true_values")}
+    covered = {**loaded.get(("coverage", dataset), {}), **of_posteriors}
+    if len(covered) > 1:
+        upper = loaded.get(("coverage", "simulated"), {}) if dataset == "real" else {}
+        of_upper = next((found for v, found in upper.items() if v.method == variants.UPPER_BOUND), None)
+        yield Figure("coverages", None, "", comparison_figures.coverages(covered, dataset, of_upper))
+    if of_estimates:
+        yield Figure("deviations", None, "", remedy_figures.deviations(of_estimates))
+        yield Figure("intervals", None, "", remedy_figures.intervals(of_estimates))
+    for kind, data in (
+        ("calibration", comparison_figures.calibration_sizes(rows)),
+        ("tradeoff", comparison_figures.tradeoff(rows)),
+    ):
+        if data is not None:
+            yield Figure(kind, None, "", data)
+
+
+def _about(results: Results, curve: str) -> bool:
+    return all(curve in result["curves"] for result in results.values())
 
 
 def _of_looks(paths: Paths, axes: Mapping[str, Any], data: Mapping[str, str | Path]) -> Iterator[Figure]:
@@ -133,37 +192,30 @@ def _of_looks(paths: Paths, axes: Mapping[str, Any], data: Mapping[str, str | Pa
         dataset = Path(path).name.split(".")[0]
         x = load_observations(data[dataset]).x[EXAMPLE]
         found = check_figures.prior(json.loads(Path(path).read_text()), x, *axes[dataset])
-        yield Figure("prior", "", dataset, found)
+        yield Figure("prior", None, dataset, found)
 
 
 def _of_training(paths: Paths) -> Iterator[Figure]:
     found = {coordinates(path): json.loads(Path(path).read_text()) for path in paths}
-    largest = _largest(found)
+    leading = set(variants.leading(of_coordinates(where) for where in found))
     histories: dict[str, dict[int, Any]] = {}
     for where, history in found.items():
-        if where.budget == largest[where.method]:
+        if of_coordinates(where) in leading and history["epochs"]:
             histories.setdefault(where.method, {})[where.replicate or 0] = history
     if histories:
-        yield Figure("training", "", "", figures.training(histories))
+        yield Figure("training", None, "", figures.training(histories))
 
 
 def _of_study(table: str | Path, benchmarks: Mapping[str, Paths]) -> Iterator[Figure]:
     learning = figures.learning(metrics.read(table))
     if learning is not None:
-        yield Figure("learning", "", "", learning)
+        yield Figure("learning", None, "", learning)
     stages = {
         name: [r for path in paths for r in metrics.benchmark_records(path)]
         for name, paths in benchmarks.items()
     }
     if any(stages.values()):
-        yield Figure("cost", "", "", figures.cost(stages))
-
-
-def _largest(found: Iterable[Coordinates]) -> dict[str, int]:
-    largest: dict[str, int] = {}
-    for where in found:
-        largest[where.method] = max(largest.get(where.method, 0), where.budget or 0)
-    return largest
+        yield Figure("cost", None, "", figures.cost(stages))
 
 
 def _axes(path: str | Path) -> tuple[list[dict[str, Any]], str]:

@@ -184,7 +184,7 @@ class ClassTask(Task):
         """Returns n events of one class, shape (n, *x_shape)."""
 
     def mixture(self, n: int, fraction: float, rng: np.random.Generator) -> Array:
-        """Returns n unlabelled events, each of the first class with probability `fraction`, in random order."""
+        """Returns n unlabelled events in random order, each of the first class with this probability."""
         first = int(rng.binomial(n, fraction))
         events = [self.draw(k, rng, cls) for k, cls in zip((first, n - first), self.classes, strict=True)]
         return rng.permutation(np.concatenate(events), axis=0)

@@ -1,0 +1,103 @@
+"""Rules of the verdict about real data with known truth, and about repeated experiments."""
+
+from __future__ import annotations
+
+from veridical.report.evidence import (
+    BAD,
+    CAUTION,
+    GOOD,
+    Evidence,
+    Found,
+    decided,
+    direction,
+    majority,
+    middle,
+    share,
+    votes,
+)
+from veridical.report.numbers import rounded
+
+CALIBRATION_P = 0.05  # family-wise over the parameters, and over the tests
+DETECTION_P = 0.01
+SMALL_GAP = 0.05  # a coverage gap up to here is small
+
+
+def labelled_coverage(evidence: Evidence) -> Found:
+    """Do intervals cover the truth on labelled real data as often as they say?"""
+    p = evidence.whole("coverage_p", "real")
+    if not p:
+        return None
+    outcomes = {s: GOOD if v >= CALIBRATION_P else BAD for s, v in p.items()}
+    if majority(outcomes.values()) == GOOD:
+        text = "On real data with known truth the intervals hold the truth as often as they say"
+        return outcomes, f"{text}{votes(outcomes)}."
+    return outcomes, (
+        "On real data with known truth the intervals do not hold the truth as often as they say"
+        f"{direction(evidence, 'real')}{votes(outcomes)}."
+    )
+
+
+def like_simulations(evidence: Evidence) -> Found:
+    """Are the data, taken together, distributed like simulated data?"""
+    p = decided(evidence, "mmd_p", "detection")
+    if not p:
+        return None
+    on_labelled = labelled_coverage(evidence)
+    cleared = on_labelled is not None and majority(on_labelled[0].values()) == GOOD
+    outcomes = {s: GOOD if v >= DETECTION_P else CAUTION if cleared else BAD for s, v in p.items()}
+    if majority(outcomes.values()) == GOOD:
+        text = "Taken together, the data are not told from simulated data: of sets of simulated data as large"
+        return outcomes, f"{text}, {share(p)} differ as much or more{votes(outcomes)}."
+    known = " On labelled real data the intervals hold nevertheless." if cleared else ""
+    return outcomes, (
+        "Taken together, the data are not distributed like simulated data: of sets of simulated data as "
+        f"large, only {share(p)} differ as much{votes(outcomes)}.{known}"
+    )
+
+
+def covered_in_experiments(evidence: Evidence) -> Found:
+    """Do intervals hold the truth in repeated experiments as often as they say?"""
+    where = made_on(evidence)
+    p = evidence.whole("experiments_p", where)
+    worst = {seed: _widest_gap(evidence, where, seed) for seed in p}
+    if not worst:
+        return None
+    outcomes = {
+        seed: GOOD if v >= CALIBRATION_P else CAUTION if worst[seed][0] <= SMALL_GAP else BAD
+        for seed, v in p.items()
+    }
+    gap = rounded(100 * middle({seed: size for seed, (size, _) in worst.items()}), 2)
+    common = majority(outcomes.values())
+    data = "real data" if where == "real" else "simulated data"
+    if common == GOOD:
+        return outcomes, (
+            f"In repeated experiments on {data} the intervals hold the truth as often as they say"
+            f"{votes(outcomes)}: at worst their coverage misses by {gap} percentage points on average."
+        )
+    size = "slightly" if common == CAUTION else "badly"
+    _, at = sorted(worst.values(), key=lambda pair: (pair[0] != pair[0], pair[0]))[len(worst) // 2]
+    return outcomes, (
+        f"In repeated experiments on {data} the intervals are {size} off: their coverage misses the stated "
+        f"probability by {gap} percentage points on average{at}{votes(outcomes)}."
+    )
+
+
+def made_on(evidence: Evidence) -> str:
+    """Returns the data that experiments were made on: real ones where there are some."""
+    return "real" if evidence.of("experiments_p", "real") else "simulated"
+
+
+def _widest_gap(evidence: Evidence, where: str, seed: int) -> tuple[float, str]:
+    """The largest gap of one replicate and where it is, a true value or a parameter; NaN is largest."""
+    of_estimates = [
+        (r["value"], "" if r["true_value"] is None else f" where the truth is {rounded(r['true_value'])}")
+        for r in evidence.of("coverage_gap_z", where).get(seed, ())
+        if r.get("interval") in (None, "total")
+    ]
+    of_posteriors = [
+        (r["value"], f" for {r['parameter']}" if r["parameter"] else "")
+        for name in ("experiment_coverage_gap", "experiment_hpd_coverage_gap")
+        for r in evidence.of(name, where).get(seed, ())
+    ]
+    gaps = of_estimates + of_posteriors
+    return max(gaps, key=lambda g: (g[0] != g[0], g[0]), default=(float("nan"), ""))
