@@ -1,7 +1,7 @@
 """Settings of a study: typed, unknown keys refused, one source of truth for defaults, schema and docs.
 
 A study is one YAML file. `scales:` inside it holds overrides for `smoke`, `laptop` and `paper`, deep-merged
-over the rest (lists and plain values are replaced).
+over the rest (lists and plain values are replaced). A method or data set that is null there is left out.
 """
 
 from __future__ import annotations
@@ -135,6 +135,13 @@ class StudySettings(Section):
         if budgets != sorted(set(budgets)):
             raise ValueError(f"{info.field_name} must grow from first to last")
         return budgets
+
+    @field_validator("estimators", "remedies", "observations", mode="before")
+    @classmethod
+    def _without_those_left_out(cls, entries: Any) -> Any:
+        if not isinstance(entries, Mapping):
+            return entries
+        return {name: entry for name, entry in entries.items() if entry is not None}
 
     @field_validator("observations")
     @classmethod

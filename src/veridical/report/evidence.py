@@ -10,6 +10,7 @@ from veridical.metrics import Row, dataset_cells, select
 from veridical.report.numbers import percent
 
 GOOD, CAUTION, BAD = 0, 1, 2
+TOO_WIDE = " (too wide)"
 
 Found = tuple[dict[int, int], str] | None  # what a rule says: an outcome per replicate, and a sentence
 
@@ -112,5 +113,5 @@ def direction(evidence: Evidence, dataset: str) -> str:
             error = sum(r["stderr"] ** 2 for r in rows) ** 0.5
             total = narrow * sum(r["value"] for r in rows)
             if abs(total) > 3 * error:
-                return " (too narrow)" if total > 0 else " (too wide)"
+                return " (too narrow)" if total > 0 else TOO_WIDE
     return ""

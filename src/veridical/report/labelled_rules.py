@@ -6,6 +6,7 @@ from veridical.report.evidence import (
     BAD,
     CAUTION,
     GOOD,
+    TOO_WIDE,
     Evidence,
     Found,
     decided,
@@ -27,14 +28,16 @@ def labelled_coverage(evidence: Evidence) -> Found:
     p = evidence.whole("coverage_p", "real")
     if not p:
         return None
-    outcomes = {s: GOOD if v >= CALIBRATION_P else BAD for s, v in p.items()}
+    way = direction(evidence, "real")
+    failed = CAUTION if way == TOO_WIDE else BAD
+    outcomes = {s: GOOD if v >= CALIBRATION_P else failed for s, v in p.items()}
+    known = "On real data with known truth the intervals"
     if majority(outcomes.values()) == GOOD:
-        text = "On real data with known truth the intervals hold the truth as often as they say"
+        return outcomes, f"{known} hold the truth as often as they say{votes(outcomes)}."
+    if failed == CAUTION:
+        text = f"{known} hold the truth more often than they say{way}: safe, but wasteful"
         return outcomes, f"{text}{votes(outcomes)}."
-    return outcomes, (
-        "On real data with known truth the intervals do not hold the truth as often as they say"
-        f"{direction(evidence, 'real')}{votes(outcomes)}."
-    )
+    return outcomes, f"{known} do not hold the truth as often as they say{way}{votes(outcomes)}."
 
 
 def like_simulations(evidence: Evidence) -> Found:

@@ -291,8 +291,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "labelled_coverage",
         "Do intervals hold the truth on labelled real data as often as they say?",
-        "",
-        f"`coverage_p` < {CALIBRATION_P} on `real` (family-wise: a coverage curve leaves its band)",
+        f"`coverage_p` < {CALIBRATION_P} on `real`, and they are too wide by three standard errors",
+        f"`coverage_p` < {CALIBRATION_P} on `real` (family-wise: a coverage curve leaves its band) otherwise",
         "The simulator differs from reality where it matters. Calibrate with the labelled data, or mend "
         "the simulator; more simulations will not help.",
         labelled_coverage,
