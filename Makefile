@@ -6,6 +6,7 @@ NAME ?= lynx_hare
 STUDY ?= $(NAME)
 SCALE ?= laptop
 PROFILE ?= profiles/local
+WORKERS ?= 2
 SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) --configfile
 .PHONY: demo test study infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
@@ -25,7 +26,7 @@ demo: study
 	@echo "The report lies at $(CURDIR)/results/$(NAME)$(SUFFIX)/report.html"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
 
