@@ -23,9 +23,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import study_tables
+from study_tables import number, table
+
 from veridical import metrics, provenance, results
 from veridical.metrics import Row, dataset_cells, select, value
-from veridical.report import verdict
+from veridical.report import variants, verdict
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 FIGURES = ("posterior", "predictive", "ranks", "coverage", "learning")
@@ -42,8 +45,18 @@ def study_page(folder: Path) -> str:
     """Returns the page of one finished study as Markdown, and copies its figures beside it."""
     rows = metrics.read(folder / "metrics.csv")
     found = verdict.load(folder / "verdict.json")
-    name = folder.name
-    parts = [f"# Study {name.replace('@', ', ')}", _made_by(folder), "## Verdict", _verdicts(found)]
+    parts = [f"# Study {folder.name.replace('@', ', ')}", _made_by(folder)]
+    if len({variants.of_cells(judged) for judged in found["verdicts"]}) > 1:
+        parts += study_tables.sections(rows, found)
+        parts += _figures(folder, study_tables.figures(folder, rows))
+    else:
+        parts += _one_method(rows, found) + _figures(folder, _kinds(folder))
+    return "\n\n".join(dict.fromkeys(parts)) + "\n"
+
+
+def _one_method(rows: Sequence[Row], found: dict[str, Any]) -> list[str]:
+    """Verdict, calibration, scores and distance from the exact answer of the one method of a study."""
+    parts = ["## Verdict", _verdicts(found)]
     for judged in found["verdicts"]:
         own = select(rows, method=judged["method"], budget=judged["budget"])
         title = (
@@ -56,8 +69,7 @@ def study_page(folder: Path) -> str:
         if select(own, metric="mean_shift_sd", **dataset_cells(judged["dataset"])):
             parts += [f"## {title}, against the exact reference", _distance(own, rows, judged["dataset"])]
         parts += ["## Budgets", _budgets(select(rows, method=judged["method"]))]
-    parts += _figures(folder)
-    return "\n\n".join(dict.fromkeys(parts)) + "\n"
+    return parts
 
 
 def _made_by(folder: Path) -> str:
@@ -143,14 +155,18 @@ def _budgets(rows: Sequence[Row]) -> str:
     return table(["simulations", *(f"`{name}`" for name in names)], lines)
 
 
-def _figures(folder: Path) -> list[str]:
-    """Copies the figures that tell most, and returns the lines that show them."""
+def _kinds(folder: Path) -> list[Path]:
+    """The figures that tell most of one method."""
+    return [path for kind in FIGURES for path in sorted((folder / "figures").glob(f"{kind}--*.svg"))]
+
+
+def _figures(folder: Path, paths: Iterable[Path]) -> list[str]:
+    """Copies figures beside the page, and returns the lines that show them."""
     parts = []
-    for kind in FIGURES:
-        for path in sorted((folder / "figures").glob(f"{kind}--*.svg")):
-            target = OUT / f"{folder.name.replace('@', '-')}--{path.name}"
-            shutil.copyfile(path, target)
-            parts.append(f"![{path.stem.replace('--', ' ')}]({target.name})")
+    for path in paths:
+        target = OUT / f"{folder.name.replace('@', '-')}--{path.name}"
+        shutil.copyfile(path, target)
+        parts.append(f"![{path.stem.replace('--', ' ')}]({target.name})")
     return ["## Figures", *parts] if parts else []
 
 
@@ -239,19 +255,6 @@ def _cpu() -> str:
 
 
 # ---- text --------------------------------------------------------------------------------------------
-
-
-def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Returns a table in Markdown."""
-    rule = ["---"] * len(header)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *lines))
-
-
-def number(given: float | None) -> str:
-    """Returns a number with three digits, or nothing."""
-    if given is None:
-        return ""
-    return f"{given:,.0f}" if abs(given) >= 1000 else f"{given:.3g}"
 
 
 def _short(given: Any) -> str:
