@@ -3,9 +3,10 @@
     python benchmarks/gaussian_linear_error.py [--seeds 3] [--observations 300]
 
 theta ~ N(0, 0.1 I), simulated x = theta + N(0, 0.1 I), real y = theta + N(0, 0.2 I), ten dimensions. NPE,
-trained on 50,000 simulations, should answer y with the posterior of the assumed model, whose mean is y / 2. Per
-observation the squared error of its posterior mean (in standard deviations of theta, mean over dimensions, less
-the variance that a mean over draws adds) is compared with that of y / 2. Target: a paired difference within 0.02.
+trained on 50,000 simulations, should answer y with the posterior of the assumed model, whose mean is y / 2.
+Per observation the squared error of its posterior mean (in standard deviations of theta, mean over
+dimensions, less the variance that a mean over draws adds) is compared with that of y / 2. Target: a paired
+difference within 0.02.
 """
 
 from __future__ import annotations
