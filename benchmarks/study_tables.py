@@ -24,7 +24,8 @@ FIGURES = (
 INTERVALS = ("total", "statistical", "likelihood_ratio")
 SHARES = (0.6827, 0.9545)
 MEDIAN = 1.25  # standard error of a median of normal numbers, in standard errors of their mean
-ORDER = {"trust": 0, "caution": 1, "bad": 2, "do not trust": 2}
+UNSUPPORTED = ("supported", "complete")  # rules on what was not looked at
+ORDER = {"trust": 0, "caution": 1, "do not trust": 2}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ DETECTION = (
     Column("summary_mahalanobis_p", "p of the Mahalanobis distance"),
     Column("size", "size", 0.05),
     Column("power", "power at a shift of 1", 0.05),
-    Column("mahalanobis_p", "p of one data set"),
 )
 COSTS = (
     Column("target_runs", "target runs"),
@@ -97,13 +97,13 @@ def verdicts(judged: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _reason(judged: Mapping[str, Any]) -> str:
-    """The first finding among those that decided, and how many more there are."""
+    """The first sentence of a finding that decided, and how many more there are; what was left out last."""
     outcome = {"do not trust": "bad", "caution": "caution"}.get(judged["verdict"])
-    deciding = [f["text"] for f in judged["findings"] if f["outcome"] == outcome]
+    deciding = [f for f in judged["findings"] if f["outcome"] == outcome]
     if not deciding:
         return judged["summary"]
-    more = f" (and {len(deciding) - 1} more)" if len(deciding) > 1 else ""
-    return f"{deciding[0]}{more}"
+    first = min(deciding, key=lambda f: f["rule"] in UNSUPPORTED)["text"].partition(". ")[0].rstrip(".")
+    return f"{first} (and {len(deciding) - 1} more)." if len(deciding) > 1 else f"{first}."
 
 
 # ---- all methods ---------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ def multifidelity(rows: Sequence[Row]) -> list[str]:
         f"Number of the method minus that of {PLAIN} at the budget above the column, on simulated data, "
         "paired by replicate: median (mean ± its standard error). Less is better: below 0 the method is "
         f"ahead. The last column is the smallest budget at which {PLAIN} is not behind in the median. "
-        "Budget counts the rows that the method was last trained on; `low_only` and the like have all of "
-        "theirs from the cheaper simulator.",
+        "Budget counts the rows that the method was last trained on; one without target runs (see Costs) has "
+        "them all from the cheaper simulator.",
     ]
     for metric in known[:2]:
         parts += [f"### {names[metric]}", _gains(rows, low, plain, Column(metric, names[metric]))]
@@ -213,7 +213,9 @@ def _gains(rows: Sequence[Row], low: Sequence[Variant], plain: Sequence[Variant]
         gains = {budget: _differences(own, other) for budget, other in beside.items()}
         enough = [b for b, d in gains.items() if d and median(d.values()) >= 0]
         cells = [_both(d) for d in gains.values()]
-        lines.append([*_name(variant, variant.method), *cells, _count(min(enough, default=None)) or "none"])
+        lines.append(
+            [*_name(variant, variant.method), *cells, _count(min(enough, default=None)) or "none of these"]
+        )
     header = ["method", "pairs", "budget", *(f"{PLAIN} {_count(b)}" for b in beside)]
     return table(*_filled([*header, f"{PLAIN} not behind from"], lines))
 
@@ -226,7 +228,7 @@ def estimates(rows: Sequence[Row]) -> list[str]:
     gaps = select(rows, metric="coverage_gap_z")
     if not gaps:
         return []
-    ideal = [f"{share:.0%}" for share in SHARES]
+    ideal = [f"{100 * share:.0f} %" for share in SHARES]
     parts = [
         "## Coverage of estimates",
         "Columns are true values. Mean over trainings ± standard error of the mean across trainings.",
@@ -242,9 +244,10 @@ def estimates(rows: Sequence[Row]) -> list[str]:
         ("experiment_bias", "Bias: mean of estimate - truth"),
         ("experiment_sd", "Spread of the estimate over pseudo-experiments"),
         ("experiment_sigma", "Mean stated total error"),
+        ("experiment_failed_share", "Share of pseudo-experiments without an estimate"),
     ):
         own = [r for r in select(rows, metric=metric) if r.get("interval") in (None, "total")]
-        if own:
+        if any(r["value"] for r in own):
             parts += [f"### {text}", _by_truth(own)]
     return parts
 
@@ -253,6 +256,7 @@ def _by_truth(rows: Sequence[Row], largest: bool = False) -> str:
     """One line for each method and kind of interval, one column for each true value."""
     truths: list[float | None] = sorted({r["true_value"] for r in rows if r["true_value"] is not None})
     kinds = [k for k in INTERVALS if any(r.get("interval") == k for r in rows)] or [None]
+    named = len(kinds) > 1
     lines = []
     for variant in _variants(rows):
         for kind in kinds:
@@ -264,7 +268,7 @@ def _by_truth(rows: Sequence[Row], largest: bool = False) -> str:
             if not by_truth[-1]:
                 by_truth[-1] = _over(by_truth[:-1])
             cells = [_average(each) + (_largest(each) if largest else "") for each in by_truth]
-            lines.append([variant.label, kind or "", *cells])
+            lines.append([variant.label, kind if named and kind else "", *cells])
     return table(*_filled(["method", "interval", *map(number, truths), "mean"], lines))
 
 
@@ -282,13 +286,18 @@ def _largest(each: Mapping[int, float]) -> str:
 
 
 def figures(folder: Path, rows: Sequence[Row]) -> list[Path]:
-    """Returns the figures to show: of all methods first, else that of the method with the highest LPP."""
+    """Returns the figures to show, those of all methods first.
+
+    Where a kind has none of all methods, it is that of the method with the highest LPP; the look at the data
+    is that of the plainest method, whose summaries no real data have changed.
+    """
     dataset = comparison.labelled_dataset(rows)
     lpp = {
         v.key: median(each.values())
         for v in _variants(rows)
         if (each := _each(select(rows, **v.cells), QUALITY[0], dataset))
     }
+    plain = {v.key: -place for place, v in enumerate(_variants(rows))}
     whole, single = [], []
     for kind in FIGURES:
         together = folder / "figures" / f"{kind}--all.svg"
@@ -296,7 +305,8 @@ def figures(folder: Path, rows: Sequence[Row]) -> list[Path]:
         if together.exists():
             whole.append(together)
         elif own:
-            single.append(max(own, key=lambda p: lpp.get(p.name.split("--")[1], float("-inf"))))
+            rank = plain if kind == "detection" else lpp
+            single.append(max(own, key=lambda p: rank.get(p.name.split("--")[1], float("-inf"))))
     return whole + single
 
 
@@ -328,7 +338,7 @@ def _repeats(rows: Iterable[Row]) -> str:
     """What stands in a cell."""
     n = len({r["seed"] for r in rows if r["seed"] is not None})
     if n < 2:
-        return "One replicate."
+        return "One replicate: no errors across replicates."
     return (
         f"Median over {n} replicates ± {MEDIAN} standard errors of the mean, the error of a median of normal "
         "numbers; of few replicates a rough guide."
@@ -363,7 +373,8 @@ def _error(each: Mapping[int, float]) -> float | None:
     values = list(each.values())
     if len(values) < 2 or not all(abs(v) < float("inf") for v in values):
         return None
-    return stdev(values) / len(values) ** 0.5 or None
+    error = stdev(values) / len(values) ** 0.5
+    return error if error > 1e-9 * max(map(abs, values)) else None
 
 
 def _name(variant: Variant, name: str) -> list[str]:
