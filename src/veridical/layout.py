@@ -32,7 +32,7 @@ FOLDERS = frozenset(
     {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
 )
 ON_ALL_BUDGETS = frozenset({"scores", "exact"})
-ON_REAL = frozenset({"scores", "coverage", "exact", "detection", "typicality"})
+ON_REAL = frozenset({"scores", "coverage", "exact", "detection"})  # rows of `real` share theta with simulated ones
 
 
 @dataclass(frozen=True, order=True)

@@ -183,3 +183,13 @@ def test_what_cannot_be_scored_is_refused(gaussian: Callable[..., Any], make_dra
         run(log_density_truth=np.zeros(3))
     with pytest.raises(DataError, match="log_density_truth: expected finite numbers or -inf"):
         run(log_density_truth=np.full(30, np.inf))
+
+
+def test_a_posterior_that_collapsed_counts_as_infinitely_sure(
+    make_draws: Any, rng: np.random.Generator
+) -> None:
+    draws, truth = rng.normal(size=(99, 30, 1)), rng.normal(size=(30, 1))
+    draws[:, 3] = 0.5
+    table = {m.name: m for m in Scores().run(make_draws(("a",), draws, truth=truth), rng).table if m.parameter}
+    assert table["z_score_sd"].value == np.inf and table["z_score_sd"].stderr is None
+    assert np.isfinite(table["z_score"].value) and np.isfinite(table["contraction"].value)

@@ -92,9 +92,21 @@ def contraction(m: Moments, prior_variance: Array | None = None) -> Array:
 
 
 def z_score(m: Moments) -> Array:
-    """Returns posterior z-scores per data set, shape (N, D)."""
-    value: Array = (m.mean - m.truth) / np.sqrt(m.variance)
+    """Returns posterior z-scores per data set, shape (N, D).
+
+    A posterior of zero width, as one that collapsed onto a bound, has an infinite one where it misses.
+    """
+    miss = m.mean - m.truth
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value: Array = np.where(miss == 0, 0.0, miss / np.sqrt(m.variance))
     return value
+
+
+def spread(z: Array) -> Array:
+    """Returns the standard deviation of z-scores (N, D) over data sets, shape (D,); inf if one is."""
+    finite = np.isfinite(z)
+    sd = np.where(finite, z, 0.0).std(axis=0, ddof=1)
+    return np.where(finite.all(axis=0), sd, np.inf)
 
 
 def calibration_error(m: Moments) -> Array:
@@ -137,8 +149,8 @@ class Scores(Check):
                 f"got {len(theta)} draws of {len(truth)} data sets."
             )
         m = moments(theta, truth)
-        if not (m.variance > 0).all():
-            raise DataError("draws: expected draws that differ, got a posterior of zero width.")
+        if not (m.variance > 0).any(axis=0).all():
+            raise DataError("draws: expected draws that differ, got a posterior of zero width everywhere.")
         table = self._estimates(draws, nrmse(theta, truth), m, rng)
         log_q = density_of_truth(draws)
         if log_q is not None:
@@ -154,7 +166,7 @@ class Scores(Check):
             "rmse": rmse(m),
             "contraction": np.median(shrink, axis=0),
             "z_score": np.median(z, axis=0),
-            "z_score_sd": z.std(axis=0, ddof=1),
+            "z_score_sd": spread(z),
             "calibration_error": calibration_error(m),
         }
 
@@ -163,16 +175,17 @@ class Scores(Check):
             part = m._replace(truth=m.truth[rows], mean=m.mean[rows], inside=m.inside[:, rows])
             error = np.sqrt(m.squared_error[rows].mean(axis=0)) / width
             middle = np.median(np.stack([shrink[rows], z[rows]]), axis=1)
-            z_sd = z[rows].std(axis=0, ddof=1)
-            return np.stack([error, rmse(part), *middle, z_sd, calibration_error(part)])
+            return np.stack([error, rmse(part), *middle, spread(z[rows]), calibration_error(part)])
 
         n = len(m.truth)
-        spread = bootstrap(again, n, self.settings.bootstrap, rng)
+        repeated = bootstrap(again, n, self.settings.bootstrap, rng)
         table: list[Metric] = []
         for i, (name, value) in enumerate(values.items()):
-            table += per_parameter(name, value, spread[:, i].std(axis=0, ddof=1), draws.names, n=n)
+            with np.errstate(invalid="ignore"):  # infinite z-scores have no error
+                errors = repeated[:, i].std(axis=0, ddof=1)
+                overall = repeated[:, i].mean(axis=1).std(ddof=1)
+            table += per_parameter(name, value, errors, draws.names, n=n)
             if name != "rmse":  # parameters have different units
-                overall = spread[:, i].mean(axis=1).std(ddof=1)
                 table.append(Metric(name, float(value.mean()), finite_or_none(overall), n))
         return table
 

@@ -110,7 +110,7 @@ def direction(evidence: Evidence, dataset: str) -> str:
     for metric, narrow in (("acauc", 1), ("hpd_area", -1)):
         rows = [r for rows in evidence.of(metric, dataset).values() for r in rows if r["parameter"] is None]
         if rows and all(r["stderr"] is not None for r in rows):
-            error = sum(r["stderr"] ** 2 for r in rows) ** 0.5
+            error = sum(r["stderr"] for r in rows)  # repeats share the test data
             total = narrow * sum(r["value"] for r in rows)
             if abs(total) > 3 * error:
                 return " (too narrow)" if total > 0 else TOO_WIDE

@@ -32,8 +32,8 @@ def exact(
 
     Writes `log_p_truth` and `log_q_truth` (N,), exact and estimated log densities at the true parameters. For
     the first G observations it also writes `log_p_grid` and `log_q_grid` (G, C) with `cell_volume`, where the
-    task has a grid of C cells that covers its parameters, or else draws of both: `draws_exact` and `draws`
-    (S, G, D).
+    task has a grid of C cells that covers its parameters, or else draws of both: `draws` (S, G, D) and
+    `draws_exact` (2 S, G, D), whose second half shows what equal distributions differ by.
 
     Arguments:
         spec: The task, as plain data.
@@ -64,7 +64,7 @@ def exact(
         if hasattr(task, "grid"):
             arrays |= _on_grid(task, posterior, data.x, few, fidelity)
         else:
-            arrays["draws_exact"] = task.posterior_sample(data.x[few], rng, draws, fidelity)
+            arrays["draws_exact"] = task.posterior_sample(data.x[few], rng, 2 * draws, fidelity)
             arrays["draws"] = posterior.sample_and_log_prob(few, draws, rng)[0]
     with whole(out) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
