@@ -24,6 +24,7 @@ BASE: dict[str, Any] = {
 }
 FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
 LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
+UNLABELLED = ["typicality", "predictive", "detection"]
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
@@ -170,9 +171,9 @@ def test_checks_need_what_a_data_set_has(tmp_path: Path) -> None:
     plain, exact = make(**FIELD), make(**FIELD, reference={})
     stored = make(task={**file_task(tmp_path), "name": "elsewhere"}, budgets=[1200], **FIELD)
     assert applicable(plain, "simulated") == applicable(exact, "simulated") == LABELLED
-    assert applicable(plain, "field") == ["typicality", "predictive"]
-    assert applicable(exact, "field") == ["two_sample", "typicality", "predictive"]
-    assert applicable(stored, "field") == ["typicality"], "a file cannot simulate predictions"
+    assert applicable(plain, "field") == ["typicality", "predictive", "detection"]
+    assert applicable(exact, "field") == ["two_sample", "typicality", "predictive", "detection"]
+    assert applicable(stored, "field") == ["typicality", "detection"], "a file cannot simulate predictions"
     everything = {*applicable(exact, "simulated"), *applicable(exact, "field")}
     assert everything == set(checks.CHECKS)
 
@@ -180,20 +181,21 @@ def test_checks_need_what_a_data_set_has(tmp_path: Path) -> None:
 def test_a_check_that_is_switched_off_is_not_run() -> None:
     layout = make(checks={"sbc": None, "typicality": None}, **FIELD)
     assert "sbc" not in applicable(layout, "simulated")
-    assert applicable(layout, "field") == ["predictive"]
+    assert applicable(layout, "field") == ["predictive", "detection"]
 
 
 def test_scores_are_taken_at_every_budget_and_the_rest_at_the_largest() -> None:
     layout = make(**FIELD)
     expected = [
-        f"results/small/check/npe/n{budget}-r{r}/simulated/scores.json"
+        f"results/small/check/npe/n{budget}-r{r}/simulated/{check}.json"
         for budget in (1000, 2500)
         for r in (0, 1)
+        for check in ("scores", "exact")
     ]
     expected += [
         f"results/small/check/npe/n2500-r{r}/{dataset}/{check}.json"
         for r in (0, 1)
-        for dataset, names in (("simulated", LABELLED[:3]), ("field", ["typicality", "predictive"]))
+        for dataset, names in (("simulated", LABELLED[:3]), ("field", UNLABELLED))
         for check in names
     ]
     assert sorted(layout.check_results()) == sorted(expected)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical import bank, checks, digests, methods, tasks
-from veridical.errors import SettingError, suggest
+from veridical.errors import SettingError
 from veridical.method_settings import fit_rows, has_summaries, learns_from, parent_of
 from veridical.observations import FRACTION
 from veridical.settings import RESERVED_DATASETS, ObservationSettings, StudySettings
@@ -32,7 +32,8 @@ FOLDERS = frozenset(
     {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
 )
 ON_ALL_BUDGETS = frozenset({"scores", "exact"})
-ON_REAL = frozenset({"scores", "coverage", "exact", "detection"})  # rows of `real` share theta with simulated ones
+# rows of `real` share theta with simulated ones, which `typicality` cannot allow for
+ON_REAL = frozenset({"scores", "coverage", "exact", "detection"})
 
 
 @dataclass(frozen=True, order=True)
@@ -519,18 +520,12 @@ class Layout:
             VeridicalError: A task that breaks its contract, data that are missing or misshapen, a
                 fidelity that the task does not have, shards that do not fit the task's blocks.
         """
-        from veridical import observations
+        from veridical import fitting_methods, observations
 
         tasks.check_task(self.task)
         tasks.digest_sources(self.task_spec)
         self._require_whole_blocks()
-        for method, settings in self.methods.items():
-            methods.sources(settings.model_dump(mode="json"))
-            if not self.of_classes and self.fidelity(method) not in self.task.fidelities:
-                raise SettingError(
-                    f"{method}.fidelity: task {self.task.name} has no {self.fidelity(method)!r}. "
-                    f"{suggest(self.fidelity(method), self.task.fidelities)}"
-                )
+        fitting_methods.require(self)
         if self.study.reference is not None and not self.task.has_likelihood:
             raise SettingError(
                 f"reference: task {self.task.name} has no exact likelihood; remove this section."

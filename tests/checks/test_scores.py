@@ -190,6 +190,8 @@ def test_a_posterior_that_collapsed_counts_as_infinitely_sure(
 ) -> None:
     draws, truth = rng.normal(size=(99, 30, 1)), rng.normal(size=(30, 1))
     draws[:, 3] = 0.5
-    table = {m.name: m for m in Scores().run(make_draws(("a",), draws, truth=truth), rng).table if m.parameter}
+    table = {
+        m.name: m for m in Scores().run(make_draws(("a",), draws, truth=truth), rng).table if m.parameter
+    }
     assert table["z_score_sd"].value == np.inf and table["z_score_sd"].stderr is None
     assert np.isfinite(table["z_score"].value) and np.isfinite(table["contraction"].value)

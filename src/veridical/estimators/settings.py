@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Widths = Annotated[list[Width], Field(max_length=16)]
-Budgets = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+Budgets = Annotated[
+    list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(lambda budgets: _growing(budgets))
+]
+
+
+def _growing(budgets: list[int]) -> list[int]:
+    if budgets != sorted(set(budgets)):
+        raise ValueError("budgets must grow from first to last")
+    return budgets
 
 
 class _Section(BaseModel):

@@ -113,15 +113,17 @@ def best(found: Mapping[Variant, Measured], sign: int) -> tuple[Variant | None, 
     if not finite or not sign:
         return None, set()
     first = max(finite, key=lambda v: sign * finite[v].value)
-    ties = {v for v, m in finite.items() if v != first and not _worse(finite[first], m, sign)}
+    level = SIGNIFICANCE / 2 / max(1, len(finite) - 1)
+    ties = {v for v, m in finite.items() if v != first and not _worse(finite[first], m, sign, level)}
     return first, ties
 
 
-def _worse(leader: Measured, other: Measured, sign: int) -> bool:
-    """Whether another method is worse than the leader beyond chance.
+def _worse(leader: Measured, other: Measured, sign: int, level: float) -> bool:
+    """Whether another method is worse than the leader by more than chance in training, on these test data.
 
-    Replicates share test data, so differences are paired: Student's t over replicates, one-sided. With a
-    single replicate two combined standard errors decide.
+    Replicates share test data, so differences are paired: Student's t over replicates. The level is
+    two-sided, for the leader was picked by the same numbers, and shared by all comparisons. With a single
+    replicate two combined standard errors decide.
     """
     common = sorted(set(leader.replicates) & set(other.replicates))
     if len(common) >= 2:
@@ -130,7 +132,7 @@ def _worse(leader: Measured, other: Measured, sign: int) -> bool:
         differences = [sign * (leader.replicates[s] - other.replicates[s]) for s in common]
         mean, n = _mean(differences), len(differences)
         error = (sum((d - mean) ** 2 for d in differences) / (n - 1) / n) ** 0.5
-        return bool(mean > stdtrit(n - 1, 1 - SIGNIFICANCE) * error)
+        return bool(mean > stdtrit(n - 1, 1 - level) * error)
     if leader.stderr is None or other.stderr is None:
         return False
     gain = sign * (leader.value - other.value)

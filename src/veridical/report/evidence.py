@@ -105,6 +105,20 @@ def share(values: Mapping[int, float]) -> str:
     return percent(middle(values))
 
 
+def any_too_narrow(evidence: Evidence, dataset: str) -> bool:
+    """Whether intervals of any one parameter, or joint regions, are too narrow by two standard errors."""
+    found: dict[tuple[str, str | None], list[Row]] = {}
+    for metric in ("acauc", "hpd_area"):
+        for rows in evidence.of(metric, dataset).values():
+            for row in rows:
+                found.setdefault((metric, row["parameter"]), []).append(row)
+    for (metric, _), rows in found.items():
+        narrow = sum(r["value"] for r in rows) * (1 if metric == "acauc" else -1)
+        if narrow > 2 * sum(r["stderr"] or 0.0 for r in rows):
+            return True
+    return False
+
+
 def direction(evidence: Evidence, dataset: str) -> str:
     """Whether intervals are too narrow or too wide, where that is three standard errors from neither."""
     for metric, narrow in (("acauc", 1), ("hpd_area", -1)):

@@ -9,6 +9,7 @@ from veridical.report.evidence import (
     TOO_WIDE,
     Evidence,
     Found,
+    any_too_narrow,
     decided,
     direction,
     majority,
@@ -29,7 +30,7 @@ def labelled_coverage(evidence: Evidence) -> Found:
     if not p:
         return None
     way = direction(evidence, "real")
-    failed = CAUTION if way == TOO_WIDE else BAD
+    failed = CAUTION if way == TOO_WIDE and not any_too_narrow(evidence, "real") else BAD
     outcomes = {s: GOOD if v >= CALIBRATION_P else failed for s, v in p.items()}
     known = "On real data with known truth the intervals"
     if majority(outcomes.values()) == GOOD:
