@@ -129,7 +129,7 @@ def _require_parent(layout: Layout, method: str) -> None:
         and layout.methods[parent].summary.type == "none"
     ):
         raise SettingError(
-            f"{place(layout, method)}.of: {parent!r} has no summary network (summary: none), so that there is "
+            f"{place(layout, method)}.of: {parent!r} has no summary network (summary: none), so there is "
             "no encoder to compare real and simulated data by; give it one."
         )
     if settings.type in ("npe", "ensemble"):
