@@ -78,7 +78,7 @@ def assert_finished(study: Path, dataset: str, seen: int) -> dict[str, Any]:
 def test_every_study_of_the_page_is_run_here(examples: Examples) -> None:
     files = files_of(examples.page)
     studies = {Path(name).stem for name in files if name.startswith("config/") and name.endswith(".yaml")}
-    assert studies == {"coffee", "coffee_levels", "coffee_awk", "coffee_c", "coffee_elsewhere"}
+    assert studies == {"coffee", "coffee_levels", "coffee_awk", "coffee_c", "coffee_elsewhere", "draughty"}
     assert not any((ROOT / name).exists() for name in files), (
         "an example would overwrite a file of the project"
     )
@@ -164,7 +164,7 @@ def test_simulations_made_elsewhere(examples: Examples) -> None:
     study = examples.results("coffee_elsewhere")
     assert_finished(study, "cups", 3)
     checked = {path.stem for path in (study / "check").rglob("*.json")}
-    assert checked == {"sbc", "typicality"}, "no predictive check without a simulator"
+    assert checked == {"sbc", "typicality", "detection"}, "no predictive check without a simulator"
     data = load(study)
     assert_simulated(data.truth, data.x)
     stored = np.load(examples.folder / "models/runs.npz")
@@ -209,4 +209,4 @@ def test_an_estimator_and_a_remedy_of_the_users_own(examples: Examples) -> None:
     (folder,) = (study / "remedy/widened").iterdir()
     record = json.loads((folder / "estimator.json").read_text())
     assert record["settings"]["of"] == "linear" and record["parent"]["path"].endswith("n1000-r0")
-    assert veridical.artifacts.load_record(folder)["calibration"] == 50
+    assert record["calibration"] == 50 and veridical.load(folder).parent is not None

@@ -79,7 +79,9 @@ def parent_record(wildcards):
 
 def parent_weights(wildcards):
     """The weights of the run that a run builds on."""
-    return f"{layout.artifact(layout.parent_run(run_of(wildcards)))}/weights.safetensors"
+    return (
+        f"{layout.artifact(layout.parent_run(run_of(wildcards)))}/weights.safetensors"
+    )
 
 
 def ancestor_files(wildcards):

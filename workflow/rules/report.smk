@@ -1,5 +1,6 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
+
 rule metrics:
     input:
         results=layout.check_results(),
@@ -41,7 +42,8 @@ rule figures:
         results=layout.check_results(),
         draws=layout.shown_answers() + layout.references,
         observations=[
-            f"{layout.results}/observe/{dataset}.nc" for dataset in layout.shown_datasets
+            f"{layout.results}/observe/{dataset}.nc"
+            for dataset in layout.shown_datasets
         ],
         looks=[
             f"{layout.results}/observe/{dataset}.look.json"
