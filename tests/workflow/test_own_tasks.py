@@ -192,7 +192,9 @@ def test_the_same_simulations_in_another_format(examples: Examples, file: str) -
     assert {tuple(theta) for theta in data.truth.tolist()} <= known
 
 
-def test_an_estimator_and_a_remedy_of_the_users_own(examples: Examples) -> None:
+def test_an_estimator_and_a_remedy_of_the_users_own(
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
     examples.snakemake("draughty")
     study = examples.results("draughty")
     rows_of = metrics.read(study / "metrics.csv")
@@ -209,4 +211,5 @@ def test_an_estimator_and_a_remedy_of_the_users_own(examples: Examples) -> None:
     (folder,) = (study / "remedy/widened").iterdir()
     record = json.loads((folder / "estimator.json").read_text())
     assert record["settings"]["of"] == "linear" and record["parent"]["path"].endswith("n1000-r0")
+    monkeypatch.chdir(examples.folder)  # files of the user's own are looked for where the study was run
     assert record["calibration"] == 50 and veridical.load(folder).parent is not None
