@@ -1,7 +1,7 @@
 """Which runs a study has: each method at its budgets, with its calibration pairs, in each replicate.
 
 A run is called `n{budget}-r{replicate}`, or `n{budget}-c{pairs}-r{replicate}` where a method learns from
-labelled real data. The budget counts the rows that the method's last training used; it is 0 where it used none.
+labelled real data. The budget counts the rows that the method's last training used, 0 where it used none.
 Methods build on others; what a run cost includes what those cost.
 """
 

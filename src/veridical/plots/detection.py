@@ -30,15 +30,10 @@ def draw_null(ax: Axes, panel: Mapping[str, Any]) -> None:
 
 def draw(data: Mapping[str, Any]) -> Figure:
     """Returns the null distribution with the data in it, one panel per replicate."""
-    panels = data["panels"]
-    rows, columns = style.grid_shape(len(panels), 3)
-    width = style.WIDTH if columns > 1 else 5.6
-    made, axes = style.figure(rows, columns, height=0.8 + 2.2 * rows, width=width)
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        draw_null(ax, panel)
-    style.hide_rest(axes, len(panels))
-    made.supxlabel("distance between data and simulations, as the network sees them (root MMD)", fontsize=10)
-    axes[0, 0].set_ylabel("simulated sets")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside upper left", ncols=len(labels))
-    return made
+    return style.panels(
+        data["panels"],
+        draw_null,
+        x="distance between data and simulations, as the network sees them (root MMD)",
+        y="simulated sets",
+        legend="outside upper left",
+    )

@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,3 +148,32 @@ def log_counts(ax: Axes, values: Sequence[float]) -> None:
 def with_unit(name: str, unit: str) -> str:
     """Returns an axis label: the name, and the unit in brackets where there is one."""
     return f"{name} [{unit}]" if unit else name
+
+
+def panels(
+    found: Sequence[Mapping[str, Any]],
+    draw_one: Callable[[Any, Mapping[str, Any]], None],
+    *,
+    x: str,
+    y: str,
+    legend: str,
+) -> Figure:
+    """Returns one panel for each entry, with common labels and one legend.
+
+    Arguments:
+        found: What each panel shows.
+        draw_one: Draws one of them on its axes.
+        x: Label below all panels.
+        y: Label beside the first.
+        legend: Where the legend stands.
+    """
+    rows, columns = grid_shape(len(found), 3)
+    made, axes = figure(rows, columns, height=0.8 + 2.2 * rows, width=WIDTH if columns > 1 else 5.6)
+    for ax, one in zip(axes.flat, found, strict=False):
+        draw_one(ax, one)
+    hide_rest(axes, len(found))
+    made.supxlabel(x, fontsize=10)
+    axes[0, 0].set_ylabel(y)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    made.legend(handles, labels, loc=legend, ncols=len(labels))
+    return made

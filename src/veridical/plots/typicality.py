@@ -36,15 +36,10 @@ def draw_distances(ax: Axes, panel: Mapping[str, Any]) -> None:
 
 def draw(data: Mapping[str, Any]) -> Figure:
     """Returns the distances, one panel per method or replicate."""
-    panels = data["panels"]
-    rows, columns = style.grid_shape(len(panels), 3)
-    width = style.WIDTH if columns > 1 else 5.6
-    made, axes = style.figure(rows, columns, height=0.7 + 2.2 * rows, width=width)
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        draw_distances(ax, panel)
-    style.hide_rest(axes, len(panels))
-    made.supxlabel("distance from the bulk of the simulations", fontsize=10)
-    axes[0, 0].set_ylabel("simulated data sets")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    made.legend(handles, labels, loc="outside upper right", ncols=len(labels))
-    return made
+    return style.panels(
+        data["panels"],
+        draw_distances,
+        x="distance from the bulk of the simulations",
+        y="simulated data sets",
+        legend="outside upper right",
+    )
