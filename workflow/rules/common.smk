@@ -98,6 +98,11 @@ def threads_of(wildcards):
     return layout.threads(wildcards.method)
 
 
+def code_of(rule, *modules):
+    """The digest of the code behind a rule, taken for its jobs only: each cluster job reads all rules."""
+    return lambda wildcards: layout.code(rule, *modules)
+
+
 def draws_for(wildcards):
     """Posterior draws per data set: few for the many labelled ones, many for observed data."""
     labelled = wildcards.dataset in (layouts.SIMULATED, layouts.REAL)
