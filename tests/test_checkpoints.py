@@ -37,8 +37,35 @@ def test_a_lease_is_taken_and_given_back(tmp_path: Path) -> None:
 def test_two_jobs_never_hold_one_folder(tmp_path: Path) -> None:
     with CheckpointFolder(tmp_path):
         with pytest.raises(TrainingError, match=f"another job trains .*process {os.getpid()}"):
-            CheckpointFolder(tmp_path).__enter__()
+            CheckpointFolder(tmp_path, wait_seconds=0).__enter__()
         assert (tmp_path / "lease.json").exists(), "the one that failed must not give back the other's lease"
+        assert not list(tmp_path.glob("waiting-*"))
+
+
+def test_who_waits_for_a_living_holder_gets_its_last_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoints, "POLL_SECONDS", 0.01)
+    first, second = CheckpointFolder(tmp_path / "run"), CheckpointFolder(tmp_path / "run")
+    held: list[str] = []
+
+    def wait_and_read() -> None:
+        with second:
+            held.append(second.state.read_text())
+            second.clear()
+
+    waiting = threading.Thread(target=wait_and_read)
+    with first:
+        waiting.start()
+        while not list(first.folder.glob("waiting-*")):
+            time.sleep(0.01)
+        assert held == [], "both held the folder"
+        first.save(lambda path: path.write_text("finished"))
+        first.clear()
+    waiting.join()
+    assert held == ["finished"]
+    assert not first.folder.exists(), "the one that waited clears up"
+    assert f"process {os.getpid()}" in capsys.readouterr().out
 
 
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(tmp_path: Path) -> None:
@@ -67,7 +94,7 @@ def test_a_fresh_lease_of_another_machine_is_watched_until_it_is_touched(tmp_pat
     path = lease(tmp_path, age=5)
     threading.Timer(0.05, os.utime, [path]).start()
     with pytest.raises(TrainingError, match="host elsewhere"):
-        CheckpointFolder(tmp_path, stale_seconds=100).__enter__()
+        CheckpointFolder(tmp_path, stale_seconds=100, wait_seconds=0).__enter__()
 
 
 def test_a_fresh_lease_of_another_machine_that_stays_silent_is_taken_over(
@@ -82,8 +109,12 @@ def test_a_fresh_lease_of_another_machine_that_stays_silent_is_taken_over(
 def test_of_two_that_find_one_lease_stale_only_one_takes_it_over(tmp_path: Path) -> None:
     lease(tmp_path, age=1000)
     (tmp_path / "taken-old").touch()  # the other one is just about to write its own lease
-    with pytest.raises(TrainingError, match="remove this folder"):
-        CheckpointFolder(tmp_path, stale_seconds=1).__enter__()
+    with pytest.raises(TrainingError, match="is taking over"):
+        CheckpointFolder(tmp_path, stale_seconds=100, wait_seconds=0).__enter__()
+    then = time.time() - 1000
+    os.utime(tmp_path / "taken-old", (then, then))
+    with pytest.raises(TrainingError, match="died itself; remove this folder"):
+        CheckpointFolder(tmp_path, stale_seconds=100).__enter__()
 
 
 def test_who_lost_the_lease_writes_no_more(tmp_path: Path) -> None:

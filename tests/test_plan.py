@@ -100,4 +100,4 @@ def test_size_counts_the_bytes_of_rows_and_draws() -> None:
     assert shard is not None
     assert draws is not None
     assert size(shard, layout) == pytest.approx(5000 * (8 * d + row + 1), rel=0.05)
-    assert size(draws, layout) == 500 * (8 * (d + 1) * 999 + row)
+    assert size(draws, layout) == pytest.approx(500 * (8 * (d + 1) * 999 + row), rel=0.01)

@@ -206,7 +206,7 @@ def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
         train(Line(9, fail), folder)
     settings = TrainingSettings(batch_size=32, epochs=6, rounds=6)
-    message = "time limit of 0 s is over after 12 of 36 steps; run again"
+    message = "time limit of 0 s ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
         run = training.Run(ROOT, ("line", 0), folder=folder, time_limit=0)
         training.fit(Line(), *line_data(), settings, run)

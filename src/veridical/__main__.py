@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("folder", type=Path, nargs="?", default=Path("results/bank"))
     verify.set_defaults(run=_verify)
 
-    collect = commands.add_parser("gc", help="list the banks that no study in config/ uses")
+    collect = commands.add_parser("gc", help="list what no study in config/ needs any more")
     collect.add_argument("--results", type=Path, default=Path("results"))
     collect.add_argument("--config", type=Path, default=Path("config"))
     collect.add_argument("--delete", action="store_true", help="remove them")
@@ -73,21 +73,21 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _gc(chosen: argparse.Namespace) -> int:
-    from veridical import settings
-    from veridical.layout import Layout
+    from veridical.space import unneeded
 
-    used = set()
-    for path in sorted(chosen.config.glob("*.yaml")):
-        for scale in settings.SCALES:
-            used.add(Path(Layout(settings.load(path, scale), scale, root=str(chosen.results)).bank))
-    banks = sorted(p for p in (chosen.results / "bank").glob("*") if p.is_dir())
-    unused = [p for p in banks if p not in used]
-    for path in unused:
-        size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 1e6
-        print(f"{'removed' if chosen.delete else 'unused'}  {size:10.1f} MB  {path}")
+    found = unneeded(chosen.results, chosen.config)
+    for item in found:
+        done = "removed" if chosen.delete else "unused"
+        print(f"{done}  {item.why:5}  {item.size / 1e6:10.1f} MB  {item.path}")
         if chosen.delete:
-            shutil.rmtree(path)
-    print(f"{len(unused)} of {len(banks)} banks are used by no study in {chosen.config}/.")
+            shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
+    kinds = {
+        "bank": "banks that no study uses",
+        "state": "states of ended trainings",
+        "rest": "temporary files",
+    }
+    counts = [f"{sum(item.why == why for item in found)} {text}" for why, text in kinds.items()]
+    print(f"{', '.join(counts)}; studies: {chosen.config}/.")
     return 0
 
 
@@ -118,7 +118,7 @@ def _digest(chosen: argparse.Namespace) -> int:
 def _plan(chosen: argparse.Namespace) -> int:
     from veridical import plan
 
-    print(plan.table(plan.needs(sys.stdin.read(), chosen.study, chosen.scale)))
+    print(plan.table(plan.costs_of(sys.stdin.read(), chosen.study, chosen.scale)))
     return 0
 
 

@@ -5,11 +5,16 @@ host, process and a token of its own. It is stale once its holder is known to be
 has not touched it for `STALE_SECONDS` (another host, by the file server's clock); who finds it untouched
 waits that long. Of all jobs that find one lease stale, exactly one takes it over: the one that creates
 `taken-{token}`.
+
+A job that finds a living holder can wait for it: two Snakemakes, one of them killed with its jobs still
+running, then share one training. The holder that ends well leaves its last state to those who wait, so that
+they have nothing left to train.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -37,25 +42,31 @@ class CheckpointFolder:
         folder: The folder; it is made where it does not exist.
         stale_seconds: After how long without a sign of life the lease of another host is stale.
         save_seconds: Least time between two saved states, so that short epochs cost nothing.
+        wait_seconds: How long to wait, on entering, for another job that holds the folder.
 
     Raises:
-        TrainingError: On entering, if another job holds the folder.
+        TrainingError: On entering, if another job still holds the folder after that time.
     """
 
     def __init__(
-        self, folder: str | Path, *, stale_seconds: float = STALE_SECONDS, save_seconds: float = 10.0
+        self,
+        folder: str | Path,
+        *,
+        stale_seconds: float = STALE_SECONDS,
+        save_seconds: float = 10.0,
+        wait_seconds: float = math.inf,
     ) -> None:
         self.folder = Path(folder)
         self.state = self.folder / "state.ckpt"
         self.lease = self.folder / "lease.json"
         self.stale_seconds = stale_seconds
         self.save_seconds = save_seconds
+        self.wait_seconds = wait_seconds
         self.token = uuid.uuid4().hex
         self._touched = self._saved = time.monotonic()
 
     def __enter__(self) -> CheckpointFolder:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._take()
+        self._wait()
         for rest in self.folder.glob("state-*.tmp"):
             rest.unlink(missing_ok=True)
         return self
@@ -97,36 +108,57 @@ class CheckpointFolder:
         self._saved = time.monotonic()
 
     def clear(self) -> None:
-        """Removes the folder; to be called when the results of the training are safely elsewhere."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the folder, to be called when the results of the training are safely elsewhere.
 
-    def _take(self) -> None:
-        """Makes this job the holder."""
+        Where another job waits for it, the folder stays for that one, with the last state.
+        """
+        if not any(self.folder.glob("waiting-*")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait(self) -> None:
+        """Makes this job the holder, after a living one if need be."""
+        until, mark = time.monotonic() + self.wait_seconds, self.folder / f"waiting-{self.token}"
+        try:
+            while (why := self._refused()) is not None:
+                if time.monotonic() >= until:
+                    raise TrainingError(f"{self.folder}: {why}")
+                if not mark.exists():
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    mark.touch()
+                    print(f"waits for the lease of {self.folder}: {why}")
+                time.sleep(POLL_SECONDS)
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def _refused(self) -> str | None:
+        """Tries to make this job the holder; says why it could not, None where it is."""
         claim = json.dumps(
             {"host": _host(), "pid": os.getpid(), "born": _born(os.getpid()), "token": self.token}
         )
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with self.lease.open("x", encoding="utf-8") as stream:
                 stream.write(claim)
-            return
+            return None
         except FileExistsError:
             holder = self._holder()
+        except FileNotFoundError:  # the holder has just removed the folder
+            return "it was removed at this moment; try again."
         where = f"host {holder.get('host')}, process {holder.get('pid')}"
         if not self._dead(holder):
-            raise TrainingError(
-                f"{self.folder}: another job trains the same estimator ({where}); wait for it, or end it and "
-                "try again."
-            )
+            return f"another job trains the same estimator ({where}); wait for it, or end it and try again."
+        taken = self.folder / f"taken-{holder.get('token')}"
         try:
-            (self.folder / f"taken-{holder.get('token')}").touch(exist_ok=False)
+            taken.touch(exist_ok=False)
         except FileExistsError:
-            raise TrainingError(
-                f"{self.folder}: another job is taking over the lease of a dead one ({where}); "
-                "if there is no such job, remove this folder."
-            ) from None
+            why = f"another job is taking over the lease of a dead one ({where})"
+            if self._now() - taken.stat().st_mtime > self.stale_seconds:
+                raise TrainingError(f"{self.folder}: {why}, but died itself; remove this folder.") from None
+            return f"{why}."
         draft = self.folder / f"claim-{self.token}"
         draft.write_text(claim, encoding="utf-8")
         os.replace(draft, self.lease)
+        return None
 
     def _holder(self) -> dict[str, Any]:
         try:
@@ -139,18 +171,22 @@ class CheckpointFolder:
         if holder.get("host") == _host():
             born = _born(int(holder["pid"]))
             return born is None or born != holder["born"]
-        clock = self.folder / f"clock-{self.token}"
         try:
             last = self.lease.stat().st_mtime
-            while True:
-                clock.touch()
-                if clock.stat().st_mtime - last > self.stale_seconds:
-                    return True
+            while self._now() - last <= self.stale_seconds:
                 time.sleep(min(POLL_SECONDS, self.stale_seconds))
                 if self.lease.stat().st_mtime != last:
                     return False
+            return True
         except FileNotFoundError:
             return False
+
+    def _now(self) -> float:
+        """The file server's clock."""
+        clock = self.folder / f"clock-{self.token}"
+        clock.touch()
+        try:
+            return clock.stat().st_mtime
         finally:
             clock.unlink(missing_ok=True)
 

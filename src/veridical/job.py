@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from veridical.errors import VeridicalError
+
+END_SECONDS = 120.0
 
 
 def run(main: Callable[[Any], None], snakemake: Any) -> None:
@@ -39,6 +42,17 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     if message is not None:
         sys.stderr.write(f"\n{snakemake.rule} ({path}):\n{message.rstrip()}\n")
         sys.exit(1)
+
+
+def seconds_left(snakemake: Any) -> float | None:
+    """Returns how long a job may work before it should end by itself; None where nobody ends it.
+
+    Under SLURM a job is killed after its `runtime`; it needs some of that to start and to save its state.
+    """
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    allowed = 60.0 * float(snakemake.resources.runtime)
+    return allowed - min(END_SECONDS, allowed / 4)
 
 
 def coordinates(wildcards: Any) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class OwnSettings(BaseModel):
         default=None, description="Fidelity it trains on; where not given, the dearest."
     )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads of its jobs.")
+    gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of its training job.")
 
     @property
     def simulations(self) -> bool:

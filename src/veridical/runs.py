@@ -89,8 +89,8 @@ class Runs:
         return self.study.methods
 
     def spec(self, method: str) -> dict[str, Any]:
-        """The settings of a method as plain data, as jobs get them."""
-        return self.methods[method].model_dump(mode="json")
+        """The settings of a method as plain data, as jobs get them; not what decides no number."""
+        return self.methods[method].model_dump(mode="json", exclude={"gpus"})
 
     def threads(self, method: str) -> int:
         """CPU threads of a method's training."""

@@ -49,6 +49,21 @@ class SimulationSettings(Section):
     max_invalid: float = Field(
         0.2, ge=0, lt=1, description="Largest share of failed simulations per fidelity."
     )
+    cores: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="CPU cores of a job, which simulates as many blocks at a time; the task's if unset."
+    )
+    mem_mb: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Memory of one simulation process beside Python's own, in MB; the task's if unset."
+    )
+    seconds: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="Seconds of one simulation by fidelity, for time limits and plans; the task's if unset, "
+        "else what the probe measures.",
+    )
+    modules: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+/@-]*$")]] | None = Field(
+        None,
+        description="Environment modules of a simulation job, for `--sdm env-modules`; else the task's.",
+    )
 
 
 class ObservationSettings(Section):

@@ -133,7 +133,7 @@ class Run:
         path: Names the training in seeds: (method, replicate, ...).
         threads: CPU threads; those of the settings where None.
         folder: Where the running state lives, already entered; None keeps no state.
-        time_limit: Seconds after which training stops at the end of a round, with its state saved.
+        time_limit: Seconds; training stops at the last end of a round within them, with its state saved.
     """
 
     root: int
@@ -322,6 +322,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):

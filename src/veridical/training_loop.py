@@ -207,6 +207,8 @@ class Progress(pl.Callback):
         self.resumed_from: list[int] = []
         self.spent = (0.0, 0.0)
         self.started = (time.perf_counter(), time.process_time())
+        self.looked = self.started[0]
+        self.longest = 0.0  # seconds of a round
 
     @property
     def finished(self) -> bool:
@@ -263,17 +265,19 @@ class Progress(pl.Callback):
             )
 
     def _keep(self, trainer: pl.Trainer, step: int) -> None:
-        """Saves the running state when it is time, and stops where the job's time is up."""
+        """Saves the running state when it is time, and stops where there is no time for another round."""
         folder, limit = self.run_info.folder, self.run_info.time_limit
-        elapsed = time.perf_counter() - self.started[0]
-        late = limit is not None and elapsed > limit and not self.finished
+        before, self.looked = self.looked, time.perf_counter()
+        self.longest = max(self.longest, self.looked - before)
+        elapsed = self.looked - self.started[0]
+        late = limit is not None and elapsed + self.longest > limit and not self.finished
         if folder and (late or self.finished or folder.due()):
             folder.save(trainer.save_checkpoint)
         if late:
             rest = "run again to go on from here" if folder else "nothing was saved, for no folder was given"
             raise TrainingError(
-                f"the time limit of {limit:g} s is over after {step} of {self.plan.steps} steps; {rest}, "
-                "or allow the job more time."
+                f"the time limit of {limit:g} s ends after {step} of {self.plan.steps} steps; {rest}, or "
+                "allow the job more time."
             )
 
     def finished_before(self, saved: Path | None) -> bool:

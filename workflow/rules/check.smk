@@ -11,6 +11,8 @@ rule check:
         result=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/{{check}}.json",
     log:
         f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/{{check}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/{{check}}.jsonl"
     wildcard_constraints:
         check="(?!experiments).*",
     conda:
@@ -70,6 +72,8 @@ rule experiments:
         result=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/experiments.json",
     log:
         f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/experiments.log",
+    benchmark:
+        f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/experiments.jsonl"
     conda:
         "../../envs/cpu.yaml"
     threads: 1

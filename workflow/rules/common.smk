@@ -3,9 +3,20 @@
 Settings are checked here, before the DAG, by the process that the user started.
 """
 
+import os
+import sys
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 
-from veridical import checks, layout as layouts, settings
+# This process and all jobs run the code beside this file, whose digests decide what reruns, in whatever
+# environment they run.
+source = str(Path(workflow.basedir).parent / "src")
+others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([source, *others]))
+sys.path.insert(0, source)
+
+from veridical import checks, layout as layouts, needs, settings
 from veridical.errors import VeridicalError
 
 
@@ -34,6 +45,17 @@ def more(amount):
 def minutes(amount):
     """A time limit that doubles with every new attempt of a job."""
     return more(amount)
+
+
+def simulation_minutes(wildcards, input, attempt):
+    """A time limit for one shard, from what the probe measured."""
+    measured = needs.simulate_minutes(layout, wildcards.fidelity, input.probe)
+    return measured * 2 ** (attempt - 1)
+
+
+def training_memory(wildcards, attempt):
+    """Memory for the rows that a run learns from."""
+    return needs.train_mb(layout, run_of(wildcards)) * 2 ** (attempt - 1)
 
 
 def one_of(names):
@@ -103,6 +125,11 @@ def code_of(rule, *modules):
     return lambda wildcards: layout.code(rule, *modules)
 
 
+def gpus_of(wildcards):
+    """GPUs of a method's training; 0 where it would gain nothing from one."""
+    return needs.gpus(layout, wildcards.method)
+
+
 def draws_for(wildcards):
     """Posterior draws per data set: few for the many labelled ones, many for observed data."""
     labelled = wildcards.dataset in (layouts.SIMULATED, layouts.REAL)
@@ -135,6 +162,7 @@ if not config:
 layout = read_study(config)
 study = layout.study
 root = study.seed
+simulation = needs.simulation_needs(layout)
 
 
 wildcard_constraints:

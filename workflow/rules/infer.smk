@@ -71,6 +71,8 @@ rule exact:
         arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.exact.npz",
     log:
         f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.exact.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.exact.jsonl"
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -98,6 +100,8 @@ rule predict:
         x=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.predictive.npz",
     log:
         f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.predictive.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.predictive.jsonl"
     conda:
         "../../envs/cpu.yaml"
     threads: 1
@@ -157,6 +161,8 @@ rule reference:
         draws=f"{layout.results}/infer/reference/{{dataset}}.nc",
     log:
         f"{layout.results}/logs/infer/reference/{{dataset}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/reference/{{dataset}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -34,6 +34,8 @@ rule observe_simulated:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     log:
         f"{layout.results}/logs/observe/{{dataset}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/observe/{{dataset}}.jsonl"
     wildcard_constraints:
         dataset=one_of([] if layout.of_classes else [layouts.SIMULATED, layouts.REAL]),
     conda:
@@ -55,6 +57,8 @@ rule observe_mixtures:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     log:
         f"{layout.results}/logs/observe/{{dataset}}.log",
+    benchmark:
+        f"{layout.results}/benchmarks/observe/{{dataset}}.jsonl"
     wildcard_constraints:
         dataset=one_of([layouts.SIMULATED] if layout.of_classes else []),
     conda:

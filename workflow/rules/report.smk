@@ -23,6 +23,8 @@ rule metrics:
         ),
     log:
         f"{layout.report}/logs/report/metrics.log",
+    benchmark:
+        f"{layout.report}/benchmarks/report/metrics.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -70,6 +72,8 @@ rule figures:
         ),
     log:
         f"{layout.report}/logs/report/figures.log",
+    benchmark:
+        f"{layout.report}/benchmarks/report/figures.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -97,6 +101,8 @@ rule provenance:
         ),
     log:
         f"{layout.report}/logs/report/provenance.log",
+    benchmark:
+        f"{layout.report}/benchmarks/report/provenance.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -128,6 +134,8 @@ rule report:
         ),
     log:
         f"{layout.report}/logs/report/report.log",
+    benchmark:
+        f"{layout.report}/benchmarks/report/report.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -6,12 +6,16 @@ rule probe:
         f"{layout.bank}/{{fidelity}}/probe.json",
     log:
         f"{layout.bank}/logs/probe-{{fidelity}}.log",
+    benchmark:
+        f"{layout.bank}/benchmarks/probe-{{fidelity}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
+    envmodules:
+        *simulation.modules,
     threads: 1
     resources:
-        mem_mb=more(1000),
-        runtime=minutes(15),
+        mem_mb=more(needs.JOB_MB + simulation.mem_mb),
+        runtime=minutes(10 + study.simulation.time_limit // 60),
         probe_rows=study.simulation.probe_rows,
         time_limit=str(study.simulation.time_limit),
         max_invalid=str(study.simulation.max_invalid),
@@ -33,10 +37,12 @@ rule simulate:
         f"{layout.bank}/benchmarks/{{fidelity}}/{{split}}/rows-{{first}}-{{last}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
+    envmodules:
+        *simulation.modules,
+    threads: simulation.cores
     resources:
-        mem_mb=more(1000),
-        runtime=minutes(60),
+        mem_mb=more(needs.simulate_mb(layout)),
+        runtime=simulation_minutes,
         time_limit=str(study.simulation.time_limit),
         max_invalid=str(study.simulation.max_invalid),
     params:

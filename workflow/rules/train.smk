@@ -16,8 +16,9 @@ rule train:
         "../../envs/gpu.yaml"
     threads: threads_of
     resources:
-        mem_mb=more(3000),
+        mem_mb=training_memory,
         runtime=minutes(240),
+        gpu=gpus_of,
         max_invalid=str(study.simulation.max_invalid),
         checkpoints=f"{layout.results}/checkpoints",
     params:

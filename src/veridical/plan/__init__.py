@@ -11,14 +11,14 @@ from pathlib import Path
 from veridical import settings
 from veridical.layout import Layout
 from veridical.plan import dry_run
-from veridical.plan.needs import Costs, Need
+from veridical.plan.costs import Cost, Costs
 from veridical.plan.table import table
 
-__all__ = ["Need", "needs", "table"]
+__all__ = ["Cost", "costs_of", "table"]
 
 
-def needs(text: str, study: str | Path, scale: str) -> list[Need]:
-    """Returns what each rule needs, in the order of the dry run.
+def costs_of(text: str, study: str | Path, scale: str) -> list[Cost]:
+    """Returns what each rule costs, in the order of the dry run.
 
     Arguments:
         text: What `snakemake --dry-run` printed for this study at this scale.
@@ -31,7 +31,7 @@ def needs(text: str, study: str | Path, scale: str) -> list[Need]:
     """
     layouts = {name: Layout(settings.load(study, name), name) for name in settings.SCALES}
     jobs, costs = dry_run.jobs(text), Costs(layouts, scale)
-    by_rule: dict[str, list[Need]] = {}
+    by_rule: dict[str, list[Cost]] = {}
     for job in jobs:
         by_rule.setdefault(job.rule, []).append(costs.of(job))
-    return [Need.total(rule, found) for rule, found in by_rule.items()]
+    return [Cost.total(rule, found) for rule, found in by_rule.items()]

@@ -42,8 +42,8 @@ class Job:
     resources: Mapping[str, str] = field(default_factory=dict)
 
     def number(self, resource: str) -> float:
-        """A resource as a number; 0 where it has none."""
-        given = self.resources.get(resource, "0")
+        """A resource as a number; 0 where it has none, or one that earlier jobs decide (`<TBD>`)."""
+        given = self.resources.get(resource, "0").replace("<TBD>", "0")
         try:
             return float(given)
         except ValueError:
@@ -109,7 +109,7 @@ def _job(rule: str, fields: Mapping[str, str]) -> Job:
         )
     try:
         threads = int(fields.get("threads", "1"))
-        resources = dict(part.split("=", 1) for part in fields["resources"].split(", "))
+        resources = dict(part.split("=", 1) for part in re.split(r", (?=\w+=)", fields["resources"]))
     except ValueError as error:
         raise PlanError(
             f"rule {rule}: its threads or resources cannot be read ({error}). {_REMEDY}"

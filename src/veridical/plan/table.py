@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from veridical.plan.needs import Need
+from veridical.plan.costs import Cost
 
 MANY = 1_000
 _REMEDIES = {
@@ -14,12 +14,12 @@ _REMEDIES = {
 _HEADER = ("rule", "jobs", "CPU h", "GPU h", "longest", "MB asked", "MB seen", "disk", "inodes", "how known")
 
 
-def table(found: Sequence[Need]) -> str:
+def table(found: Sequence[Cost]) -> str:
     """Returns the plan as text: a line per rule, a total, and warnings with their remedies."""
     if not found:
         return "Nothing to be done: all results of this study are there."
-    total = Need.total("total", found)
-    lines = [_HEADER, *(_cells(need) for need in found)]
+    total = Cost.total("total", found)
+    lines = [_HEADER, *(_cells(cost) for cost in found)]
     last = (*_cells(total)[:-1], "")
     widths = [max(len(line[i]) for line in (*lines, last)) for i in range(len(_HEADER))]
     shown = [_aligned(line, widths) for line in lines]
@@ -27,11 +27,11 @@ def table(found: Sequence[Need]) -> str:
     return "\n".join([shown[0], rule, *shown[1:], rule, _aligned(last, widths), *_warnings(found, total)])
 
 
-def _cells(need: Need) -> tuple[str, ...]:
-    memory = [f"{need.mb_asked:.0f}" if need.mb_asked else "", f"{need.mb_seen:.0f}" if need.mb_seen else ""]
-    hours = [_rounded(need.cpu_hours), _rounded(need.gpu_hours) if need.gpu_hours else "0"]
-    told = (need.rule, f"{need.jobs:,}", *hours, _duration(need.longest), *memory)
-    return (*told, _size(need.bytes), f"{need.inodes:,.0f}", "; ".join(_furthest(need.basis)))
+def _cells(cost: Cost) -> tuple[str, ...]:
+    memory = [f"{cost.mb_asked:.0f}" if cost.mb_asked else "", f"{cost.mb_seen:.0f}" if cost.mb_seen else ""]
+    hours = [_rounded(cost.cpu_hours), _rounded(cost.gpu_hours) if cost.gpu_hours else "0"]
+    told = (cost.rule, f"{cost.jobs:,}", *hours, _duration(cost.longest), *memory)
+    return (*told, _size(cost.bytes), f"{cost.inodes:,.0f}", "; ".join(_furthest(cost.basis)))
 
 
 def _furthest(basis: Iterable[str]) -> list[str]:
@@ -40,24 +40,24 @@ def _furthest(basis: Iterable[str]) -> list[str]:
     return list(kept.values())
 
 
-def _warnings(found: Sequence[Need], total: Need) -> list[str]:
+def _warnings(found: Sequence[Cost], total: Cost) -> list[str]:
     lines = []
     if total.jobs > MANY:
-        most = max(found, key=lambda need: need.jobs)
+        most = max(found, key=lambda cost: cost.jobs)
         lines.append(
             f"WARNING: {total.jobs:,} jobs, expected at most {MANY:,}; most are {most.rule} ({most.jobs:,}). "
             f"Give each more work: {_REMEDIES.get(most.rule, 'fewer budgets, methods or replicates')}."
         )
-    for need in found:
-        if need.limit and need.longest > need.limit:
+    for cost in found:
+        if cost.limit and cost.longest > cost.limit:
             lines.append(
-                f"WARNING: {need.rule} may take {_duration(need.longest)}, its first attempt has "
-                f"{_duration(need.limit)}; raise it with --set-resources {need.rule}:runtime=MINUTES."
+                f"WARNING: {cost.rule} may take {_duration(cost.longest)}, its first attempt has "
+                f"{_duration(cost.limit)}; raise it with --set-resources {cost.rule}:runtime=MINUTES."
             )
-        if need.mb_seen > need.mb_asked > 0:
+        if cost.mb_seen > cost.mb_asked > 0:
             lines.append(
-                f"WARNING: {need.rule} has used {need.mb_seen:.0f} MB, its first attempt has "
-                f"{need.mb_asked:.0f}; raise it with --set-resources {need.rule}:mem_mb=MB."
+                f"WARNING: {cost.rule} has used {cost.mb_seen:.0f} MB, its first attempt has "
+                f"{cost.mb_asked:.0f}; raise it with --set-resources {cost.rule}:mem_mb=MB."
             )
     return ["", *lines] if lines else []
 

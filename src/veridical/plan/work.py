@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from veridical.layout import REAL, SIMULATED, Layout
+from veridical.needs import row_bytes
 from veridical.runs import Run
 
 _KINDS = {
@@ -96,16 +97,18 @@ def amount(piece: Piece, layout: Layout) -> float | None:
 
 def size(piece: Piece, layout: Layout) -> float | None:
     """Returns the bytes of a job's outputs where the settings decide them: of shards and of draws."""
-    task = layout.task
-    row = math.prod(task.x_shape) * np.dtype(task.x_dtype).itemsize
-    d = len(task.parameter_names)
+    row = row_bytes(layout.task)
     if piece.kind == "simulate":
-        rows = int(piece.where["last"]) - int(piece.where["first"]) + 1
-        return float(rows * (8 * d + row + 1) + MANIFEST_BYTES)
+        return float(rows_of(piece) * row + MANIFEST_BYTES)
     if piece.kind == "infer" and not layout.of_classes:
-        rows, draws = _answers(piece.where["dataset"], layout)
-        return float(rows * (8 * (d + 1) * draws + row))
+        observations, draws = _answers(piece.where["dataset"], layout)
+        return float(observations * (8 * (len(layout.task.parameters) + 1) * draws + row))
     return None
+
+
+def rows_of(piece: Piece) -> int:
+    """Returns the rows of a shard."""
+    return int(piece.where["last"]) - int(piece.where["first"]) + 1
 
 
 def _visits(run: Run, layout: Layout) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +105,7 @@ def train(
     """
     from veridical.training import Run
 
+    print(f"CUDA_VISIBLE_DEVICES: {os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}")
     for shards in sources.all_shards().values():
         bank.require_valid(shards, max_invalid)
     task = tasks.build(spec)
@@ -120,8 +123,9 @@ def train(
         about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
     info = TaskInfo.of(task)
     identity = [about, info.to_json(), dict(method_spec), threads, artifacts.versions()]
-    started = time.perf_counter(), time.process_time()
-    with CheckpointFolder(Path(checkpoints) / digests.short(identity, 20)) as folder:
+    place, patience = Path(checkpoints) / digests.short(identity, 20), time_limit or math.inf
+    with CheckpointFolder(place, wait_seconds=patience) as folder:
+        started = time.perf_counter(), time.process_time()
         run = Run(root, (method, replicate), threads, folder, time_limit)
         fitted, result = methods.method_class(method_spec).fit(method_spec, info, material, run)
         share = 1 - valid / sources.rows if sources.rows else 0.0

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import TaskError
+from veridical.tasks.needs import Needs
 
 Array = NDArray[Any]
 Simulated = Array | Mapping[str, Array]
@@ -75,6 +76,7 @@ class Task(ABC):
         block_rows: Rows simulated together: the unit of randomness.
         x_dtype: The type of x in the bank.
         timeout_is_data: Whether a time-out marks the rows as failed; otherwise it fails the job.
+        needs: What its simulation jobs ask a scheduler for.
     """
 
     name: str
@@ -85,6 +87,7 @@ class Task(ABC):
     block_rows: int = 1000
     x_dtype: str = "float32"
     timeout_is_data: bool = False
+    needs: Needs = Needs()
     prior: Prior
 
     @property

@@ -1,29 +1,31 @@
-"""What a job will need: hours, memory, disk and files, from what finished jobs of its kind needed.
+"""What a job will cost: hours, memory, disk and files, from what finished jobs of its kind needed.
 
 Where no job of a kind was measured, it is assumed to take its whole time limit.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from veridical import needs
 from veridical.errors import PlanError
 from veridical.layout import Layout
 from veridical.plan.dry_run import Job
 from veridical.plan.measured import Rate, Record, bytes_per_job, records
-from veridical.plan.work import Piece, amount, size
+from veridical.plan.work import Piece, amount, rows_of, size
 
-_ASSUMED_SECONDS = 10.0  # of a job without time limit
+_ASSUMED_SECONDS = 600.0  # of a job without time limit, or whose limit follows from a probe still to run
 _ASSUMED_BYTES = 20_000.0  # of a file
 _ASSUMED_FILES = 50.0  # in a folder that is one output
 FOLDERS = ("figures",)  # kinds whose output is a folder
 
 
 @dataclass(frozen=True)
-class Need:
-    """What one job, or all jobs of a rule, will need.
+class Cost:
+    """What one job, or all jobs of a rule, will cost.
 
     Attributes:
         rule: The rule.
@@ -52,20 +54,20 @@ class Need:
     basis: tuple[str, ...]
 
     @classmethod
-    def total(cls, rule: str, needs: Sequence[Need]) -> Need:
-        """Returns the sum of some needs; the largest of what a job alone needs."""
+    def total(cls, rule: str, costs: Sequence[Cost]) -> Cost:
+        """Returns the sum of some costs; the largest of what a job alone costs."""
         return cls(
             rule,
-            jobs=sum(n.jobs for n in needs),
-            longest=max(n.longest for n in needs),
-            limit=max(n.limit for n in needs),
-            cpu_hours=sum(n.cpu_hours for n in needs),
-            gpu_hours=sum(n.gpu_hours for n in needs),
-            mb_asked=max(n.mb_asked for n in needs),
-            mb_seen=max(n.mb_seen for n in needs),
-            bytes=sum(n.bytes for n in needs),
-            inodes=sum(n.inodes for n in needs),
-            basis=tuple(dict.fromkeys(part for need in needs for part in need.basis)),
+            jobs=sum(n.jobs for n in costs),
+            longest=max(n.longest for n in costs),
+            limit=max(n.limit for n in costs),
+            cpu_hours=sum(n.cpu_hours for n in costs),
+            gpu_hours=sum(n.gpu_hours for n in costs),
+            mb_asked=max(n.mb_asked for n in costs),
+            mb_seen=max(n.mb_seen for n in costs),
+            bytes=sum(n.bytes for n in costs),
+            inodes=sum(n.inodes for n in costs),
+            basis=tuple(dict.fromkeys(part for cost in costs for part in cost.basis)),
         )
 
 
@@ -85,21 +87,19 @@ class Costs:
         self._folders: set[str] = set()
         self._bytes: dict[str, tuple[float, float, str] | None] = {}
 
-    def of(self, job: Job) -> Need:
-        """What one job will need."""
+    def of(self, job: Job) -> Cost:
+        """What one job will cost."""
         piece = _piece(job, self.layout)
         limit = 60 * job.number("runtime")
         work = None if piece is None else amount(piece, self.layout)
         rate = None if piece is None or work is None else self._rate(piece)
-        if rate is None or work is None:
-            seconds = limit or _ASSUMED_SECONDS
-            basis = "time assumed: the limit" if limit else f"time assumed: {_ASSUMED_SECONDS:g} s"
-        else:
-            seconds = rate.seconds(work)
-            far = work / rate.largest
+        if rate is not None and work is not None:
+            seconds, far = rate.seconds(work), work / rate.largest
             basis = f"measured at {', '.join(rate.scales)}" + (f" (x {far:.3g})" if far >= 2 else "")
+        else:
+            seconds, basis = self._assumed(piece, limit)
         held, inodes, disk = self._disk(job, piece)
-        return Need(
+        return Cost(
             rule=job.rule,
             jobs=1,
             longest=seconds,
@@ -112,6 +112,28 @@ class Costs:
             inodes=inodes,
             basis=(basis, disk) if disk else (basis,),
         )
+
+    def _assumed(self, piece: Piece | None, limit: float) -> tuple[float, str]:
+        """Seconds of a job of which none was measured, and what they rest on."""
+        if piece is not None and piece.kind == "simulate":
+            cores = needs.simulation_needs(self.layout).cores
+            known = self._seconds_per_row(piece.group)
+            if known is not None:
+                return known[0] * rows_of(piece) / cores, f"time {known[1]}"
+        if limit:
+            return limit, "time assumed: the limit"
+        return _ASSUMED_SECONDS, f"time assumed: {_ASSUMED_SECONDS:g} s"
+
+    def _seconds_per_row(self, fidelity: str) -> tuple[float, str] | None:
+        """Seconds of one simulation as declared, or as the probe found."""
+        declared = needs.simulation_needs(self.layout).seconds.get(fidelity)
+        if declared is not None:
+            return declared, "declared"
+        probe = Path(self.layout.bank) / fidelity / "probe.json"
+        if not probe.is_file():
+            return None
+        found = json.loads(probe.read_text(encoding="utf-8"))["fidelities"]
+        return float(found[fidelity]["seconds_per_row"]), "probed"
 
     def _rate(self, piece: Piece) -> Rate | None:
         """The rate of jobs like this one; of others of its kind where there is none."""

@@ -1,0 +1,83 @@
+"""What jobs ask a scheduler for: memory, minutes, cores, GPUs. None of it decides a result.
+
+The constants are measured (see docs/scaling.md) and generous, since a job that dies costs more than one that
+asks for too much. All memory and time doubles with each new attempt of a job, in the rules.
+"""
+
+from __future__ import annotations
+
+import json
+from math import ceil, prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from veridical.method_settings import learns_from
+from veridical.tasks.needs import Needs
+
+if TYPE_CHECKING:
+    from veridical.layout import Layout
+    from veridical.runs import Run
+    from veridical.tasks.base import Task
+
+JOB_MB = 600  # the two Snakemakes of a cluster job and Python with numpy and zarr
+TORCH_MB = 1500  # the same with torch and Lightning
+SIMULATE_COPIES = 3  # of a shard's bytes, while it is simulated and written
+TRAIN_COPIES = 4  # of the training rows' bytes: as stored, valid ones, inputs, one to spare
+START_MINUTES = 10.0
+TIME_MARGIN = 3.0  # of the measured time, for slower nodes
+
+
+def simulation_needs(layout: Layout) -> Needs:
+    """Returns what a simulation job needs: as the study says, else as the task does."""
+    asked = layout.study.simulation.model_dump(include={"cores", "mem_mb", "seconds", "modules"})
+    own = vars(layout.task.needs)
+    return Needs(**{**own, **{name: value for name, value in asked.items() if value is not None}})
+
+
+def row_bytes(task: Task) -> int:
+    """Returns the bytes of one row of a bank: theta, x and status."""
+    return 8 * len(task.parameters) + prod(task.x_shape) * np.dtype(task.x_dtype).itemsize + 1
+
+
+def simulate_mb(layout: Layout) -> int:
+    """Returns the memory of a job that fills one shard, in MB."""
+    needs = simulation_needs(layout)
+    shard = row_bytes(layout.task) * layout.study.simulation.shard_rows
+    return JOB_MB + needs.cores * needs.mem_mb + ceil(SIMULATE_COPIES * shard / 1e6)
+
+
+def simulate_minutes(layout: Layout, fidelity: str, probe: str | Path) -> int:
+    """Returns the time of a job that fills one shard, from the declared or the probed time of a row.
+
+    Raises:
+        FileNotFoundError: If the time is not declared and the probe has not run yet.
+    """
+    needs, settings = simulation_needs(layout), layout.study.simulation
+    seconds = needs.seconds.get(fidelity)
+    if seconds is None:
+        measured = json.loads(Path(probe).read_text(encoding="utf-8"))["fidelities"][fidelity]
+        seconds = float(measured["seconds_per_row"])
+    work = TIME_MARGIN * seconds * settings.shard_rows / needs.cores
+    return ceil(START_MINUTES + (settings.time_limit + work) / 60)
+
+
+def train_mb(layout: Layout, run: Run) -> int:
+    """Returns the memory of a job that trains a method, in MB; its rows lie in memory."""
+    rows = sum(n for _, _, n in layout.parts(run))
+    return TORCH_MB + ceil(TRAIN_COPIES * rows * row_bytes(layout.task) / 1e6)
+
+
+def gpus(layout: Layout, method: str) -> int:
+    """Returns the GPUs of a method's training: one where it trains a network on simulations and may use one.
+
+    The few labelled pairs that others learn from are not worth one.
+    """
+    settings = layout.methods[method]
+    if (own := getattr(settings, "gpus", None)) is not None:
+        return int(own)
+    training = getattr(getattr(settings, "member", settings), "training", None)
+    accelerator = getattr(training, "accelerator", "cpu")
+    many = learns_from(settings, "simulations") or learns_from(settings, "classes")
+    return int(accelerator == "gpu" or (accelerator == "auto" and many))
