@@ -29,11 +29,10 @@ from veridical.errors import ArtifactError, TaskError, TrainingError, require_sh
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.ratio_settings import RatiosSettings
 from veridical.estimators.ratio_training import CHUNK, RatioTraining, choose
+from veridical.networks import weights
 from veridical.networks.stacked import StackedMLP
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
-
-_PREFIX = "network."
 
 
 class Ratios(Estimator):
@@ -106,8 +105,7 @@ class Ratios(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns the stacked weights and the statistics of the inputs, by name."""
-        weights = {f"{_PREFIX}{name}": t.cpu().numpy() for name, t in self.network.state_dict().items()}
-        return {**weights, **self.inputs.arrays()}
+        return {**weights.arrays_of(self.network), **self.inputs.arrays()}
 
     @classmethod
     def from_arrays(
@@ -124,14 +122,9 @@ class Ratios(Estimator):
         """
         settings = RatiosSettings.model_validate(dict(spec))
         network = _network(settings, task)
-        weights = {
-            k.removeprefix(_PREFIX): torch.tensor(v) for k, v in arrays.items() if k.startswith(_PREFIX)
-        }
-        try:
-            network.load_state_dict(weights)
+        with weights.fitting(f"estimator {cls.type}"):
+            weights.load_into(network, arrays)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-        except (RuntimeError, KeyError) as error:
-            raise ArtifactError(f"estimator {cls.type}: weights do not fit the settings: {error}") from error
         return cls(settings, task, inputs, network)
 
 
