@@ -35,7 +35,26 @@ from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 
 
-class Ratios(Estimator):
+class WithoutPosterior(Estimator):
+    """A method about classes: it gives density ratios or estimates of a fraction, and no posterior."""
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
+        """Refuses: there is no posterior."""
+        self._refuse()
+
+    def log_prob(self, theta: Array, x: Array) -> NoReturn:
+        """Refuses: there is no posterior."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise TaskError(
+            f"method {self.type!r} is about classes: it gives density ratios and estimates of a fraction, "
+            "but no posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such "
+            "as npe."
+        )
+
+
+class Ratios(WithoutPosterior):
     """Log density ratios of two classes; no posterior."""
 
     type = "ratios"
@@ -91,14 +110,6 @@ class Ratios(Estimator):
             )
         return out
 
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
-        """Refuses: there is no posterior."""
-        no_posterior(self.type)
-
-    def log_prob(self, theta: Array, x: Array) -> NoReturn:
-        """Refuses: there is no posterior."""
-        no_posterior(self.type)
-
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x before it enters the networks."""
         return {"x": [self.inputs.kind, "standardise"], "parameters": {}}
@@ -141,14 +152,6 @@ def two_classes(material: Material, method: str) -> tuple[Array, Array]:
         )
     numerator, denominator = classes.values()
     return numerator, denominator
-
-
-def no_posterior(method: str) -> NoReturn:
-    """Raises TaskError: the method answers with ratios or fractions."""
-    raise TaskError(
-        f"method {method!r} is about classes: it gives density ratios and estimates of a fraction, but no "
-        "posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such as npe."
-    )
 
 
 def _network(settings: RatiosSettings, task: TaskInfo) -> StackedMLP:
