@@ -166,6 +166,17 @@ def _quality(
     return table(*filled(["method", "pairs", "budget", *(c.heading for c in columns)], lines))
 
 
+def _repeats(rows: Iterable[Row]) -> str:
+    """What stands in a cell of these tables."""
+    n = len({r["seed"] for r in rows if r["seed"] is not None})
+    if n < 2:
+        return "One replicate: no errors across replicates."
+    return (
+        f"Median over {n} replicates ± {MEDIAN} standard errors of the mean, the error of a median of normal "
+        "numbers; of few replicates a rough guide."
+    )
+
+
 # ---- several fidelities --------------------------------------------------------------------------
 
 
@@ -237,14 +248,3 @@ def figures(folder: Path, rows: Sequence[Row]) -> list[Path]:
             rank = plain if kind == "detection" else lpp
             single.append(max(own, key=lambda p: rank.get(p.name.split("--")[1], float("-inf"))))
     return whole + single
-
-
-def _repeats(rows: Iterable[Row]) -> str:
-    """What stands in a cell."""
-    n = len({r["seed"] for r in rows if r["seed"] is not None})
-    if n < 2:
-        return "One replicate: no errors across replicates."
-    return (
-        f"Median over {n} replicates ± {MEDIAN} standard errors of the mean, the error of a median of normal "
-        "numbers; of few replicates a rough guide."
-    )
