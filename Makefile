@@ -1,4 +1,4 @@
-# make demo | test | study | infer | export | digest | verify | gc | docs | format | lint      (see README.md)
+# make demo | test | study | plan | infer | export | digest | verify | gc | docs | format | lint      (see README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,13 +8,14 @@ SCALE ?= laptop
 PROFILE ?= profiles/local
 WORKERS ?= 2
 SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) --configfile
-.PHONY: demo test study infer export digest verify gc schema docs lint format clean help
+.PHONY: demo test study plan infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo                          install, then run study lynx_hare on real data"
 	@echo "make test                          install, then run the whole test suite"
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
+	@echo "make plan NAME=... SCALE=...       what that study would cost: jobs, hours, disk, inodes"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
 	@echo "make export STUDY=...              pack a finished study into one archive"
 	@echo "make digest STUDY=...              one digest of all results, to compare machines"
@@ -32,6 +33,10 @@ SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
 
 study: $(VENV)/.installed config/$(NAME).yaml
 	$(SNAKEMAKE) config/$(NAME).yaml --config scale=$(SCALE)
+
+plan: $(VENV)/.installed config/$(NAME).yaml
+	@$(SNAKEMAKE) config/$(NAME).yaml --config scale=$(SCALE) --dry-run | \
+	  $(BIN)/python -m veridical plan --study config/$(NAME).yaml --scale $(SCALE)
 
 infer: $(VENV)/.installed config/$(STUDY).yaml
 	@test -n "$(DATA)" || { echo "make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv" >&2; exit 2; }

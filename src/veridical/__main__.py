@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     digest.add_argument("--list", action="store_true", help="also print the digest of every array")
     digest.set_defaults(run=_digest)
 
+    plan = commands.add_parser("plan", help="what a study will cost, from a dry run on the standard input")
+    plan.add_argument("--study", type=Path, required=True)
+    plan.add_argument("--scale", default="laptop")
+    plan.set_defaults(run=_plan)
+
     documents = commands.add_parser("documents", help="write schema and settings page from the typed classes")
     documents.set_defaults(run=_documents)
     return parser
@@ -107,6 +112,13 @@ def _digest(chosen: argparse.Namespace) -> int:
     if chosen.list:
         print("\n".join(lines))
     print(metrics.digest_of(lines), chosen.study)
+    return 0
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    from veridical import plan
+
+    print(plan.table(plan.costs_of(sys.stdin.read(), chosen.study, chosen.scale)))
     return 0
 
 

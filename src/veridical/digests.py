@@ -71,7 +71,13 @@ def source_digest(path: str | Path) -> str:
     path = Path(path)
     if path.suffix != ".py":
         return file_digest(path)
-    return hashlib.sha256(_stripped(path).encode()).hexdigest()
+    return _read(path)[0]
+
+
+@cache
+def script_digest(path: Path) -> str:
+    """Returns the digest of a rule's script, empty where the rule has none; read once a process."""
+    return source_digest(path) if path.is_file() else ""
 
 
 @cache
@@ -81,7 +87,7 @@ def code_digest(*roots: str) -> str:
     Arguments:
         roots: Dotted names of modules of this package, such as `veridical.stages.train`.
     """
-    return short({name: source_digest(_module_path(name)) for name in sorted(dependencies(roots))}, 16)
+    return short({name: _module(name)[0] for name in sorted(dependencies(roots))}, 16)
 
 
 def dependencies(roots: Iterable[str]) -> set[str]:
@@ -92,39 +98,39 @@ def dependencies(roots: Iterable[str]) -> set[str]:
         name = waiting.pop()
         if name not in found and name not in PLUMBING:
             found.add(name)
-            waiting += _imports(name)
+            waiting += _module(name)[1]
     return found
 
 
+def _path_of(name: str) -> Path:
+    return SOURCE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+
+
 def _module_path(name: str) -> Path:
-    path = SOURCE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+    path = _path_of(name)
     if not path.is_file():
         raise FileNotFoundError(f"module {name} has no file {path}.")
     return path
 
 
 @cache
-def _imports(name: str) -> tuple[str, ...]:
-    """Modules of this package that a module imports anywhere in its text."""
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module, and the modules of this package that it imports anywhere; read once a process."""
+    found, names = _read(_module_path(name))
+    inside = {n for n in names if n.startswith(f"{PACKAGE}.")}
+    return found, tuple(n for n in sorted(inside) if _path_of(n).is_file())
+
+
+def _read(path: Path) -> tuple[str, list[str]]:
+    """SHA-256 of a Python file's syntax tree without docstrings, and the dotted names that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     names: list[str] = []
-    for node in ast.walk(_tree(_module_path(name))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    inside = {n for n in names if n.startswith(f"{PACKAGE}.")}
-    return tuple(n for n in sorted(inside) if SOURCE.joinpath(*n.split(".")[1:]).with_suffix(".py").is_file())
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def _stripped(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if (
                 isinstance(first, ast.Expr)
@@ -132,4 +138,4 @@ def _stripped(path: Path) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:]
-    return ast.unparse(tree)
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), names

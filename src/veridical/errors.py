@@ -54,6 +54,10 @@ class ConvergenceError(VeridicalError, RuntimeError):
     """Raised when the chains of an exact reference have not converged."""
 
 
+class PlanError(VeridicalError, ValueError):
+    """Raised when the text of a dry run cannot be read, so that no plan can be made."""
+
+
 class ShapeError(VeridicalError, ValueError):
     """Raised when an array does not have the shape its consumer declares."""
 

@@ -12,15 +12,9 @@ import pytest
 from scipy import stats
 
 from veridical import checks, experiments
-from veridical.checks.experiments import (
-    IDEAL,
-    STATED,
-    Moments,
-    Options,
-    Z,
-    aggregate,
-    expected_gap_z,
-)
+from veridical.checks.experiment_estimates import IDEAL, STATED, Z, expected_gap_z
+from veridical.checks.experiment_sums import Moments, Options
+from veridical.checks.experiments import aggregate
 from veridical.errors import ShapeError
 from veridical.report.definitions import METRICS
 

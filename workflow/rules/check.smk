@@ -83,6 +83,6 @@ rule experiments:
     params:
         names=layout.asked,
         seed=root,
-        code=layout.code("experiments", "veridical.checks.experiments"),
+        code=code_of("experiments", "veridical.checks.experiments"),
     script:
         "../../scripts/experiments.py"

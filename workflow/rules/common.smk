@@ -120,6 +120,11 @@ def threads_of(wildcards):
     return layout.threads(wildcards.method)
 
 
+def code_of(rule, *modules):
+    """The digest of the code behind a rule, taken for its jobs only: each cluster job reads all rules."""
+    return lambda wildcards: layout.code(rule, *modules)
+
+
 def gpus_of(wildcards):
     """GPUs of a method's training; 0 where it would gain nothing from one."""
     return needs.gpus(layout, wildcards.method)

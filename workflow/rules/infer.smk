@@ -114,7 +114,7 @@ rule predict:
         task_digest=layout.task_digest,
         fidelity=layout.target,
         seed=root,
-        code=layout.code("predict", "veridical.stages.predict"),
+        code=code_of("predict", "veridical.stages.predict"),
     script:
         "../../scripts/predict.py"
 
@@ -145,7 +145,7 @@ rule reference_ensemble:
             else None
         ),
         seed=root,
-        code=layout.code("reference_ensemble", "veridical.stages.reference"),
+        code=code_of("reference_ensemble", "veridical.stages.reference"),
     script:
         "../../scripts/reference_ensemble.py"
 
@@ -171,6 +171,6 @@ rule reference:
     params:
         task=layout.task_spec,
         reference=study.reference.model_dump(mode="json") if study.reference else None,
-        code=layout.code("reference", "veridical.stages.reference"),
+        code=code_of("reference", "veridical.stages.reference"),
     script:
         "../../scripts/reference.py"

@@ -34,7 +34,7 @@ rule metrics:
         study=study.study,
         task=layout.task_spec["name"],
         ledgers=layout.ledgers(),
-        code=layout.code("metrics", "veridical.stages.aggregate"),
+        code=code_of("metrics", "veridical.stages.aggregate"),
     script:
         "../../scripts/metrics.py"
 
@@ -80,7 +80,7 @@ rule figures:
         mem_mb=more(2000),
         runtime=minutes(15),
     params:
-        code=layout.code("figures", "veridical.stages.figures"),
+        code=code_of("figures", "veridical.stages.figures"),
     script:
         "../../scripts/figures.py"
 
@@ -114,7 +114,7 @@ rule provenance:
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
         rows=layout.used_rows,
-        code=layout.code("provenance", "veridical.stages.provenance"),
+        code=code_of("provenance", "veridical.stages.provenance"),
     script:
         "../../scripts/provenance.py"
 
@@ -148,6 +148,6 @@ rule report:
         data={
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
-        code=layout.code("report", "veridical.stages.report"),
+        code=code_of("report", "veridical.stages.report"),
     script:
         "../../scripts/report.py"

@@ -1,0 +1,179 @@
+"""What a job will cost: hours, memory, disk and files, from what finished jobs of its kind needed.
+
+Where no job of a kind was measured, it is assumed to take its whole time limit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from veridical import needs
+from veridical.errors import PlanError
+from veridical.layout import Layout
+from veridical.plan.dry_run import Job
+from veridical.plan.measured import Rate, Record, bytes_per_job, records
+from veridical.plan.work import Piece, amount, rows_of, size
+
+_ASSUMED_SECONDS = 600.0  # of a job without time limit, or whose limit follows from a probe still to run
+_ASSUMED_BYTES = 20_000.0  # of a file
+_ASSUMED_FILES = 50.0  # in a folder that is one output
+FOLDERS = ("figures",)  # kinds whose output is a folder
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one job, or all jobs of a rule, will cost.
+
+    Attributes:
+        rule: The rule.
+        jobs: How many jobs.
+        longest: Wall seconds of the longest.
+        limit: Time limit of its first attempt, seconds; 0 where it has none.
+        cpu_hours: Hours times threads.
+        gpu_hours: Hours times GPUs.
+        mb_asked: Memory that a job asks for, MB.
+        mb_seen: Largest memory of finished jobs of this kind, MB; 0 where none was measured.
+        bytes: Size of the outputs.
+        inodes: Files and folders that appear, logs, benchmarks and Snakemake's own records included.
+        basis: Where seconds and bytes come from.
+    """
+
+    rule: str
+    jobs: int
+    longest: float
+    limit: float
+    cpu_hours: float
+    gpu_hours: float
+    mb_asked: float
+    mb_seen: float
+    bytes: float
+    inodes: float
+    basis: tuple[str, ...]
+
+    @classmethod
+    def total(cls, rule: str, costs: Sequence[Cost]) -> Cost:
+        """Returns the sum of some costs; the largest of what a job alone costs."""
+        return cls(
+            rule,
+            jobs=sum(n.jobs for n in costs),
+            longest=max(n.longest for n in costs),
+            limit=max(n.limit for n in costs),
+            cpu_hours=sum(n.cpu_hours for n in costs),
+            gpu_hours=sum(n.gpu_hours for n in costs),
+            mb_asked=max(n.mb_asked for n in costs),
+            mb_seen=max(n.mb_seen for n in costs),
+            bytes=sum(n.bytes for n in costs),
+            inodes=sum(n.inodes for n in costs),
+            basis=tuple(dict.fromkeys(part for cost in costs for part in cost.basis)),
+        )
+
+
+class Costs:
+    """What jobs will need, by what finished jobs needed.
+
+    Arguments:
+        layouts: The layouts of the study at all scales.
+        scale: The scale of the plan.
+    """
+
+    def __init__(self, layouts: dict[str, Layout], scale: str) -> None:
+        self.layout = layouts[scale]
+        self.layouts = list(layouts.values())
+        self.records = records(self.layouts)
+        self._rates: dict[tuple[str, str], Rate | None] = {}
+        self._folders: set[str] = set()
+        self._bytes: dict[str, tuple[float, float, str] | None] = {}
+
+    def of(self, job: Job) -> Cost:
+        """What one job will cost."""
+        piece = _piece(job, self.layout)
+        limit = 60 * job.number("runtime")
+        work = None if piece is None else amount(piece, self.layout)
+        rate = None if piece is None or work is None else self._rate(piece)
+        if rate is not None and work is not None:
+            seconds, far = rate.seconds(work), work / rate.largest
+            basis = f"measured at {', '.join(rate.scales)}" + (f" (x {far:.3g})" if far >= 2 else "")
+        else:
+            seconds, basis = self._assumed(piece, limit)
+        held, inodes, disk = self._disk(job, piece)
+        return Cost(
+            rule=job.rule,
+            jobs=1,
+            longest=seconds,
+            limit=limit,
+            cpu_hours=seconds * job.threads / 3600,
+            gpu_hours=seconds * job.number("gpu") / 3600,
+            mb_asked=job.number("mem_mb"),
+            mb_seen=0.0 if rate is None else rate.mb or 0.0,
+            bytes=held,
+            inodes=inodes,
+            basis=(basis, disk) if disk else (basis,),
+        )
+
+    def _assumed(self, piece: Piece | None, limit: float) -> tuple[float, str]:
+        """Seconds of a job of which none was measured, and what they rest on."""
+        if piece is not None and piece.kind == "simulate":
+            cores = needs.simulation_needs(self.layout).cores
+            known = self._seconds_per_row(piece.group)
+            if known is not None:
+                return known[0] * rows_of(piece) / cores, f"time {known[1]}"
+        if limit:
+            return limit, "time assumed: the limit"
+        return _ASSUMED_SECONDS, f"time assumed: {_ASSUMED_SECONDS:g} s"
+
+    def _seconds_per_row(self, fidelity: str) -> tuple[float, str] | None:
+        """Seconds of one simulation as declared, or as the probe found."""
+        declared = needs.simulation_needs(self.layout).seconds.get(fidelity)
+        if declared is not None:
+            return declared, "declared"
+        probe = Path(self.layout.bank) / fidelity / "probe.json"
+        if not probe.is_file():
+            return None
+        found = json.loads(probe.read_text(encoding="utf-8"))["fidelities"]
+        return float(found[fidelity]["seconds_per_row"]), "probed"
+
+    def _rate(self, piece: Piece) -> Rate | None:
+        """The rate of jobs like this one; of others of its kind where there is none."""
+        key = (piece.kind, piece.group)
+        if key not in self._rates:
+            kind = [r for r in self.records if r.piece.kind == piece.kind]
+            own: list[Record] = [r for r in kind if r.piece.group == piece.group]
+            self._rates[key] = Rate.through(own or kind) if kind else None
+        return self._rates[key]
+
+    def _disk(self, job: Job, piece: Piece | None) -> tuple[float, float, str]:
+        """Bytes and inodes of a job, and how they are known where that is not plain."""
+        inodes = float(self._inodes(job))
+        if piece is not None and (computed := size(piece, self.layout)) is not None:
+            return computed, inodes, ""
+        kind = "" if piece is None else piece.kind
+        if kind not in self._bytes:
+            self._bytes[kind] = bytes_per_job(self.layouts, kind)
+        found, inside = self._bytes[kind], kind in FOLDERS
+        if found is None:
+            files = _ASSUMED_FILES if inside else float(len(job.outputs))
+            return _ASSUMED_BYTES * files, inodes + files * inside, "disk assumed"
+        return found[0], inodes + found[1] * inside, ""
+
+    def _inodes(self, job: Job) -> int:
+        """Files of a job, a record of Snakemake's for each output, and folders that no job before needed."""
+        files = [*job.outputs, *filter(None, (job.log, job.benchmark))]
+        folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+        new = folders - self._folders
+        self._folders |= new
+        return len(files) + len(job.outputs) + len(new)
+
+
+def _piece(job: Job, layout: Layout) -> Piece | None:
+    """What a job does, by the stem of its log; None for a kind that nothing is known of."""
+    log = PurePosixPath(job.log)
+    for folder in (layout.bank, layout.results, layout.report):
+        if log.is_relative_to(f"{folder}/logs"):
+            return Piece.of(log.relative_to(f"{folder}/logs").with_suffix("").as_posix())
+    raise PlanError(
+        f"rule {job.rule}: expected its log below {layout.results} or {layout.bank}, got {job.log!r}: "
+        "this is the dry run of another study, scale or version. Make both with the same `make plan`."
+    )

@@ -1,0 +1,144 @@
+"""What the cost of a job grows with, and how large its files are, from the settings alone.
+
+A job is known by the stem of its log below the folder of results or of the bank, such as
+`train/npe/n1000-r0`: the same for a job of a dry run and one that has finished at another scale.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from veridical.layout import REAL, SIMULATED, Layout
+from veridical.needs import row_bytes
+from veridical.runs import Run
+
+_KINDS = {
+    "simulate": r"(?P<fidelity>\w+)/(?P<split>[\w-]+)/rows-(?P<first>\d+)-(?P<last>\d+)",
+    "probe": r"probe-(?P<fidelity>\w+)",
+    "train": r"train/(?P<method>\w+)/(?P<run>[\w-]+)",
+    "remedy": r"remedy/(?P<method>\w+)/(?P<run>[\w-]+)",
+    "reference_ensemble": r"infer/reference/(?P<dataset>\w+)/ensemble-\d+",
+    "reference": r"infer/reference/(?P<dataset>\w+)",
+    "exact": r"infer/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)\.exact",
+    "predict": r"infer/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)\.predictive",
+    "infer": r"infer/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)",
+    "experiment": r"check/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)/experiments-\d+",
+    "experiments": r"check/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)/experiments",
+    "check": r"check/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)/(?P<check>\w+)",
+    "look": r"observe/(?P<dataset>\w+)\.look",
+    "observe": r"observe/(?P<dataset>\w+)",
+    "figures": r"report/figures",
+    "report": r"report/(?P<part>\w+)",
+}
+_GROUPED_BY = {"simulate": "fidelity", "probe": "fidelity", "check": "check", "report": "part"}
+MANIFEST_BYTES = 6_000  # of a shard, beside its arrays
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one job does.
+
+    Attributes:
+        kind: Which kind of job.
+        group: What tells rates of one kind apart: a fidelity, a method, a check.
+        where: The parts of the stem by name.
+    """
+
+    kind: str
+    group: str
+    where: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stem: str) -> Piece | None:
+        """Returns the piece that a stem names; None where it names none."""
+        for kind, pattern in _KINDS.items():
+            if match := re.fullmatch(pattern, stem):
+                where = match.groupdict()
+                return cls(kind, where.get(_GROUPED_BY.get(kind, "method"), ""), where)
+        return None
+
+
+def amount(piece: Piece, layout: Layout) -> float | None:
+    """Returns how much work a job does, in units of its kind; None for what the study does not have.
+
+    Simulations: rows by nominal cost; training: rows that the optimiser sees; answers, checks and
+    predictions: draws; experiments: draws or events; reports: runs. 1 where a job's cost does not grow.
+    """
+    where = piece.where
+    if "method" in where and where["method"] not in layout.methods:
+        return None
+    if piece.kind in ("simulate", "probe"):
+        nominal = layout.task.fidelities.get(where["fidelity"])
+        first, last = (
+            int(where.get("first", 0)),
+            int(where.get("last", layout.study.simulation.probe_rows - 1)),
+        )
+        return None if nominal is None else (last - first + 1) * nominal
+    if piece.kind in ("train", "remedy"):
+        return _visits(Run.of(where["method"], where["run"]), layout)
+    if piece.kind in ("infer", "predict", "check"):
+        return float(np.prod(_answers(where["dataset"], layout)))
+    if piece.kind == "exact":
+        return float(layout.exact_sizes["observations"] * layout.exact_sizes["draws"])
+    if piece.kind == "experiment":
+        return _of_experiment(layout)
+    if piece.kind == "experiments":
+        return float(len(layout.batches))
+    if piece.kind == "reference_ensemble":
+        found = layout.study.reference
+        return None if found is None else float(found.walkers * (found.warm_up + found.steps))
+    return float(len(layout.runs)) if piece.kind in ("figures", "report") else 1.0
+
+
+def size(piece: Piece, layout: Layout) -> float | None:
+    """Returns the bytes of a job's outputs where the settings decide them: of shards and of draws."""
+    row = row_bytes(layout.task)
+    if piece.kind == "simulate":
+        return float(rows_of(piece) * row + MANIFEST_BYTES)
+    if piece.kind == "infer" and not layout.of_classes:
+        observations, draws = _answers(piece.where["dataset"], layout)
+        return float(observations * (8 * (len(layout.task.parameters) + 1) * draws + row))
+    return None
+
+
+def rows_of(piece: Piece) -> int:
+    """Returns the rows of a shard."""
+    return int(piece.where["last"]) - int(piece.where["first"]) + 1
+
+
+def _visits(run: Run, layout: Layout) -> float:
+    """Rows that a training sees, by all its members."""
+    settings: Any = layout.methods[run.method]
+    rows = sum(layout.source_rows(run).values()) or 1
+    member = getattr(settings, "member", settings)
+    training = getattr(member, "training", None)
+    seen = float(rows)
+    if training is not None:
+        steps = getattr(training, "max_steps", None)
+        seen = min(rows * training.epochs, math.inf if steps is None else steps * training.batch_size)
+    elif hasattr(settings, "steps"):
+        seen = float(settings.steps * min(settings.batch_size, rows))
+    return seen * (getattr(settings, "members", 1) or 1)
+
+
+def _answers(dataset: str, layout: Layout) -> tuple[int, int]:
+    """Observations of a data set, and draws for each."""
+    study = layout.study
+    if dataset in (SIMULATED, REAL):
+        values = study.experiments.true_values if layout.of_classes and study.experiments else ()
+        return (len(values) or study.test_rows, study.test_draws)
+    return 1, study.draws
+
+
+def _of_experiment(layout: Layout) -> float | None:
+    settings = layout.study.experiments
+    if settings is None:
+        return None
+    if layout.of_classes:
+        return float(settings.rows * (len(settings.true_values) * settings.events + settings.fit_rows))
+    return float(settings.rows * settings.draws)

@@ -1,0 +1,172 @@
+"""The plan of a study: what a real dry run says, and what finished jobs say of those to come."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from veridical import metrics, plan
+from veridical.errors import PlanError
+from veridical.plan import dry_run
+
+from .conftest import ROOT, TINY, Project
+
+pytestmark = pytest.mark.workflow
+
+
+def dry(project: Project, *options: str) -> str:
+    """The text of a dry run."""
+    return project.snakemake("--dry-run", *options).stdout
+
+
+@pytest.fixture(scope="module")
+def text(finished: Project) -> str:
+    """The dry run of the whole tiny study, as if nothing were there."""
+    return dry(finished, "--forceall")
+
+
+@pytest.fixture
+def costs(finished: Project, text: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, plan.Cost]:
+    """What each rule of the tiny study costs, after it has run."""
+    monkeypatch.chdir(finished.folder)
+    return {cost.rule: cost for cost in plan.costs_of(text, "config/tiny.yaml", "laptop")}
+
+
+def test_jobs_are_those_that_snakemake_counts(finished: Project, text: str) -> None:
+    counted: dict[str, int] = {}
+    for job in dry_run.jobs(text):
+        counted[job.rule] = counted.get(job.rule, 0) + 1
+    assert counted == finished.reruns("--forceall")
+    (train,) = [job for job in dry_run.jobs(text) if job.rule == "train"]
+    assert train.threads == 2
+    assert train.number("mem_mb") > 1000
+    assert [Path(name).name for name in train.outputs] == [
+        "weights.safetensors", "estimator.json", "history.json", "cost.json",
+    ]  # fmt: skip
+
+
+def test_a_job_that_was_measured_costs_what_it_cost(finished: Project, costs: dict[str, plan.Cost]) -> None:
+    (measured,) = metrics.benchmark_records(
+        finished.folder / "results/tiny/benchmarks/train/npe/n1000-r0.jsonl"
+    )
+    train = costs["train"]
+    assert train.longest == pytest.approx(measured["s"])
+    assert train.cpu_hours == pytest.approx(measured["s"] * 2 / 3600)
+    assert train.mb_seen == pytest.approx(measured["max_rss"])
+    assert train.basis == ("measured at laptop",)
+    assert train.gpu_hours == pytest.approx(measured["s"] / 3600)  # an npe asks for one
+
+
+def test_every_rule_of_a_finished_study_is_measured(costs: dict[str, plan.Cost]) -> None:
+    assert not {rule for rule, cost in costs.items() if "time assumed" in cost.basis}
+
+
+def test_disk_is_that_of_the_files(finished: Project, costs: dict[str, plan.Cost]) -> None:
+    results = finished.folder / "results"
+    shards = sum(path.stat().st_size for path in results.glob("bank/*/*/*/*.zarr.zip"))
+    assert costs["simulate"].bytes == pytest.approx(shards, rel=0.1)
+    draws = sum(path.stat().st_size for path in results.glob("tiny/infer/*/*/*.nc"))
+    assert costs["infer"].bytes == pytest.approx(draws, rel=0.25)  # a data set of two, planned as of one
+    there = sum(1 for path in results.rglob("*") if "checkpoints" not in path.parts) + 2
+    outputs = sum(1 for _ in (finished.folder / ".snakemake/metadata").rglob("*"))
+    assert sum(cost.inodes for cost in costs.values()) == pytest.approx(there + outputs, rel=0.1)
+
+
+def test_a_larger_budget_is_scaled_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write({**TINY, "budgets": [1000, 4000]})
+    text = dry(project)
+    monkeypatch.chdir(project.folder)
+    found = {cost.rule: cost for cost in plan.costs_of(text, "config/tiny.yaml", "laptop")}
+    assert found["simulate"].jobs == 3
+    (measured,) = metrics.benchmark_records(Path("results/tiny/benchmarks/train/npe/n1000-r0.jsonl"))
+    assert found["train"].longest == pytest.approx(4 * measured["s"])
+    assert found["train"].basis == ("measured at laptop (x 4)",)
+
+
+def test_gpu_hours_come_from_the_resource(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = dry(finished, "--forceall", "--set-resources", "train:gpu=2")
+    monkeypatch.chdir(finished.folder)
+    found = {cost.rule: cost for cost in plan.costs_of(text, "config/tiny.yaml", "laptop")}
+    assert found["train"].gpu_hours == pytest.approx(2 * found["train"].longest / 3600)
+    assert not any(cost.gpu_hours for rule, cost in found.items() if rule != "train")
+
+
+def test_without_measurements_the_limit_is_assumed_and_said(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write({**TINY, "study": "other", "seed": 8}, "other")
+    text = project.snakemake("--dry-run", study="other").stdout
+    monkeypatch.chdir(project.folder)
+    found = plan.costs_of(text, "config/other.yaml", "laptop")
+    train = next(cost for cost in found if cost.rule == "train")
+    assert train.longest == 240 * 60
+    assert "time assumed: the limit" in train.basis
+    table = plan.table(found)
+    (line,) = [line for line in table.splitlines() if line.startswith("train ")]
+    assert line.endswith("disk assumed; time assumed: the limit")
+    assert table.splitlines()[-1].startswith("total ")
+    assert "WARNING" not in table
+
+
+def test_many_jobs_are_warned_of_with_the_remedy(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write({**TINY, "budgets": [260_000], "simulation": {"shard_rows": 250, "probe_rows": 50}})
+    text = dry(project)
+    monkeypatch.chdir(project.folder)
+    table = plan.table(plan.costs_of(text, "config/tiny.yaml", "laptop"))
+    assert "expected at most 1,000; most are simulate (1,041)" in table
+    assert "a larger simulation.shard_rows" in table
+
+
+def test_a_finished_study_needs_nothing(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = dry(finished)
+    monkeypatch.chdir(finished.folder)
+    assert plan.table(plan.costs_of(text, "config/tiny.yaml", "laptop")).startswith("Nothing to be done")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda text: "", "its last lines are []"),
+        (lambda text: text[: len(text) // 2], "expected the text of a Snakemake dry run"),
+        (lambda text: text.replace("rule train:", "Rule train:"), "train: 0 of 1"),
+        (lambda text: text.replace("    jobid: ", "    number: "), "expected `jobid` and `resources`"),
+        (lambda text: text.replace("mem_mb=", "mem_mb=about"), "expected a number for mem_mb"),
+        (lambda text: text.replace("Job stats", "Stats"), "expected a table `Job stats`"),
+        (lambda text: text.replace("results/tiny/logs", "results/huge/logs"), "of another study"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    finished: Project, text: str, monkeypatch: pytest.MonkeyPatch, fault, message: str
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    with pytest.raises(PlanError) as caught:
+        plan.costs_of(fault(text), "config/tiny.yaml", "laptop")
+    assert message in str(caught.value)
+
+
+def test_the_command_reads_the_dry_run_and_fails_on_anything_else(finished: Project, text: str) -> None:
+    command = [sys.executable, "-m", "veridical", "plan", "--study", "config/tiny.yaml"]
+    given = {"cwd": finished.folder, "env": finished.environment, "text": True, "capture_output": True}
+    done = subprocess.run(command, input=text, check=True, **given)
+    assert done.stdout.startswith("rule ")
+    failed = subprocess.run(command, input="WorkflowError:\n", **given)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("PlanError: expected the text of a Snakemake dry run")
+    assert not failed.stdout
+
+
+def test_a_hundred_million_simulations_stay_below_a_thousand_jobs(project: Project) -> None:
+    """Those of each of three replicates, in shards of a million rows."""
+    settings = yaml.safe_load((ROOT / "config/gaussian.yaml").read_text())
+    del settings["observations"], settings["reference"], settings["scales"]
+    rows = 100_000_000
+    project.write(
+        {**settings, "budgets": [rows // 100, rows // 10, rows], "simulation": {"shard_rows": rows // 100}}
+    )
+    found = project.reruns(study="tiny")
+    assert found["simulate"] == 3 * 100 + 1
+    assert sum(found.values()) < 1_000
