@@ -1,4 +1,5 @@
-# make demo | test | study | plan | infer | export | digest | verify | gc | docs | format | lint      (see README.md)
+# make demo | test | study | plan | infer | export | digest | verify | gc | docs | format | lint | slurm-test
+# | chaos      (see README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,13 +8,16 @@ STUDY ?= $(NAME)
 SCALE ?= laptop
 PROFILE ?= profiles/local
 WORKERS ?= 2
+SEED ?= 1
 SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) --configfile
-.PHONY: demo test study plan infer export digest verify gc schema docs lint format clean help
+.PHONY: demo test slurm-test chaos study plan infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo                          install, then run study lynx_hare on real data"
 	@echo "make test                          install, then run the whole test suite"
+	@echo "make slurm-test                    as root: test submission and faults on a SLURM cluster of its own"
+	@echo "make chaos SEED=1                  as root: kill jobs at random on that cluster, compare the results"
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
 	@echo "make plan NAME=... SCALE=...       what that study would cost: jobs, hours, disk, inodes"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
@@ -28,6 +32,15 @@ demo: study
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+
+# Whatever ends these two, the cluster is stopped. `tests/slurm/cluster install` installs what they need.
+CLUSTER = trap 'tests/slurm/cluster stop' EXIT; trap 'exit 130' INT TERM;
+
+slurm-test: $(VENV)/.dev
+	$(CLUSTER) VERIDICAL_SLURM=1 $(BIN)/python -m pytest --durations=0 $(or $(TESTS),tests/slurm)
+
+chaos: $(VENV)/.dev
+	$(CLUSTER) $(BIN)/python -m tests.slurm.chaos --seed $(SEED)
 
 SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
 
