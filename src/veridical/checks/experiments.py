@@ -55,6 +55,7 @@ STATED = {0.6827: 1.0, 0.9: 1.6448536269514722, 0.9545: 2.0}  # level: z
 POSTERIOR_LEVELS = (0.5, 0.8, 0.9, 0.95)
 EXAMPLES = 100
 
+_AT_A_TIME = 64  # batches whose sums are held at once
 _EXACT_BAND = 10_000  # experiments up to which the band is that of gamma
 
 
@@ -128,32 +129,34 @@ def aggregate(
         ShapeError: If there are other than D names.
     """
     options = options or Options()
-    arrays = experiments.lazy(paths)
+    arrays = experiments.lazy(paths[:_AT_A_TIME])
     if "rank" in arrays:
         d = arrays["rank"].shape[1]
         if len(names) != d:
             raise ShapeError(f"names: expected one for each of {d} parameters, got {list(names)}.")
-        return _posteriors(_added(arrays, posterior_sums, options), names, rng, options)
+        return _posteriors(_added(paths, list(arrays), posterior_sums, options), names, rng, options)
     truth = np.asarray(arrays.pop("truth").compute(scheduler="synchronous"))
     examples = {name: array[:EXAMPLES] for name, array in arrays.items()}
-    return _estimates(
-        _added(arrays, estimate_sums, options, truth), truth, examples, tuple(names), rng, options
-    )
+    sums = _added(paths, list(arrays), estimate_sums, options, truth)
+    return _estimates(sums, truth, examples, tuple(names), rng, options)
 
 
-def _added(arrays: Mapping[str, Any], summed: Any, options: Options, *more: Any) -> Sums:
-    """The sums over all batches; each is read, summed and dropped in one thread."""
+def _added(
+    paths: Sequence[PathLike], names: Sequence[str], summed: Any, options: Options, *more: Any
+) -> Sums:
+    """The sums over all batches, some files at a time; each is read, summed and dropped in one thread."""
     import dask
 
-    blocks = {name: array.to_delayed().ravel() for name, array in arrays.items()}
-    parts = [
-        dask.delayed(summed)({name: block[i] for name, block in blocks.items()}, *more)
-        for i in range(len(next(iter(blocks.values()))))
-    ]
-    results = dask.compute(*parts, scheduler="threads", num_workers=options.threads)
-    total = results[0]
-    for part in results[1:]:
-        total = _plus(total, part)
+    total: Any = None
+    for first in range(0, len(paths), _AT_A_TIME):
+        arrays = experiments.lazy(paths[first : first + _AT_A_TIME], like=paths[0])
+        blocks = {name: arrays[name].to_delayed().ravel() for name in names}
+        parts = [
+            dask.delayed(summed)({name: block[i] for name, block in blocks.items()}, *more)
+            for i in range(len(blocks[names[0]]))
+        ]
+        for part in dask.compute(*parts, scheduler="threads", num_workers=options.threads):
+            total = part if total is None else _plus(total, part)
     found: Sums = total
     return found
 
