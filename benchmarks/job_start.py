@@ -20,6 +20,7 @@ HEAVY = ("torch", "lightning", "xarray", "dask", "sklearn", "matplotlib", "scipy
 JOB = f"""
 import sys, time
 from veridical import job
+from veridical.parallel import ShardRows
 from veridical.stages.simulate import simulate_shard
 from veridical.tasks.lotka_volterra import LotkaVolterra
 
@@ -30,7 +31,8 @@ class Timed(LotkaVolterra):
         return super().simulate(*given)
 
 path = sys.argv[1] + "/rows-000000000-000000099.zarr.zip"
-simulate_shard(Timed(), path, root=1, fidelity="ode", split="train", first=0, last=99, key="k")
+rows = ShardRows(root=1, fidelity="ode", split="train", first=0, last=99)
+simulate_shard(Timed(), path, rows, key="k")
 print("loaded", *(name for name in {HEAVY} if name in sys.modules))
 """
 

@@ -16,7 +16,8 @@ import time
 import numpy as np
 
 from veridical import seeds
-from veridical.checks.detection import Reference, fresh_sets, rejections
+from veridical.checks.mmd import Reference
+from veridical.checks.mmd_null import fresh_sets, rejections
 
 ROOT, ALPHA = 2026, 0.05
 SHIFT = np.array([1.0, 0.0])

@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 import study_tables
-from study_tables import number, table
+from table_text import number, table
 
 from veridical import metrics, provenance, results
 from veridical.metrics import Row, dataset_cells, select, value

@@ -4,18 +4,18 @@ from veridical import job
 
 
 def main(snakemake):
+    from veridical.parallel import ShardRows
     from veridical.stages.simulate import simulate_shard
 
     params, limits = snakemake.params, snakemake.resources
     simulate_shard(
         params.task,
         snakemake.output.shard,
-        root=params.seed,
+        ShardRows(root=params.seed, **job.coordinates(snakemake.wildcards)),
         key=params.key,
         workers=snakemake.threads,
         time_limit=float(limits.time_limit),
         max_invalid=float(limits.max_invalid),
-        **job.coordinates(snakemake.wildcards),
     )
 
 

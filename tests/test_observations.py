@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,30 @@ def test_a_data_set_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert np.array_equal(back.truth, data.truth)
     assert (back.name, back.kind, back.source) == ("simulated", "simulated", "test rows")
     assert [p.name for p in tmp_path.iterdir()] == ["d.nc"]
+
+
+def test_data_in_seconds_stay_numbers(tmp_path: Path) -> None:
+    class Waits(Pelts):
+        x_unit = "s"
+
+    data = observations.Observations(np.arange(12.0).reshape(2, 3, 2), None, "waits", "observed")
+    observations.save(tmp_path / "d.nc", data, Waits())
+    back = observations.load(tmp_path / "d.nc")
+    assert back.x.dtype == float
+    assert np.array_equal(back.x, data.x)
+    assert (back.truth, back.source) == (None, "")
+
+
+def test_a_job_that_reads_data_does_not_load_xarray(tmp_path: Path) -> None:
+    data = observations.Observations(np.zeros((1, 3, 2)), None, "pelts", "observed")
+    observations.save(tmp_path / "d.nc", data, Pelts())
+    code = (
+        "import sys; from veridical import observations; observations.load(sys.argv[1]);"
+        "print(sorted({'xarray', 'dask', 'pandas'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "d.nc")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(

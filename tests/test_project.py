@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "veridical"
@@ -73,24 +77,48 @@ def test_every_rule_has_its_script_and_every_script_its_rule() -> None:
         assert f"rule {path.stem}:" in text
 
 
+def direct_dependencies() -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(d) for d in project["dependencies"]]
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if "==" in line]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_all_that_is_imported_is_a_direct_dependency() -> None:
+    names = {name for path in [*MODULES, *(ROOT / "scripts").glob("*.py")] for name in imported(path)}
+    found = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"veridical"}
+    for path in MODULES:  # registries and what is imported by name
+        found |= set(re.findall(r'import_module\("(\w+)', path.read_text()))
+    providers = packages_distributions()
+    needed = {canonicalize_name(name) for package in found for name in providers[package]}
+    assert needed <= {canonicalize_name(d.name) for d in direct_dependencies()}
+
+
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
 def test_environments_are_in_step_with_the_project(kind: str) -> None:
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     conda = yaml.safe_load((ROOT / "envs" / f"{kind}.yaml").read_text())
+    assert set(conda) == {"channels", "dependencies"}
     (pip,) = [d["pip"] for d in conda["dependencies"] if isinstance(d, dict)]
-    assert [d for d in pip if not d.startswith("-")] == wanted
+    assert [f"python {supported_python()}", "pip"] == conda["dependencies"][:-1]
+    exact = [d for d in pip if not d.startswith("-")]
+    assert exact == [f"{d.name}=={pinned()[canonicalize_name(d.name)]}" for d in direct_dependencies()]
+
+
+def supported_python() -> str:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
 
 
 def test_constraints_pin_every_dependency() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + [
-        d for group in project["optional-dependencies"].values() for d in group
-    ]
-    for dependency in wanted:
-        name = dependency.split(">")[0].split("=")[0].strip().lower().replace("_", "-")
-        assert name in pinned, f"{name} is not pinned"
+    extras = [Requirement(d) for group in project["optional-dependencies"].values() for d in group]
+    for dependency in [*direct_dependencies(), *extras]:
+        version = pinned().get(canonicalize_name(dependency.name))
+        assert version is not None, f"{dependency.name} is not pinned"
+        assert version in dependency.specifier, f"{dependency.name}: {version} is outside of its range"
 
 
 def test_top_level_holds_what_the_design_names() -> None:

@@ -91,6 +91,35 @@ def test_wrong_settings_name_the_place_and_the_remedy(changes: dict[str, Any], m
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"reference": {}},
+            "`reference` samples the posterior of an observation, but `observations` is empty.",
+        ),
+        (
+            {"estimators": {"late": {"type": "npe", "start": "npr"}}},
+            "estimators.late builds on 'npr', which is no method of this study. Did you mean 'npe'?",
+        ),
+        (
+            {"experiments": {"batches": 1, "rows": 2, "methods": ["npr"]}},
+            "experiments.methods: 'npr' is no method of this study. Did you mean 'npe'?",
+        ),
+        (
+            {"scales": {"smoke": {"reference": {}}}},
+            "scales.smoke: `reference` samples the posterior of an observation, but `observations` is empty.",
+        ),
+    ],
+)
+def test_what_is_wrong_between_sections_is_one_sentence_without_a_place(
+    changes: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        settings.parse(raw(**changes))
+    assert str(caught.value) == sentence
+
+
 def test_a_scale_is_blamed_for_its_own_faults_only() -> None:
     with pytest.raises(SettingError) as caught:
         settings.parse(raw(bugets=[1], scales={"smoke": {"replicats": 3}}))

@@ -16,6 +16,7 @@ import pytest
 
 from veridical import bank, blocks, parallel, tasks
 from veridical.errors import BankError, SettingError, SimulationError, SimulationTimeout, TaskError
+from veridical.parallel import ShardRows
 from veridical.stages.simulate import simulate_shard
 
 FILE = Path(__file__).with_name("small_tasks.py")
@@ -25,17 +26,26 @@ def make_spec(name: str = "coupled", **settings: Any) -> dict[str, Any]:
     return {"name": name, "file": str(FILE), "class": name.capitalize(), "settings": settings}
 
 
+def train_rows(first: int, last: int, fidelity: str = "low", replicate: int = 0) -> ShardRows:
+    return ShardRows(root=7, fidelity=fidelity, split="train", replicate=replicate, first=first, last=last)
+
+
 def fill(
-    folder: Path, rows: int, shard_rows: int, spec: dict[str, Any] | None = None, **options: Any
+    folder: Path,
+    rows: int,
+    shard_rows: int,
+    spec: dict[str, Any] | None = None,
+    replicate: int = 0,
+    **options: Any,
 ) -> list[Path]:
     """Fills a bank of `rows` rows in shards of `shard_rows`, leaving shards that are there alone."""
     paths = []
-    settings = {"root": 7, "fidelity": "low", "split": "train", "key": "k"} | options
     for first in range(0, rows, shard_rows):
         last = first + shard_rows - 1
         paths.append(folder / bank.shard_name(first, last))
         if not paths[-1].exists():
-            simulate_shard(spec or make_spec(), paths[-1], first=first, last=last, **settings)
+            chosen = train_rows(first, last, replicate=replicate)
+            simulate_shard(spec or make_spec(), paths[-1], chosen, key="k", **options)
     return paths
 
 
@@ -69,20 +79,14 @@ def test_a_larger_budget_adds_shards_and_leaves_the_others_alone(tmp_path: Path)
 
 def run_job(spec: dict[str, Any], path: Path, last: int = 59, **options: Any) -> subprocess.Popen[str]:
     """Starts a job of its own for the rows 0..last."""
-    settings = {
-        "root": 7,
-        "fidelity": "low",
-        "split": "train",
-        "key": "k",
-        "first": 0,
-        "last": last,
-    } | options
+    given = json.dumps({"spec": spec, "path": str(path), "key": "k", **options})
     code = (
-        "import json, sys; from veridical.stages.simulate import simulate_shard; "
-        "simulate_shard(json.loads(sys.argv[1]), sys.argv[2], **json.loads(sys.argv[3])); "
+        "import json, sys; from veridical.stages.simulate import ShardRows, simulate_shard; "
+        f"rows = ShardRows(root=7, fidelity='low', split='train', first=0, last={last}); "
+        "simulate_shard(rows=rows, **json.loads(sys.argv[1])); "
         "print(sorted(sys.modules))"
     )
-    command = [sys.executable, "-W", "error", "-c", code, json.dumps(spec), str(path), json.dumps(settings)]
+    command = [sys.executable, "-W", "error", "-c", code, given]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -233,10 +237,7 @@ def test_blocks_are_never_split(tmp_path: Path, first: int, last: int) -> None:
     with pytest.raises(
         SettingError, match="no whole blocks of task coupled, which simulates 10 rows at once"
     ):
-        simulate_shard(
-            make_spec(), tmp_path / "a.zarr.zip",
-            root=7, fidelity="low", split="train", first=first, last=last, key="k",
-        )  # fmt: skip
+        simulate_shard(make_spec(), tmp_path / "a.zarr.zip", train_rows(first, last), key="k")
 
 
 def test_simulations_made_elsewhere_fill_a_bank_with_a_short_last_shard(tmp_path: Path) -> None:
@@ -248,10 +249,9 @@ def test_simulations_made_elsewhere_fill_a_bank_with_a_short_last_shard(tmp_path
     }  # fmt: skip
     task = tasks.build(spec)
     assert list(parallel.whole_blocks(task, "train", 40, 44)) == [4]
-    options = {"root": 7, "fidelity": "stored", "split": "train", "key": "k"}
     paths = [tmp_path / bank.shard_name(0, 39), tmp_path / bank.shard_name(40, 44)]
     for path, (first, last) in zip(paths, ((0, 39), (40, 44)), strict=True):
-        simulate_shard(spec, path, first=first, last=last, **options)
+        simulate_shard(spec, path, train_rows(first, last, "stored"), key="k")
     arrays = bank.load(paths)
     assert len(np.unique(arrays["theta"])) == 45
     np.testing.assert_array_equal(arrays["x"][:, 1], arrays["theta"][:, 0])

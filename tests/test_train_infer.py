@@ -58,10 +58,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [shard(folder, first, rng) for first in (0, SHARD_ROWS)]
 
 
-def run(shards: list[Path], folder: Path, **changes: Any) -> None:
+def run(shards: list[Path], folder: Path, method_spec: dict[str, Any] = NPE, **changes: Any) -> None:
     given = {"budget": 500, "root": 3, "method": "npe", "replicate": 0, "code": "abc", **changes}
     sources = Sources((shards, given["budget"]))
-    train(SPEC, NPE, sources, folder / "out", checkpoints=folder / "ckpt", **given)
+    train(SPEC, method_spec, sources, folder / "out", checkpoints=folder / "ckpt", **given)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,21 @@ def test_only_rows_of_the_budget_count(shards: list[Path], trained: Path, tmp_pa
 def test_too_many_failures_stop_the_job(shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(SimulationError, match="failed"):
         run(shards, tmp_path, max_invalid=0.01)
+
+
+def test_a_class_of_the_users_own_that_returns_no_pair_is_named(shards: list[Path], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from veridical.estimators.prior import PriorEstimator\n"
+        "class Mine(PriorEstimator):\n"
+        "    @classmethod\n"
+        "    def fit(cls, spec, *given):\n"
+        "        return super().fit({'type': 'prior'}, *given)[0]\n"
+    )
+    spec = {"type": "own", "file": str(file), "class": "Mine"}
+    with pytest.raises(TrainingError, match=r"mine\.py: Mine\.fit: expected a pair, .* got Mine\."):
+        run(shards, tmp_path, spec, method="mine")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_job_on_the_same_training_waits_no_longer_than_it_may(

@@ -16,7 +16,8 @@ from veridical.estimators import ESTIMATORS
 from veridical.remedies import REMEDIES
 
 if TYPE_CHECKING:
-    from veridical.estimators.base import Estimator
+    from veridical.estimators.base import Estimator, Material, TaskInfo
+    from veridical.training import Run, TrainingResult
 
 METHODS = {**ESTIMATORS, **REMEDIES}
 OWN = "own"
@@ -36,6 +37,36 @@ def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
         return load_class(spec["file"], spec["class"], Estimator, "estimator", TrainingError)  # type: ignore[type-abstract]
     module, _, attribute = _entry(spec["type"]).partition(":")
     return getattr(import_module(module), attribute)
+
+
+def fit(
+    spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run
+) -> tuple[Estimator, TrainingResult | None]:
+    """Returns a fitted method and how its training went; see `Estimator.fit`.
+
+    Raises:
+        TrainingError: If training cannot go on, or a user's own class returns something else.
+    """
+    found = method_class(spec).fit(spec, task, material, run)
+    if spec["type"] == OWN:
+        _require_fitted(spec, found)
+    return found
+
+
+def _require_fitted(spec: Mapping[str, Any], found: Any) -> None:
+    """Holds what a user's own class returns against the contract."""
+    from veridical.estimators.base import Estimator
+    from veridical.training import TrainingResult
+
+    parts = found if isinstance(found, tuple) else (found,)
+    if len(parts) == 2 and isinstance(parts[0], Estimator) and isinstance(parts[1], TrainingResult | None):
+        return
+    names = ", ".join(type(part).__name__ for part in parts)
+    got = f"a tuple ({names})" if isinstance(found, tuple) else names
+    raise TrainingError(
+        f"{spec['file']}: {spec['class']}.fit: expected a pair, the fitted estimator and its TrainingResult "
+        f"or None, got {got}. Write `return estimator, None` where nothing was iterated."
+    )
 
 
 def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,48 @@ from veridical.errors import SettingError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
 from veridical.workers import Ended, run
 
-Place = tuple[str, str, int]  # fidelity, split, replicate
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """The rows that one shard holds, and what their randomness follows from.
+
+    Attributes:
+        root: The root seed of the study.
+        fidelity: The level.
+        split: The base name of the split, such as `train`.
+        replicate: The replicate; 0 for splits that all replicates share.
+        first: The first row; blocks must be whole.
+        last: The last row, included.
+    """
+
+    root: int
+    fidelity: str
+    split: str
+    replicate: int = 0
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return (
+            f"fidelity {self.fidelity}, split {self.split}, replicate {self.replicate}, "
+            f"rows {self.first}..{self.last}"
+        )
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Fidelity, split and replicate, which with root and block decide a block."""
+        return self.fidelity, self.split, self.replicate
 
 
 def simulate_rows(
     task: Task,
-    *,
-    root: int,
-    fidelity: str,
-    split: str,
-    replicate: int = 0,
-    first: int,
-    last: int,
+    rows: ShardRows,
     scratch: Path,
+    *,
     workers: int = 1,
     time_limit: float | None = None,
     timeout_is_data: bool | None = None,
@@ -42,12 +72,7 @@ def simulate_rows(
 
     Arguments:
         task: The task.
-        root: The root seed of the study.
-        fidelity: The level.
-        split: The base name of the split, such as `train`.
-        replicate: The replicate; 0 for splits that all replicates share.
-        first: The first row.
-        last: The last row, included.
+        rows: Which rows.
         scratch: A folder for results on their way; made here and removed in any case.
         workers: Blocks simulated at a time.
         time_limit: Seconds that a block may take.
@@ -59,19 +84,18 @@ def simulate_rows(
         SimulationError: If the simulator dies or exceeds the limit.
         TaskError: If the task breaks its contract.
     """
-    numbers = whole_blocks(task, split, first, last)
+    numbers = whole_blocks(task, rows.split, rows.first, rows.last)
     tolerant = task.timeout_is_data if timeout_is_data is None else timeout_is_data
-    place = (fidelity, split, replicate)
     scratch.mkdir(parents=True)
     try:
         files = {number: scratch / f"{number}.npz" for number in numbers}
         calls = [
-            (number, partial(_to_file, file, partial(_block, task, root, place, number, tolerant)))
+            (number, partial(_to_file, file, partial(_block, task, rows, number, tolerant)))
             for number, file in files.items()
         ]
-        for number in _run(task, fidelity, calls, workers, time_limit, tolerant):
-            _redo_late(task, root, place, number, files[number], workers, time_limit)
-        return _gather(files, first, last, task.block_rows)
+        for number in _run(task, rows.fidelity, calls, workers, time_limit, tolerant):
+            _redo_late(task, rows, number, files[number], workers, time_limit)
+        return _gather(files, rows, task.block_rows)
     finally:
         shutil.rmtree(scratch)
 
@@ -92,8 +116,8 @@ def whole_blocks(task: Task, split: str, first: int, last: int) -> range:
     return range(first // size, last // size + 1)
 
 
-def _block(task: Task, root: int, place: Place, number: int, tolerant: bool) -> Block:
-    return blocks.simulate_block(task, root, *place, number, timeout_is_data=tolerant)
+def _block(task: Task, rows: ShardRows, number: int, tolerant: bool) -> Block:
+    return blocks.simulate_block(task, rows.root, *rows.place, number, timeout_is_data=tolerant)
 
 
 def _to_file(file: Path, simulate: Callable[[], Block]) -> None:
@@ -136,39 +160,37 @@ def _run(
 
 
 def _redo_late(
-    task: Task, root: int, place: Place, number: int, file: Path, count: int, time_limit: float | None
+    task: Task, rows: ShardRows, number: int, file: Path, count: int, time_limit: float | None
 ) -> None:
     """Redoes a late block with each row in a process and under the limit of its own."""
     files = {row: file.with_name(f"{number}-{row}.npz") for row in range(task.block_rows)}
-    calls = [
-        (row, partial(_to_file, done, partial(blocks.simulate_row, task, root, *place, number, row)))
-        for row, done in files.items()
-    ]
-    late = set(_run(task, place[0], calls, count, time_limit, tolerant=True))
-    theta = blocks.draw_theta(task, root, *place[1:], number)
+    one_row = partial(blocks.simulate_row, task, rows.root, *rows.place, number)
+    calls = [(row, partial(_to_file, done, partial(one_row, row))) for row, done in files.items()]
+    late = set(_run(task, rows.fidelity, calls, count, time_limit, tolerant=True))
+    theta = blocks.draw_theta(task, rows.root, rows.split, rows.replicate, number)
 
     def one(row: int) -> Block:
         if row in late:
             return Block(blocks.failed_row(task, theta[row : row + 1], bank.TIMED_OUT))
         return _from_file(files[row])
 
-    rows = [one(row) for row in files]
-    text = next((row.first_traceback for row in rows if row.first_traceback), "")
-    joined = blocks.join([row.arrays for row in rows])
+    done = [one(row) for row in files]
+    text = next((row.first_traceback for row in done if row.first_traceback), "")
+    joined = blocks.join([row.arrays for row in done])
     _to_file(file, lambda: Block(joined, text))
 
 
-def _gather(files: Mapping[int, Path], first: int, last: int, block_rows: int) -> Block:
+def _gather(files: Mapping[int, Path], rows: ShardRows, block_rows: int) -> Block:
     """Reads the blocks one after another into arrays for all rows."""
     arrays: dict[str, Array] = {}
     text = ""
     for number, file in files.items():
         block = _from_file(file)
-        start = number * block_rows - first
+        start = number * block_rows - rows.first
         for name, array in block.arrays.items():
             if name not in arrays:
                 hole = np.nan if array.dtype.kind == "f" else bank.HOLE
-                arrays[name] = np.full((last - first + 1, *array.shape[1:]), hole, array.dtype)
+                arrays[name] = np.full((len(rows), *array.shape[1:]), hole, array.dtype)
             arrays[name][start : start + len(array)] = array
         text = text or block.first_traceback
     return Block(arrays, text)

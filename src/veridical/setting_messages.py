@@ -35,13 +35,15 @@ def sentence(error: Mapping[str, Any], schema: Node) -> str:
         siblings = {name for node in nodes for name in _below(node, schema)}
         name = str(error["loc"][-1])
         return f"{'.'.join([*path, name])}: unknown setting. {suggest(name, siblings)}"
-    where = ".".join(path) or "study"
+    where = ".".join(path)
     if kind == "missing":
         return f"{where}: this setting is required and missing."
     if kind in ("literal_error", "union_tag_invalid"):
         return _choice(where, error, context)
     got = "" if isinstance(error["input"], Mapping) else f"; got {_shown(error['input'])}"
-    return f"{where}: {_expectation(error, context)}{got}."
+    told = f"{_expectation(error, context)}{got}"
+    told += "" if told.endswith((".", "?")) else "."
+    return f"{where}: {told}" if where else told  # what is wrong between sections has no place of its own
 
 
 def mapping_value(node: Node) -> Node | None:

@@ -12,16 +12,10 @@ import pytest
 from scipy import stats
 
 from veridical import checks, experiments
-from veridical.checks import experiments as aggregating
-from veridical.checks.experiments import (
-    IDEAL,
-    STATED,
-    Moments,
-    Options,
-    Z,
-    aggregate,
-    expected_gap_z,
-)
+from veridical.checks import experiment_sums
+from veridical.checks.experiment_estimates import IDEAL, STATED, Z, expected_gap_z
+from veridical.checks.experiment_sums import Moments, Options
+from veridical.checks.experiments import aggregate
 from veridical.errors import ShapeError
 from veridical.report.definitions import METRICS
 
@@ -202,7 +196,7 @@ def test_how_many_batches_are_held_at_once_changes_no_bit(
         paths = saved(*(make(rng, 150) for _ in range(5)))
         results = []
         for held in (2, 5):
-            monkeypatch.setattr(aggregating, "_AT_A_TIME", held)
+            monkeypatch.setattr(experiment_sums, "AT_A_TIME", held)
             results.append(aggregate(paths, np.random.Generator(np.random.PCG64(3)), names, QUICK))
         assert results[0].metrics() == results[1].metrics()
         for name, curve in results[0].curves.items():

@@ -11,7 +11,7 @@ import torch
 from veridical import artifacts, seeds
 from veridical.errors import TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
-from veridical.estimators.joint import HalfAndHalf, JointNPE, mixed
+from veridical.estimators.joint import HalfAndHalf, JointNPE
 from veridical.estimators.npe import NPE, PosteriorNetwork
 from veridical.estimators.settings import NPESettings
 from veridical.networks.transforms import InputTransform
@@ -57,12 +57,18 @@ def test_a_training_batch_is_half_simulations_half_pairs(rng: np.random.Generato
     assert all(name.startswith("posterior.") for name in both.state_dict()), "pairs are no weights"
 
 
-def test_inputs_are_standardised_over_the_mixture(rng: np.random.Generator) -> None:
-    one, other = rng.normal(1, 2, (400, 3)), rng.normal(-3, 0.5, (400, 3))
-    found = mixed(InputTransform.fit(one, "none"), InputTransform.fit(other, "none"))
-    pooled = InputTransform.fit(np.concatenate([one, other]), "none")
-    np.testing.assert_allclose(found.mean, pooled.mean)
-    np.testing.assert_allclose(found.scale, pooled.scale)
+def test_inputs_are_standardised_over_both_halves_of_what_is_learned_from() -> None:
+    """Nine in ten of 300 simulations and four in five of 30 pairs, each half with the same weight."""
+    given = material(seeds.generator(5, "test"), 300, 30)
+    assert given.simulations is not None and given.calibration is not None
+    learn = given.simulations.x[~given.simulations.validation]
+    pairs = given.calibration.x[np.arange(30) % 5 != 4]
+    both = InputTransform.fit(
+        np.concatenate([np.repeat(learn, 24, axis=0), np.repeat(pairs, 270, axis=0)]), "none"
+    )
+    found = trained().inputs
+    np.testing.assert_allclose(found.mean, both.mean)
+    np.testing.assert_allclose(found.scale, both.scale)
 
 
 def test_the_minimum_is_the_posterior_of_the_mixture(rng: np.random.Generator) -> None:

@@ -14,7 +14,8 @@ import pytest
 from veridical import experiments, metrics, observations, posteriors, seeds
 from veridical.checks.coverage import Coverage
 from veridical.checks.detection import Detection
-from veridical.checks.experiments import Options, aggregate
+from veridical.checks.experiment_sums import Options
+from veridical.checks.experiments import aggregate
 from veridical.checks.scores import Scores
 from veridical.metrics import Row, row
 from veridical.plots import comparison as comparison_plots

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from veridical.estimators.settings import (
     FlowSettings,
     InputsSettings,
     MLPSummarySettings,
+    Section,
     SummarySettings,
     TrainingSettings,
     Widths,
 )
 
 
-class _Section(BaseModel):
-    """Base of all sections: unknown keys are refused and values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PriorSettings(_Section):
+class PriorSettings(Section):
     """The prior itself, as an answer that learns nothing from the data."""
 
     simulations: ClassVar[bool] = False
@@ -42,7 +37,7 @@ class JointTrainingSettings(TrainingSettings):
     )
 
 
-class JNPESettings(_Section):
+class JNPESettings(Section):
     """Neural posterior estimation on simulations and calibration pairs, half and half in each batch."""
 
     simulations: ClassVar[bool] = True
@@ -55,15 +50,6 @@ class JNPESettings(_Section):
     summary: SummarySettings = Field(default_factory=MLPSummarySettings)
     flow: FlowSettings = FlowSettings()
     training: JointTrainingSettings = JointTrainingSettings()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_summary(cls, values: object) -> object:
-        """Lets a summary without `type` be of the default type."""
-        if isinstance(values, dict) and isinstance(values.get("summary"), dict):
-            summary = {"type": MLPSummarySettings().type, **values["summary"]}
-            return {**values, "summary": summary}
-        return values
 
 
 class MLPTrainingSettings(TrainingSettings):
@@ -87,7 +73,7 @@ class MLPTrainingSettings(TrainingSettings):
     )
 
 
-class MLPSettings(_Section):
+class MLPSettings(Section):
     """A dense network trained on calibration pairs alone: a normal distribution for each observation."""
 
     simulations: ClassVar[bool] = False
@@ -103,7 +89,7 @@ class MLPSettings(_Section):
     training: MLPTrainingSettings = MLPTrainingSettings()
 
 
-class RidgeSettings(_Section):
+class RidgeSettings(Section):
     """Ridge regression on calibration pairs alone, with normal residuals."""
 
     simulations: ClassVar[bool] = False

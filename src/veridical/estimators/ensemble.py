@@ -30,6 +30,7 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.npe import NPE, ROWS, PosteriorNetwork, Prepared, initial_network, parent_of
 from veridical.estimators.settings import EnsembleSettings, NPESettings
+from veridical.networks import weights
 from veridical.tasks.base import Array
 
 STACKED_ROWS = 512  # rows per batch up to which training together is faster on a CPU
@@ -133,9 +134,7 @@ class Ensemble(Estimator):
             )
         member, members = settings.member.model_dump(), []
         for m in range(settings.members):
-            prefix = f"member{m}."
-            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            members.append(NPE.from_arrays(member, task, own))
+            members.append(NPE.from_arrays(member, task, weights.below(arrays, f"member{m}.")))
         return cls(settings, task, members)
 
 

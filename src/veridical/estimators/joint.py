@@ -84,9 +84,8 @@ class JointNPE(NPE):
         training.require_rows(len(learn), int(apart.sum()))
         exchangeable = settings.summary.type == "deepset"
         kind = settings.inputs.transform
-        inputs = mixed(
-            InputTransform.fit(rows.x[learn], kind, exchangeable=exchangeable),
-            InputTransform.fit(pairs.x[~apart], kind, exchangeable=exchangeable),
+        inputs = InputTransform.fit(rows.x[learn], kind, exchangeable=exchangeable).pooled(
+            InputTransform.fit(pairs.x[~apart], kind, exchangeable=exchangeable)
         )
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
         network_settings = _network_settings(settings)
@@ -112,12 +111,6 @@ class JointNPE(NPE):
         assert isinstance(estimator, cls)
         estimator.settings = settings
         return estimator
-
-
-def mixed(one: InputTransform, other: InputTransform) -> InputTransform:
-    """Returns the transform that standardises data of which one half has the statistics of each."""
-    variance = 0.5 * (one.scale**2 + other.scale**2) + 0.25 * (one.mean - other.mean) ** 2
-    return InputTransform(one.kind, 0.5 * (one.mean + other.mean), np.sqrt(variance))
 
 
 def _train(

@@ -36,7 +36,7 @@ from veridical import seeds, training
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
 from veridical.estimators.settings import NPESettings
-from veridical.networks import build_summary
+from veridical.networks import build_summary, weights
 from veridical.networks.flow import SplineFlow
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -190,9 +190,9 @@ class NPE(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns weights and statistics by name."""
-        weights = {f"network.{name}": t.cpu().numpy() for name, t in self.network.state_dict().items()}
+        own = weights.arrays_of(self.network)
         cloud = {} if self.cloud is None else self.cloud.arrays()
-        return {**weights, **self.inputs.arrays(), **self.parameters.arrays(), **cloud}
+        return {**own, **self.inputs.arrays(), **self.parameters.arrays(), **cloud}
 
     @classmethod
     def from_arrays(
@@ -210,15 +210,11 @@ class NPE(Estimator):
         settings = NPESettings.model_validate(dict(spec))
         with torch.random.fork_rng(devices=[]):
             network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
-        prefix = "network."
-        weights = {k.removeprefix(prefix): torch.tensor(v) for k, v in arrays.items() if k.startswith(prefix)}
-        try:
-            network.load_state_dict(weights)
+        with weights.fitting(f"estimator {cls.type}"):
+            weights.load_into(network, arrays)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)
             cloud = SummaryCloud.from_arrays(arrays)
-        except (RuntimeError, KeyError) as error:
-            raise ArtifactError(f"estimator {cls.type}: weights do not fit the settings: {error}") from error
         return cls(settings, task, inputs, parameters, network, cloud)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from veridical.estimators.settings import InputsSettings, Widths
+from veridical.estimators.settings import InputsSettings, Section, Widths
 
 
-class RatioTrainingSettings(BaseModel):
+class RatioTrainingSettings(Section):
     """How the networks are trained: Adam at a constant rate, each member keeping its best look."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Annotated[int, Field(ge=1)] = Field(default=150, description="Passes over a member's events.")
     batch_size: Annotated[int, Field(ge=2)] = Field(
@@ -31,10 +29,9 @@ class RatioTrainingSettings(BaseModel):
     )
 
 
-class RatiosSettings(BaseModel):
+class RatiosSettings(Section):
     """An ensemble of small networks for the density ratio of two classes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     simulations: ClassVar[bool] = False
     calibration: ClassVar[bool] = False
     classes: ClassVar[bool] = True

@@ -29,14 +29,32 @@ from veridical.errors import ArtifactError, TaskError, TrainingError, require_sh
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.ratio_settings import RatiosSettings
 from veridical.estimators.ratio_training import CHUNK, RatioTraining, choose
+from veridical.networks import weights
 from veridical.networks.stacked import StackedMLP
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 
-_PREFIX = "network."
+
+class WithoutPosterior(Estimator):
+    """A method about classes: it gives density ratios or estimates of a fraction, and no posterior."""
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
+        """Refuses: there is no posterior."""
+        self._refuse()
+
+    def log_prob(self, theta: Array, x: Array) -> NoReturn:
+        """Refuses: there is no posterior."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise TaskError(
+            f"method {self.type!r} is about classes: it gives density ratios and estimates of a fraction, "
+            "but no posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such "
+            "as npe."
+        )
 
 
-class Ratios(Estimator):
+class Ratios(WithoutPosterior):
     """Log density ratios of two classes; no posterior."""
 
     type = "ratios"
@@ -92,22 +110,13 @@ class Ratios(Estimator):
             )
         return out
 
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
-        """Refuses: there is no posterior."""
-        no_posterior(self.type)
-
-    def log_prob(self, theta: Array, x: Array) -> NoReturn:
-        """Refuses: there is no posterior."""
-        no_posterior(self.type)
-
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x before it enters the networks."""
         return {"x": [self.inputs.kind, "standardise"], "parameters": {}}
 
     def arrays(self) -> dict[str, Array]:
         """Returns the stacked weights and the statistics of the inputs, by name."""
-        weights = {f"{_PREFIX}{name}": t.cpu().numpy() for name, t in self.network.state_dict().items()}
-        return {**weights, **self.inputs.arrays()}
+        return {**weights.arrays_of(self.network), **self.inputs.arrays()}
 
     @classmethod
     def from_arrays(
@@ -124,14 +133,9 @@ class Ratios(Estimator):
         """
         settings = RatiosSettings.model_validate(dict(spec))
         network = _network(settings, task)
-        weights = {
-            k.removeprefix(_PREFIX): torch.tensor(v) for k, v in arrays.items() if k.startswith(_PREFIX)
-        }
-        try:
-            network.load_state_dict(weights)
+        with weights.fitting(f"estimator {cls.type}"):
+            weights.load_into(network, arrays)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-        except (RuntimeError, KeyError) as error:
-            raise ArtifactError(f"estimator {cls.type}: weights do not fit the settings: {error}") from error
         return cls(settings, task, inputs, network)
 
 
@@ -148,14 +152,6 @@ def two_classes(material: Material, method: str) -> tuple[Array, Array]:
         )
     numerator, denominator = classes.values()
     return numerator, denominator
-
-
-def no_posterior(method: str) -> NoReturn:
-    """Raises TaskError: the method answers with ratios or fractions."""
-    raise TaskError(
-        f"method {method!r} is about classes: it gives density ratios and estimates of a fraction, but no "
-        "posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such as npe."
-    )
 
 
 def _network(settings: RatiosSettings, task: TaskInfo) -> StackedMLP:

@@ -33,6 +33,7 @@ from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.baseline_settings import MLPSettings
 from veridical.estimators.gaussian import GaussianEstimator
+from veridical.networks import weights
 from veridical.networks.summary import dense
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -145,8 +146,7 @@ class MLPRegression(GaussianEstimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns weights and statistics by name."""
-        weights = {f"network.{name}": t.cpu().numpy() for name, t in self.network.state_dict().items()}
-        return {**weights, **self.inputs.arrays(), **self.parameters.arrays()}
+        return {**weights.arrays_of(self.network), **self.inputs.arrays(), **self.parameters.arrays()}
 
     @classmethod
     def from_arrays(
@@ -164,14 +164,10 @@ class MLPRegression(GaussianEstimator):
         settings = MLPSettings.model_validate(dict(spec))
         with torch.random.fork_rng(devices=[]):
             network = cls._network(settings, task)
-        prefix = "network."
-        weights = {k.removeprefix(prefix): torch.tensor(v) for k, v in arrays.items() if k.startswith(prefix)}
-        try:
-            network.load_state_dict(weights)
+        with weights.fitting(f"estimator {cls.type}"):
+            weights.load_into(network, arrays)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)
-        except (RuntimeError, KeyError) as error:
-            raise ArtifactError(f"estimator {cls.type}: weights do not fit the settings: {error}") from error
         return cls(settings, task, inputs, parameters, network)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Width = Annotated[int, Field(ge=1, le=8192)]
 Widths = Annotated[list[Width], Field(max_length=16)]
@@ -19,13 +19,13 @@ def _growing(budgets: list[int]) -> list[int]:
     return budgets
 
 
-class _Section(BaseModel):
-    """Base of all sections: unknown keys are refused and values do not change."""
+class Section(BaseModel):
+    """Base of the sections of methods: unknown keys are refused and values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class InputsSettings(_Section):
+class InputsSettings(Section):
     """What happens to x before it is standardised and enters the network."""
 
     transform: Literal["none", "log", "asinh"] = Field(
@@ -33,7 +33,7 @@ class InputsSettings(_Section):
     )
 
 
-class MLPSummarySettings(_Section):
+class MLPSummarySettings(Section):
     """A dense network on all numbers of x."""
 
     type: Literal["mlp"] = "mlp"
@@ -41,7 +41,7 @@ class MLPSummarySettings(_Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class ConvSummarySettings(_Section):
+class ConvSummarySettings(Section):
     """Convolutions along the first axis of x, each halving its length, then a dense network."""
 
     type: Literal["conv"] = "conv"
@@ -51,7 +51,7 @@ class ConvSummarySettings(_Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class GRUSummarySettings(_Section):
+class GRUSummarySettings(Section):
     """A recurrent network along the first axis of x; its last state, then a dense network."""
 
     type: Literal["gru"] = "gru"
@@ -61,7 +61,7 @@ class GRUSummarySettings(_Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class DeepSetSummarySettings(_Section):
+class DeepSetSummarySettings(Section):
     """For exchangeable rows of x: a dense network per row, their mean, another dense network."""
 
     type: Literal["deepset"] = "deepset"
@@ -72,10 +72,15 @@ class DeepSetSummarySettings(_Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class NoSummarySettings(_Section):
+class NoSummarySettings(Section):
     """No summary network: the flow sees all numbers of x."""
 
     type: Literal["none"] = "none"
+
+
+def _typed(summary: object) -> object:
+    """Lets a summary without `type` be of the default type."""
+    return {"type": MLPSummarySettings().type, **summary} if isinstance(summary, dict) else summary
 
 
 SummarySettings = Annotated[
@@ -85,10 +90,11 @@ SummarySettings = Annotated[
     | DeepSetSummarySettings
     | NoSummarySettings,
     Field(discriminator="type"),
+    BeforeValidator(_typed),
 ]
 
 
-class FlowSettings(_Section):
+class FlowSettings(Section):
     """The neural spline flow."""
 
     affine: bool = Field(default=True, description="A conditional shift and scale before the splines.")
@@ -101,7 +107,7 @@ class FlowSettings(_Section):
     )
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How a network is trained."""
 
     epochs: Annotated[int, Field(ge=1)] = Field(
@@ -140,7 +146,7 @@ class TrainingSettings(_Section):
     )
 
 
-class NPESettings(_Section):
+class NPESettings(Section):
     """Neural posterior estimation: a summary network and a neural spline flow."""
 
     simulations: ClassVar[bool] = True
@@ -169,17 +175,8 @@ class NPESettings(_Section):
     flow: FlowSettings = FlowSettings()
     training: TrainingSettings = TrainingSettings()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _named_summary(cls, values: object) -> object:
-        """Lets a summary without `type` be of the default type."""
-        if isinstance(values, dict) and isinstance(values.get("summary"), dict):
-            summary = {"type": MLPSummarySettings().type, **values["summary"]}
-            return {**values, "summary": summary}
-        return values
 
-
-class EnsembleSettings(_Section):
+class EnsembleSettings(Section):
     """Independently seeded posteriors on the same rows; their mixture with equal weights."""
 
     simulations: ClassVar[bool] = True

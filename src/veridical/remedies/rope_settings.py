@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from veridical.estimators.settings import Section
 
 
-class _Section(BaseModel):
-    """Base of all sections: unknown keys are refused and values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TunedSettings(_Section):
+class TunedSettings(Section):
     """A copy of the encoder of an `npe`, fine-tuned on labelled real data."""
 
     calibration: ClassVar[bool] = True
@@ -56,7 +52,7 @@ class TunedSettings(_Section):
         return self.simulations
 
 
-class RoPESettings(_Section):
+class RoPESettings(Section):
     """Robust posterior estimation: optimal transport between real observations and simulations."""
 
     calibration: ClassVar[bool] = False

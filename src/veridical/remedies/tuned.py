@@ -35,11 +35,13 @@ from veridical import seeds, training
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
+from veridical.networks import weights
 from veridical.networks.transforms import InputTransform
 from veridical.remedies.rope_settings import TunedSettings
 from veridical.tasks.base import Array
 
 MIN_PAIRS = 5
+ENCODER = "encoder."  # before the names of its weights
 SIMULATED_ROWS = 8192  # simulations that are made at once
 Simulator = Callable[[Array, np.random.Generator], Array]
 
@@ -109,8 +111,7 @@ class Tuned(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns the weights of g by name, and the mean norms on held-back pairs of h and g."""
-        weights = self.posterior.network.summary.state_dict()
-        return {**{f"encoder.{k}": v.cpu().numpy() for k, v in weights.items()}, "norms": self.norms}
+        return {**weights.arrays_of(self.posterior.network.summary, ENCODER), "norms": self.norms}
 
     @classmethod
     def from_arrays(
@@ -131,14 +132,9 @@ class Tuned(Estimator):
                 f"remedy {cls.type}: expected the npe {settings.of!r} beside it, got {parent}."
             )
         encoder = copy.deepcopy(parent.network.summary)
-        weights = {k.removeprefix("encoder."): torch.tensor(v) for k, v in arrays.items() if k != "norms"}
-        try:
-            encoder.load_state_dict(weights)
+        with weights.fitting(f"remedy {cls.type}", f"those of {settings.of!r}"):
+            weights.load_into(encoder, arrays, ENCODER)
             norms = np.asarray(arrays["norms"])
-        except (RuntimeError, KeyError) as error:
-            raise ArtifactError(
-                f"remedy {cls.type}: weights do not fit those of {settings.of!r}: {error}"
-            ) from error
         return cls(settings, task, parent, encoder, norms)
 
 

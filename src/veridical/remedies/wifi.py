@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from veridical import mixture_fractions, ratio_fits
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimates import Estimate
 from veridical.estimators.base import Estimator, Material, TaskInfo
-from veridical.estimators.ratios import Ratios, no_posterior, two_classes
+from veridical.estimators.ratios import Ratios, WithoutPosterior, two_classes
 from veridical.mixture_fractions import Fraction
 from veridical.ratio_fits import Events, Normalisation, RatioFit
 from veridical.remedies.wifi_settings import WifiSettings
@@ -36,7 +36,7 @@ CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standa
 EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative to where it is defined
 
 
-class Wifi(Estimator):
+class Wifi(WithoutPosterior):
     """A density ratio with its error, and fractions of the first class with theirs; no posterior."""
 
     type = "wifi"
@@ -85,14 +85,6 @@ class Wifi(Estimator):
             curve=np.stack([curve for curve, _ in curves]) - shift[:, None],
             curve_z=np.stack([z for _, z in curves]),
         )
-
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
-        """Refuses: there is no posterior."""
-        no_posterior(self.type)
-
-    def log_prob(self, theta: Array, x: Array) -> NoReturn:
-        """Refuses: there is no posterior."""
-        no_posterior(self.type)
 
     def diagnostics(self) -> dict[str, float]:
         """Returns how the fit of the weights went; see `RatioFit`."""

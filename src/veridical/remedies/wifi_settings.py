@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from veridical.estimators.settings import Section
 
 
-class WifiSettings(BaseModel):
+class WifiSettings(Section):
     """A log density ratio as a weighted sum of the frozen members of `of`, with the error of its weights."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     simulations: ClassVar[bool] = False
     calibration: ClassVar[bool] = False
     classes: ClassVar[bool] = True

@@ -161,17 +161,21 @@ def typicality(results: Mapping[int, Mapping[str, Any]]) -> Data:
     for replicate, result in sorted(results.items()):
         null = np.asarray(result["curves"]["null"], dtype=float)
         observed = np.asarray(result["curves"]["distances"], dtype=float)[:MAX_LINES]
-        counts, edges = np.histogram(null, bins=min(30, max(8, len(null) // 12)))
         panels.append(
             {
                 "label": f"repeat {replicate + 1}" if len(results) > 1 else "",
-                "edges": plain_list(edges),
-                "counts": counts.tolist(),
+                **histogram(null),
                 "observed": plain_list(observed),
                 "threshold": float(np.quantile(null, 0.99)),
             }
         )
     return {"panels": panels}
+
+
+def histogram(null: Array) -> Data:
+    """Returns `edges` and `counts` of simulated statistics (R,): a dozen to a bin, but 8 to 30 bins."""
+    counts, edges = np.histogram(null, bins=min(30, max(8, len(null) // 12)))
+    return {"edges": plain_list(edges), "counts": counts.tolist()}
 
 
 def coverage(results: Mapping[int, Mapping[str, Any]]) -> Data:

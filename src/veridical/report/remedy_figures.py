@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from veridical.report.check_figures import histogram
 from veridical.report.figures import Array, Data, plain_list
 from veridical.report.numbers import rounded
 from veridical.report.variants import Variant
@@ -168,14 +169,11 @@ def detection(results: Results) -> Data:
     panels = []
     for replicate, result in sorted(results.items()):
         curves = result["curves"]
-        null = np.asarray(curves["null"], dtype=float)
-        counts, edges = np.histogram(null, bins=min(30, max(8, len(null) // 12)))
         found = {m["name"]: m for m in result["metrics"]}
         panels.append(
             {
                 "label": f"repeat {replicate + 1}" if len(results) > 1 else "",
-                "edges": plain_list(edges),
-                "counts": counts.tolist(),
+                **histogram(np.asarray(curves["null"], dtype=float)),
                 "observed": float(np.asarray(curves["observed"]).ravel()[0]),
                 "critical": float(np.asarray(curves["critical"]).ravel()[0]),
                 "p": result["p_value"],

@@ -19,37 +19,27 @@ from typing import Any
 import numpy as np
 
 from veridical import __version__, bank, blocks, seeds, shards, tasks
-from veridical.parallel import simulate_rows
+from veridical.parallel import ShardRows, simulate_rows
 from veridical.tasks.base import Array, Task
 
 
 def simulate_shard(
     spec: Mapping[str, Any] | Task,
     path: str | Path,
+    rows: ShardRows,
     *,
-    root: int,
-    fidelity: str,
-    split: str,
-    replicate: int = 0,
-    first: int,
-    last: int,
     key: str,
     workers: int = 1,
     time_limit: float | None = None,
     max_invalid: float = 0.2,
     timeout_is_data: bool | None = None,
 ) -> None:
-    """Simulates the rows first..last (last included) and writes them as one shard.
+    """Simulates rows and writes them as one shard.
 
     Arguments:
         spec: The task, as `tasks.build` takes it.
         path: The shard's file.
-        root: The root seed of the study.
-        fidelity: The level.
-        split: The base name of the split, such as `train`.
-        replicate: The replicate; 0 for splits that all replicates share.
-        first: The first row; blocks must be whole.
-        last: The last row.
+        rows: Which rows; blocks must be whole.
         key: The key of the bank, for the manifest.
         workers: Blocks simulated at a time.
         time_limit: Seconds that a block may take.
@@ -62,48 +52,26 @@ def simulate_shard(
         TaskError: If the task breaks its contract.
         BankError: If the shard cannot be written.
     """
-    path = Path(path)
-    task = _build(spec)
+    path, task = Path(path), _build(spec)
     started = time.perf_counter()
     path.parent.mkdir(parents=True, exist_ok=True)
     block = simulate_rows(
         task,
-        root=root,
-        fidelity=fidelity,
-        split=split,
-        replicate=replicate,
-        first=first,
-        last=last,
+        rows,
+        shards.temporary(path, "scratch"),
         workers=workers,
         time_limit=time_limit,
         timeout_is_data=timeout_is_data,
-        scratch=shards.temporary(path, "scratch"),
     )
     counts = bank.status_counts(block.arrays["status"])
-    where = f"{task.name}, fidelity {fidelity}, split {split}, replicate {replicate}, rows {first}..{last}"
+    where = f"{task.name}, {rows}"
     bank.require_plausible(where, counts, max_invalid, block.first_traceback)
-    attributes = {
-        "task": str(task.name),
-        "key": key,
-        "fidelity": fidelity,
-        "split": split,
-        "replicate": replicate,
-        "first": first,
-        "last": last,
-        "block_rows": task.block_rows,
-        "counts": counts,
-        "n_invalid": last - first + 1 - counts["ok"],
-        "first_traceback": block.first_traceback,
-        "seeds": _seed_record(task, root, fidelity, split, replicate, first, last),
-        **_description(task),
-        **_machine(),
-    }
     arrays = {name: array for name, array in block.arrays.items() if array.size}  # a class task has no theta
-    bank.write(path, arrays, attributes, _dims(task, arrays))
+    bank.write(path, arrays, _manifest(task, rows, key, counts, block.first_traceback), _dims(task, arrays))
     seconds = time.perf_counter() - started
     print(
-        f"{where}: {attributes['n_invalid']} failed, {seconds:.1f} s, "
-        f"{(last - first + 1) / seconds:.0f} rows/s, {path.stat().st_size / 1e6:.1f} MB in {path}"
+        f"{where}: {len(rows) - counts['ok']} failed, {seconds:.1f} s, {len(rows) / seconds:.0f} rows/s, "
+        f"{path.stat().st_size / 1e6:.1f} MB in {path}"
     )
 
 
@@ -114,17 +82,37 @@ def _build(spec: Mapping[str, Any] | Task) -> Task:
 # ---- the manifest ------------------------------------------------------------------------------------
 
 
-def _seed_record(
-    task: Task, root: int, fidelity: str, split: str, replicate: int, first: int, last: int
+def _manifest(
+    task: Task, rows: ShardRows, key: str, counts: Mapping[str, int], first_traceback: str
 ) -> dict[str, Any]:
+    """What the shard says of itself: which rows, how they fared, and all that could change them."""
+    return {
+        "task": str(task.name),
+        "key": key,
+        "fidelity": rows.fidelity,
+        "split": rows.split,
+        "replicate": rows.replicate,
+        "first": rows.first,
+        "last": rows.last,
+        "block_rows": task.block_rows,
+        "counts": counts,
+        "n_invalid": len(rows) - counts["ok"],
+        "first_traceback": first_traceback,
+        "seeds": _seed_record(task, rows),
+        **_description(task),
+        **_machine(),
+    }
+
+
+def _seed_record(task: Task, rows: ShardRows) -> dict[str, Any]:
     """The spawn keys of the first and the last block, from which all others follow."""
     paths = {
-        "theta": blocks.theta_path(task, split, replicate),
-        "noise": blocks.noise_path(task, fidelity, split, replicate),
+        "theta": blocks.theta_path(task, rows.split, rows.replicate),
+        "noise": blocks.noise_path(task, *rows.place),
     }
-    ends = (first // task.block_rows, last // task.block_rows)
+    ends = (rows.first // task.block_rows, rows.last // task.block_rows)
     keys = {stage: [list(seeds.seed_key(stage, *path, end)) for end in ends] for stage, path in paths.items()}
-    return {"root": root, "coupled": task.coupled, **keys}
+    return {"root": rows.root, "coupled": task.coupled, **keys}
 
 
 def _description(task: Task) -> dict[str, Any]:

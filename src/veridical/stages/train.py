@@ -127,7 +127,7 @@ def train(
     with CheckpointFolder(place, wait_seconds=patience) as folder:
         started = time.perf_counter(), time.process_time()
         run = Run(root, (method, replicate), threads, folder, time_limit)
-        fitted, result = methods.method_class(method_spec).fit(method_spec, info, material, run)
+        fitted, result = methods.fit(method_spec, info, material, run)
         share = 1 - valid / sources.rows if sources.rows else 0.0
         cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}
         if result is None:

@@ -1,0 +1,222 @@
+r"""Coverage of the intervals of estimates, over pseudo-experiments with known truth.
+
+For each true value, with deviation z = |value - truth| / sigma:
+
+.. math:: c(z) = \mathrm{share}\{|\hat\kappa - \kappa| / \sigma < z\}, \quad
+   \mathrm{ideal}(z) = \Phi(z) - \Phi(-z), \quad
+   \mathrm{gap} = \mathrm{mean}_z |c - \mathrm{ideal}|, \; z = 0, 0.01, \ldots, 3
+
+for sigma = `total` (both parts of the error, in quadrature), `statistical` alone, `likelihood_ratio`
+(deviation by the shape of the likelihood) and `pointwise` (one event per experiment). An experiment whose
+estimate or error is not a finite number counts as one that every interval misses.
+
+References:
+    | Frequentist Uncertainties on Neural Density Ratios with w_i f_i Ensembles (Benevedes & Thaler, 2025)
+    | https://arxiv.org/abs/2506.00113
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import erf, sqrt
+from typing import Any
+
+import numpy as np
+
+from veridical.checks.base import CheckResult, Metric, proportion_stderr
+from veridical.checks.experiment_sums import (
+    NAME,
+    Groups,
+    Moments,
+    Options,
+    Sums,
+    added,
+    cells,
+    curve,
+    judge,
+    resampled,
+)
+from veridical.checks.inputs import Array
+from veridical.checks.uniformity import Band
+
+Z = np.linspace(0, 3, 301)
+IDEAL = np.array([erf(z / sqrt(2)) for z in Z])
+STATED = {0.6827: 1.0, 0.9: 1.6448536269514722, 0.9545: 2.0}  # level: z
+EXAMPLES = 100
+
+
+def deviations(arrays: Mapping[str, Array], truth: Array) -> dict[str, Array]:
+    """Returns |value - truth| in standard errors, by kind of interval; infinite where it is not a number.
+
+    Arguments:
+        arrays: Those of a batch of estimates.
+        truth: True values, shape (V,).
+
+    Returns:
+        Shapes (E, V); (E, 1) for `pointwise`.
+    """
+    off = np.abs(arrays["value"] - truth)
+    found = {"statistical": arrays["statistical"], "total": np.hypot(arrays["statistical"], arrays["ratio"])}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = {kind: np.where(sigma > 0, off / sigma, np.inf) for kind, sigma in found.items()}
+    if "z_lr" in arrays:
+        z["likelihood_ratio"] = np.abs(arrays["z_lr"])
+    if "pull" in arrays:
+        z["pointwise"] = np.abs(arrays["pull"])[:, None]
+    return {kind: np.where(np.isnan(values), np.inf, values) for kind, values in z.items()}
+
+
+def estimate_sums(arrays: Mapping[str, Array], truth: Array) -> Sums:
+    """Returns what one batch of estimates adds to the sums."""
+    z = deviations(arrays, truth)
+    failed = ~np.isfinite(z["total"])
+    off = np.where(failed, np.nan, arrays["value"] - truth)
+    sigmas = {
+        "statistical": arrays["statistical"],
+        "ratio": arrays["ratio"],
+        "total": np.hypot(arrays["statistical"], arrays["ratio"]),
+    }
+    return {
+        "n": len(off),
+        "failed": failed.sum(axis=0),
+        "off": Moments.of(off),
+        "sigma": {kind: Moments.of(np.where(failed, np.nan, sigma)) for kind, sigma in sigmas.items()},
+        "cells": {kind: cells(values, Z) for kind, values in z.items()},
+        "held": {
+            kind: np.stack([(values < at).sum(axis=0) for at in STATED.values()])
+            for kind, values in z.items()
+        },
+    }
+
+
+def gap(counts: Array, ideal: Array) -> Array:
+    """Returns the mean over the grid of |curve - ideal| from cells (..., K + 1), shape (...)."""
+    mean: Array = np.abs(curve(counts) - ideal).mean(axis=-1)
+    return mean
+
+
+def expected_gap_z(n: int) -> float:
+    """Returns the mean `coverage_gap_z` of n experiments whose intervals are right, to leading order."""
+    return float(np.mean(np.sqrt(2 / np.pi * IDEAL * (1 - IDEAL) / n)))
+
+
+def coverage(
+    groups: Groups, names: tuple[str, ...], rng: np.random.Generator, options: Options
+) -> CheckResult:
+    """Returns the coverage of the estimates in all batches.
+
+    Arguments:
+        groups: All batches.
+        names: Names of the parameters.
+        rng: Resamples for the errors of the gaps.
+        options: How they are judged.
+    """
+    truth = np.asarray(groups.first["truth"].compute(scheduler="synchronous"))
+    sums = added(groups, estimate_sums, options, truth)
+    n = sums["n"]
+    judged = sums["cells"]["total"][:, 1:-1].cumsum(axis=1) + sums["cells"]["total"][:, :1]
+    passed, p_value, band = judge(judged, n, tuple(IDEAL[1:].tolist()), options)
+    table = [
+        *_gaps(sums["cells"], truth, rng, options),
+        *_stated(sums["held"], n, truth),
+        *_moments(sums, truth),
+        Metric("experiments_p", p_value, None, n),
+    ]
+    note = f"Right intervals have a coverage gap of {expected_gap_z(n):.3f} on average over {n} experiments."
+    return CheckResult(
+        check=NAME,
+        parameters=names,
+        table=tuple(table),
+        curves={"z": Z, "true_values": truth} | _curves(sums["cells"], band) | _examples(groups.first),
+        passed=passed,
+        p_value=p_value,
+        settings=vars(options),
+        notes=(note,),
+    )
+
+
+def _curves(counts: Mapping[str, Array], band: Band) -> dict[str, Array]:
+    """Coverage of each kind of interval, the ideal and its band, and all of them minus the ideal."""
+    lower, upper = (np.concatenate([[0.0], edge]) for edge in (band.lower, band.upper))
+    drawn = {kind: curve(by_value) for kind, by_value in counts.items()}
+    drawn |= {"ideal": IDEAL, "lower": lower, "upper": upper}
+    if "pointwise" in drawn:
+        drawn["pointwise"] = drawn["pointwise"][0]
+    residuals = {f"residual_{kind}": values - IDEAL for kind, values in drawn.items() if kind != "ideal"}
+    return drawn | residuals
+
+
+def _examples(arrays: Mapping[str, Any]) -> dict[str, Array]:
+    """The first experiments, for a picture of their intervals."""
+    import dask
+
+    names = ("value", "statistical", "ratio")
+    value, statistical, ratio = dask.compute(
+        *(arrays[name][:EXAMPLES] for name in names), scheduler="synchronous"
+    )
+    return {
+        "example_value": value,
+        "example_statistical": statistical,
+        "example_total": np.hypot(statistical, ratio),
+    }
+
+
+def _gaps(
+    counts: Mapping[str, Array], truth: Array, rng: np.random.Generator, options: Options
+) -> list[Metric]:
+    """The gap per kind and true value, and its mean over these, whose error takes them as fully dependent."""
+    table = []
+    for kind, by_value in counts.items():
+        values = gap(by_value, IDEAL)
+        errors = np.array(
+            [gap(resampled(one, options.bootstrap, rng), IDEAL).std(ddof=1) for one in by_value]
+        )
+        n = int(by_value[0].sum())
+        if kind != "pointwise":
+            table += [
+                Metric("coverage_gap_z", float(v), float(e), n, extra=_where(kind, at))
+                for v, e, at in zip(values, errors, truth, strict=True)
+            ]
+        table.append(
+            Metric("coverage_gap_z", float(values.mean()), float(errors.mean()), n, extra=_where(kind))
+        )
+    return table
+
+
+def _where(kind: str, true_value: Any = None) -> dict[str, Any]:
+    """The columns that say which interval and which true value a number belongs to."""
+    at = {} if true_value is None else {"true_value": float(true_value)}
+    return {"interval": kind, **at}
+
+
+def _stated(held: Mapping[str, Array], n: int, truth: Array) -> list[Metric]:
+    """Coverage at one and two standard errors and at 90 %."""
+    table = []
+    for kind, counts in held.items():
+        for level, by_value in zip(STATED, counts, strict=True):
+            for k, at in zip(by_value, [None] if kind == "pointwise" else truth, strict=True):
+                error = proportion_stderr(k, n)
+                extra = _where(kind, at)
+                table.append(Metric("experiment_coverage", float(k / n), error, n, level=level, extra=extra))
+    return table
+
+
+def _moments(sums: Sums, truth: Array) -> list[Metric]:
+    """Bias and spread of the estimates, mean standard errors, share of failures."""
+    n, off = sums["n"], sums["off"]
+    table = []
+    for i, at in enumerate(truth):
+        extra, kept = {"true_value": float(at)}, int(off.n[i])
+        failed = int(sums["failed"][i])
+        error = proportion_stderr(failed, n)
+        table.append(Metric("experiment_failed_share", failed / n, error, n, extra=extra))
+        if kept < 2:
+            continue
+        spread = float(np.sqrt(off.variance[i]))
+        table.append(Metric("experiment_bias", float(off.mean[i]), float(off.stderr[i]), kept, extra=extra))
+        table.append(Metric("experiment_sd", spread, spread / sqrt(2 * (kept - 1)), kept, extra=extra))
+        for kind, moments in sums["sigma"].items():
+            value, error = float(moments.mean[i]), float(moments.stderr[i])
+            where = _where(kind, at)
+            table.append(Metric("experiment_sigma", value, error, kept, extra=where))
+    return table
