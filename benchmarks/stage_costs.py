@@ -4,7 +4,7 @@
 
 Runs one study with Snakemake at two sizes (its scales `smoke` and `laptop`) and fits the benchmark files of
 its jobs as `make plan` does: seconds = start + slope * work, work in rows, rows seen, draws, batches or runs
-(see `veridical.plan.work`). `mb` is the largest memory of a job at each size.
+(see `veridical.plan.work`). Memory is the largest of a job at the least and at the most work.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from veridical.plan.measured import Rate, Record, records
 
 ROOT = Path(__file__).parents[1]
 SCALES = ("smoke", "laptop")
+COLUMNS = ("least work", "most work", "start s", "s per million", "MB at least", "MB at most")
 SMALL = {
     "budgets": [10_000],
     "simulation": {"shard_rows": 10_000},
@@ -64,26 +65,23 @@ def run(folder: Path, scale: str) -> None:
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)
 
 
-def lines(found: list[Record]) -> dict[str, dict[str, Any]]:
+def lines(found: list[Record]) -> dict[str, list[Any]]:
     """The line of each kind of job, by kind and what tells its rates apart."""
     by_group: dict[str, list[Record]] = {}
     for record in found:
         by_group.setdefault(" ".join(filter(None, (record.piece.kind, record.piece.group))), []).append(
             record
         )
-    table = {}
+    table: dict[str, list[Any]] = {"columns": list(COLUMNS)}
     for group, own in sorted(by_group.items()):
         rate, sizes = Rate.through(own), sorted({r.work for r in own})
         largest = [
             max((r.mb for r in own if r.work == work and r.mb), default=None)
             for work in (sizes[0], sizes[-1])
         ]
-        table[group] = {
-            "work": [sizes[0], sizes[-1]],
-            "start_seconds": round(rate.start, 2),
-            "seconds_per_million": round(1e6 * rate.slope, 3),
-            "mb": [None if mb is None else round(mb) for mb in largest],
-        }
+        memory = ["" if mb is None else round(mb) for mb in largest]
+        seconds = [round(rate.start, 2), round(1e6 * rate.slope, 3)]
+        table[group] = [sizes[0], sizes[-1], *seconds, *memory]
     return table
 
 
