@@ -172,12 +172,14 @@ def make(folder: Path, largest: int) -> None:
 def make_bank(folder: Path, largest: int) -> None:
     """A bank of one fidelity in small shards."""
     from veridical import bank
+    from veridical.parallel import ShardRows
     from veridical.stages.simulate import simulate_shard
 
     for first in range(0, largest, SHARD):
         last = first + SHARD - 1
         path = folder / "bank/task-key/model/train-r0" / bank.shard_name(first, last)
-        simulate_shard(TASK, path, root=1, fidelity="model", split="train", first=first, last=last, key="key")
+        rows = ShardRows(root=1, fidelity="model", split="train", first=first, last=last)
+        simulate_shard(TASK, path, rows, key="key")
 
 
 def make_draws(folder: Path, largest: int) -> None:
