@@ -96,7 +96,8 @@ def _part(banks: Path, name: str, given: Mapping[str, Any]) -> Part:
         if not fitting:
             raise BankError(
                 f"{folder}: the study used rows {first}..{min(first + size, rows) - 1}, but no shard of up "
-                f"to {size} rows begins there; run the study again."
+                f"to {size} rows begins there; to make it again, end the study's snakemake command with "
+                f"`-- {folder / longest}`."
             )
         shards.append(fitting[-1])
     return Part(shards, rows)

@@ -1,0 +1,289 @@
+"""What goes wrong on a cluster, one thing at a time: each time the study ends with the same results.
+
+Jobs are hit where it hurts (see `holds`). A test begins with a finished study that has lost its only shard to
+train on, or its trained method. What was lost is made again on the cluster; what follows from a newly trained
+method is made on this machine. The digest over all of it then tells whether everything is as before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veridical import bank
+from veridical.errors import BankError
+from veridical.needs import JOB_MB
+
+from .conftest import digest
+from .holds import let_go, order, wait_until_held
+from .on_slurm import CLUSTER, PROVENANCE, Job, Main, SlurmProject, cluster, node_of, query, wait_for
+
+pytestmark = pytest.mark.slurm
+
+METHOD = "results/tiny/train/npe/n1000-r0"
+LOG = "results/tiny/logs/train/npe/n1000-r0.log"
+
+
+def shard(project: SlurmProject) -> Path:
+    (level,) = project.folder.glob("results/bank/*/model")
+    return level / "train-r0" / bank.shard_name(0, 999)
+
+
+def simulate(project: SlurmProject, *options: str) -> Main:
+    """Has the shard made on the cluster."""
+    return project.start(*options, "--", str(shard(project).relative_to(project.folder)))
+
+
+def train(project: SlurmProject, *options: str) -> Main:
+    """Has the method trained on the cluster."""
+    return project.start(*options, "--", f"{METHOD}/weights.safetensors")
+
+
+def lose_shard(project: SlurmProject) -> None:
+    shard(project).unlink()
+
+
+def lose_method(project: SlurmProject) -> None:
+    shutil.rmtree(project.folder / METHOD)
+
+
+def finish(project: SlurmProject) -> str:
+    """Makes on this machine what follows from a newly trained method; returns the digest of the study."""
+    project.local.snakemake("--", PROVENANCE)
+    return digest(project)
+
+
+def left_behind(project: SlurmProject) -> list[Path]:
+    """Files and folders that a simulation works in."""
+    return list(shard(project).parent.glob(".*"))
+
+
+def slurm(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def jobs_of(main: Main, rule: str) -> list[Job]:
+    return [job for job in main.jobs() if job.name.startswith(f"rule_{rule}_")]
+
+
+def states(main: Main, rule: str) -> list[str]:
+    return [job.state for job in jobs_of(main, rule)]
+
+
+def history(project: SlurmProject) -> dict[str, Any]:
+    return json.loads((project.folder / METHOD / "history.json").read_text())
+
+
+def resumed_after(project: SlurmProject, looks: int) -> bool:
+    """Whether training went on once, from the state after so many of its nine looks at the loss."""
+    steps = [look["step"] for look in history(project)["epochs"]]
+    return len(steps) == 9 and history(project)["resumed_from"] == [steps[looks - 1]]
+
+
+def unlock(project: SlurmProject) -> None:
+    """What the message of a new run asks for after the old one was killed."""
+    locked = project.snakemake(check=False)
+    assert locked.returncode
+    assert "--unlock" in locked.stdout + locked.stderr
+    project.snakemake("--unlock")
+
+
+# ---- simulations -----------------------------------------------------------------------------------
+
+
+def test_a_simulation_that_is_cancelled_is_submitted_again(project: SlurmProject, undisturbed: str) -> None:
+    lose_shard(project)
+    order(project, "simulate")
+    with simulate(project) as main:
+        wait_until_held(main, "simulate")
+        slurm("scancel", main.running("simulate"))
+        main.end()
+        assert states(main, "simulate") == ["CANCELLED", "COMPLETED"]
+    assert left_behind(project) == []
+    assert digest(project) == undisturbed
+
+
+def test_a_shard_is_whole_although_its_writer_was_killed(project: SlurmProject, undisturbed: str) -> None:
+    lose_shard(project)
+    order(project, "write")
+    with simulate(project) as main:
+        writer = wait_until_held(main, "write")
+        (torn,) = left_behind(project)
+        assert torn.stat().st_size > 0
+        assert not zipfile.is_zipfile(torn)
+        os.kill(writer, signal.SIGKILL)
+        main.end()
+        assert states(main, "simulate") == ["FAILED", "COMPLETED"]
+    assert left_behind(project) == []
+    bank.verify(shard(project))
+    assert digest(project) == undisturbed
+
+
+def test_a_job_over_its_memory_gets_twice_as_much(project: SlurmProject, undisturbed: str) -> None:
+    """Each of its blocks needs as much as the whole job may have."""
+    lose_shard(project)
+    (project.folder / "ballast").write_text(f"{JOB_MB}")
+    order(project, "simulate")
+    with simulate(project) as main:
+        wait_until_held(main, "simulate")
+        main.end()
+        first, second = jobs_of(main, "simulate")
+    assert first.state in ("FAILED", "OUT_OF_MEMORY")
+    assert second.state == "COMPLETED"
+    assert second.id != first.id
+    assert (second.mem_mb, second.minutes) == (2 * first.mem_mb, 2 * first.minutes)
+    assert digest(project) == undisturbed
+
+
+def test_the_job_of_a_silent_node_runs_elsewhere(project: SlurmProject, undisturbed: str) -> None:
+    """As behind a broken network: the old process lives on, and writes the same shard as the new one."""
+    lose_shard(project)
+    order(project, "simulate")
+    with simulate(project) as main:
+        wait_until_held(main, "simulate")
+        number = main.running("simulate")
+        node = node_of(number)
+        cluster("hang", node)
+        try:
+            wait_for(lambda: node_of(number) not in ("", node), "the job on another node")
+            let_go(project, "simulate")
+            main.end()
+        finally:
+            cluster("wake", node)
+        first, second = jobs_of(main, "simulate")
+    assert (first.state, second.state) == ("NODE_FAIL", "COMPLETED")
+    assert first.id == second.id
+    assert first.node != second.node
+    bank.verify(shard(project))
+    assert digest(project) == undisturbed
+
+
+# ---- trainings -------------------------------------------------------------------------------------
+
+
+def test_a_training_over_its_time_goes_on_in_a_longer_job(project: SlurmProject, undisturbed: str) -> None:
+    """SLURM looks for such jobs twice a minute; the time of this one is cut short to wait no longer."""
+    lose_method(project)
+    order(project, "train", passes=5)
+    with train(project) as main:
+        wait_until_held(main, "train")
+        (before,) = jobs_of(main, "train")
+        slurm("scontrol", "update", f"JobId={before.id}", "EndTime=now")
+        main.end()
+        first, second = jobs_of(main, "train")
+    assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
+    assert second.minutes == 2 * before.minutes
+    assert resumed_after(project, looks=5)
+    assert finish(project) == undisturbed
+
+
+def test_a_training_that_is_requeued_goes_on(project: SlurmProject, undisturbed: str) -> None:
+    """What a preempted job sees: it ends for another one, and starts again under the same number."""
+    lose_method(project)
+    order(project, "train", passes=5)
+    with train(project) as main:
+        wait_until_held(main, "train")
+        slurm("scontrol", "requeue", main.running("train"))
+        main.end()
+        first, second = jobs_of(main, "train")
+    assert (first.state, second.state) == ("REQUEUED", "COMPLETED")
+    assert first.id == second.id
+    assert resumed_after(project, looks=5)
+    assert finish(project) == undisturbed
+
+
+# ---- the controller, the main process ----------------------------------------------------------------
+
+
+def test_jobs_end_and_begin_although_the_controller_was_away(project: SlurmProject, undisturbed: str) -> None:
+    lose_shard(project)
+    lose_method(project)
+    order(project, "simulate")
+    with train(project) as main:
+        wait_until_held(main, "simulate")
+        away = subprocess.Popen([CLUSTER, "restart-ctld", "10"], stdout=subprocess.DEVNULL)
+        wait_for(lambda: not query("scontrol", "show", "partition", "cpu"), "the controller to be away")
+        let_go(project, "simulate")
+        assert away.wait() == 0
+        main.end()
+        assert [job.state for job in main.jobs()] == ["COMPLETED", "COMPLETED"]
+    assert finish(project) == undisturbed
+
+
+def test_a_second_run_waits_for_the_training_of_a_killed_one(project: SlurmProject, undisturbed: str) -> None:
+    lose_method(project)
+    order(project, "train", passes=5)
+    checkpoints = project.folder / "results/tiny/checkpoints"
+    with train(project) as first:
+        wait_until_held(first, "train")
+        first.kill()
+        unlock(project)
+        with train(project) as second:
+            wait_for(lambda: list(checkpoints.glob("*/waiting-*")), "the second job to wait")
+            assert states(first, "train") == states(second, "train") == ["RUNNING"]
+            let_go(project, "train")
+            second.end()
+            wait_for(lambda: states(first, "train") == states(second, "train") == ["COMPLETED"], "both jobs")
+    assert history(project)["resumed_from"] == [], "one of them trained, from the beginning to the end"
+    assert not list(checkpoints.iterdir()), "nobody cleared up"
+    assert finish(project) == undisturbed
+
+
+def test_a_second_run_may_write_the_shard_of_a_killed_one(project: SlurmProject, undisturbed: str) -> None:
+    """Both have the same content, and a shard gets its name when it is whole."""
+    lose_shard(project)
+    order(project, "write")
+    with simulate(project) as first:
+        wait_until_held(first, "write")
+        first.kill()
+        unlock(project)
+        with simulate(project) as second:
+            second.end()
+            whole = shard(project).read_bytes()
+            let_go(project, "write")
+            wait_for(lambda: states(first, "simulate") == ["COMPLETED"], "the job of the killed run")
+    assert shard(project).read_bytes() == whole
+    assert left_behind(project) == []
+    assert digest(project) == undisturbed
+
+
+# ---- files that are lost or damaged ------------------------------------------------------------------
+
+
+def test_a_shard_lost_after_the_end_is_made_again_alone(project: SlurmProject, undisturbed: str) -> None:
+    lose_shard(project)
+    with pytest.raises(BankError, match=f"`-- {re.escape(str(shard(project)))}`"):
+        digest(project)
+    with simulate(project) as main:
+        main.end()
+        assert [(job.name.split("_")[1], job.state) for job in main.jobs()] == [("simulate", "COMPLETED")]
+    assert project.local.reruns("--", PROVENANCE) == {}
+    assert digest(project) == undisturbed
+
+
+def test_a_damaged_shard_is_named_with_its_remedy(project: SlurmProject, undisturbed: str) -> None:
+    lose_method(project)
+    content = bytearray(shard(project).read_bytes())
+    content[len(content) // 4] ^= 1  # in a chunk: metadata come last
+    shard(project).write_bytes(content)
+    with train(project, "--retries", "0") as main:
+        said = main.end(good=False)
+        assert states(main, "train") == ["FAILED"]
+    assert LOG in said, "who reads the terminal is not led to the reason"
+    reason = (project.folder / LOG).read_text().splitlines()[-1]
+    assert reason.startswith(f"BankError: {shard(project).relative_to(project.folder)}: ")
+    assert "delete it and run again" in reason
+    lose_shard(project)
+    with train(project) as again:
+        again.end()
+        assert [job.name.split("_")[1] for job in again.jobs()] == ["simulate", "train"]
+    assert finish(project) == undisturbed
