@@ -258,6 +258,12 @@ def test_the_digest_of_a_rule_holds_its_script_and_modules() -> None:
     assert len(digests) == 4
 
 
+def test_a_bank_larger_than_names_of_shards_is_refused_before_anything_runs() -> None:
+    make(budgets=[10**9], simulation={"shard_rows": 10**7}).validate()
+    with pytest.raises(SettingError, match=r"train-r0: at most 1,000,000,000 rows"):
+        make(budgets=[10**9 + 1], simulation={"shard_rows": 10**7}).validate()
+
+
 def test_shards_hold_whole_blocks() -> None:
     with pytest.raises(
         SettingError, match=r"multiple of the task's block of 1000 rows, got 1600; 2000 would"

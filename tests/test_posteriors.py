@@ -57,6 +57,13 @@ def test_everything_comes_back(rng: np.random.Generator, tmp_path: Path) -> None
     assert_same(posteriors.load(tmp_path / "a" / "d.nc"), made)
 
 
+@pytest.mark.parametrize("n", [1, 2, 100])
+def test_the_first_observations_come_alone(n: int, rng: np.random.Generator, tmp_path: Path) -> None:
+    made = draws(rng)
+    posteriors.save(tmp_path / "d.nc", made)
+    assert_same(posteriors.load(tmp_path / "d.nc", n), next(posteriors.split(made, n)))
+
+
 def test_what_is_not_known_stays_absent(rng: np.random.Generator, tmp_path: Path) -> None:
     made = Draws(("a",), np.array([(-np.inf, 0)]), ("",), -rng.uniform(0.1, 1, size=(3, 1, 1)))
     posteriors.save(tmp_path / "d.nc", made)

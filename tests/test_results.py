@@ -74,6 +74,22 @@ def test_the_digest_sees_neither_shards_nor_times_nor_what_earlier_runs_left(tmp
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("numbers", [1, 7, 60, 1000])
+def test_the_digest_does_not_depend_on_the_pieces_that_are_read(
+    numbers: int, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws have a first axis of length one: pieces are cut along the first that is long."""
+    path = tmp_path / "d.nc"
+    posteriors.save(path, Draws(("a",), np.array([[-np.inf, np.inf]]), ("",), rng.normal(size=(30, 20, 1))))
+    whole = {name: list(pieces) for name, _, _, pieces in results.arrays(tmp_path, ["d.nc"], {})}
+    monkeypatch.setattr(results, "PIECE_NUMBERS", numbers)
+    cut = {name: list(pieces) for name, _, _, pieces in results.arrays(tmp_path, ["d.nc"], {})}
+    assert whole.keys() == cut.keys()
+    for name, pieces in cut.items():
+        assert max(piece.size for piece in pieces) <= numbers
+        assert b"".join(p.tobytes() for p in pieces) == b"".join(p.tobytes() for p in whole[name])
+
+
 def test_the_digest_sees_one_bit_of_a_weight_and_one_row_of_the_bank(tmp_path: Path) -> None:
     study = make_study(tmp_path / "one")
     other = make_study(tmp_path / "two", weight=float(np.nextafter(np.float32(0.5), np.float32(1))))

@@ -67,7 +67,10 @@ _SAME_BANK = ("task", "key", "fidelity", "split", "replicate")
 
 
 def contiguous(paths: Iterable[PathLike], rows: int | None = None) -> list[tuple[PathLike, dict[str, Any]]]:
-    """Returns shards with their manifests, sorted, that hold exactly the rows 0.. of one bank.
+    """Returns shards with what their manifests say of rows, sorted, that hold the rows 0.. of one bank.
+
+    Of each manifest only `first`, `last`, `chunk_rows` and the name of the bank are kept, so that a bank of
+    many shards needs little memory.
 
     Arguments:
         paths: Shards of one (task, fidelity, split), in any order.
@@ -76,7 +79,12 @@ def contiguous(paths: Iterable[PathLike], rows: int | None = None) -> list[tuple
     Raises:
         BankError: If rows are missing or held twice, or the shards are not of one bank.
     """
-    shards = sorted(((path, manifest(path)) for path in paths), key=lambda shard: shard[1]["first"])
+    kept = ("first", "last", "chunk_rows", *_SAME_BANK)
+    found_of = ((path, manifest(path)) for path in paths)
+    shards: list[tuple[PathLike, dict[str, Any]]] = [
+        (path, {name: found[name] for name in kept if name in found}) for path, found in found_of
+    ]
+    shards.sort(key=lambda shard: shard[1]["first"])
     if not shards:
         raise BankError("a bank needs at least one shard, got none.")
     expected = 0
@@ -186,13 +194,15 @@ def require_valid(paths: Iterable[PathLike], max_invalid: float) -> dict[str, An
     Raises:
         SimulationError: If more than the share `max_invalid` of all rows failed.
     """
-    found = [manifest(path) for path in paths]
-    counts = {name: sum(m["counts"][name] for m in found) for name in STATUS}
+    counts, where, text = dict.fromkeys(STATUS, 0), "", ""
+    for path in paths:
+        found = manifest(path)
+        counts = {name: n + found["counts"][name] for name, n in counts.items()}
+        where = where or f"{found['task']}, fidelity {found['fidelity']}, split {found['split']}"
+        text = text or found["first_traceback"]
     rows = sum(counts.values())
     invalid = rows - counts["ok"]
     if invalid > max_invalid * rows:
-        where = f"{found[0]['task']}, fidelity {found[0]['fidelity']}, split {found[0]['split']}"
-        text = next((m["first_traceback"] for m in found if m["first_traceback"]), "")
         raise SimulationError(_too_many_failed(where, counts, max_invalid, text))
     return {"rows": rows, "n_invalid": invalid, "invalid_share": invalid / rows}
 

@@ -114,10 +114,14 @@ def manifest(path: PathLike) -> dict[str, Any]:
     return {**found, "experiments": found["last"] - found["first"] + 1}
 
 
-def lazy(paths: Sequence[PathLike]) -> dict[str, dask.array.Array]:
+def lazy(paths: Sequence[PathLike], like: PathLike | None = None) -> dict[str, dask.array.Array]:
     """Returns the arrays of many batches of one kind, one chunk per batch, nothing read yet.
 
     `truth` of estimates, the same in all batches, has shape (V,).
+
+    Arguments:
+        paths: The batches.
+        like: The batch that all must fit; the first where None.
 
     Raises:
         ArtifactError: If there is no batch, or they are not of one kind, set of arrays, and true values.
@@ -127,13 +131,15 @@ def lazy(paths: Sequence[PathLike]) -> dict[str, dask.array.Array]:
 
     if not paths:
         raise ArtifactError("experiments: expected at least one batch, got none.")
-    about = [manifest(path) for path in paths]
-    first = read(paths[0])
-    kind, names = about[0]["kind"], sorted(first)
-    for path, other in zip(paths, about, strict=True):
+    like = paths[0] if like is None else like
+    first, sizes = read(like), []
+    kind, names = manifest(like)["kind"], sorted(first)
+    for path in paths:
+        other = manifest(path)
+        sizes.append(other["experiments"])
         if other["kind"] != kind or sorted(other["digests"]) != names:
             raise ArtifactError(
-                f"{path}: expected a batch of {kind} with {', '.join(names)} as in {paths[0]}, got "
+                f"{path}: expected a batch of {kind} with {', '.join(names)} as in {like}, got "
                 f"{other['kind']} with {', '.join(sorted(other['digests']))}."
             )
     batches = [dask.delayed(_fitting)(path, first) for path in paths]
@@ -143,8 +149,8 @@ def lazy(paths: Sequence[PathLike]) -> dict[str, dask.array.Array]:
             arrays[name] = da.from_array(first[name], chunks=-1)
             continue
         parts = [
-            da.from_delayed(batch[name], (found["experiments"], *first[name].shape[1:]), dtype=float)
-            for batch, found in zip(batches, about, strict=True)
+            da.from_delayed(batch[name], (size, *first[name].shape[1:]), dtype=float)
+            for batch, size in zip(batches, sizes, strict=True)
         ]
         arrays[name] = da.concatenate(parts)
     return arrays

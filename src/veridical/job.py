@@ -44,6 +44,13 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
         sys.exit(1)
 
 
+def share_code() -> None:
+    """Makes child processes import this very code, whatever Python environment they run in."""
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    own = str(Path(__file__).parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([own, *others]))
+
+
 def seconds_left(snakemake: Any) -> float | None:
     """Returns how long a job may work before it should end by itself; None where nobody ends it.
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from veridical import bank, checks, digests, methods, tasks
+from veridical import bank, checks, digests, methods, shards, tasks
 from veridical.errors import SettingError
 from veridical.method_settings import has_summaries
 from veridical.observations import FRACTION
@@ -349,6 +349,12 @@ class Layout(Runs):
                 f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, got "
                 f"{size}; {nearest} would do."
             )
+        for part, rows in self.used_rows.items():
+            if rows > shards.MOST_ROWS:
+                raise SettingError(
+                    f"{part}: at most {shards.MOST_ROWS:,} rows fit into one part of a bank, got {rows:,}; "
+                    "spread them over replicates or fidelities."
+                )
         if isinstance(self.task, tasks.FileTask):
             wanted = {"train": self.study.budgets[-1], "test": self.study.test_rows}
             for split, rows in wanted.items():

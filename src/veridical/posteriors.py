@@ -14,7 +14,7 @@ data set, budget, replicate, digests, versions; what is not a number or a text i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,8 +122,12 @@ def write(path: str | Path, observations: int, parts: Iterable[Draws]) -> None:
             raise ArtifactError(f"{path}: expected draws for {observations} observations, got {written}.")
 
 
-def load(path: str | Path) -> Draws:
+def load(path: str | Path, observations: int | None = None) -> Draws:
     """Returns the draws in a file that `save` or `write` wrote.
+
+    Arguments:
+        path: The file.
+        observations: How many of the first observations to read; all where None.
 
     Raises:
         ArtifactError: If the file is missing, of another format or not readable.
@@ -132,7 +136,7 @@ def load(path: str | Path) -> Draws:
 
     try:
         with h5netcdf.File(path, "r") as file:
-            return _read(file, path)
+            return _read(file, path, slice(observations))
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; expected a file of posterior draws.") from None
     except (OSError, KeyError) as error:
@@ -255,7 +259,24 @@ def _require_numbers(path: Path, part: Draws) -> None:
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def _read(file: h5netcdf.File, path: str | Path) -> Draws:
+def _along(*before: Any) -> Callable[[slice], Any]:
+    """The index of a variable whose observations lie behind some axes."""
+    return lambda rows: (*before, rows)
+
+
+def _whole(_: slice) -> Any:
+    """The index of a variable without observations."""
+    return ...
+
+
+_ROWS_OF: Mapping[str, Callable[[slice], Any]] = {
+    "log_density": _along(0, slice(None)),
+    **dict.fromkeys(("truth", "log_density_truth", "summary", "x"), _along()),
+    **dict.fromkeys(("summary_mean", "summary_cov"), _whole),
+}
+
+
+def _read(file: h5netcdf.File, path: str | Path, rows: slice) -> Draws:
     attrs = _decoded(dict(file.attrs))
     stored = attrs.pop("format", None)
     if stored != FORMAT:
@@ -271,10 +292,8 @@ def _read(file: h5netcdf.File, path: str | Path) -> Draws:
     ):
         for name in wanted:
             if group in file.groups and name in file[group].variables:
-                found[name] = file[group][name][...]
-    if "log_density" in found:
-        found["log_density"] = found["log_density"][0]
-    draws = np.stack([variable[0] for variable in variables], axis=-1)
+                found[name] = file[group][name][_ROWS_OF[name](rows)]
+    draws = np.stack([variable[0, :, rows] for variable in variables], axis=-1)
     units = tuple(str(v.attrs["units"]) for v in variables)
     others = file["extras"].variables if "extras" in file.groups else {}
     extras = {name: variable[...] for name, variable in others.items()}

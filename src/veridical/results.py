@@ -8,6 +8,7 @@ agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from veridical import bank, metrics, provenance
 from veridical.errors import ArtifactError, BankError
 from veridical.metrics import Stream
 
-PIECE_ROWS = 65_536
+PIECE_NUMBERS = 1 << 18
 
 
 class Part(NamedTuple):
@@ -137,9 +138,13 @@ def _draws(name: str, path: Path) -> Iterator[Stream]:
 
 
 def _pieces(variable: Any) -> Iterator[np.ndarray]:
-    """Slices along the first axis; a variable without axes, or whose first one is short, comes whole."""
-    if not variable.shape or variable.shape[0] <= PIECE_ROWS:
+    """A variable in C order, at most PIECE_NUMBERS numbers at a time."""
+    shape = variable.shape
+    if math.prod(shape) <= PIECE_NUMBERS:
         yield np.asarray(variable[...])
         return
-    for first in range(0, variable.shape[0], PIECE_ROWS):
-        yield np.asarray(variable[first : first + PIECE_ROWS])
+    axis = next(i for i, n in enumerate(shape) if math.prod(shape[i + 1 :]) <= PIECE_NUMBERS)
+    step = max(1, PIECE_NUMBERS // math.prod(shape[axis + 1 :]))
+    for outer in np.ndindex(shape[:axis]):
+        for first in range(0, shape[axis], step):
+            yield np.asarray(variable[(*outer, slice(first, first + step))])

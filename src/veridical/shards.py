@@ -40,6 +40,7 @@ PathLike = str | Path
 SCHEMA_VERSION = 1
 SUFFIX = ".zarr.zip"
 CHUNK_BYTES = 2 << 20
+MOST_ROWS = 10**9  # of one bank: names of shards have nine digits
 
 _NAME = re.compile(r"rows-(\d{9})-(\d{9})\.zarr\.zip")
 _REMEDY = "The file is damaged: delete it and run again; its simulations come back bit by bit."

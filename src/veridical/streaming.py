@@ -16,14 +16,14 @@ import numpy as np
 
 from veridical.bank import contiguous
 from veridical.errors import BankError
-from veridical.shards import Array, PathLike, opened
+from veridical.shards import Array, PathLike, manifest, opened
 
 if TYPE_CHECKING:
     import xarray
 
 Keep = Callable[[dict[str, Array]], Array]
 
-_LAZY_BYTES = 64 << 20
+_LAZY_BYTES = 8 << 20  # of the largest array in a piece of a lazy bank
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Piece:
 def pieces(paths: Iterable[PathLike], rows: int | None = None, chunks: int = 1) -> list[Piece]:
     """Returns the first `rows` rows of a bank cut into pieces of `chunks` whole chunks, in order."""
     found = []
-    for path, manifest in contiguous(paths, rows):
-        first, size = manifest["first"], manifest["last"] - manifest["first"] + 1
+    for path, shard in contiguous(paths, rows):
+        first, size = shard["first"], shard["last"] - shard["first"] + 1
         held = size if rows is None else min(size, rows - first)
-        step = manifest["chunk_rows"] * chunks
+        step = shard["chunk_rows"] * chunks
         found += [Piece(path, a, min(a + step, held), first + a) for a in range(0, held, step)]
     return found
 
@@ -138,39 +138,56 @@ def _append(buffer: dict[str, Array], held: int, piece: dict[str, Array], buffer
 def lazy(paths: Iterable[PathLike]) -> xarray.Dataset:
     """Returns a bank as an xarray dataset on dask; each piece opens its shard, reads and closes it.
 
-    Use dask's scheduler `threads`.
+    Position i along `row` is row i of the bank; there is no index, which would take 16 bytes a row. Use
+    dask's scheduler `threads`.
     """
     import xarray
 
     paths = list(paths)
-    first, manifest = contiguous(paths)[0]
+    first = contiguous(paths)[0][0]
+    about = manifest(first)
     with opened(first) as stored:
         likes = {
             n: (a.dtype, a.shape[1:], a.metadata.to_dict()["dimension_names"]) for n, a in stored.items()
         }
     row_bytes = max(dtype.itemsize * int(np.prod(shape)) for dtype, shape, _ in likes.values())
-    chunks = max(1, _LAZY_BYTES // (row_bytes * manifest["chunk_rows"]))
-    parts = pieces(paths, chunks=chunks)
+    rows = max(1, _LAZY_BYTES // row_bytes)
+    parts = list(_grouped(pieces(paths, chunks=max(1, rows // about["chunk_rows"])), rows))
     variables = {n: (d, _delayed(parts, n, dtype, shape)) for n, (dtype, shape, d) in likes.items()}
-    coords: dict[str, Any] = {"row": np.arange(parts[-1].first + parts[-1].stop - parts[-1].start)}
-    coords["parameter"] = [p["name"] for p in manifest["parameters"]]
-    coords |= {d["name"]: (d["name"], d["coordinates"], {"unit": d["unit"]}) for d in manifest["dimensions"]}
-    attributes = {k: manifest[k] for k in ("task", "key", "fidelity", "split", "replicate", "schema")}
+    coords: dict[str, Any] = {"parameter": [p["name"] for p in about["parameters"]]}
+    coords |= {d["name"]: (d["name"], d["coordinates"], {"unit": d["unit"]}) for d in about["dimensions"]}
+    attributes = {k: about[k] for k in ("task", "key", "fidelity", "split", "replicate", "schema")}
     return xarray.Dataset(variables, coords=coords, attrs=attributes)
 
 
-def _delayed(parts: Sequence[Piece], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+def _grouped(waiting: Iterable[Piece], rows: int) -> Iterator[list[Piece]]:
+    """Yields neighbours together, up to so many rows, so that small shards do not make a long task graph."""
+    group: list[Piece] = []
+    for piece in waiting:
+        if group and piece.stop - piece.start + _rows_of(group) > rows:
+            yield group
+            group = []
+        group.append(piece)
+    yield group
+
+
+def _rows_of(group: Iterable[Piece]) -> int:
+    return sum(piece.stop - piece.start for piece in group)
+
+
+def _delayed(parts: Sequence[list[Piece]], name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     import dask
     import dask.array
 
-    read = dask.delayed(_read_one, pure=True)
-    arrays = [
-        dask.array.from_delayed(read(piece, name), (piece.stop - piece.start, *shape), dtype)
-        for piece in parts
-    ]
+    read = dask.delayed(_read_group, pure=True)
+    arrays = [dask.array.from_delayed(read(group, name), (_rows_of(group), *shape), dtype) for group in parts]
     return dask.array.concatenate(arrays)
 
 
-def _read_one(piece: Piece, name: str) -> Array:
-    with opened(piece.path) as stored:
-        return np.asarray(stored[name][piece.start : piece.stop])
+def _read_group(group: Sequence[Piece], name: str) -> Array:
+    """One array of neighbouring pieces, each read from its shard."""
+    arrays = []
+    for piece in group:
+        with opened(piece.path) as stored:
+            arrays.append(np.asarray(stored[name][piece.start : piece.stop]))
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from veridical import checks, experiments
+from veridical.checks import experiment_sums
 from veridical.checks.experiment_estimates import IDEAL, STATED, Z, expected_gap_z
 from veridical.checks.experiment_sums import Moments, Options
 from veridical.checks.experiments import aggregate
@@ -186,6 +187,20 @@ def test_how_experiments_are_batched_changes_nothing(
         for a, b in zip(results[0].metrics(), results[1].metrics(), strict=True):
             assert (a.name, a.extra, a.n) == (b.name, b.extra, b.n)
             assert a.value == pytest.approx(b.value, rel=1e-9, abs=1e-12)
+
+
+def test_how_many_batches_are_held_at_once_changes_no_bit(
+    saved: Callable[..., list[Path]], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for make, names in ((estimates, ("kappa",)), (posteriors, ("a", "b"))):
+        paths = saved(*(make(rng, 150) for _ in range(5)))
+        results = []
+        for held in (2, 5):
+            monkeypatch.setattr(experiment_sums, "AT_A_TIME", held)
+            results.append(aggregate(paths, np.random.Generator(np.random.PCG64(3)), names, QUICK))
+        assert results[0].metrics() == results[1].metrics()
+        for name, curve in results[0].curves.items():
+            np.testing.assert_array_equal(results[1].curves[name], curve)
 
 
 def test_threads_change_nothing(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:

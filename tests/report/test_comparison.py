@@ -319,6 +319,19 @@ def test_every_number_of_the_table_is_in_the_metrics(card: SimpleNamespace) -> N
     assert (line["nominal"], line["budget"]) == ("45,000", "4,000")
 
 
+@pytest.mark.parametrize(("repeats", "few"), [(1, False), (2, True), (3, False)])
+def test_two_repeats_are_said_to_be_too_few(repeats: int, few: bool) -> None:
+    """Student's t with one degree of freedom hardly ever tells two methods apart."""
+    rows = [
+        row(method=method, budget=100, seed=seed, metric="lpp", dataset="simulated", value=value)
+        for method, value in (("npe", 0.0), ("ensemble", 1.0))
+        for seed in range(repeats)
+    ]
+    table = comparison.table(rows, verdict.decide(rows)["verdicts"])
+    assert table is not None
+    assert table["two_repeats"] == few
+
+
 def test_one_method_has_nothing_to_be_compared_with(study: SimpleNamespace) -> None:
     found = verdict.load(study.verdicts)["verdicts"]
     assert comparison.table(metrics.read(study.table), found) is None

@@ -417,6 +417,7 @@ def test_a_full_disk_leaves_nothing_half_written(workplace: Project) -> None:
     assert done.returncode == 1
     assert f"BankError: {shard}: cannot be written (File too large); nothing was left behind." in done.stderr
     left = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
-    assert left == {"model/probe.json", "logs/probe-model.log", f"logs/model/test/{shard.name[:-9]}.log"}
+    probe = {"model/probe.json", "logs/probe-model.log", "benchmarks/probe-model.jsonl"}
+    assert left == {*probe, f"logs/model/test/{shard.name[:-9]}.log"}
     workplace.snakemake("--until", "observe_simulated", study="full")
     assert bank.verify(workplace.folder / shard)["n_invalid"] == 0

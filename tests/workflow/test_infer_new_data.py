@@ -127,7 +127,7 @@ def test_a_finished_study_is_verified_cleared_up_and_packed(project: Project) ->
     (used,) = (project.folder / "results/bank").iterdir()
     old = used.with_name("gaussian_linear-000000000000")
     shutil.copytree(used, old)
-    assert f"results/bank/{old.name}\n1 of 2 banks are used by no study" in veridical(project, "gc")
+    assert f"results/bank/{old.name}\n1 banks that no study uses" in veridical(project, "gc")
     assert "removed" in veridical(project, "gc", "--delete")
     assert list((project.folder / "results/bank").iterdir()) == [used]
 

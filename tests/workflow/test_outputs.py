@@ -35,7 +35,15 @@ WORDS = {
     "KIND": r"[a-z]+",
     "NAME": r"[\w-]+",
 }
-REPORT = ("report.html", "verdict.json", "metrics.csv", "provenance.json", "figures/", "logs/report/")
+REPORT = (
+    "report.html",
+    "verdict.json",
+    "metrics.csv",
+    "provenance.json",
+    "figures/",
+    "logs/report/",
+    "benchmarks/report/",
+)
 
 
 class Entry(NamedTuple):

@@ -3,7 +3,6 @@
 Settings are checked here, before the DAG, by the process that the user started.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,13 +10,12 @@ from snakemake.exceptions import WorkflowError
 
 # This process and all jobs run the code beside this file, whose digests decide what reruns, in whatever
 # environment they run.
-source = str(Path(workflow.basedir).parent / "src")
-others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
-os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([source, *others]))
-sys.path.insert(0, source)
+sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
 
-from veridical import checks, layout as layouts, needs, settings
+from veridical import checks, job, layout as layouts, needs, settings
 from veridical.errors import VeridicalError
+
+job.share_code()
 
 
 def read_study(options):

@@ -26,6 +26,7 @@ import numpy as np
 from veridical.checks.base import CheckResult, Metric, proportion_stderr
 from veridical.checks.experiment_sums import (
     NAME,
+    Groups,
     Moments,
     Options,
     Sums,
@@ -100,19 +101,18 @@ def expected_gap_z(n: int) -> float:
 
 
 def coverage(
-    arrays: Mapping[str, Any], names: tuple[str, ...], rng: np.random.Generator, options: Options
+    groups: Groups, names: tuple[str, ...], rng: np.random.Generator, options: Options
 ) -> CheckResult:
     """Returns the coverage of the estimates in all batches.
 
     Arguments:
-        arrays: Lazy arrays of all batches, as `veridical.experiments.lazy` gives them.
+        groups: All batches.
         names: Names of the parameters.
         rng: Resamples for the errors of the gaps.
         options: How they are judged.
     """
-    given = dict(arrays)
-    truth = np.asarray(given.pop("truth").compute(scheduler="synchronous"))
-    sums = added(given, estimate_sums, options, truth)
+    truth = np.asarray(groups.first["truth"].compute(scheduler="synchronous"))
+    sums = added(groups, estimate_sums, options, truth)
     n = sums["n"]
     judged = sums["cells"]["total"][:, 1:-1].cumsum(axis=1) + sums["cells"]["total"][:, :1]
     passed, p_value, band = judge(judged, n, tuple(IDEAL[1:].tolist()), options)
@@ -127,7 +127,7 @@ def coverage(
         check=NAME,
         parameters=names,
         table=tuple(table),
-        curves={"z": Z, "true_values": truth} | _curves(sums["cells"], band) | _examples(given),
+        curves={"z": Z, "true_values": truth} | _curves(sums["cells"], band) | _examples(groups.first),
         passed=passed,
         p_value=p_value,
         settings=vars(options),

@@ -7,7 +7,6 @@ of highest-density regions from their levels; both also give areas, and densitie
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from veridical.checks.base import CheckResult, Metric, finite_or_none, proportio
 from veridical.checks.coverage import GAP_LEVELS
 from veridical.checks.experiment_sums import (
     NAME,
+    Groups,
     Moments,
     Options,
     Sums,
@@ -51,12 +51,12 @@ def posterior_sums(arrays: Mapping[str, Array]) -> Sums:
 
 
 def coverage(
-    arrays: Mapping[str, Any], names: tuple[str, ...], rng: np.random.Generator, options: Options
+    groups: Groups, names: tuple[str, ...], rng: np.random.Generator, options: Options
 ) -> CheckResult:
     """Returns the coverage of the posteriors in all batches.
 
     Arguments:
-        arrays: Lazy arrays of all batches, as `veridical.experiments.lazy` gives them.
+        groups: All batches.
         names: Names of the D parameters.
         rng: Resamples for the errors of the gaps.
         options: How they are judged.
@@ -64,10 +64,10 @@ def coverage(
     Raises:
         ShapeError: If there are other than D names.
     """
-    d = arrays["rank"].shape[1]
+    d = groups.first["rank"].shape[1]
     if len(names) != d:
         raise ShapeError(f"names: expected one for each of {d} parameters, got {list(names)}.")
-    return _judged(added(arrays, posterior_sums, options), names, rng, options)
+    return _judged(added(groups, posterior_sums, options), names, rng, options)
 
 
 def _judged(sums: Sums, names: tuple[str, ...], rng: np.random.Generator, options: Options) -> CheckResult:

@@ -15,19 +15,22 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from veridical import experiments
 from veridical.checks import uniformity
 from veridical.checks.inputs import Array
 from veridical.checks.uniformity import Grid
+from veridical.shards import PathLike
 
 NAME = "experiments"
 
+AT_A_TIME = 64  # batches that are opened together, and whose sums are held at once
 _EXACT_BAND = 10_000  # experiments up to which the band is that of gamma
 
 Sums = dict[str, Any]
@@ -81,26 +84,49 @@ class Moments(NamedTuple):
         return np.sqrt(self.variance / np.maximum(self.n, 1))
 
 
-def added(arrays: Mapping[str, Any], summed: Callable[..., Sums], options: Options, *more: Any) -> Sums:
+class Groups:
+    """Batches as lazy arrays, some files at a time, so that memory does not grow with their number.
+
+    Arguments:
+        paths: The batches.
+
+    Attributes:
+        first: The arrays of the first group, as `veridical.experiments.lazy` gives them.
+
+    Raises:
+        ArtifactError: If there is no batch, or they do not belong together.
+    """
+
+    def __init__(self, paths: Sequence[PathLike]) -> None:
+        self.paths = paths
+        self.first = experiments.lazy(paths[:AT_A_TIME])
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        yield self.first
+        for start in range(AT_A_TIME, len(self.paths), AT_A_TIME):
+            yield experiments.lazy(self.paths[start : start + AT_A_TIME], like=self.paths[0])
+
+
+def added(groups: Groups, summed: Callable[..., Sums], options: Options, *more: Any) -> Sums:
     """Returns the sums over all batches; each is read, summed and dropped in one thread.
 
     Arguments:
-        arrays: Lazy arrays of all batches, a block for each.
-        summed: Gives the sums of one batch, from its arrays and `more`.
+        groups: The batches.
+        summed: Gives the sums of one batch, from its arrays but `truth`, and from `more`.
         options: How many batches are read at a time.
         more: Further arguments of `summed`.
     """
     import dask
 
-    blocks = {name: array.to_delayed().ravel() for name, array in arrays.items()}
-    parts = [
-        dask.delayed(summed)({name: block[i] for name, block in blocks.items()}, *more)
-        for i in range(len(next(iter(blocks.values()))))
-    ]
-    results = dask.compute(*parts, scheduler="threads", num_workers=options.threads)
-    total = results[0]
-    for part in results[1:]:
-        total = _plus(total, part)
+    total: Any = None
+    for arrays in groups:
+        blocks = {name: array.to_delayed().ravel() for name, array in arrays.items() if name != "truth"}
+        parts = [
+            dask.delayed(summed)({name: block[i] for name, block in blocks.items()}, *more)
+            for i in range(len(next(iter(blocks.values()))))
+        ]
+        for part in dask.compute(*parts, scheduler="threads", num_workers=options.threads):
+            total = part if total is None else _plus(total, part)
     found: Sums = total
     return found
 

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from veridical import experiments
 from veridical.checks import experiment_estimates, experiment_posteriors
 from veridical.checks.base import CheckResult
-from veridical.checks.experiment_sums import Options
+from veridical.checks.experiment_sums import Groups, Options
 from veridical.shards import PathLike
 
 
@@ -41,6 +40,6 @@ def aggregate(
         ShapeError: If there are other than D names.
     """
     options = options or Options()
-    arrays = experiments.lazy(paths)
-    kind = experiment_posteriors if "rank" in arrays else experiment_estimates
-    return kind.coverage(arrays, tuple(names), rng, options)
+    groups = Groups(paths)
+    kind = experiment_posteriors if "rank" in groups.first else experiment_estimates
+    return kind.coverage(groups, tuple(names), rng, options)

@@ -187,6 +187,7 @@ def table(rows: Sequence[Row], verdicts: Sequence[Mapping[str, Any]]) -> dict[st
         "datasets": sorted({v["dataset"] for v in verdicts}),
         "headline": headline(lines, rows, leader, dataset, reference),
         "marks": any(q.sign for q in columns),
+        "two_repeats": len(_seeds(rows)) == 2,
     }
 
 

@@ -60,7 +60,7 @@ def aggregate(
         if Path(path).suffix == ".json":
             rows += _estimate_rows(coordinates(path), estimates.load(path), common)
         else:
-            rows += _draws_rows(coordinates(path), posteriors.load(path), common)
+            rows += draws_rows(path, coordinates(path), common)
     seconds = _seconds_per_row(simulations)
     for folder, ledger in (ledgers or {}).items():
         rows += _ledger_rows(coordinates(f"train/{folder}/cost.json"), ledger, seconds, common)
@@ -131,11 +131,14 @@ def _sample_rows(path: str | Path, common: Mapping[str, Any]) -> list[Row]:
     return [metrics.row(**common, **where.cells, metric="sample_seconds", value=seconds)]
 
 
-def _draws_rows(where: Coordinates, found: Draws, common: Mapping[str, Any]) -> list[Row]:
-    """Posterior summaries, and the convergence of a reference."""
-    shown = slice(1) if where.dataset in ("simulated", "real") else slice(None)
-    truth = None if found.truth is None else found.truth[shown]
-    rows = metrics.posterior_rows(where, found.names, found.draws[:, shown], truth, **common)
+def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) -> list[Row]:
+    """Returns the summaries of a file of draws, and the convergence of a reference.
+
+    Only the observations that are tabulated are read: of labelled data the first.
+    """
+    labelled = where.dataset in ("simulated", "real")
+    found = posteriors.load(path, 1 if labelled else metrics.MAX_OBSERVATIONS)
+    rows = metrics.posterior_rows(where, found.names, found.draws, found.truth, **common)
     for name in ("rhat", "ess") if where.method == "reference" else ():
         for parameter, value in _per_parameter(found, name).items():
             cells = {**common, **where.cells, "metric": name, "parameter": parameter}

@@ -49,14 +49,19 @@ def banks(shards: Paths, rows: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         parts.setdefault("/".join(path.parts[-4:-1]), []).append(path)
     found = {}
     for name, paths in parts.items():
-        manifests = [bank.manifest(path) for path in paths]
+        sizes, invalid, contents = [], 0, []
+        for path in paths:
+            manifest = bank.manifest(path)
+            sizes.append(manifest["last"] - manifest["first"] + 1)
+            invalid += manifest["n_invalid"]
+            contents.append(manifest["digests"])
         found[name] = {
             "path": paths[0].parent.as_posix(),
-            "rows": sum(m["last"] - m["first"] + 1 for m in manifests),
+            "rows": sum(sizes),
             "used": rows[name.partition("/")[2]],
-            "shard_rows": max(m["last"] - m["first"] + 1 for m in manifests),
-            "invalid": sum(m["n_invalid"] for m in manifests),
+            "shard_rows": max(sizes),
+            "invalid": invalid,
             "shards": len(paths),
-            "digest": digests.short([m["digests"] for m in manifests], 64),
+            "digest": digests.short(contents, 64),
         }
     return found
