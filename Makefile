@@ -33,14 +33,12 @@ demo: study
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
-# Whatever ends these two, the cluster is stopped. `tests/slurm/cluster install` installs what they need.
-CLUSTER = trap 'tests/slurm/cluster stop' EXIT; trap 'exit 130' INT TERM;
-
+# Both start a cluster of their own and stop it. `tests/slurm/cluster install` installs what they need.
 slurm-test: $(VENV)/.dev
-	$(CLUSTER) VERIDICAL_SLURM=1 $(BIN)/python -m pytest --durations=0 $(or $(TESTS),tests/slurm)
+	VERIDICAL_SLURM=1 $(BIN)/python -m pytest --durations=0 $(or $(TESTS),tests/slurm)
 
 chaos: $(VENV)/.dev
-	$(CLUSTER) $(BIN)/python -m tests.slurm.chaos --seed $(SEED)
+	$(BIN)/python -m tests.slurm.chaos --seed $(SEED)
 
 SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
 

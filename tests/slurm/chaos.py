@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.workflow.conftest import copy_project
 from veridical import results
 
-from .on_slurm import FEWER, PROVENANCE, Job, Main, SlurmProject, asked, cluster, wait_for
+from .on_slurm import FEWER, PROVENANCE, Job, Main, SlurmProject, asked, running_cluster, wait_for
 
 SLOW = '''
 import time
@@ -140,11 +140,8 @@ def main() -> None:
         wild.fill_in_profile()
         study(wild)
         slow_down(wild)
-        cluster("start")
-        try:
+        with running_cluster():
             judge(chaotic(wild, chosen), set(asked(wild)), chosen.least)
-        finally:
-            cluster("stop")
         found = results.digest(wild.folder / "results/tiny")
     print(f"undisturbed {expected}\nin chaos    {found}")
     assert found == expected, "the results differ"

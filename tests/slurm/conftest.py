@@ -13,19 +13,16 @@ from tests.workflow.conftest import Project, copy_project
 from veridical import results
 
 from .holds import plant
-from .on_slurm import FEWER, PROVENANCE, SlurmProject, cluster
+from .on_slurm import FEWER, PROVENANCE, SlurmProject, running_cluster
 
 
 @pytest.fixture(scope="session", autouse=True)
-def running_cluster() -> Iterator[None]:
-    """Starts the cluster for all tests here, and stops it whatever happens."""
+def the_cluster() -> Iterator[None]:
+    """The cluster for all tests here."""
     if os.environ.get("VERIDICAL_SLURM") != "1":
         pytest.skip("starts a SLURM cluster on this machine; run `make slurm-test` (as root, on Debian)")
-    cluster("start")
-    try:
+    with running_cluster():
         yield
-    finally:
-        cluster("stop")
 
 
 def digest(project: Project) -> str:
@@ -34,7 +31,7 @@ def digest(project: Project) -> str:
 
 
 @pytest.fixture(scope="session")
-def finished(running_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> SlurmProject:
+def finished(the_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> SlurmProject:
     """The study, run to its end on this machine without a disturbance. Its jobs can be held (see `holds`)."""
     project = SlurmProject(copy_project(tmp_path_factory.mktemp("finished") / "project").folder)
     project.fill_in_profile()

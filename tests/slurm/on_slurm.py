@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +33,20 @@ def cluster(*command: str) -> None:
     """Calls the cluster's script; raises with what it said where it fails."""
     done = subprocess.run([CLUSTER, *command], text=True, capture_output=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"cluster {' '.join(command)}:\n{done.stdout}{done.stderr}"
+
+
+@contextmanager
+def running_cluster() -> Iterator[None]:
+    """The cluster, for this process alone (another one waits), and stopped whatever ends this."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (Path(tempfile.gettempdir()) / "veridical-slurm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            cluster("start")
+            yield
+        finally:
+            cluster("stop")
+            signal.signal(signal.SIGTERM, before)
 
 
 def wait_for(condition: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
