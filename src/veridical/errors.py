@@ -73,6 +73,14 @@ def require_shape(name: str, array: Any, *expected: int | None) -> None:
         raise ShapeError(f"{name}: expected shape {wanted}, got {shape}.")
 
 
+def remake(path: Any) -> str:
+    """Returns the remedy for a bad file that can be made again.
+
+    A study that has ended does not look for files between its data and its report: they must be named.
+    """
+    return f"Delete it and run again; if the study had ended, with `-- {path}` behind its snakemake command"
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
     """Returns a sentence with the nearest of `choices`, or all of them where none is near."""
     names = sorted(choices)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical import shards
-from veridical.errors import ArtifactError, BankError, require_shape
+from veridical.errors import ArtifactError, BankError, remake, require_shape
 from veridical.shards import Array, PathLike
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ _DIMS = {
 }
 _OPTIONAL = {"z_lr", "pull", "hpd"}
 _LEADING = {"estimates": "value", "posteriors": "rank"}
-_REMEDY = "Delete the file and run again; its experiments come back bit by bit."
 
 
 def batch_name(batch: int) -> str:
@@ -194,4 +193,5 @@ def _required(path: PathLike, arrays: dict[str, Array]) -> tuple[str, dict[str, 
 
 
 def _damaged(path: PathLike, error: BankError) -> ArtifactError:
-    return ArtifactError(f"{path}: cannot be read as a batch of experiments ({error}). {_REMEDY}")
+    remedy = f"{remake(path)}; its experiments come back bit by bit."
+    return ArtifactError(f"{path}: cannot be read as a batch of experiments ({error}). {remedy}")

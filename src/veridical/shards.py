@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.errors import BankError
+from veridical.errors import BankError, remake
 
 if TYPE_CHECKING:
     import zarr
@@ -43,12 +43,16 @@ CHUNK_BYTES = 2 << 20
 MOST_ROWS = 10**9  # of one bank: names of shards have nine digits
 
 _NAME = re.compile(r"rows-(\d{9})-(\d{9})\.zarr\.zip")
-_REMEDY = "The file is damaged: delete it and run again; its simulations come back bit by bit."
 
 
 def shard_name(first: int, last: int) -> str:
     """Returns the file name of the shard that holds the rows first..last, last included."""
     return f"rows-{first:09d}-{last:09d}{SUFFIX}"
+
+
+def _damaged(path: PathLike, fault: str) -> BankError:
+    remedy = f"{remake(path)}; its simulations come back bit by bit."
+    return BankError(f"{path}: {fault}. The file is damaged. {remedy}")
 
 
 # ---- writing -----------------------------------------------------------------------------------------
@@ -228,7 +232,7 @@ def _naming(path: PathLike) -> Iterator[None]:
     except OSError as error:
         raise BankError(f"{path}: cannot be read ({error}); look at its permissions and its disk.") from error
     except Exception as error:
-        raise BankError(f"{path}: cannot be decoded ({type(error).__name__}: {error}). {_REMEDY}") from error
+        raise _damaged(path, f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
 def manifest(path: PathLike) -> dict[str, Any]:
@@ -277,7 +281,7 @@ def _require_chunks(path: PathLike, arrays: Mapping[str, zarr.Array[Any]]) -> No
         for index in range(-(-array.shape[0] // array.chunks[0])):
             key = f"{name}/c/{index}" + "/0" * (array.ndim - 1)
             if key not in found:
-                raise BankError(f"{path}: chunk {key} is missing. {_REMEDY}")
+                raise _damaged(path, f"chunk {key} is missing")
 
 
 def spans(array: zarr.Array[Any], stop: int | None = None, chunks: int = 16) -> Iterator[slice]:
@@ -310,7 +314,7 @@ def verify(path: PathLike) -> dict[str, Any]:
     with opened(path) as arrays:
         for name, array in arrays.items():
             if array.shape[0] != rows:
-                raise BankError(f"{path}: array {name!r} has {array.shape[0]} rows, its manifest {rows}.")
+                raise _damaged(path, f"array {name!r} has {array.shape[0]} rows, its manifest {rows}")
             if digest(np.asarray(array[span]) for span in spans(array)) != found["digests"][name]:
-                raise BankError(f"{path}: array {name!r} has not the digest in its manifest. {_REMEDY}")
+                raise _damaged(path, f"array {name!r} has not the digest in its manifest")
     return found

@@ -281,7 +281,7 @@ def test_a_damaged_shard_is_named_with_its_remedy(project: SlurmProject, undistu
     assert LOG in said, "who reads the terminal is not led to the reason"
     reason = (project.folder / LOG).read_text().splitlines()[-1]
     assert reason.startswith(f"BankError: {shard(project).relative_to(project.folder)}: ")
-    assert "delete it and run again" in reason
+    assert "Delete it and run again" in reason
     lose_shard(project)
     with train(project) as again:
         again.end()

@@ -35,25 +35,30 @@ def read_study(options):
     return chosen
 
 
+def growth(attempt):
+    """How much more a new attempt of a job asks for: 1, 2, 4, and 4 ever after."""
+    return 2 ** min(attempt - 1, 2)
+
+
 def more(amount):
-    """A resource that doubles with every new attempt of a job."""
-    return lambda wildcards, attempt: int(amount * 2 ** (attempt - 1))
+    """A resource that grows with the attempts of a job."""
+    return lambda wildcards, attempt: int(amount * growth(attempt))
 
 
 def minutes(amount):
-    """A time limit that doubles with every new attempt of a job."""
+    """A time limit that grows with the attempts of a job."""
     return more(amount)
 
 
 def simulation_minutes(wildcards, input, attempt):
     """A time limit for one shard, from what the probe measured."""
     measured = needs.simulate_minutes(layout, wildcards.fidelity, input.probe)
-    return measured * 2 ** (attempt - 1)
+    return measured * growth(attempt)
 
 
 def training_memory(wildcards, attempt):
     """Memory for the rows that a run learns from."""
-    return needs.train_mb(layout, run_of(wildcards)) * 2 ** (attempt - 1)
+    return needs.train_mb(layout, run_of(wildcards)) * growth(attempt)
 
 
 def one_of(names):
