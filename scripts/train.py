@@ -17,7 +17,7 @@ def main(snakemake):
         checkpoints=limits.checkpoints,
         code=params.code,
         max_invalid=float(limits.max_invalid),
-        time_limit=job.seconds_left(snakemake),
+        deadline=job.deadline(snakemake),
         **job.coordinates(snakemake.wildcards),
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ from veridical.checkpoints import CheckpointFolder
 from veridical.errors import TrainingError
 
 DEAD = {"host": "elsewhere", "pid": 1, "born": "0", "token": "old"}
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def lease(folder: Path, age: float = 0.0, **changes: object) -> Path:
@@ -57,8 +66,7 @@ def test_who_waits_for_a_living_holder_gets_its_last_state(
     waiting = threading.Thread(target=wait_and_read)
     with first:
         waiting.start()
-        while not list(first.folder.glob("waiting-*")):
-            time.sleep(0.01)
+        until(lambda: list(first.folder.glob("waiting-*")))
         assert held == [], "both held the folder"
         first.save(lambda path: path.write_text("finished"))
         first.clear()
@@ -123,21 +131,54 @@ def test_who_lost_the_lease_writes_no_more(tmp_path: Path) -> None:
         lease(tmp_path)
         with pytest.raises(TrainingError, match="took it over"):
             folder.save(lambda path: path.write_text("late"))
-        folder._touched -= 1000
         with pytest.raises(TrainingError, match="took it over"):
-            folder.touch()
+            folder.clear()
     assert (tmp_path / "state.ckpt").read_text() == "mine"
     assert (tmp_path / "lease.json").exists()
 
 
-def test_a_sign_of_life_renews_the_lease(tmp_path: Path) -> None:
+def test_the_lease_is_renewed_whatever_the_holder_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "TOUCH_SECONDS", 0.01)
     with CheckpointFolder(tmp_path) as folder:
+        (beat,) = (thread for thread in threading.enumerate() if thread.name == f"lease of {tmp_path}")
         os.utime(folder.lease, (1, 1))
-        folder.touch()
-        assert folder.lease.stat().st_mtime == 1, "not after every step"
-        folder._touched -= 1000
-        folder.touch()
-        assert folder.lease.stat().st_mtime > 1
+        until(lambda: folder.lease.stat().st_mtime > 1)
+        lost = lease(tmp_path)
+        time.sleep(0.2)  # a beat that has just looked may still touch it
+        os.utime(lost, (1, 1))
+        time.sleep(0.1)
+        assert lost.stat().st_mtime == 1, "that of another job is not"
+    beat.join(10)
+    assert not beat.is_alive(), "it goes on after the end"
+
+
+def test_a_folder_removed_under_its_holder_is_told(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path / "run") as folder:
+        shutil.rmtree(folder.folder)
+        with pytest.raises(TrainingError, match="it is gone"):
+            folder.require()
+
+
+def test_a_lease_without_a_word_is_stale_in_time_and_each_can_be_taken_over(tmp_path: Path) -> None:
+    """Its writer died, or its disk was full, before the first byte."""
+    for age in (1000, 2000):
+        lease(tmp_path, age=age).write_text("")
+        os.utime(tmp_path / "lease.json", (time.time() - age,) * 2)
+        with CheckpointFolder(tmp_path, stale_seconds=500, wait_seconds=0) as folder:
+            folder.require()
+
+
+def test_the_mark_of_a_waiter_that_was_killed_keeps_nothing(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path / "run", stale_seconds=500) as folder:
+        mark = folder.folder / "waiting-dead"
+        mark.touch()
+        folder.clear()
+        assert mark.exists(), "it may still live"
+        os.utime(mark, (time.time() - 1000,) * 2)
+        folder.clear()
+    assert not folder.folder.exists()
 
 
 def test_a_failed_save_leaves_the_old_state_and_the_next_holder_removes_the_rest(tmp_path: Path) -> None:

@@ -130,8 +130,12 @@ def test_a_job_under_slurm_ends_before_it_is_ended(monkeypatch: pytest.MonkeyPat
             runtime = 60
 
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert job.seconds_left(Job) is None
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    monkeypatch.setattr(job.time, "time", lambda: 1000.0)
+    assert job.deadline(Job) is None
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert job.seconds_left(Job) == 3600 - job.END_SECONDS
+    assert job.deadline(Job) == 1000 + 3600 - job.END_SECONDS
     Job.resources.runtime = 2
-    assert job.seconds_left(Job) == 90
+    assert job.deadline(Job) == 1090
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1060")  # of an allocation that began before this job
+    assert job.deadline(Job) == 1045

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -120,16 +121,34 @@ def test_a_second_job_on_the_same_training_waits_no_longer_than_it_may(
     monkeypatch.setattr(checkpoints.CheckpointFolder, "__exit__", lambda *_: None)
     run(shards, tmp_path)
     with pytest.raises(TrainingError, match="another job trains"):
-        run(shards, tmp_path, time_limit=0.1)
+        run(shards, tmp_path, deadline=time.time() + 0.1)
     run(shards, tmp_path, replicate=1)
+
+
+def test_what_another_job_has_just_made_is_left_alone(
+    shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As by a job of a killed Snakemake that was still queued, and comes late."""
+    run(shards, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert "another job" not in capsys.readouterr().out
+    run(shards, tmp_path)
+    assert "another job has just made it" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+    assert list((tmp_path / "ckpt").iterdir()) == []
+    (tmp_path / "out/weights.safetensors").write_bytes(b"torn")
+    run(shards, tmp_path)
+    assert "another job" not in capsys.readouterr().out
+    assert (tmp_path / "out/weights.safetensors").stat().st_size > 4
 
 
 def test_time_runs_out_and_the_retry_ends_with_the_same_bits(
     shards: list[Path], trained: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError, match="run again"):
-        run(shards, tmp_path, time_limit=0)
-    assert len(list((tmp_path / "ckpt").glob("*/state.ckpt"))) == 1
+        run(shards, tmp_path, deadline=0.0)
+    (state,) = (tmp_path / "ckpt").glob("*/state.ckpt")
+    assert (state.parent / "output.txt").read_text() == f"{tmp_path / 'out'}\n"
     run(shards, tmp_path)
     assert (tmp_path / "out/weights.safetensors").read_bytes() == (
         trained / "weights.safetensors"

@@ -206,9 +206,9 @@ def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
         train(Line(9, fail), folder)
     settings = TrainingSettings(batch_size=32, epochs=6, rounds=6)
-    message = "time limit of 0 s ends after 12 of 36 steps; run again"
+    message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        run = training.Run(ROOT, ("line", 0), folder=folder, time_limit=0)
+        run = training.Run(ROOT, ("line", 0), folder=folder, deadline=0.0)
         training.fit(Line(), *line_data(), settings, run)
     last = Line()
     with always(tmp_path) as folder:
@@ -244,3 +244,13 @@ def test_a_state_holds_no_code(tmp_path: Path) -> None:
         train(Line(), folder)
     state = torch.load(tmp_path / "state.ckpt", weights_only=True)
     assert state["callbacks"]["Progress"]["finished"]
+
+
+def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert training.visible_gpus() == "CUDA_VISIBLE_DEVICES: not set"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert "WARNING: this job has a GPU" in training.visible_gpus()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert training.visible_gpus() == "CUDA_VISIBLE_DEVICES: 1"

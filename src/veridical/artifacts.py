@@ -80,6 +80,19 @@ def save_estimator(
     _write_json(folder / RECORD, {**entries, "record_sha256": digests.short(entries, 64)})
 
 
+def is_whole(folder: str | Path, entries: Mapping[str, Any]) -> bool:
+    """Returns whether a folder holds all files of an estimator whose record has these entries."""
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in (WEIGHTS, HISTORY, COST, RECORD)):
+        return False
+    try:
+        record = load_record(folder)
+    except ArtifactError:
+        return False
+    same = all(record.get(name) == value for name, value in entries.items())
+    return same and digests.file_digest(folder / WEIGHTS) == record["weights_sha256"]
+
+
 def load_estimator(folder: str | Path) -> Estimator:
     """Returns the estimator that lies in a folder.
 

@@ -1,10 +1,10 @@
 """A private folder for the running state of one training, held by a lease so that two jobs never share it.
 
 The folder's name is a digest of all that decides the training. The lease is a file with its holder's
-host, process and a token of its own. It is stale once its holder is known to be dead (same host), or
-has not touched it for `STALE_SECONDS` (another host, by the file server's clock); who finds it untouched
-waits that long. Of all jobs that find one lease stale, exactly one takes it over: the one that creates
-`taken-{token}`.
+host, process and a token of its own; a thread of the holder touches it every `TOUCH_SECONDS`, whatever the
+holder does. It is stale once its holder is known to be dead (same host), or has not touched it for
+`STALE_SECONDS` (another host, by the file server's clock); who finds it untouched waits that long. Of all
+jobs that find one lease stale, exactly one takes it over: the one that creates `taken-{token}`.
 
 A job that finds a living holder can wait for it: two Snakemakes, one of them killed with its jobs still
 running, then share one training. The holder that ends well leaves its last state to those who wait, so that
@@ -18,9 +18,11 @@ import math
 import os
 import shutil
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,10 +65,12 @@ class CheckpointFolder:
         self.save_seconds = save_seconds
         self.wait_seconds = wait_seconds
         self.token = uuid.uuid4().hex
-        self._touched = self._saved = time.monotonic()
+        self._saved = time.monotonic()
+        self._left = threading.Event()
 
     def __enter__(self) -> CheckpointFolder:
         self._wait()
+        threading.Thread(target=self._live, name=f"lease of {self.folder}", daemon=True).start()
         for rest in self.folder.glob("state-*.tmp"):
             rest.unlink(missing_ok=True)
         return self
@@ -74,19 +78,17 @@ class CheckpointFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left.set()
         if self._holder().get("token") == self.token:
             self.lease.unlink(missing_ok=True)
 
-    def touch(self) -> None:
-        """Shows that the holder lives; cheap, to be called after every step."""
-        now = time.monotonic()
-        if now - self._touched > TOUCH_SECONDS:
-            self.require()
-            os.utime(self.lease)
-            self._touched = now
-
     def require(self) -> None:
         """Raises TrainingError unless this job still holds the lease."""
+        if not self.lease.exists():
+            raise TrainingError(
+                f"{self.lease}: expected to hold this lease, but it is gone: somebody removed the folder "
+                "of a training that runs. Run it again."
+            )
         if self._holder().get("token") != self.token:
             raise TrainingError(
                 f"{self.lease}: expected to hold this lease, but another job took it over, since this one "
@@ -111,9 +113,27 @@ class CheckpointFolder:
         """Removes the folder, to be called when the results of the training are safely elsewhere.
 
         Where another job waits for it, the folder stays for that one, with the last state.
+
+        Raises:
+            TrainingError: If this job does not hold the lease any more.
         """
-        if not any(self.folder.glob("waiting-*")):
+        self.require()
+        if not any(self._fresh(mark) for mark in self.folder.glob("waiting-*")):
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _live(self) -> None:
+        """Shows that the holder lives, until it leaves."""
+        while not self._left.wait(TOUCH_SECONDS):
+            with suppress(OSError):  # the file server does not answer just now; `require` tells what is lost
+                if self._holder().get("token") == self.token:
+                    os.utime(self.lease)
+
+    def _fresh(self, mark: Path) -> bool:
+        """Whether a mark was touched lately."""
+        try:
+            return self._now() - mark.stat().st_mtime <= self.stale_seconds
+        except FileNotFoundError:
+            return False
 
     def _wait(self) -> None:
         """Makes this job the holder, after a living one if need be."""
@@ -123,9 +143,9 @@ class CheckpointFolder:
                 if time.monotonic() >= until:
                     raise TrainingError(f"{self.folder}: {why}")
                 if not mark.exists():
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    mark.touch()
                     print(f"waits for the lease of {self.folder}: {why}")
+                self.folder.mkdir(parents=True, exist_ok=True)
+                mark.touch()
                 time.sleep(POLL_SECONDS)
         finally:
             mark.unlink(missing_ok=True)
@@ -147,12 +167,15 @@ class CheckpointFolder:
         where = f"host {holder.get('host')}, process {holder.get('pid')}"
         if not self._dead(holder):
             return f"another job trains the same estimator ({where}); wait for it, or end it and try again."
-        taken = self.folder / f"taken-{holder.get('token')}"
+        try:
+            taken = self.folder / f"taken-{holder.get('token') or self.lease.stat().st_mtime_ns}"
+        except FileNotFoundError:
+            return "it was given back at this moment; try again."
         try:
             taken.touch(exist_ok=False)
         except FileExistsError:
             why = f"another job is taking over the lease of a dead one ({where})"
-            if self._now() - taken.stat().st_mtime > self.stale_seconds:
+            if taken.exists() and not self._fresh(taken):
                 raise TrainingError(f"{self.folder}: {why}, but died itself; remove this folder.") from None
             return f"{why}."
         draft = self.folder / f"claim-{self.token}"

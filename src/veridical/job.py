@@ -51,15 +51,17 @@ def share_code() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([own, *others]))
 
 
-def seconds_left(snakemake: Any) -> float | None:
-    """Returns how long a job may work before it should end by itself; None where nobody ends it.
+def deadline(snakemake: Any) -> float | None:
+    """Returns when a job should end by itself, as `time.time()` counts; None where nobody ends it.
 
-    Under SLURM a job is killed after its `runtime`; it needs some of that to start and to save its state.
+    SLURM kills a job at its end, which it tells (SLURM_JOB_END_TIME; before 22.05 it does not, and then the
+    job's `runtime` counts from now). A job needs some of that time to save its state.
     """
     if "SLURM_JOB_ID" not in os.environ:
         return None
-    allowed = 60.0 * float(snakemake.resources.runtime)
-    return allowed - min(END_SECONDS, allowed / 4)
+    now = time.time()
+    end = float(os.environ.get("SLURM_JOB_END_TIME", now + 60.0 * float(snakemake.resources.runtime)))
+    return end - min(END_SECONDS, (end - now) / 4)
 
 
 def coordinates(wildcards: Any) -> dict[str, Any]:

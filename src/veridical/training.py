@@ -24,6 +24,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -133,14 +134,15 @@ class Run:
         path: Names the training in seeds: (method, replicate, ...).
         threads: CPU threads; those of the settings where None.
         folder: Where the running state lives, already entered; None keeps no state.
-        time_limit: Seconds; training stops at the last end of a round within them, with its state saved.
+        deadline: When to stop, as `time.time()` counts: at the last end of a round before it, with the
+            state saved. None sets no limit.
     """
 
     root: int
     path: tuple[str | int, ...]
     threads: int | None = None
     folder: CheckpointFolder | None = None
-    time_limit: float | None = None
+    deadline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,19 @@ def _train(
     for member, course in zip(into, progress.courses, strict=True):
         member.cpu().load_state_dict(course.weights)
     return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+
+
+def visible_gpus() -> str:
+    """Says which GPUs this process was given, and whether torch can use them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = f"CUDA_VISIBLE_DEVICES: {'not set' if given is None else given}"
+    if given not in (None, "", "-1", "NoDevFiles") and not torch.cuda.is_available():
+        found += (
+            f"\nWARNING: this job has a GPU, but torch {torch.__version__} sees none and `accelerator: auto` "
+            "trains on the CPU. Install a CUDA build of torch that fits the node's driver, or ask for no GPU "
+            "(accelerator: cpu)."
+        )
+    return found
 
 
 def device_for(accelerator: str) -> str:

@@ -215,11 +215,6 @@ class Progress(pl.Callback):
         """Whether all members are."""
         return all(course.finished for course in self.courses)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Shows that this job lives."""
-        if self.run_info.folder:
-            self.run_info.folder.touch()
-
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Records the round (Lightning's epoch) that ended, and decides how to go on."""
         assert isinstance(pl_module, Module)
@@ -266,18 +261,16 @@ class Progress(pl.Callback):
 
     def _keep(self, trainer: pl.Trainer, step: int) -> None:
         """Saves the running state when it is time, and stops where there is no time for another round."""
-        folder, limit = self.run_info.folder, self.run_info.time_limit
+        folder, deadline = self.run_info.folder, self.run_info.deadline
         before, self.looked = self.looked, time.perf_counter()
         self.longest = max(self.longest, self.looked - before)
-        elapsed = self.looked - self.started[0]
-        late = limit is not None and elapsed + self.longest > limit and not self.finished
+        late = deadline is not None and time.time() + self.longest > deadline and not self.finished
         if folder and (late or self.finished or folder.due()):
             folder.save(trainer.save_checkpoint)
         if late:
             rest = "run again to go on from here" if folder else "nothing was saved, for no folder was given"
             raise TrainingError(
-                f"the time limit of {limit:g} s ends after {step} of {self.plan.steps} steps; {rest}, or "
-                "allow the job more time."
+                f"the job's time ends after {step} of {self.plan.steps} steps; {rest}, or allow it more time."
             )
 
     def finished_before(self, saved: Path | None) -> bool:

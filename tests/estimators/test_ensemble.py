@@ -165,10 +165,10 @@ def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_pa
         attempts += 1
         try:
             with always(tmp_path / "run") as folder:
-                estimator, result = fit(replace(RUN, folder=folder, time_limit=0.0), stacked=stacked)
+                estimator, result = fit(replace(RUN, folder=folder, deadline=0.0), stacked=stacked)
             break
         except TrainingError as error:
-            assert "time limit" in str(error)
+            assert "time ends after" in str(error)
             assert attempts < 20
     assert attempts == (3 if stacked else 7)
     assert same(estimator.arrays(), undisturbed.arrays())

@@ -186,10 +186,10 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 def test_time_runs_out_with_the_state_saved(tmp_path: Path) -> None:
     with CheckpointFolder(tmp_path / "c") as folder:
         with pytest.raises(TrainingError, match="after 2 of 6 epochs; run again"):
-            fit(run=training.Run(5, ("ratios", 0), folder=folder, time_limit=0.0))
+            fit(run=training.Run(5, ("ratios", 0), folder=folder, deadline=0.0))
         assert folder.state.exists()
     with pytest.raises(TrainingError, match="nothing was saved"):
-        fit(run=training.Run(5, ("ratios", 0), time_limit=0.0))
+        fit(run=training.Run(5, ("ratios", 0), deadline=0.0))
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:

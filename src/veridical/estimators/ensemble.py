@@ -16,7 +16,6 @@ References:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -139,7 +138,7 @@ class Ensemble(Estimator):
 
 
 class MemberFolder(CheckpointFolder):
-    """The running state of one member, inside the folder of its ensemble, whose lease it keeps alive."""
+    """The running state of one member, inside the folder of its ensemble."""
 
     def __init__(self, whole: CheckpointFolder, member: int) -> None:
         super().__init__(
@@ -148,11 +147,6 @@ class MemberFolder(CheckpointFolder):
             save_seconds=whole.save_seconds,
         )
         self.whole = whole
-
-    def touch(self) -> None:
-        """Shows that the holder of both leases lives."""
-        self.whole.touch()
-        super().touch()
 
     def require(self) -> None:
         """Raises TrainingError unless this job still holds both leases."""
@@ -224,12 +218,9 @@ def _one_by_one(
     networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: training.Run
 ) -> list[training.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
-    started = time.perf_counter()
     results = []
     for m, network in enumerate(networks):
         own = training.member_run(run, m)
-        if run.time_limit is not None:
-            own = replace(own, time_limit=max(0.0, run.time_limit - (time.perf_counter() - started)))
         if run.folder is None:
             results.append(_train(network, data, settings, own))
             continue

@@ -145,8 +145,6 @@ class RatioTraining:
         while self.epoch < self.settings.epochs:
             running.append(self._train_epoch())
             self.epoch += 1
-            if self.run_info.folder:
-                self.run_info.folder.touch()
             if self.epoch % self.settings.look_every == 0 or self.epoch == self.settings.epochs:
                 self._look(torch.stack(running).mean(dim=0))
                 running.clear()
@@ -233,16 +231,16 @@ class RatioTraining:
 
     def _keep(self) -> None:
         """Saves the running state when it is time, and stops where the job's time is up."""
-        folder, limit = self.run_info.folder, self.run_info.time_limit
+        folder, deadline = self.run_info.folder, self.run_info.deadline
         finished = self.epoch == self.settings.epochs
-        late = limit is not None and time.perf_counter() - self.started[0] > limit and not finished
+        late = deadline is not None and time.time() > deadline and not finished
         if folder and (late or finished or folder.due()):
             folder.save(lambda path: torch.save(self._state(), path))
         if late:
             rest = "run again to go on from here" if folder else "nothing was saved, for no folder was given"
             raise TrainingError(
-                f"the time limit of {limit:g} s is over after {self.epoch} of {self.settings.epochs} epochs; "
-                f"{rest}, or allow the job more time."
+                f"the job's time ends after {self.epoch} of {self.settings.epochs} epochs; {rest}, or allow "
+                "it more time."
             )
 
     def _state(self) -> dict[str, Any]:

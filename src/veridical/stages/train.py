@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,10 @@ import numpy as np
 from veridical import artifacts, bank, digests, methods, tasks
 from veridical.checkpoints import CheckpointFolder
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task, as_arrays
+
+OUTPUT = "output.txt"  # in a checkpoint folder: where the results of its training go
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ def train(
     code: str = "",
     threads: int | None = None,
     max_invalid: float = 1.0,
-    time_limit: float | None = None,
+    deadline: float | None = None,
 ) -> None:
     """Fits a method and writes weights, record, history and cost.
 
     An interrupted training leaves its state below `checkpoints` and goes on from there when it is
-    called again with the same arguments.
+    called again with the same arguments. Of two jobs for one method the second waits for the first, and
+    leaves alone what that has made.
 
     Arguments:
         spec: The task, as plain data.
@@ -97,15 +100,15 @@ def train(
         code: Digest of the code that trains.
         threads: CPU threads; those of the settings where None.
         max_invalid: Largest share of failed simulations.
-        time_limit: Seconds after which to stop with the state saved, so that a retry can go on.
+        deadline: When to stop with the state saved, so that a retry can go on, as `time.time()` counts.
 
     Raises:
         SimulationError: If too many simulations failed.
         TrainingError: If training cannot go on.
     """
-    from veridical.training import Run
+    from veridical.training import Run, visible_gpus
 
-    print(f"CUDA_VISIBLE_DEVICES: {os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}")
+    print(visible_gpus())
     for shards in sources.all_shards().values():
         bank.require_valid(shards, max_invalid)
     task = tasks.build(spec)
@@ -123,10 +126,16 @@ def train(
         about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
     info = TaskInfo.of(task)
     identity = [about, info.to_json(), dict(method_spec), threads, artifacts.versions()]
-    place, patience = Path(checkpoints) / digests.short(identity, 20), time_limit or math.inf
-    with CheckpointFolder(place, wait_seconds=patience) as folder:
+    about["training"] = digests.short(identity, 20)
+    patience = math.inf if deadline is None else max(0.0, deadline - time.time())
+    with CheckpointFolder(Path(checkpoints) / about["training"], wait_seconds=patience) as folder:
+        write_text(folder.folder / OUTPUT, f"{out}\n")
+        if artifacts.is_whole(out, about):
+            print(f"{method}: another job has just made it")
+            folder.clear()
+            return
         started = time.perf_counter(), time.process_time()
-        run = Run(root, (method, replicate), threads, folder, time_limit)
+        run = Run(root, (method, replicate), threads, folder, deadline)
         fitted, result = methods.fit(method_spec, info, material, run)
         share = 1 - valid / sources.rows if sources.rows else 0.0
         cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}
@@ -135,6 +144,7 @@ def train(
                 "fit_seconds": time.perf_counter() - started[0],
                 "cpu_seconds": time.process_time() - started[1],
             }
+        folder.require()
         artifacts.save_estimator(fitted, out, result, record=about, cost=cost, parent=sources.parent)
         folder.clear()
     print(f"{method}: {valid} valid of {sources.rows} rows; {_account(result)}")
