@@ -3,8 +3,8 @@
     python -m tests.slurm.chaos --seed 1
 
 As root, on Debian with SLURM installed (`tests/slurm/cluster install`). It asserts that the results are the
-same to the last bit, that at least so many jobs were lost, and that each job of the study ended well exactly
-once: what is finished is not made again.
+same to the last bit, that at least so many jobs were lost, trainings among them, and that each job of the
+study ended well exactly once: what is finished is not made again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ class Slow(GaussianLinear):
 '''
 SHARDS = 12  # for each replicate
 LEAST_RUNNING = 4
-WAYS = (("scancel",), ("scancel", "--signal=KILL"), ("scancel", "--full", "--signal=KILL"))
+WAYS = (
+    ("scancel",),
+    ("scancel", "--signal=KILL"),
+    ("scancel", "--full", "--signal=KILL"),
+    ("scontrol", "requeue"),
+)
 
 
 def study(project: SlurmProject) -> None:
@@ -71,20 +76,21 @@ def slow_down(project: SlurmProject) -> None:
 def kill_at_random(main: Main, rng: random.Random, seconds: float, every: float, least: int) -> Counter[str]:
     """Kills a running job every few seconds, once simulations have begun; returns how many of which rule.
 
-    It goes on for so many seconds, and until it has killed so many, or the study has ended. Where fewer than
-    `LEAST_RUNNING` jobs run, it often kills none, so that a job can come to its end alone.
+    Each rule that runs has the same chance, however many jobs it has. It goes on for so many seconds, and until
+    it has killed so many, or the study has ended. Where fewer than `LEAST_RUNNING` jobs run, it often kills
+    none, so that a job can come to its end alone.
     """
     wait_for(lambda: any("_simulate_" in name for _, name in main.queue("RUNNING")), "a simulation")
     killed: Counter[str] = Counter()
     until = time.monotonic() + seconds
     while main.process.poll() is None and (time.monotonic() < until or killed.total() < least):
         time.sleep(every)
-        running = sorted(main.queue("RUNNING"))
-        chosen = rng.randrange(max(len(running), LEAST_RUNNING))
-        if chosen < len(running):
-            number, name = running[chosen]
+        running = [(number, name.split("_")[1]) for number, name in sorted(main.queue("RUNNING"))]
+        if rng.randrange(max(len(running), LEAST_RUNNING)) < len(running):
+            chosen = rng.choice(sorted({rule for _, rule in running}))
+            number = rng.choice([number for number, rule in running if rule == chosen])
             done = subprocess.run([*rng.choice(WAYS), number], capture_output=True)  # it may just have ended
-            killed[name.split("_")[1]] += done.returncode == 0
+            killed[chosen] += done.returncode == 0
     return killed
 
 
@@ -101,6 +107,7 @@ def chaotic(project: SlurmProject, chosen: argparse.Namespace) -> list[Job]:
     with project.start("--retries", "100", *fixed(project)) as main:
         killed = kill_at_random(main, rng, chosen.seconds, chosen.every, chosen.least)
         print(f"killed {killed.total()} jobs: {dict(killed)}", flush=True)
+        assert killed["train"], "no training was killed; try another --seed, or more --seconds"
         main.end(patience=1800.0)  # after many losses the plugin looks every three minutes only
         jobs = main.jobs()
     for path in sorted(project.folder.glob("results/tiny/train/*/*/history.json")):
