@@ -76,9 +76,9 @@ def slow_down(project: SlurmProject) -> None:
 def kill_at_random(main: Main, rng: random.Random, seconds: float, every: float, least: int) -> Counter[str]:
     """Kills a running job every few seconds, once simulations have begun; returns how many of which rule.
 
-    Each rule that runs has the same chance, however many jobs it has. It goes on for so many seconds, and until
-    it has killed so many, or the study has ended. Where fewer than `LEAST_RUNNING` jobs run, it often kills
-    none, so that a job can come to its end alone.
+    Each rule that runs has the same chance, however many jobs it has. It goes on for so many seconds, and
+    until it has killed so many, or the study has ended. Where fewer than `LEAST_RUNNING` jobs run, it often
+    kills none, so that a job can come to its end alone.
     """
     wait_for(lambda: any("_simulate_" in name for _, name in main.queue("RUNNING")), "a simulation")
     killed: Counter[str] = Counter()

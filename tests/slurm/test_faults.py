@@ -13,7 +13,10 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from veridical.needs import JOB_MB
 
 from .conftest import digest
 from .holds import let_go, order, wait_until_held
-from .on_slurm import CLUSTER, PROVENANCE, Job, Main, SlurmProject, cluster, node_of, query, wait_for
+from .on_slurm import PROVENANCE, Job, Main, SlurmProject, cluster, node_of, query, wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -71,6 +74,14 @@ def slurm(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
+def seconds_of(number: str) -> int:
+    """For how long a job has been running."""
+    ((elapsed,),) = query(
+        "sacct", "--allocations", "--noheader", "--parsable2", "-j", number, "-o", "ElapsedRaw"
+    )
+    return int(elapsed)
+
+
 def jobs_of(main: Main, rule: str) -> list[Job]:
     return [job for job in main.jobs() if job.name.startswith(f"rule_{rule}_")]
 
@@ -87,6 +98,16 @@ def resumed_after(project: SlurmProject, looks: int) -> bool:
     """Whether training went on once, from the state after so many of its nine looks at the loss."""
     steps = [look["step"] for look in history(project)["epochs"]]
     return len(steps) == 9 and history(project)["resumed_from"] == [steps[looks - 1]]
+
+
+@contextmanager
+def away(*daemons: str) -> Iterator[None]:
+    """The cluster without some of its daemons."""
+    cluster("away", *daemons)
+    try:
+        yield
+    finally:
+        cluster("start")
 
 
 def unlock(project: SlurmProject) -> None:
@@ -186,6 +207,24 @@ def test_a_training_over_its_time_goes_on_in_a_longer_job(project: SlurmProject,
     assert finish(project) == undisturbed
 
 
+def test_a_training_ends_itself_before_slurm_does(project: SlurmProject, undisturbed: str) -> None:
+    """It is held until the last quarter of its only minute, which is kept for saving its state."""
+    lose_method(project)
+    order(project, "train", passes=5)
+    with train(project, "--set-resources", "train:runtime=1") as main:
+        wait_until_held(main, "train")
+        number = main.running("train")
+        wait_for(lambda: seconds_of(number) >= 47, "the time to stop")
+        let_go(project, "train")
+        main.end()
+        first, second = jobs_of(main, "train")
+    assert (first.state, second.state) == ("FAILED", "COMPLETED")
+    (log,) = project.folder.glob(f".snakemake/slurm_logs/rule_train/**/{first.id}.log")
+    assert "TrainingError: the job's time ends after" in log.read_text()
+    assert resumed_after(project, looks=6)
+    assert finish(project) == undisturbed
+
+
 def test_a_training_that_is_requeued_goes_on(project: SlurmProject, undisturbed: str) -> None:
     """What a preempted job sees: it ends for another one, and starts again under the same number."""
     lose_method(project)
@@ -204,18 +243,32 @@ def test_a_training_that_is_requeued_goes_on(project: SlurmProject, undisturbed:
 # ---- the controller, the main process ----------------------------------------------------------------
 
 
-def test_jobs_end_and_begin_although_the_controller_was_away(project: SlurmProject, undisturbed: str) -> None:
+def test_jobs_end_although_nobody_answers(project: SlurmProject, undisturbed: str) -> None:
+    """Controller and accounting are away for so long that more than five queries get no answer."""
     lose_shard(project)
     lose_method(project)
     order(project, "simulate")
     with train(project) as main:
         wait_until_held(main, "simulate")
-        away = subprocess.Popen([CLUSTER, "restart-ctld", "10"], stdout=subprocess.DEVNULL)
-        wait_for(lambda: not query("scontrol", "show", "partition", "cpu"), "the controller to be away")
-        let_go(project, "simulate")
-        assert away.wait() == 0
+        with away("slurmctld", "slurmdbd"):
+            let_go(project, "simulate")
+            time.sleep(45)
         main.end()
         assert [job.state for job in main.jobs()] == ["COMPLETED", "COMPLETED"]
+    assert finish(project) == undisturbed
+
+
+def test_a_job_that_is_due_while_the_controller_is_away_is_submitted_again(
+    project: SlurmProject, undisturbed: str
+) -> None:
+    lose_method(project)
+    with ExitStack() as ended:
+        ended.enter_context(away("slurmctld"))
+        with train(project) as main:
+            wait_for(lambda: "sbatch failed" in main.log.read_text(), "a submission that fails")
+            ended.close()
+            main.end()
+            assert [job.state for job in main.jobs()] == ["COMPLETED"]
     assert finish(project) == undisturbed
 
 
