@@ -24,7 +24,7 @@ help:
 	@echo "make export STUDY=...              pack a finished study into one archive"
 	@echo "make digest STUDY=...              one digest of all results, to compare machines"
 	@echo "make verify                        check the digests of all banks"
-	@echo "make gc                            list banks that no study uses (DELETE=1 removes them)"
+	@echo "make gc                            list what no study needs any more (DELETE=1 removes it)"
 
 demo: study
 	@echo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,22 +72,35 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _gc(chosen: argparse.Namespace) -> int:
-    from veridical.space import unneeded
+    from veridical import space
 
-    found = unneeded(chosen.results, chosen.config)
+    found = space.unneeded(chosen.results, chosen.config)
+    failed = 0
     for item in found:
-        done = "removed" if chosen.delete else "unused"
-        print(f"{done}  {item.why:5}  {item.size / 1e6:10.1f} MB  {item.path}")
-        if chosen.delete:
-            shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
+        done = "kept" if item.kept else "unused"
+        if chosen.delete and not item.kept:
+            try:
+                space.remove(item.path)
+                done = "removed"
+            except OSError as error:
+                failed += 1
+                done = "FAILED"
+                print(f"{item.path}: cannot be removed whole: {error}", file=sys.stderr)
+        print(f"{done:7}  {item.why:8}  {item.size / 1e6:10.1f} MB  {item.path}")
     kinds = {
         "bank": "banks that no study uses",
         "state": "states of ended trainings",
         "rest": "temporary files",
+        "progress": "unfinished trainings, kept",
     }
     counts = [f"{sum(item.why == why for item in found)} {text}" for why, text in kinds.items()]
     print(f"{', '.join(counts)}; studies: {chosen.config}/.")
-    return 0
+    if any(item.kept for item in found):
+        print(
+            "A folder of kind `progress` is the only copy of what a training has learned; the next run goes "
+            "on from it.\nRemove it by hand if that training is not wanted any more."
+        )
+    return 1 if failed else 0
 
 
 def _export(chosen: argparse.Namespace) -> int:
