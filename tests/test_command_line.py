@@ -154,6 +154,20 @@ def test_export_of_an_unfinished_study_says_what_it_lacks(
     assert "Did you mean 'smoke'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("record", ["{", "{}", "[]"])
+def test_a_damaged_record_is_told_without_a_traceback(
+    record: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finish(home) / "provenance.json").write_text(record)
+    for command in (["export", "--study", "config/small.yaml"], ["digest", "results/small"]):
+        assert command_line.main(command) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(
+            "ArtifactError: results/small/provenance.json: expected a record of provenance"
+        )
+        assert "with `-- results/small/provenance.json` behind its snakemake command" in told
+
+
 def test_digest_prints_the_digest_and_on_demand_its_lines(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

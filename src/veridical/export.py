@@ -15,7 +15,7 @@ from typing import IO
 
 from veridical import provenance
 from veridical.digests import file_digest
-from veridical.errors import ArtifactError, remake
+from veridical.errors import ArtifactError, make, remake
 from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
@@ -73,8 +73,7 @@ def _verify(study: Path, members: dict[str, Path]) -> None:
             continue
         if not (study / name).is_file():
             raise ArtifactError(
-                f"export: {study / name} is named in provenance.json but is missing. End the study's "
-                f"snakemake command with `-- {study / name}` to make it, then run the study again."
+                f"export: {study / name} is named in provenance.json but is missing. {make(study / name)}."
             )
         if file_digest(study / name) != digest:
             raise ArtifactError(
