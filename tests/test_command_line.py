@@ -70,9 +70,21 @@ def test_verify_counts_whole_shards_and_names_broken_ones(
 
 def test_verify_of_nothing_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "empty").mkdir()
-    assert command_line.main(["verify", "empty"]) == 1
-    assert command_line.main(["verify", "no/such/folder"]) == 1
-    assert "no/such/folder" in capsys.readouterr().out
+    for folder in ("empty", "no/such/folder"):
+        assert command_line.main(["verify", folder]) == 1
+        told = f"BankError: {folder}: expected a folder of shards (*.zarr.zip), but there are none below it."
+        assert told in capsys.readouterr().err
+
+
+def test_verify_of_another_file_does_not_tell_to_delete_it(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.main(["verify", "field.csv"]) == 1
+    told = "".join(capsys.readouterr())
+    assert "field.csv: expected a shard (*.zarr.zip) or a folder of shards, got another file" in told
+    assert "elete" not in told
+    assert command_line.main(["verify", "results/rows-000000000-000000009.zarr.zip"]) == 1
+    assert "no such shard" in capsys.readouterr().out
 
 
 # ---- gc ----------------------------------------------------------------------------------------------
@@ -140,6 +152,30 @@ def test_export_packs_results_study_file_and_data(home: Path, capsys: pytest.Cap
     assert {"report.html", "metrics.csv", "inputs/small.yaml", "inputs/field.csv", export.CHECKSUMS} <= names
     assert command_line.main(["export", "--study", "config/small.yaml", "--out", "elsewhere.tar.gz"]) == 0
     assert Path("elsewhere.tar.gz").read_bytes() == Path("results/small.tar.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("config/small.yaml", "expected an archive named *.tar.gz to write, got config/small.yaml"),
+        ("results/small/report.html", "expected an archive named *.tar.gz to write, got results/small/rep"),
+        ("data/../field.tar.gz", "data/../field.tar.gz is one of the files to pack"),
+        ("results/small/train/old.tar.gz", "results/small/train/old.tar.gz is one of the files to pack"),
+    ],
+)
+def test_export_writes_over_no_file_that_is_not_its_own(
+    out: str, told: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finish(home) / "train").mkdir()
+    (home / "data").mkdir()
+    Path("results/small/train/old.tar.gz").write_text("old")
+    Path("field.tar.gz").write_text("field")
+    fields = {"field": {**STUDY["observations"]["field"], "file": "field.tar.gz"}}
+    Path("config/small.yaml").write_text(yaml.safe_dump({**STUDY, "observations": fields}))
+    before = Path(out).read_bytes()
+    assert command_line.main(["export", "--study", "config/small.yaml", "--out", out]) == 1
+    assert capsys.readouterr().err.startswith(f"ArtifactError: export: {told}")
+    assert Path(out).read_bytes() == before
 
 
 def test_export_of_an_unfinished_study_says_what_it_lacks(
