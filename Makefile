@@ -9,7 +9,19 @@ SCALE ?= laptop
 PROFILE ?= profiles/local
 WORKERS ?= 2
 SEED ?= 1
-SNAKEMAKE = $(BIN)/snakemake --profile $(PROFILE) --configfile
+SNAKEMAKE = $(BIN)/snakemake --profile "$$PROFILE" --configfile
+
+# What users name is taken as it stands, so that neither make nor the shell finds commands in it: names of
+# studies and scales have no other characters than these, all else reaches the shell through the environment.
+PLAIN := a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U V W X Y Z \
+  0 1 2 3 4 5 6 7 8 9 _ . @ - /
+without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
+given = $(filter-out file undefined,$(origin $1))
+$(foreach v,NAME STUDY SCALE PROFILE DATA,$(if $(call given,$v),$(eval override $v := $$(value $v))))
+$(foreach v,NAME STUDY SCALE,$(if $(call without,$(PLAIN),$($v)),$(error \
+  $v: expected a name of letters, digits and _ . @ - / only, got $($v))))
+export DATA PROFILE
+
 .PHONY: demo test slurm-test chaos study plan infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
@@ -24,7 +36,7 @@ help:
 	@echo "make export STUDY=...              pack a finished study into one archive"
 	@echo "make digest STUDY=...              one digest of all results, to compare machines"
 	@echo "make verify                        check the digests of all banks"
-	@echo "make gc                            list banks that no study uses (DELETE=1 removes them)"
+	@echo "make gc                            list what no study needs any more (DELETE=1 removes it)"
 
 demo: study
 	@echo
@@ -50,8 +62,8 @@ plan: $(VENV)/.installed config/$(NAME).yaml
 	  $(BIN)/python -m veridical plan --study config/$(NAME).yaml --scale $(SCALE)
 
 infer: $(VENV)/.installed config/$(STUDY).yaml
-	@test -n "$(DATA)" || { echo "make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv" >&2; exit 2; }
-	$(SNAKEMAKE) config/$(STUDY).yaml --config scale=$(SCALE) data='$(DATA)'
+	@test -n "$$DATA" || { echo "make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv" >&2; exit 2; }
+	$(SNAKEMAKE) config/$(STUDY).yaml --config scale=$(SCALE) data="$$DATA"
 
 export: $(VENV)/.installed
 	$(BIN)/python -m veridical export --study config/$(STUDY).yaml --scale $(SCALE)

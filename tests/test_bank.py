@@ -416,7 +416,8 @@ def test_command_line_lists_and_verifies(
     printed = capsys.readouterr()
     assert str(good) in printed.out and f"DAMAGED {bad}" in printed.err
     assert bank.main(["list", str(good), str(bad)]) == 0
-    assert bank.main(["list", str(tmp_path / "nothing")]) == 1
+    assert bank.main(["list", str(good), str(tmp_path / "nothing")]) == 1
+    assert "nothing: expected a folder of shards" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         bank.main(["mend", str(tmp_path)])
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 import yaml
 
 from veridical import __main__ as command_line
-from veridical import bank, documents, export, metrics, results, settings, space
+from veridical import bank, documents, export, metrics, results, settings
 from veridical.layout import Layout
 
 STUDY: dict[str, Any] = {
@@ -71,9 +70,21 @@ def test_verify_counts_whole_shards_and_names_broken_ones(
 
 def test_verify_of_nothing_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "empty").mkdir()
-    assert command_line.main(["verify", "empty"]) == 1
-    assert command_line.main(["verify", "no/such/folder"]) == 1
-    assert "no/such/folder" in capsys.readouterr().out
+    for folder in ("empty", "no/such/folder"):
+        assert command_line.main(["verify", folder]) == 1
+        told = f"BankError: {folder}: expected a folder of shards (*.zarr.zip), but there are none below it."
+        assert told in capsys.readouterr().err
+
+
+def test_verify_of_another_file_does_not_tell_to_delete_it(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command_line.main(["verify", "field.csv"]) == 1
+    told = "".join(capsys.readouterr())
+    assert "field.csv: expected a shard (*.zarr.zip) or a folder of shards, got another file" in told
+    assert "elete" not in told
+    assert command_line.main(["verify", "results/rows-000000000-000000009.zarr.zip"]) == 1
+    assert "no such shard" in capsys.readouterr().out
 
 
 # ---- gc ----------------------------------------------------------------------------------------------
@@ -88,34 +99,11 @@ def test_gc_lists_unused_banks_and_removes_them_only_when_told(
     assert command_line.main(["gc"]) == 0
     listed = capsys.readouterr().out
     assert "unused" in listed and "gaussian_linear-0123456789ab" in listed and used not in listed
-    assert "1 banks that no study uses, 0 states of ended trainings, 0 temporary files" in listed
+    assert "1 banks that no study uses, 0 states of ended trainings, 0 temporary files, 0 unf" in listed
     assert old.exists()
     assert command_line.main(["gc", "--delete"]) == 0
     assert kept.exists() and not old.parents[2].exists()
     assert (home / "results/small").is_dir()
-
-
-def test_gc_finds_states_and_temporary_files_without_a_living_writer(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shard = put_shard(Layout(settings.load("config/small.yaml")).bank)
-    states = [home / "results/small/checkpoints" / name for name in ("old", "new")]
-    rests = [shard.with_name(f".{shard.name}.node-{pid}.part") for pid in (1, 2)]
-    for folder in states:
-        folder.mkdir(parents=True)
-        (folder / "state.ckpt").write_bytes(b"weights")
-        (folder / "lease.json").touch()
-    for rest in rests:
-        rest.write_bytes(b"half a shard")
-    before = time.time() - 2 * space.QUIET_SECONDS
-    for path in (states[0] / "state.ckpt", states[0] / "lease.json", states[1] / "state.ckpt", rests[0]):
-        os.utime(path, (before, before))
-    assert command_line.main(["gc"]) == 0
-    listed = capsys.readouterr().out
-    assert "0 banks that no study uses, 1 states of ended trainings, 1 temporary files" in listed
-    assert str(states[0].relative_to(home)) in listed and rests[0].name in listed
-    assert command_line.main(["gc", "--delete"]) == 0
-    assert [p.exists() for p in (*states, *rests, shard)] == [False, True, False, True, True]
 
 
 def test_gc_keeps_the_banks_of_every_scale(home: Path) -> None:
@@ -166,6 +154,30 @@ def test_export_packs_results_study_file_and_data(home: Path, capsys: pytest.Cap
     assert Path("elsewhere.tar.gz").read_bytes() == Path("results/small.tar.gz").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("config/small.yaml", "expected an archive named *.tar.gz to write, got config/small.yaml"),
+        ("results/small/report.html", "expected an archive named *.tar.gz to write, got results/small/rep"),
+        ("data/../field.tar.gz", "data/../field.tar.gz is one of the files to pack"),
+        ("results/small/train/old.tar.gz", "results/small/train/old.tar.gz is one of the files to pack"),
+    ],
+)
+def test_export_writes_over_no_file_that_is_not_its_own(
+    out: str, told: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finish(home) / "train").mkdir()
+    (home / "data").mkdir()
+    Path("results/small/train/old.tar.gz").write_text("old")
+    Path("field.tar.gz").write_text("field")
+    fields = {"field": {**STUDY["observations"]["field"], "file": "field.tar.gz"}}
+    Path("config/small.yaml").write_text(yaml.safe_dump({**STUDY, "observations": fields}))
+    before = Path(out).read_bytes()
+    assert command_line.main(["export", "--study", "config/small.yaml", "--out", out]) == 1
+    assert capsys.readouterr().err.startswith(f"ArtifactError: export: {told}")
+    assert Path(out).read_bytes() == before
+
+
 def test_export_of_an_unfinished_study_says_what_it_lacks(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +188,20 @@ def test_export_of_an_unfinished_study_says_what_it_lacks(
     assert "Did you mean 'small'?" in capsys.readouterr().err
     assert command_line.main(["export", "--study", "config/small.yaml", "--scale", "smol"]) == 1
     assert "Did you mean 'smoke'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("record", ["{", "{}", "[]"])
+def test_a_damaged_record_is_told_without_a_traceback(
+    record: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finish(home) / "provenance.json").write_text(record)
+    for command in (["export", "--study", "config/small.yaml"], ["digest", "results/small"]):
+        assert command_line.main(command) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(
+            "ArtifactError: results/small/provenance.json: expected a record of provenance"
+        )
+        assert "with `-- results/small/provenance.json` behind its snakemake command" in told
 
 
 def test_digest_prints_the_digest_and_on_demand_its_lines(

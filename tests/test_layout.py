@@ -270,3 +270,13 @@ def test_shards_hold_whole_blocks() -> None:
     ):
         make(simulation={"shard_rows": 1600}).validate()
     make().validate()
+
+
+@pytest.mark.parametrize("name", ["{x}.csv", "x}.csv", "a{b/x.csv"])
+def test_data_whose_name_snakemake_would_fill_in_are_refused(name: str) -> None:
+    with pytest.raises(
+        SettingError, match=r"observations\.field\.file: expected a path without braces.*Rename"
+    ):
+        make(observations={"field": {"file": name, "layout": "table"}}).validate()
+    with pytest.raises(SettingError, match=r"data: expected a path without braces"):
+        make(data=name, **FIELD).validate()

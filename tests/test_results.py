@@ -121,3 +121,70 @@ def test_a_shard_that_is_gone_is_named_by_its_rows(tmp_path: Path) -> None:
     next(tmp_path.rglob("rows-000000020-*")).unlink()
     with pytest.raises(BankError, match=r"the study used rows 20\.\.34, but no shard of up to 20 rows"):
         results.digest(study)
+
+
+WEIGHTS, DRAWS = "train/npe/n35-r0/weights.safetensors", "infer/npe/n35-r0/pelts.nc"
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DRAWS, "metrics.csv"])
+def test_a_file_that_is_gone_or_damaged_is_named_with_its_remedy(name: str, tmp_path: Path) -> None:
+    path = make_study(tmp_path) / name
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"\xff" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(ArtifactError) as caught:
+            results.digest(tmp_path / "study")
+        assert str(caught.value).startswith(f"{path}: expected a file of a finished study, got what cannot")
+        assert f"`-- {path}` behind its snakemake command" in str(caught.value)
+    path.unlink()
+    with pytest.raises(
+        ArtifactError, match=r"is missing; .* Run again; .*`-- .*` behind its snakemake"
+    ) as gone:
+        results.digest(tmp_path / "study")
+    assert str(gone.value).startswith(str(path))
+
+
+def test_draws_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
+    """The file opens, but reading its numbers fails."""
+
+    class Torn:
+        shape = (3,)
+
+        def __getitem__(self, _: object) -> np.ndarray:
+            raise OSError("wrong checksum")
+
+    with pytest.raises(ArtifactError, match=r"d\.nc: expected a file of a finished study.*wrong checksum"):
+        list(results._pieces(Torn(), tmp_path / "d.nc"))
+
+
+RECORDS = ["{", "{}", "[]", '{"@graph": {}}', '{"@graph": [1]}', '{"@graph": [{"@id": "a"}]}', "\xff"]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_damaged_record_is_named_with_its_remedy(record: str, tmp_path: Path) -> None:
+    path = make_study(tmp_path) / "provenance.json"
+    path.write_bytes(record.encode("latin-1"))
+    with pytest.raises(ArtifactError) as caught:
+        results.digest(tmp_path / "study")
+    assert str(caught.value).startswith(f"{path}: expected a record of provenance")
+    assert f"`-- {path}` behind its snakemake command" in str(caught.value)
+
+
+def test_a_record_that_lacks_what_it_says_of_the_bank_is_named(tmp_path: Path) -> None:
+    path = make_study(tmp_path) / "provenance.json"
+    path.write_text(path.read_text().replace('"shard_rows"', '"rows_of_shards"'))
+    with pytest.raises(ArtifactError, match=r"provenance\.json: expected a file.*KeyError: 'shard_rows'"):
+        results.digest(tmp_path / "study")
+
+
+def test_the_bank_is_found_from_within_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path)
+    expected = results.digest(study)
+    monkeypatch.chdir(study)
+    assert results.digest(".") == expected
+    monkeypatch.chdir(study / "train")
+    assert results.digest("..") == expected
+    (tmp_path / "moved").mkdir()
+    shutil.move(study, tmp_path / "moved")
+    study.symlink_to(tmp_path / "moved" / "study")
+    assert results.digest(study) == expected

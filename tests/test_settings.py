@@ -157,6 +157,26 @@ def test_unknown_scale_and_missing_file(tmp_path: Path) -> None:
         settings.load(tmp_path / "lynx_hare.yaml")
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied"), "cannot be read"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "expected text in UTF-8"),
+    ],
+)
+def test_a_study_file_that_cannot_be_read_is_named(
+    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise error
+
+    path = tmp_path / "s.yaml"
+    path.touch()
+    monkeypatch.setattr(Path, "read_text", fail)
+    with pytest.raises(SettingError, match=rf"s\.yaml: {told}"):
+        settings.load(path)
+
+
 def test_yaml_cannot_run_code(tmp_path: Path) -> None:
     path = tmp_path / "evil.yaml"
     path.write_text("study: !!python/object/apply:os.system ['true']\n")

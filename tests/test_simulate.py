@@ -90,6 +90,18 @@ def run_job(spec: dict[str, Any], path: Path, last: int = 59, **options: Any) ->
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def test_a_scratch_folder_that_is_gone_does_not_hide_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> list[int]:
+        (tmp_path / "scratch").rmdir()
+        raise SimulationError("the mesh is torn")
+
+    monkeypatch.setattr(parallel, "_run", fail)
+    with pytest.raises(SimulationError, match="the mesh is torn"):
+        parallel.simulate_rows(tasks.build(make_spec()), train_rows(0, 19), tmp_path / "scratch")
+
+
 @pytest.mark.parametrize(
     ("fault", "code"), [("kill_job", -signal.SIGKILL), ("stop_job", 128 + signal.SIGTERM)]
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m veridical", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    verify = commands.add_parser("verify", help="check the digests of all shards below a folder")
+    verify = commands.add_parser("verify", help="check the digests of a shard, or of all below a folder")
     verify.add_argument("folder", type=Path, nargs="?", default=Path("results/bank"))
     verify.set_defaults(run=_verify)
 
@@ -60,7 +59,7 @@ def _verify(chosen: argparse.Namespace) -> int:
     from veridical import bank
     from veridical.errors import BankError
 
-    paths = sorted(chosen.folder.rglob("*.zarr.zip")) if chosen.folder.is_dir() else [chosen.folder]
+    paths = bank.find(chosen.folder)
     broken = 0
     for path in paths:
         try:
@@ -69,26 +68,39 @@ def _verify(chosen: argparse.Namespace) -> int:
             broken += 1
             print(f"BROKEN {error}")
     print(f"{len(paths) - broken} of {len(paths)} shards are what their manifests say.")
-    return 1 if broken or not paths else 0
+    return 1 if broken else 0
 
 
 def _gc(chosen: argparse.Namespace) -> int:
-    from veridical.space import unneeded
+    from veridical import space
 
-    found = unneeded(chosen.results, chosen.config)
+    found = space.unneeded(chosen.results, chosen.config)
+    failed = 0
     for item in found:
-        done = "removed" if chosen.delete else "unused"
-        print(f"{done}  {item.why:5}  {item.size / 1e6:10.1f} MB  {item.path}")
-        if chosen.delete:
-            shutil.rmtree(item.path) if item.path.is_dir() else item.path.unlink()
+        done = "kept" if item.kept else "unused"
+        if chosen.delete and not item.kept:
+            try:
+                space.remove(item.path)
+                done = "removed"
+            except OSError as error:
+                failed += 1
+                done = "FAILED"
+                print(f"{item.path}: cannot be removed whole: {error}", file=sys.stderr)
+        print(f"{done:7}  {item.why:8}  {item.size / 1e6:10.1f} MB  {item.path}")
     kinds = {
         "bank": "banks that no study uses",
         "state": "states of ended trainings",
         "rest": "temporary files",
+        "progress": "unfinished trainings, kept",
     }
     counts = [f"{sum(item.why == why for item in found)} {text}" for why, text in kinds.items()]
     print(f"{', '.join(counts)}; studies: {chosen.config}/.")
-    return 0
+    if any(item.kept for item in found):
+        print(
+            "A folder of kind `progress` is the only copy of what a training has learned; the next run goes "
+            "on from it.\nRemove it by hand if that training is not wanted any more."
+        )
+    return 1 if failed else 0
 
 
 def _export(chosen: argparse.Namespace) -> int:

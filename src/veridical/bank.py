@@ -43,6 +43,7 @@ __all__ = [
     "STATUS",
     "contiguous",
     "digest",
+    "find",
     "load",
     "main",
     "manifest",
@@ -241,9 +242,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a shard, or a folder to search")
     chosen = parser.parse_args(argv)
     files: list[Path] = []
+    damaged = refused = 0
     for path in chosen.paths:
-        files += sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
-    damaged = 0
+        try:
+            files += find(path)
+        except BankError as error:
+            refused += 1
+            print(error, file=sys.stderr)
     for path in files:
         try:
             print(_line(path, verify(path) if chosen.action == "verify" else manifest(path)))
@@ -251,7 +256,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             damaged += 1
             print(f"DAMAGED {error}", file=sys.stderr)
     print(f"{len(files)} shards, {damaged} damaged")
-    return 1 if damaged or not files else 0
+    return 1 if damaged or refused else 0
+
+
+def find(path: Path) -> list[Path]:
+    """Returns a shard, or all shards below a folder.
+
+    Raises:
+        BankError: If there are none, or a file is not named as a shard.
+    """
+    if not path.is_dir() and path.name.endswith(SUFFIX):
+        return [path]
+    if path.is_file():
+        raise BankError(
+            f"{path}: expected a shard (*{SUFFIX}) or a folder of shards, got another file. Name a shard."
+        )
+    if found := sorted(path.rglob(f"*{SUFFIX}")):
+        return found
+    raise BankError(f"{path}: expected a folder of shards (*{SUFFIX}), but there are none below it.")
 
 
 def _line(path: Path, found: Mapping[str, Any]) -> str:

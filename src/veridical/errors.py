@@ -73,6 +73,11 @@ def require_shape(name: str, array: Any, *expected: int | None) -> None:
         raise ShapeError(f"{name}: expected shape {wanted}, got {shape}.")
 
 
+def make(path: Any) -> str:
+    """Returns the remedy for a file that is gone and can be made again."""
+    return f"Run again; if the study had ended, with `-- {path}` behind its snakemake command"
+
+
 def remake(path: Any) -> str:
     """Returns the remedy for a bad file that can be made again.
 

@@ -15,7 +15,7 @@ from typing import IO
 
 from veridical import provenance
 from veridical.digests import file_digest
-from veridical.errors import ArtifactError, remake
+from veridical.errors import ArtifactError, make, remake
 from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
@@ -28,6 +28,7 @@ PATTERNS = (
     "figures/*",
 )
 CHECKSUMS = "SHA256SUMS"
+SUFFIX = ".tar.gz"
 
 
 def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = ()) -> list[str]:
@@ -39,15 +40,22 @@ def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = 
         extra: Further files, such as the study file and the data; they go to `inputs/`.
 
     Raises:
-        ArtifactError: If the study is not finished, or a file is not the one that its provenance names.
+        ArtifactError: If the study is not finished, a file is not the one that its provenance names, or `out`
+            is not the name of an archive or is that of a file to pack.
     """
     study, out = Path(study), Path(out)
+    if not out.name.endswith(SUFFIX):
+        raise ArtifactError(f"export: expected an archive named *{SUFFIX} to write, got {out}. Rename it.")
     members = {path.relative_to(study).as_posix(): path for path in _members(study)}
     _verify(study, members)
     for path in map(Path, extra):
         if not path.is_file():
             raise ArtifactError(f"export: {path} is to go into the archive but does not exist.")
         members[f"inputs/{path.name}"] = path
+    if out.resolve() in {path.resolve() for path in members.values()}:
+        raise ArtifactError(
+            f"export: {out} is one of the files to pack; expected another. Name an archive elsewhere."
+        )
     members[provenance.DESCRIPTOR] = members["provenance.json"]
     sums = "".join(f"{file_digest(members[name])}  {name}\n" for name in sorted(members))
     _pack(out, members, sums.encode(), top=study.name.replace("@", "-"))
@@ -73,8 +81,7 @@ def _verify(study: Path, members: dict[str, Path]) -> None:
             continue
         if not (study / name).is_file():
             raise ArtifactError(
-                f"export: {study / name} is named in provenance.json but is missing. End the study's "
-                f"snakemake command with `-- {study / name}` to make it, then run the study again."
+                f"export: {study / name} is named in provenance.json but is missing. {make(study / name)}."
             )
         if file_digest(study / name) != digest:
             raise ArtifactError(

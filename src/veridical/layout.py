@@ -330,6 +330,12 @@ class Layout(Runs):
         if self.data is not None:
             self._require_new_name(dataset_name(self.data))
         for name, settings in self.observations.items():
+            place = "data" if self.data is not None else f"observations.{name}.file"
+            if {*"{}"} & {*settings.file}:
+                raise SettingError(
+                    f"{place}: expected a path without braces, which Snakemake takes for wildcards, got "
+                    f"{settings.file}. Rename the file."
+                )
             observations.read(settings, self.task, name)
 
     def _require_new_name(self, name: str) -> None:

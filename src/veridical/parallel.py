@@ -97,7 +97,7 @@ def simulate_rows(
             _redo_late(task, rows, number, files[number], workers, time_limit)
         return _gather(files, rows, task.block_rows)
     finally:
-        shutil.rmtree(scratch)
+        shutil.rmtree(scratch, ignore_errors=True)  # must not hide the error that led here
 
 
 def whole_blocks(task: Task, split: str, first: int, last: int) -> range:

@@ -9,14 +9,16 @@ agree.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from veridical import bank, metrics, provenance
-from veridical.errors import ArtifactError, BankError
+from veridical.errors import ArtifactError, BankError, make, remake
 from veridical.metrics import Stream
 
 PIECE_NUMBERS = 1 << 18
@@ -43,10 +45,12 @@ def listing(study: str | Path) -> list[str]:
     """Returns the lines that the digest is taken over, one for each array and one for the metrics.
 
     Raises:
-        ArtifactError: If the folder does not hold a finished study.
+        ArtifactError: If the folder does not hold a finished study, or files of it are gone or damaged.
         BankError: If shards that it used are gone or damaged.
     """
     study = Path(study)
+    if study.name in ("", ".."):  # the bank lies beside the folder that is meant
+        study = Path(os.path.abspath(study))
     if not (study / "provenance.json").is_file():
         raise ArtifactError(f"{study}: expected the folder of a finished study; it has no provenance.json.")
     record = provenance.load(study / "provenance.json")
@@ -56,9 +60,13 @@ def listing(study: str | Path) -> list[str]:
             f"{study}: its provenance.json names no weights of its own; expected the folder of a study, such "
             "as results/lynx_hare, not that of a report on new data."
         )
-    used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
+    table = study / "metrics.csv"
+    with _reading(table):  # before all else, which may take long
+        metrics.read(table)
+    with _reading(study / "provenance.json"):
+        used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
     parts = {name.partition("/")[2]: part for name, part in used.items()}
-    return metrics.result_lines(arrays(study, names, parts), study / "metrics.csv")
+    return metrics.result_lines(arrays(study, names, parts), table)
 
 
 def arrays(study: str | Path, names: Iterable[str], parts: Mapping[str, Part]) -> Iterator[Stream]:
@@ -77,6 +85,20 @@ def arrays(study: str | Path, names: Iterable[str], parts: Mapping[str, Part]) -
             yield from _weights(name, study / name)
         elif name.endswith(".nc"):
             yield from _draws(name, study / name)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Re-raises whatever goes wrong while a file of the study is read as an ArtifactError that names it."""
+    try:
+        yield
+    except (MemoryError, ArtifactError, BankError):
+        raise
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; it belongs to a finished study. {make(path)}.") from None
+    except Exception as error:
+        told = f"{path}: expected a file of a finished study, got what cannot be read"
+        raise ArtifactError(f"{told} ({type(error).__name__}: {error}). {remake(path)}.") from error
 
 
 def _banks(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -123,22 +145,29 @@ def _bank_pieces(paths: Iterable[str | Path], key: str, rows: int) -> Iterator[n
 def _weights(name: str, path: Path) -> Iterator[Stream]:
     from safetensors.numpy import load_file
 
-    for key, array in sorted(load_file(path).items()):
+    with _reading(path):
+        weights = load_file(path)
+    for key, array in sorted(weights.items()):
         yield f"{name}/{key}", array.dtype, array.shape, [array]
 
 
 def _draws(name: str, path: Path) -> Iterator[Stream]:
     import h5netcdf
 
-    with h5netcdf.File(path, "r") as file:
+    with _reading(path), h5netcdf.File(path, "r") as file:
         for group in sorted(file.groups):
             for key, variable in sorted(file[group].variables.items()):
                 if variable.dtype.kind in "fiu":
-                    yield f"{name}/{group}/{key}", variable.dtype, variable.shape, _pieces(variable)
+                    yield f"{name}/{group}/{key}", variable.dtype, variable.shape, _pieces(variable, path)
 
 
-def _pieces(variable: Any) -> Iterator[np.ndarray]:
-    """A variable in C order, at most PIECE_NUMBERS numbers at a time."""
+def _pieces(variable: Any, path: Path) -> Iterator[np.ndarray]:
+    """A variable of a file in C order, at most PIECE_NUMBERS numbers at a time."""
+    with _reading(path):
+        yield from _cut(variable)
+
+
+def _cut(variable: Any) -> Iterator[np.ndarray]:
     shape = variable.shape
     if math.prod(shape) <= PIECE_NUMBERS:
         yield np.asarray(variable[...])

@@ -264,7 +264,11 @@ def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
 
 
 def load(path: str | Path, scale: str = "laptop") -> StudySettings:
-    """Returns the settings in a YAML file at one scale."""
+    """Returns the settings in a YAML file at one scale.
+
+    Raises:
+        SettingError: If the file is missing or cannot be read, or a setting in it is wrong.
+    """
     import yaml
 
     path = Path(path)
@@ -275,6 +279,10 @@ def load(path: str | Path, scale: str = "laptop") -> StudySettings:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise SettingError(f"{path} is not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path}: expected text in UTF-8: {error}. Save it as UTF-8.") from error
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read ({error}). Mend its permissions or its disk.") from error
     if not isinstance(raw, Mapping):
         raise SettingError(f"{path}: expected a mapping of settings, got {type(raw).__name__}.")
     return parse(raw, scale)

@@ -17,7 +17,7 @@ import pytest
 from veridical import metrics, observations, posteriors, settings
 from veridical.layout import Layout
 
-from .conftest import ROOT, TINY, Project
+from .conftest import TINY, Project
 from .test_outputs import patterns
 
 pytestmark = pytest.mark.workflow
@@ -110,15 +110,6 @@ def test_new_data_have_the_columns_of_the_study_but_their_own_index(
     ((name, chosen),) = layout.observations.items()
     assert (name, chosen.columns) == ("new", ["a", "b"])
     assert observations.read(chosen, layout.task, name).x.tolist() == [[[10, 20], [30, 40]]]
-
-
-def test_make_infer_hands_the_data_on() -> None:
-    if shutil.which("make") is None:
-        pytest.skip("make is not installed")
-
-    command = ["make", "--dry-run", "infer", "STUDY=lynx_hare", "DATA=my pelts.csv"]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
-    assert "--configfile config/lynx_hare.yaml --config scale=laptop data='my pelts.csv'" in done.stdout
 
 
 @pytest.mark.slow

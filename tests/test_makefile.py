@@ -1,0 +1,96 @@
+"""`make`: what users name reaches the commands as it stands, and is never taken for a command itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with the Makefile and an environment whose commands print what they are given."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/small.yaml").touch()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "snakemake"):
+        (programs / name).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (programs / name).chmod(0o755)
+    (tmp_path / ".venv/.installed").touch()
+    return tmp_path
+
+
+def make(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("NAME", "STUDY", "SCALE", "PROFILE", "DATA")}
+    command = ["make", "--silent", *arguments]
+    return subprocess.run(command, cwd=home, env=kept | environment, text=True, capture_output=True)
+
+
+STRANGE = [
+    "my pelts.csv",
+    "it's.csv",
+    'a "quoted" name.csv',
+    "$(touch x).csv",
+    "$(shell touch x).csv",
+    "$$(touch x).csv",
+    "`touch x`.csv",
+    "a;touch x;.csv",
+    "costs $5, or #1.csv",
+]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_infer_hands_on_any_file_name(name: str, home: Path) -> None:
+    expected = ["--profile", "profiles/local", "--configfile", "config/small.yaml"]
+    expected += ["--config", "scale=laptop", f"data={name}"]
+    for done in (
+        make(home, "infer", "STUDY=small", f"DATA={name}"),
+        make(home, "infer", STUDY="small", DATA=name),
+    ):
+        assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+    assert not (home / "x").exists()
+
+
+def test_infer_asks_for_the_data(home: Path) -> None:
+    done = make(home, "infer", "STUDY=small")
+    assert done.returncode == 2
+    assert "name the data, as in make infer STUDY=small DATA=new.csv" in done.stderr
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_profile_may_lie_anywhere(name: str, home: Path) -> None:
+    done = make(home, "study", "NAME=small", "SCALE=smoke", f"PROFILE={name}")
+    assert done.stdout.splitlines()[1] == name
+    assert done.stdout.splitlines()[-1] == "scale=smoke"
+    assert not (home / "x").exists()
+
+
+@pytest.mark.parametrize("variable", ["NAME", "STUDY", "SCALE"])
+@pytest.mark.parametrize("name", STRANGE)
+def test_other_names_are_plain(name: str, variable: str, home: Path) -> None:
+    for target in ("study", "plan", "infer", "export", "digest"):
+        done = make(home, target, "DATA=a.csv", f"{variable}={name}")
+        assert done.returncode == 2
+        told = f"{variable}: expected a name of letters, digits and _ . @ - / only, got {name}."
+        assert done.stderr.count("\n") == 1 and told.rstrip(".") in done.stderr
+    assert not (home / "x").exists()
+
+
+def test_names_of_studies_are_let_through(home: Path) -> None:
+    (home / "config/own").mkdir()
+    (home / "config/own/a-b_c.2.yaml").touch()
+    done = make(home, "study", "NAME=own/a-b_c.2")
+    assert "config/own/a-b_c.2.yaml" in done.stdout.splitlines()
+    assert make(home, "digest", "STUDY=a", "SCALE=smoke").stdout.splitlines()[-1] == "results/a@smoke"
+    assert "There is no study smal: config/ has small." in make(home, "study", "NAME=smal").stderr
