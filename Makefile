@@ -3,25 +3,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NAME ?= lynx_hare
-STUDY ?= $(NAME)
-SCALE ?= laptop
+NAME = lynx_hare
+STUDY = $(NAME)
+SCALE = laptop
 PROFILE ?= profiles/local
 WORKERS ?= 2
 SEED ?= 1
 SNAKEMAKE = $(BIN)/snakemake --profile "$$PROFILE" --configfile
 
-# What users name is taken as it stands, so that neither make nor the shell finds commands in it: names of
-# studies and scales have no other characters than these, all else reaches the shell through the environment.
-PLAIN := a b c d e f g h i j k l m n o p q r s t u v w x y z A B C D E F G H I J K L M N O P Q R S T U V W X Y Z \
-  0 1 2 3 4 5 6 7 8 9 _ . @ - /
-without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
-given = $(filter-out file undefined,$(origin $1))
-$(foreach v,NAME STUDY SCALE PROFILE DATA,$(if $(call given,$v),$(eval override $v := $$(value $v))))
-$(foreach v,NAME STUDY SCALE,$(if $(call without,$(PLAIN),$($v)),$(error \
-  $v: expected a name of letters, digits and _ . @ - / only, got $($v))))
+# A file and a folder that users name reach the shell through the environment, as they stand.
+override DATA := $(value DATA)
+override PROFILE := $(value PROFILE)
 export DATA PROFILE
-
 .PHONY: demo test slurm-test chaos study plan infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
@@ -40,7 +33,7 @@ help:
 
 demo: study
 	@echo
-	@echo "The report lies at $(CURDIR)/results/$(NAME)$(SUFFIX)/report.html"
+	@echo 'The report lies at $(CURDIR)/results/$(NAME)$(SUFFIX)/report.html'
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
@@ -55,21 +48,21 @@ chaos: $(VENV)/.dev
 SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
 
 study: $(VENV)/.installed config/$(NAME).yaml
-	$(SNAKEMAKE) config/$(NAME).yaml --config scale=$(SCALE)
+	$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)'
 
 plan: $(VENV)/.installed config/$(NAME).yaml
-	@$(SNAKEMAKE) config/$(NAME).yaml --config scale=$(SCALE) --dry-run | \
-	  $(BIN)/python -m veridical plan --study config/$(NAME).yaml --scale $(SCALE)
+	@$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)' --dry-run | \
+	  $(BIN)/python -m veridical plan --study 'config/$(NAME).yaml' --scale '$(SCALE)'
 
 infer: $(VENV)/.installed config/$(STUDY).yaml
-	@test -n "$$DATA" || { echo "make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv" >&2; exit 2; }
-	$(SNAKEMAKE) config/$(STUDY).yaml --config scale=$(SCALE) data="$$DATA"
+	@test -n "$$DATA" || { echo 'make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv' >&2; exit 2; }
+	$(SNAKEMAKE) 'config/$(STUDY).yaml' --config 'scale=$(SCALE)' data="$$DATA"
 
 export: $(VENV)/.installed
-	$(BIN)/python -m veridical export --study config/$(STUDY).yaml --scale $(SCALE)
+	$(BIN)/python -m veridical export --study 'config/$(STUDY).yaml' --scale '$(SCALE)'
 
 digest: $(VENV)/.installed
-	$(BIN)/python -m veridical digest results/$(STUDY)$(SUFFIX)
+	$(BIN)/python -m veridical digest 'results/$(STUDY)$(SUFFIX)'
 
 verify: $(VENV)/.installed
 	$(BIN)/python -m veridical verify results/bank
@@ -90,7 +83,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/snakefmt workflow
 
 config/%.yaml:
-	@echo "There is no study $*: config/ has $(basename $(notdir $(wildcard config/*.yaml)))." >&2; exit 2
+	@echo 'There is no study $*: config/ has $(basename $(notdir $(wildcard config/*.yaml))).' >&2; exit 2
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

@@ -54,10 +54,8 @@ STRANGE = [
 def test_infer_hands_on_any_file_name(name: str, home: Path) -> None:
     expected = ["--profile", "profiles/local", "--configfile", "config/small.yaml"]
     expected += ["--config", "scale=laptop", f"data={name}"]
-    for done in (
-        make(home, "infer", "STUDY=small", f"DATA={name}"),
-        make(home, "infer", STUDY="small", DATA=name),
-    ):
+    for given in ({}, {"DATA": name}):
+        done = make(home, "infer", "STUDY=small", *([] if given else [f"DATA={name}"]), **given)
         assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
     assert not (home / "x").exists()
 
@@ -76,15 +74,16 @@ def test_a_profile_may_lie_anywhere(name: str, home: Path) -> None:
     assert not (home / "x").exists()
 
 
-@pytest.mark.parametrize("variable", ["NAME", "STUDY", "SCALE"])
-@pytest.mark.parametrize("name", STRANGE)
-def test_other_names_are_plain(name: str, variable: str, home: Path) -> None:
+@pytest.mark.parametrize("name", ["a;touch x;", "`touch x`", "a b", "$$(touch x)"])
+def test_a_strange_name_of_a_study_is_no_command(name: str, home: Path) -> None:
     for target in ("study", "plan", "infer", "export", "digest"):
-        done = make(home, target, "DATA=a.csv", f"{variable}={name}")
-        assert done.returncode == 2
-        told = f"{variable}: expected a name of letters, digits and _ . @ - / only, got {name}."
-        assert done.stderr.count("\n") == 1 and told.rstrip(".") in done.stderr
+        make(home, target, "DATA=a.csv", f"NAME={name}", f"SCALE={name}")
     assert not (home / "x").exists()
+
+
+def test_a_name_in_the_environment_is_not_meant_for_us(home: Path) -> None:
+    """Some systems keep that of the machine in NAME."""
+    assert make(home, "digest", NAME="desktop-7").stdout.splitlines()[-1] == "results/lynx_hare"
 
 
 def test_names_of_studies_are_let_through(home: Path) -> None:
