@@ -270,3 +270,9 @@ def test_shards_hold_whole_blocks() -> None:
     ):
         make(simulation={"shard_rows": 1600}).validate()
     make().validate()
+
+
+def test_seconds_are_those_of_fidelities_that_the_task_has() -> None:
+    make(simulation={"seconds": {"model": 1.0}}).validate()
+    with pytest.raises(SettingError, match=r"simulation\.seconds: .* 'modle'\. Did you mean 'model'\?"):
+        make(simulation={"seconds": {"modle": 1.0}}).validate()
