@@ -248,14 +248,19 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def require_scale(scale: str) -> None:
+    """Raises SettingError unless there is such a scale."""
+    if scale not in SCALES:
+        raise SettingError(f"scale {scale!r} is unknown. {suggest(scale, SCALES)}")
+
+
 def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
     """Returns the settings of a study at one scale.
 
     Raises:
         SettingError: If a key is unknown (names the nearest valid one), of a wrong type or out of range.
     """
-    if scale not in SCALES:
-        raise SettingError(f"scale {scale!r} is unknown. {suggest(scale, SCALES)}")
+    require_scale(scale)
     raw = dict(raw)
     scales = raw.pop("scales", None) or {}
     if not isinstance(scales, Mapping):
