@@ -92,6 +92,12 @@ def test_time_follows_what_was_declared_or_else_measured(tmp_path: Path) -> None
         needs.simulate_minutes(make(), "model", tmp_path / "missing.json")
 
 
+def test_the_table_of_all_runs_takes_memory_for_each_of_them() -> None:
+    few, many = (needs.metrics_mb(make(replicates=n)) for n in (1, 1000))
+    assert few == needs.METRICS_MB + 1
+    assert many - few == pytest.approx(needs.METRICS_RUN_MB * 999, abs=1)
+
+
 @pytest.mark.parametrize(
     ("method", "gpus"),
     [

@@ -137,7 +137,10 @@ def test_a_finished_study_needs_nothing(finished: Project, monkeypatch: pytest.M
             lambda text: "MissingInputException in rule train:\nfield.csv\n",
             "failed:\nMissingInputException in rule",
         ),
-        (lambda text: text.replace("rule train:", "Nothing to be done\nrule train:"), "of another study"),
+        (
+            lambda text: "Nothing to be done\n" + text[: len(text) // 2],
+            "expected the text of a Snakemake dry run",
+        ),
         (lambda text: "Nothing to be done\nWorkflowError:\n", "the dry run failed:\nNothing to be done"),
         (lambda text: text[: len(text) // 2], "expected the text of a Snakemake dry run"),
         (lambda text: text.replace("rule train:", "Rule train:"), "train: 0 of 1"),
@@ -173,6 +176,28 @@ def test_make_plan_does_not_cap_threads_at_the_cores_of_this_machine(project: Pr
     text = dry(project, "--forceall", "--set-threads", "train=640", *recipe[1].split())
     (train,) = [job for job in dry_run.jobs(text) if job.rule == "train"]
     assert train.threads == 640
+
+
+def test_a_check_asks_for_memory_by_its_inputs_once_they_are_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*options: str) -> set[str]:
+        return {job.resources["mem_mb"] for job in jobs(*options) if job.rule == "check"}
+
+    def jobs(*options: str) -> list[dry_run.Job]:
+        return dry_run.jobs(dry(project, *options))
+
+    large = project.folder / "results/tiny/infer/npe/n1000-r0/simulated.nc"
+    before = asked("--forceall")
+    assert all(2000 <= int(mb) < 2100 for mb in before)
+    with large.open("r+b") as file:
+        file.truncate(2_000_000_000)  # a hole: no bytes on disk
+    assert max(map(int, asked("--forceall"))) == pytest.approx(2000 + 3 * 2000, rel=0.06)
+    shutil.rmtree(project.folder / "results")
+    assert asked() == {"<TBD>"}
+    monkeypatch.chdir(project.folder)
+    found = {cost.rule: cost for cost in plan.costs_of(dry(project), "config/tiny.yaml", "laptop")}
+    assert found["check"].mb_asked == 0
 
 
 def test_a_torn_probe_is_named_with_the_remedy(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
