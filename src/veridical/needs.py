@@ -54,16 +54,24 @@ def simulate_mb(layout: Layout) -> int:
 def simulate_minutes(layout: Layout, fidelity: str, probe: str | Path) -> int:
     """Returns the time of a job that fills one shard, from the declared or the probed time of a row.
 
+    Where a time-out is data, late blocks are redone row by row: each block may be late once, and as many rows
+    as were late in the probe then wait for the whole limit.
+
     Raises:
-        FileNotFoundError: If the time is not declared and the probe has not run yet.
+        FileNotFoundError: If the probe decides and has not run yet.
     """
-    needs, settings = simulation_needs(layout), layout.study.simulation
-    seconds = needs.seconds.get(fidelity)
-    if seconds is None:
+    needs, settings, task = simulation_needs(layout), layout.study.simulation, layout.task
+    blocks = ceil(settings.shard_rows / task.block_rows)
+    cores = min(needs.cores, blocks)
+    seconds, waits = needs.seconds.get(fidelity), settings.time_limit
+    if seconds is None or task.timeout_is_data:
         measured = json.loads(Path(probe).read_text(encoding="utf-8"))["fidelities"][fidelity]
-        seconds = float(measured["seconds_per_row"])
-    work = TIME_MARGIN * seconds * settings.shard_rows / needs.cores
-    return ceil(START_MINUTES + (settings.time_limit + work) / 60)
+        seconds = float(measured["seconds_per_row"]) if seconds is None else seconds
+        if task.timeout_is_data:
+            late = settings.shard_rows * measured["counts"]["timed_out"] / measured["rows"]
+            waits += settings.time_limit * (ceil(blocks / cores) + ceil(late / needs.cores))
+    work = TIME_MARGIN * seconds * settings.shard_rows / cores
+    return ceil(START_MINUTES + (waits + work) / 60)
 
 
 def train_mb(layout: Layout, run: Run) -> int:
