@@ -106,12 +106,14 @@ def _check_fidelities(task: Task) -> None:
 
 def _check_needs(task: Task) -> None:
     """The rules of a study's section `simulation`; nothing is converted, since jobs take it as it is."""
-    from pydantic import ValidationError  # here, as neither a simulation nor a fork waits for it
+    needs = task.needs
+    if needs is Task.needs:
+        return
+    from pydantic import ValidationError  # here, so that most tasks are checked without it
 
     from veridical.setting_messages import sentence
     from veridical.tasks.settings import NeedsSettings
 
-    needs = task.needs
     if not isinstance(needs, Needs):
         _fail(task, f"needs must be an instance of Needs, as in needs = Needs(cores=4), got {needs!r}.")
     given = dict(vars(needs))
