@@ -51,7 +51,7 @@ study: $(VENV)/.installed config/$(NAME).yaml
 	$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)'
 
 plan: $(VENV)/.installed config/$(NAME).yaml
-	@$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)' --dry-run | \
+	@$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)' --dry-run --cores 100000 | \
 	  $(BIN)/python -m veridical plan --study 'config/$(NAME).yaml' --scale '$(SCALE)'
 
 infer: $(VENV)/.installed config/$(STUDY).yaml

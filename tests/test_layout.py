@@ -280,3 +280,9 @@ def test_data_whose_name_snakemake_would_fill_in_are_refused(name: str) -> None:
         make(observations={"field": {"file": name, "layout": "table"}}).validate()
     with pytest.raises(SettingError, match=r"data: expected a path without braces"):
         make(data=name, **FIELD).validate()
+
+
+def test_seconds_are_those_of_fidelities_that_the_task_has() -> None:
+    make(simulation={"seconds": {"model": 1.0}}).validate()
+    with pytest.raises(SettingError, match=r"simulation\.seconds: .* 'modle'\. Did you mean 'model'\?"):
+        make(simulation={"seconds": {"modle": 1.0}}).validate()

@@ -92,6 +92,43 @@ def test_time_follows_what_was_declared_or_else_measured(tmp_path: Path) -> None
         needs.simulate_minutes(make(), "model", tmp_path / "missing.json")
 
 
+def test_the_table_of_all_runs_takes_memory_for_each_of_them() -> None:
+    few, many = (needs.metrics_mb(make(replicates=n)) for n in (1, 1000))
+    assert few == needs.METRICS_MB + 1
+    assert many - few == pytest.approx(needs.METRICS_RUN_MB * 999, abs=1)
+
+
+def patient(folder: Path, timed_out: int | None, **simulation: Any) -> int:
+    """Minutes of a task whose time-outs are data, of whose 200 probed rows some were late; None: no probe."""
+    changed = OWN.replace("needs = ", "timeout_is_data = True\n    needs = ")
+    (folder / "heavy.py").write_text(changed)
+    task = {"name": "heavy", "file": str(folder / "heavy.py"), "class": "Heavy"}
+    given = {"shard_rows": 10_000, "time_limit": 60, "seconds": {"model": 1e-6}, **simulation}
+    found = {"seconds_per_row": 1e-6, "rows": 200, "counts": {"timed_out": timed_out}}
+    path = folder / "probe.json"
+    if timed_out is not None:
+        path.write_text(json.dumps({"fidelities": {"model": found}}))
+    layout = Layout(settings.parse({**BASE, "task": task, "simulation": given}), "laptop")
+    return needs.simulate_minutes(layout, "model", path)
+
+
+def test_late_blocks_have_the_time_to_be_redone_where_timeouts_are_data(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        patient(tmp_path, None)
+    least = needs.START_MINUTES + 1 + 1  # the limit of a block, and what little is simulated
+    assert patient(tmp_path, 0) == least + 3  # ten blocks, four at a time
+    assert patient(tmp_path, 2) == least + 3 + 100 / 4  # of 10,000 rows 100 are late, four at a time
+    assert patient(tmp_path, 2, cores=1) == least + 10 + 100
+    assert patient(tmp_path, 2, cores=40) == least + 1 + 3
+
+
+def test_a_shard_is_simulated_on_no_more_cores_than_it_has_blocks(tmp_path: Path) -> None:
+    wide = make(simulation={"cores": 64, "shard_rows": 2000})
+    minutes = needs.simulate_minutes(wide, "model", probe(tmp_path, 0.6))
+    limit = wide.study.simulation.time_limit / 60
+    assert minutes == pytest.approx(needs.START_MINUTES + limit + needs.TIME_MARGIN * 0.6 * 1000 / 60, abs=1)
+
+
 @pytest.mark.parametrize(
     ("method", "gpus"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,49 @@ def test_every_setting_is_described() -> None:
         (
             {"simulation": {"max_invalid": 1.5}},
             "simulation.max_invalid: expected a number less than 1; got 1.5",
+        ),
+        (
+            {"simulation": {"time_limit": math.inf}},
+            "simulation.time_limit: expected a finite number; got inf",
+        ),
+        (
+            {"simulation": {"time_limit": math.nan}},
+            "simulation.time_limit: expected a finite number; got nan",
+        ),
+        (
+            {"simulation": {"time_limit": 1e300}},
+            "simulation.time_limit: expected a number less than or equal to 10000000; got 1e+300",
+        ),
+        (
+            {"simulation": {"seconds": {"model": math.inf}}},
+            "simulation.seconds.model: expected a finite number",
+        ),
+        (
+            {"simulation": {"seconds": {"model": 2e7}}},
+            "simulation.seconds.model: expected a number less than",
+        ),
+        ({"simulation": {"mem_mb": 1e26}}, "simulation.mem_mb: expected a much smaller number; got 1e+26"),
+        (
+            {"simulation": {"mem_mb": 10**9}},
+            "simulation.mem_mb: expected a number less than or equal to 100000000",
+        ),
+        ({"simulation": {"shard_rows": 1e20}}, "simulation.shard_rows: expected a much smaller number"),
+        (
+            {"simulation": {"shard_rows": 10**9 + 1}},
+            "simulation.shard_rows: expected a number less than or equal",
+        ),
+        (
+            {"simulation": {"probe_rows": 10**14}},
+            "simulation.probe_rows: expected a number less than or equal",
+        ),
+        ({"simulation": {"cores": True}}, "simulation.cores: expected a number; got True"),
+        ({"simulation": {"time_limit": True}}, "simulation.time_limit: expected a number; got True"),
+        ({"simulation": {"max_invalid": False}}, "simulation.max_invalid: expected a number; got False"),
+        ({"simulation": {"seconds": 0.5}}, "simulation.seconds: expected a mapping of names; got 0.5"),
+        ({"simulation": {"modules": "gcc/12"}}, "simulation.modules: expected a list; got 'gcc/12'"),
+        (
+            {"simulation": {"modules": ["gcc/12; touch x"]}},
+            "simulation.modules.0: expected a module name such as gcc/12; got 'gcc/12; touch x'",
         ),
         ({"budgets": []}, "budgets: List should have at least 1 item"),
         ({"budgets": [200, 100]}, "budgets must grow from first to last"),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical import bank, checks, digests, methods, shards, tasks
-from veridical.errors import SettingError
+from veridical.errors import SettingError, suggest
 from veridical.method_settings import has_summaries
 from veridical.observations import FRACTION
 from veridical.runs import REAL, Run, Runs
@@ -321,6 +321,12 @@ class Layout(Runs):
 
         tasks.check_task(self.task)
         tasks.digest_sources(self.task_spec)
+        for name in self.study.simulation.seconds or ():
+            if name not in self.task.fidelities:
+                raise SettingError(
+                    f"simulation.seconds: task {self.task.name} has no fidelity {name!r}. "
+                    f"{suggest(name, self.task.fidelities)}"
+                )
         self._require_whole_blocks()
         fitting_methods.require(self)
         if self.study.reference is not None and not self.task.has_likelihood:

@@ -16,9 +16,10 @@ from veridical.errors import suggest
 Node = Mapping[str, Any]
 
 _LONGEST = 80
-_NAME_PATTERNS = {
+_PATTERNS = {
     "^[A-Za-z][A-Za-z0-9_]*$": "a name of letters, digits and _ that begins with a letter",
     "^[A-Za-z0-9][A-Za-z0-9_-]*$": "a name of letters, digits, - and _ that begins with a letter or digit",
+    r"^[A-Za-z0-9][\w.+/@-]*$": "a module name such as gcc/12",
 }
 
 
@@ -68,13 +69,18 @@ def _expectation(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     """The message of pydantic, without the words that only its authors need."""
     if error["type"] == "value_error":
         return str(context["error"])
-    if error["type"] == "string_pattern_mismatch" and context["pattern"] in _NAME_PATTERNS:
-        return f"expected {_NAME_PATTERNS[context['pattern']]}"
-    if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
+    if error["type"] == "string_pattern_mismatch" and context["pattern"] in _PATTERNS:
+        return f"expected {_PATTERNS[context['pattern']]}"
+    if error["type"] == "dict_type":
+        return "expected a mapping of names"
+    if error["type"] in ("model_type", "model_attributes_type"):
         return "expected a mapping of settings"
+    if error["type"] == "int_parsing_size":
+        return "expected a much smaller number"
     message = re.sub(r" after validation, not \d+$|, unable to parse string as an? \w+$", "", error["msg"])
     message = re.sub(r"^Input should be (?=greater|less)", "expected a number ", message)
-    return message.replace("Input should be", "expected", 1).replace("a valid integer", "an integer")
+    message = message.replace("Input should be", "expected", 1).replace("a valid integer", "an integer")
+    return re.sub(r"\ba valid (?=list|string|number)", "a ", message)
 
 
 def _shown(given: Any) -> str:

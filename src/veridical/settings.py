@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -24,7 +25,16 @@ from veridical.checks.settings import ChecksSettings
 from veridical.errors import SettingError, suggest
 from veridical.method_settings import EstimatorSettings, RemedySettings, learns_from, parent_of
 from veridical.setting_messages import sentence
-from veridical.tasks.settings import ReferenceSettings, TaskSettings
+from veridical.shards import MOST_ROWS
+from veridical.tasks.settings import (
+    Cores,
+    Megabytes,
+    Module,
+    ReferenceSettings,
+    Seconds,
+    TaskSettings,
+    no_boolean,
+)
 
 SCALES = ("smoke", "laptop", "paper")
 RESERVED_DATASETS = ("simulated", "real")
@@ -41,26 +51,28 @@ class Section(BaseModel):
 class SimulationSettings(Section):
     """How banks are filled."""
 
-    shard_rows: Rows = Field(
+    shard_rows: Annotated[int, Field(gt=0, le=MOST_ROWS), BeforeValidator(no_boolean)] = Field(
         10_000, description="Rows of one shard, the share of one job; a multiple of the task's block."
     )
-    probe_rows: Rows = Field(200, description="Rows that the probe runs per fidelity before any fan-out.")
-    time_limit: float = Field(600.0, gt=0, description="Seconds that one block of simulations may take.")
-    max_invalid: float = Field(
-        0.2, ge=0, lt=1, description="Largest share of failed simulations per fidelity."
+    probe_rows: Annotated[int, Field(gt=0, le=10**7), BeforeValidator(no_boolean)] = Field(
+        200, description="Rows that the probe runs per fidelity before any fan-out."
     )
-    cores: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+    time_limit: Seconds = Field(600.0, description="Seconds that one block of simulations may take.")
+    max_invalid: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_boolean)] = Field(
+        0.2, description="Largest share of failed simulations per fidelity."
+    )
+    cores: Cores | None = Field(
         None, description="CPU cores of a job, which simulates as many blocks at a time; the task's if unset."
     )
-    mem_mb: Annotated[int, Field(ge=0)] | None = Field(
+    mem_mb: Megabytes | None = Field(
         None, description="Memory of one simulation process beside Python's own, in MB; the task's if unset."
     )
-    seconds: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+    seconds: dict[str, Seconds] | None = Field(
         None,
         description="Seconds of one simulation by fidelity, for time limits and plans; the task's if unset, "
         "else what the probe measures.",
     )
-    modules: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+/@-]*$")]] | None = Field(
+    modules: list[Module] | None = Field(
         None,
         description="Environment modules of a simulation job, for `--sdm env-modules`; else the task's.",
     )
@@ -236,14 +248,19 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def require_scale(scale: str) -> None:
+    """Raises SettingError unless there is such a scale."""
+    if scale not in SCALES:
+        raise SettingError(f"scale {scale!r} is unknown. {suggest(scale, SCALES)}")
+
+
 def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
     """Returns the settings of a study at one scale.
 
     Raises:
         SettingError: If a key is unknown (names the nearest valid one), of a wrong type or out of range.
     """
-    if scale not in SCALES:
-        raise SettingError(f"scale {scale!r} is unknown. {suggest(scale, SCALES)}")
+    require_scale(scale)
     raw = dict(raw)
     scales = raw.pop("scales", None) or {}
     if not isinstance(scales, Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +59,7 @@ def test_a_job_that_was_measured_costs_what_it_cost(finished: Project, costs: di
     assert train.longest == pytest.approx(measured["s"])
     assert train.cpu_hours == pytest.approx(measured["s"] * 2 / 3600)
     assert train.mb_seen == pytest.approx(measured["max_rss"])
-    assert train.basis == ("measured at laptop",)
+    assert train.basis == {"measured at laptop": pytest.approx(1)}
     assert train.gpu_hours == pytest.approx(measured["s"] / 3600)  # an npe asks for one
 
 
@@ -84,7 +86,7 @@ def test_a_larger_budget_is_scaled_up(project: Project, monkeypatch: pytest.Monk
     assert found["simulate"].jobs == 3
     (measured,) = metrics.benchmark_records(Path("results/tiny/benchmarks/train/npe/n1000-r0.jsonl"))
     assert found["train"].longest == pytest.approx(4 * measured["s"])
-    assert found["train"].basis == ("measured at laptop (x 4)",)
+    assert found["train"].basis == {"measured at laptop": pytest.approx(4)}
 
 
 def test_gpu_hours_come_from_the_resource(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +132,16 @@ def test_a_finished_study_needs_nothing(finished: Project, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (lambda text: "", "its last lines are []"),
+        (lambda text: " \n", "the dry run failed, see above."),
+        (
+            lambda text: "MissingInputException in rule train:\nfield.csv\n",
+            "failed:\nMissingInputException in rule",
+        ),
+        (
+            lambda text: "Nothing to be done\n" + text[: len(text) // 2],
+            "expected the text of a Snakemake dry run",
+        ),
+        (lambda text: "Nothing to be done\nWorkflowError:\n", "the dry run failed:\nNothing to be done"),
         (lambda text: text[: len(text) // 2], "expected the text of a Snakemake dry run"),
         (lambda text: text.replace("rule train:", "Rule train:"), "train: 0 of 1"),
         (lambda text: text.replace("    jobid: ", "    number: "), "expected `jobid` and `resources`"),
@@ -155,8 +166,54 @@ def test_the_command_reads_the_dry_run_and_fails_on_anything_else(finished: Proj
     assert done.stdout.startswith("rule ")
     failed = subprocess.run(command, input="WorkflowError:\n", **given)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("PlanError: expected the text of a Snakemake dry run")
+    assert failed.stderr.startswith("PlanError: the dry run failed:\nWorkflowError:")
     assert not failed.stdout
+
+
+def test_make_plan_does_not_cap_threads_at_the_cores_of_this_machine(project: Project) -> None:
+    recipe = re.search(r"--dry-run (.*?) \|", (ROOT / "Makefile").read_text())
+    assert recipe is not None
+    text = dry(project, "--forceall", "--set-threads", "train=640", *recipe[1].split())
+    (train,) = [job for job in dry_run.jobs(text) if job.rule == "train"]
+    assert train.threads == 640
+
+
+def test_a_check_asks_for_memory_by_its_inputs_once_they_are_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*options: str) -> set[str]:
+        return {job.resources["mem_mb"] for job in jobs(*options) if job.rule == "check"}
+
+    def jobs(*options: str) -> list[dry_run.Job]:
+        return dry_run.jobs(dry(project, *options))
+
+    large = project.folder / "results/tiny/infer/npe/n1000-r0/simulated.nc"
+    before = asked("--forceall")
+    assert all(2000 <= int(mb) < 2100 for mb in before)
+    with large.open("r+b") as file:
+        file.truncate(2_000_000_000)  # a hole: no bytes on disk
+    assert max(map(int, asked("--forceall"))) == pytest.approx(2000 + 3 * 2000, rel=0.06)
+    shutil.rmtree(project.folder / "results")
+    assert asked() == {"<TBD>"}
+    monkeypatch.chdir(project.folder)
+    found = {cost.rule: cost for cost in plan.costs_of(dry(project), "config/tiny.yaml", "laptop")}
+    assert found["check"].mb_asked == 0
+
+
+def test_a_torn_probe_is_named_with_the_remedy(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = dry(project, "--forceall")
+    monkeypatch.chdir(project.folder)
+    (probe,) = Path("results/bank").glob("*/model/probe.json")
+    probe.write_text(probe.read_text()[:20])
+    for path in (
+        *Path("results/bank").glob("*/logs/model"),
+        *Path("results/bank").glob("*/benchmarks/model"),
+    ):
+        shutil.rmtree(path)
+    with pytest.raises(
+        PlanError, match=r"probe\.json: expected the seconds of a row.*Delete it and run again"
+    ):
+        plan.costs_of(text, "config/tiny.yaml", "laptop")
 
 
 def test_a_hundred_million_simulations_stay_below_a_thousand_jobs(project: Project) -> None:

@@ -19,7 +19,7 @@ rule check:
         "../../envs/cpu.yaml"
     threads: 1
     resources:
-        mem_mb=more(2000),
+        mem_mb=for_inputs(2000, 3),
         runtime=minutes(30),
     params:
         settings=lambda wildcards: layout.checks[wildcards.check],

@@ -50,6 +50,13 @@ def minutes(amount):
     return more(amount)
 
 
+def for_inputs(amount, copies):
+    """Memory for some copies of a job's inputs, once they are there, beside an amount of its own."""
+    return lambda wildcards, input, attempt: int(
+        (amount + copies * input.size_mb) * growth(attempt)
+    )
+
+
 def simulation_minutes(wildcards, input, attempt):
     """A time limit for one shard, from what the probe measured."""
     measured = needs.simulate_minutes(layout, wildcards.fidelity, input.probe)

@@ -27,8 +27,9 @@ def costs_of(text: str, study: str | Path, scale: str) -> list[Cost]:
 
     Raises:
         PlanError: If the text is no whole dry run.
-        SettingError: If the study's settings are wrong.
+        SettingError: If the study's settings are wrong, or there is no such scale.
     """
+    settings.require_scale(scale)
     layouts = {name: Layout(settings.load(study, name), name) for name in settings.SCALES}
     jobs, costs = dry_run.jobs(text), Costs(layouts, scale)
     by_rule: dict[str, list[Cost]] = {}

@@ -6,12 +6,13 @@ Where no job of a kind was measured, it is assumed to take its whole time limit.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path, PurePosixPath
 
 from veridical import needs
-from veridical.errors import PlanError
+from veridical.errors import PlanError, remake
 from veridical.layout import Layout
 from veridical.plan.dry_run import Job
 from veridical.plan.measured import Rate, Record, bytes_per_job, records
@@ -38,7 +39,7 @@ class Cost:
         mb_seen: Largest memory of finished jobs of this kind, MB; 0 where none was measured.
         bytes: Size of the outputs.
         inodes: Files and folders that appear, logs, benchmarks and Snakemake's own records included.
-        basis: Where seconds and bytes come from.
+        basis: Where seconds and bytes come from, and how many times the largest work measured there this is.
     """
 
     rule: str
@@ -51,11 +52,15 @@ class Cost:
     mb_seen: float
     bytes: float
     inodes: float
-    basis: tuple[str, ...]
+    basis: Mapping[str, float]
 
     @classmethod
     def total(cls, rule: str, costs: Sequence[Cost]) -> Cost:
         """Returns the sum of some costs; the largest of what a job alone costs."""
+        basis: dict[str, float] = {}
+        for cost in costs:
+            for text, far in cost.basis.items():
+                basis[text] = max(far, basis.get(text, 0.0))
         return cls(
             rule,
             jobs=sum(n.jobs for n in costs),
@@ -67,7 +72,7 @@ class Cost:
             mb_seen=max(n.mb_seen for n in costs),
             bytes=sum(n.bytes for n in costs),
             inodes=sum(n.inodes for n in costs),
-            basis=tuple(dict.fromkeys(part for cost in costs for part in cost.basis)),
+            basis=basis,
         )
 
 
@@ -94,10 +99,11 @@ class Costs:
         work = None if piece is None else amount(piece, self.layout)
         rate = None if piece is None or work is None else self._rate(piece)
         if rate is not None and work is not None:
-            seconds, far = rate.seconds(work), work / rate.largest
-            basis = f"measured at {', '.join(rate.scales)}" + (f" (x {far:.3g})" if far >= 2 else "")
+            seconds = rate.seconds(work)
+            basis = {f"measured at {', '.join(rate.scales)}": work / rate.largest}
         else:
-            seconds, basis = self._assumed(piece, limit)
+            seconds, text = self._assumed(piece, limit)
+            basis = {text: 1.0}
         held, inodes, disk = self._disk(job, piece)
         return Cost(
             rule=job.rule,
@@ -110,13 +116,14 @@ class Costs:
             mb_seen=0.0 if rate is None else rate.mb or 0.0,
             bytes=held,
             inodes=inodes,
-            basis=(basis, disk) if disk else (basis,),
+            basis={**basis, disk: 1.0} if disk else basis,
         )
 
     def _assumed(self, piece: Piece | None, limit: float) -> tuple[float, str]:
         """Seconds of a job of which none was measured, and what they rest on."""
         if piece is not None and piece.kind == "simulate":
-            cores = needs.simulation_needs(self.layout).cores
+            blocks = ceil(rows_of(piece) / self.layout.task.block_rows)
+            cores = min(needs.simulation_needs(self.layout).cores, blocks)
             known = self._seconds_per_row(piece.group)
             if known is not None:
                 return known[0] * rows_of(piece) / cores, f"time {known[1]}"
@@ -132,8 +139,14 @@ class Costs:
         probe = Path(self.layout.bank) / fidelity / "probe.json"
         if not probe.is_file():
             return None
-        found = json.loads(probe.read_text(encoding="utf-8"))["fidelities"]
-        return float(found[fidelity]["seconds_per_row"]), "probed"
+        try:
+            found = json.loads(probe.read_text(encoding="utf-8"))["fidelities"]
+            return float(found[fidelity]["seconds_per_row"]), "probed"
+        except (ValueError, TypeError, KeyError) as error:
+            raise PlanError(
+                f"{probe}: expected the seconds of a row at fidelity {fidelity}, got what cannot be read "
+                f"({type(error).__name__}: {error}). {remake(probe)}."
+            ) from None
 
     def _rate(self, piece: Piece) -> Rate | None:
         """The rate of jobs like this one; of others of its kind where there is none."""

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 
 from veridical.errors import PlanError
 
-NOTHING = "Nothing to be done"
+_NOTHING = re.compile(r"^Nothing to be done", flags=re.MULTILINE)
+_ERROR = re.compile(r"^\w*(Error|Exception)\b", flags=re.MULTILINE)
 _END = "This was a dry-run"
+_LAST = 20  # lines of a failed dry run that are shown again
 _HEADER = re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):")
 _FIELD = re.compile(r"    (\w+): (.*)")
 _COUNT = re.compile(r"(\w+) +(\d+)")
@@ -56,15 +58,21 @@ def jobs(text: str) -> list[Job]:
     Raises:
         PlanError: If the text is no whole dry run, or its jobs are not those that its table counts.
     """
-    if NOTHING in text:
+    blocks = _blocks(text)
+    if _NOTHING.search(text) and not blocks and not _ERROR.search(text):
         return []
+    if not blocks and _END not in text and "Job stats" not in text:
+        said = text.strip().splitlines()[-_LAST:]  # Snakemake tells errors of a dry run on either output
+        raise PlanError(
+            "\n".join(["the dry run failed:", *said] if said else ["the dry run failed, see above."])
+        )
     if _END not in text:
         last = [line for line in text.splitlines() if line.strip()][-3:]
         raise PlanError(
             f"expected the text of a Snakemake dry run, ending in {_END!r}; its last lines are {last}. "
             f"{_REMEDY}"
         )
-    found = [_job(rule, fields) for rule, fields in _blocks(text)]
+    found = [_job(rule, fields) for rule, fields in blocks]
     counted, stated = Counter(job.rule for job in found), _stated(text)
     if dict(counted) != stated:
         different = sorted(rule for rule in stated | dict(counted) if counted.get(rule) != stated.get(rule))

@@ -2,11 +2,13 @@
 
 Seconds and memory stand in Snakemake's benchmark files, where a rule has them; else the log of a job ends in
 the seconds that it took. A rate is a straight line through the jobs of one kind, by least squares of relative
-errors, with neither a negative start nor a negative slope.
+errors, with neither a negative start nor a negative slope. What cannot be read is left out.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from veridical import metrics
 from veridical.layout import Layout
 from veridical.plan.work import Piece, amount
 
-_DONE = re.compile(r"^done in ([\d.]+) s$", flags=re.MULTILINE)
+_DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s$", flags=re.MULTILINE)
 _OUTPUTS = {
     "train": "train/*/*/*",
     "remedy": "remedy/*/*/*",
@@ -118,20 +120,36 @@ def _below(folder: Path, scale: str, layout: Layout) -> Iterator[Record]:
         stem = log.relative_to(folder / "logs").with_suffix("").as_posix()
         piece = Piece.of(stem)
         work = None if piece is None else amount(piece, layout)
-        cost = None if work is None else _cost(log, folder / "benchmarks" / f"{stem}.jsonl")
-        if piece is not None and work is not None and cost is not None:
-            yield Record(piece, scale, work, *cost)
+        cost = _cost(log, folder / "benchmarks" / f"{stem}.jsonl") if work else None
+        if piece is None or not work or cost is None:
+            continue
+        seconds, mb = cost
+        if piece.kind in ("train", "remedy"):  # the benchmark knows the last attempt only
+            seconds = max(seconds, _fit_seconds(folder / stem / "cost.json"))
+        yield Record(piece, scale, work, seconds, mb)
 
 
 def _cost(log: Path, benchmark: Path) -> tuple[float, float | None] | None:
     """Seconds and memory of a job; None where it has not finished."""
-    if benchmark.is_file():
+    try:
         lines = metrics.benchmark_records(benchmark)
-        if lines:
-            memory = [float(line["max_rss"]) for line in lines if isinstance(line["max_rss"], int | float)]
-            return sum(float(line["s"]) for line in lines), max(memory, default=None)
+        seconds = sum(float(line["s"]) for line in lines)
+        memory = [float(line["max_rss"]) for line in lines if isinstance(line["max_rss"], int | float)]
+        if lines and math.isfinite(seconds):
+            return seconds, max(memory, default=None)
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # missing or torn; the log may still tell
     done = _DONE.findall(log.read_text(encoding="utf-8", errors="replace"))
     return (float(done[-1]), None) if done else None
+
+
+def _fit_seconds(cost: Path) -> float:
+    """Seconds of all attempts of a training; 0 where they cannot be read."""
+    try:
+        seconds = float(json.loads(cost.read_text(encoding="utf-8"))["fit_seconds"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 def bytes_per_job(layouts: Sequence[Layout], kind: str) -> tuple[float, float, str] | None:

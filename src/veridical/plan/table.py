@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from veridical.plan.costs import Cost
 
@@ -31,13 +31,13 @@ def _cells(cost: Cost) -> tuple[str, ...]:
     memory = [f"{cost.mb_asked:.0f}" if cost.mb_asked else "", f"{cost.mb_seen:.0f}" if cost.mb_seen else ""]
     hours = [_rounded(cost.cpu_hours), _rounded(cost.gpu_hours) if cost.gpu_hours else "0"]
     told = (cost.rule, f"{cost.jobs:,}", *hours, _duration(cost.longest), *memory)
-    return (*told, _size(cost.bytes), f"{cost.inodes:,.0f}", "; ".join(_furthest(cost.basis)))
+    return (*told, _size(cost.bytes), f"{cost.inodes:,.0f}", "; ".join(_known(cost.basis)))
 
 
-def _furthest(basis: Iterable[str]) -> list[str]:
-    """The ways in which something is known; of measurements that differ in their distance, the last."""
-    kept = {text.partition(" (x")[0]: text for text in sorted(basis, key=lambda text: (len(text), text))}
-    return list(kept.values())
+def _known(basis: Mapping[str, float]) -> list[str]:
+    """The ways in which something is known, with how far beyond what was measured it lies."""
+    ways = sorted(basis, key=lambda text: (len(text), text))
+    return [text + (f" (x {basis[text]:.3g})" if basis[text] >= 2 else "") for text in ways]
 
 
 def _warnings(found: Sequence[Cost], total: Cost) -> list[str]:

@@ -17,19 +17,20 @@ from veridical.layout import REAL, SIMULATED, Layout
 from veridical.needs import row_bytes
 from veridical.runs import Run
 
+_RUN = r"(?P<run>n\d+(-c\d+)?-r\d+)"
 _KINDS = {
     "simulate": r"(?P<fidelity>\w+)/(?P<split>[\w-]+)/rows-(?P<first>\d+)-(?P<last>\d+)",
     "probe": r"probe-(?P<fidelity>\w+)",
-    "train": r"train/(?P<method>\w+)/(?P<run>[\w-]+)",
-    "remedy": r"remedy/(?P<method>\w+)/(?P<run>[\w-]+)",
+    "train": rf"train/(?P<method>\w+)/{_RUN}",
+    "remedy": rf"remedy/(?P<method>\w+)/{_RUN}",
     "reference_ensemble": r"infer/reference/(?P<dataset>\w+)/ensemble-\d+",
     "reference": r"infer/reference/(?P<dataset>\w+)",
-    "exact": r"infer/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)\.exact",
-    "predict": r"infer/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)\.predictive",
-    "infer": r"infer/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)",
-    "experiment": r"check/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)/experiments-\d+",
-    "experiments": r"check/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)/experiments",
-    "check": r"check/(?P<method>\w+)/(?P<run>[\w-]+)/(?P<dataset>\w+)/(?P<check>\w+)",
+    "exact": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.exact",
+    "predict": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.predictive",
+    "infer": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)",
+    "experiment": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments-\d+",
+    "experiments": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments",
+    "check": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/(?P<check>\w+)",
     "look": r"observe/(?P<dataset>\w+)\.look",
     "observe": r"observe/(?P<dataset>\w+)",
     "figures": r"report/figures",

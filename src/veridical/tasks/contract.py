@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from veridical import seeds
-from veridical.errors import TaskError
+from veridical.errors import TaskError, suggest
 from veridical.tasks.base import Array, ClassTask, Dimension, FileTask, Parameter, Task
+from veridical.tasks.needs import Needs
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -20,7 +21,7 @@ _ROWS = 16
 
 
 def check_task(task: Task) -> None:
-    """Checks names, fidelities, axes, prior and noise of a task; simulates nothing.
+    """Checks names, fidelities, needs, axes, prior and noise of a task; simulates nothing.
 
     Raises:
         TaskError: With the task, what was expected and what came.
@@ -31,6 +32,7 @@ def check_task(task: Task) -> None:
     _check_types(task)
     _check_parameters(task)
     _check_fidelities(task)
+    _check_needs(task)
     _check_dimensions(task)
     rng = seeds.generator(0, "probe", "contract")
     theta = _check_sample(task, rng)
@@ -100,6 +102,33 @@ def _check_fidelities(task: Task) -> None:
         _fail(task, f"fidelities must be ordered by cost, cheapest first, got {dict(task.fidelities)}.")
     if task.block_rows < 1:
         _fail(task, f"block_rows must be at least 1, got {task.block_rows}.")
+
+
+def _check_needs(task: Task) -> None:
+    """The rules of a study's section `simulation`; nothing is converted, since jobs take it as it is."""
+    needs = task.needs
+    if needs is Task.needs:
+        return
+    from pydantic import ValidationError  # here, so that most tasks are checked without it
+
+    from veridical.setting_messages import sentence
+    from veridical.tasks.settings import NeedsSettings
+
+    if not isinstance(needs, Needs):
+        _fail(task, f"needs must be an instance of Needs, as in needs = Needs(cores=4), got {needs!r}.")
+    given = dict(vars(needs))
+    if isinstance(needs.seconds, Mapping):
+        given["seconds"] = dict(needs.seconds)
+    if isinstance(needs.modules, tuple):
+        given["modules"] = list(needs.modules)
+    try:
+        NeedsSettings.model_validate(given, strict=True)
+    except ValidationError as error:
+        schema = NeedsSettings.model_json_schema()
+        _fail(task, " ".join(f"needs.{sentence(one, schema)}" for one in error.errors()))
+    for name in needs.seconds:
+        if name not in task.fidelities:
+            _fail(task, f"needs.seconds: there is no fidelity {name!r}. {suggest(name, task.fidelities)}")
 
 
 def _check_dimensions(task: Task) -> None:

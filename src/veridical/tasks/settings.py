@@ -1,4 +1,4 @@
-"""The task section of a study's settings, and those of the exact reference.
+"""The task section of a study's settings, what its jobs may need, and settings of the exact reference.
 
 A task is written in one of four forms, or as a short string:
 
@@ -22,8 +22,30 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Count = Annotated[int, Field(ge=1)]
 
 
+def no_boolean(given: Any) -> Any:
+    """Refuses yes and no where a number is expected; Python takes them for 1 and 0."""
+    if isinstance(given, bool):
+        raise ValueError("expected a number")
+    return given
+
+
+Cores = Annotated[int, Field(ge=1, le=1024), BeforeValidator(no_boolean)]
+Megabytes = Annotated[int, Field(ge=0, le=10**8), BeforeValidator(no_boolean)]
+Seconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False), BeforeValidator(no_boolean)]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+/@-]*$")]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class NeedsSettings(_Section):
+    """What a simulation job may ask for: the rules for `Task.needs`, the same as in a study."""
+
+    cores: Cores
+    mem_mb: Megabytes
+    seconds: dict[str, Seconds]
+    modules: list[Module]
 
 
 class ParameterSettings(_Section):
