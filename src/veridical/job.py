@@ -54,8 +54,8 @@ def share_code() -> None:
 def deadline(snakemake: Any) -> float | None:
     """Returns when a job should end by itself, as `time.time()` counts; None where nobody ends it.
 
-    SLURM kills a job at its end, which it tells (SLURM_JOB_END_TIME; before 22.05 it does not, and then the
-    job's `runtime` counts from now). A job needs some of that time to save its state.
+    SLURM kills a job at its end, which newer versions tell (SLURM_JOB_END_TIME); with others the job's
+    `runtime` counts from now. A job needs some of that time to save its state.
     """
     if "SLURM_JOB_ID" not in os.environ:
         return None
