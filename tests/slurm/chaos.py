@@ -4,7 +4,7 @@
 
 As root, on Debian with SLURM installed (`tests/slurm/cluster install`). It asserts that the results are the
 same to the last bit, that at least so many jobs were lost, trainings among them, and that each job of the
-study ended well exactly once: what is finished is not made again.
+study ended well exactly once: what is finished is not made again. The last line tells all that as JSON.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def fixed(project: SlurmProject) -> list[str]:
     return ["--set-resources", *(f"{rule}:{limit}" for rule in sorted(rules) for limit in limits)]
 
 
-def chaotic(project: SlurmProject, chosen: argparse.Namespace) -> list[Job]:
-    """Runs the study while its jobs are killed, then lets it end; returns all allocations."""
+def chaotic(project: SlurmProject, chosen: argparse.Namespace) -> tuple[Counter[str], list[Job]]:
+    """Runs the study while its jobs are killed, then lets it end; returns kills by rule, and allocations."""
     rng = random.Random(chosen.seed)
     with project.start("--retries", "100", *fixed(project)) as main:
         killed = kill_at_random(main, rng, chosen.seconds, chosen.every, chosen.least)
@@ -110,14 +110,21 @@ def chaotic(project: SlurmProject, chosen: argparse.Namespace) -> list[Job]:
         assert killed["train"], "no training was killed; try another --seed, or more --seconds"
         main.end(patience=1800.0)  # after many losses the plugin looks every three minutes only
         jobs = main.jobs()
-    for path in sorted(project.folder.glob("results/tiny/train/*/*/history.json")):
-        steps = json.loads(path.read_text())
-        print(f"{path.parent.name}: {steps['steps']} steps, resumed from {steps['resumed_from']}")
-    return jobs
+    return killed, jobs
 
 
-def judge(jobs: list[Job], wanted: set[str], least: int) -> None:
-    """Raises AssertionError unless enough was killed, and each job ended well exactly once."""
+def resumed(project: SlurmProject) -> list[int]:
+    """The steps after which trainings went on."""
+    paths = sorted(project.folder.glob("results/tiny/train/*/*/history.json"))
+    return [step for path in paths for step in json.loads(path.read_text())["resumed_from"]]
+
+
+def judge(jobs: list[Job], wanted: set[str], least: int) -> Counter[str]:
+    """Returns how many allocations ended in which state.
+
+    Raises:
+        AssertionError: Unless enough jobs were lost, and each job ended well exactly once.
+    """
     ends = Counter(job.state for job in jobs)
     print(f"allocations by their end: {dict(ends)}")
     lost = sum(n for state, n in ends.items() if state != "COMPLETED")
@@ -126,6 +133,7 @@ def judge(jobs: list[Job], wanted: set[str], least: int) -> None:
     twice = {name: n for name, n in completed.items() if n > 1}
     assert not twice, f"finished jobs were run again: {twice}"
     assert set(completed) == wanted, f"jobs that differ from the study's: {set(completed) ^ wanted}"
+    return ends
 
 
 def main() -> None:
@@ -148,10 +156,14 @@ def main() -> None:
         study(wild)
         slow_down(wild)
         with running_cluster():
-            judge(chaotic(wild, chosen), set(asked(wild)), chosen.least)
-        found = results.digest(wild.folder / "results/tiny")
+            killed, jobs = chaotic(wild, chosen)
+            ends = judge(jobs, set(asked(wild)), chosen.least)
+        found, steps = results.digest(wild.folder / "results/tiny"), resumed(wild)
     print(f"undisturbed {expected}\nin chaos    {found}")
     assert found == expected, "the results differ"
+    told = {"killed": killed.total(), **{f"killed_{rule}": n for rule, n in sorted(killed.items())}}
+    told |= {f"ended_{state.lower()}": n for state, n in sorted(ends.items())}
+    print(json.dumps({**vars(chosen), **told, "trainings_resumed_after_steps": steps, "same_digest": True}))
 
 
 if __name__ == "__main__":
