@@ -225,16 +225,18 @@ def test_a_training_ends_itself_before_slurm_does(project: SlurmProject, undistu
     assert finish(project) == undisturbed
 
 
-def test_a_training_that_is_requeued_goes_on(project: SlurmProject, undisturbed: str) -> None:
-    """What a preempted job sees: it ends for another one, and starts again under the same number."""
+def test_a_training_that_is_preempted_goes_on(project: SlurmProject, undisturbed: str) -> None:
+    """It ends for a job that wants its whole node, and starts again under its old number."""
     lose_method(project)
     order(project, "train", passes=5)
     with train(project) as main:
         wait_until_held(main, "train")
-        slurm("scontrol", "requeue", main.running("train"))
+        node = node_of(main.running("train"))
+        urgent = ("--partition=urgent", "--account=test", "--exclusive", f"--nodelist={node}")
+        slurm("sbatch", *urgent, "--output=/dev/null", "--wrap=sleep 1")
         main.end()
         first, second = jobs_of(main, "train")
-    assert (first.state, second.state) == ("REQUEUED", "COMPLETED")
+    assert (first.state, second.state) == ("PREEMPTED", "COMPLETED")
     assert first.id == second.id
     assert resumed_after(project, looks=5)
     assert finish(project) == undisturbed
