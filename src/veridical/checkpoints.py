@@ -32,6 +32,7 @@ from veridical.errors import TrainingError
 STALE_SECONDS = 120.0
 TOUCH_SECONDS = 10.0
 POLL_SECONDS = 1.0
+OUTPUT = "output.txt"  # in the folder: where the training will put its results
 
 
 class CheckpointFolder:

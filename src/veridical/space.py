@@ -17,13 +17,13 @@ from pathlib import Path
 
 from veridical import settings
 from veridical.artifacts import RECORD
+from veridical.checkpoints import OUTPUT
 from veridical.errors import SettingError, VeridicalError
 from veridical.layout import Layout
 
 QUIET_SECONDS = 86_400.0  # without a change, after which a temporary file has no writer any more
 TEMPORARY = (".*.part", ".*.scratch")
 STUDY_FILES = (".yaml", ".yml")
-OUTPUT = "output.txt"  # in the folder of a running state: where the training will put its results
 
 
 @dataclass(frozen=True)

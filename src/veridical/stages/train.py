@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 
 from veridical import artifacts, bank, digests, methods, tasks
-from veridical.checkpoints import CheckpointFolder
+from veridical.checkpoints import OUTPUT, CheckpointFolder
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task, as_arrays
-
-OUTPUT = "output.txt"  # in a checkpoint folder: where the results of its training go
 
 
 @dataclass(frozen=True)
