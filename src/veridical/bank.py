@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.errors import BankError, SimulationError, remake
+from veridical.errors import BankError, SimulationError, if_bad
 from veridical.shards import (
     SCHEMA_VERSION,
     SUFFIX,
@@ -161,7 +161,7 @@ def _require_no_holes(shards: Sequence[tuple[PathLike, dict[str, Any]]], arrays:
     holes = np.flatnonzero(arrays.get("status", np.empty(0)) == HOLE)
     if len(holes):
         path = next(path for path, found in shards if found["last"] >= holes[0])
-        raise BankError(f"{path}: row {holes[0]} was never written. {remake(path)}.")
+        raise BankError(f"{path}: row {holes[0]} was never written. {if_bad(path)}.")
 
 
 def open(paths: Iterable[PathLike]) -> xarray.Dataset:

@@ -73,12 +73,12 @@ def require_shape(name: str, array: Any, *expected: int | None) -> None:
         raise ShapeError(f"{name}: expected shape {wanted}, got {shape}.")
 
 
-def make(path: Any) -> str:
+def if_gone(path: Any) -> str:
     """Returns the remedy for a file that is gone and can be made again."""
     return f"Run again; if the study had ended, with `-- {path}` behind its snakemake command"
 
 
-def remake(path: Any) -> str:
+def if_bad(path: Any) -> str:
     """Returns the remedy for a bad file that can be made again.
 
     A study that has ended does not look for files between its data and its report: they must be named.

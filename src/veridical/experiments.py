@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical import shards
-from veridical.errors import ArtifactError, BankError, remake, require_shape
+from veridical.errors import ArtifactError, BankError, if_bad, require_shape
 from veridical.shards import Array, PathLike
 
 if TYPE_CHECKING:
@@ -193,5 +193,5 @@ def _required(path: PathLike, arrays: dict[str, Array]) -> tuple[str, dict[str, 
 
 
 def _damaged(path: PathLike, error: BankError) -> ArtifactError:
-    remedy = f"{remake(path)}; its experiments come back bit by bit."
+    remedy = f"{if_bad(path)}; its experiments come back bit by bit."
     return ArtifactError(f"{path}: cannot be read as a batch of experiments ({error}). {remedy}")

@@ -15,7 +15,7 @@ from typing import IO
 
 from veridical import provenance
 from veridical.digests import file_digest
-from veridical.errors import ArtifactError, make, remake
+from veridical.errors import ArtifactError, if_bad, if_gone
 from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
@@ -81,12 +81,12 @@ def _verify(study: Path, members: dict[str, Path]) -> None:
             continue
         if not (study / name).is_file():
             raise ArtifactError(
-                f"export: {study / name} is named in provenance.json but is missing. {make(study / name)}."
+                f"export: {study / name} is named in provenance.json but is missing. {if_gone(study / name)}."
             )
         if file_digest(study / name) != digest:
             raise ArtifactError(
                 f"export: {study / name} is not the file that provenance.json describes. "
-                f"{remake(study / name)}."
+                f"{if_bad(study / name)}."
             )
         members.setdefault(name, study / name)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from veridical import __version__
 from veridical.digests import file_digest
-from veridical.errors import ArtifactError, make, remake
+from veridical.errors import ArtifactError, if_bad, if_gone
 from veridical.files import write_text
 
 CRATE = "https://w3id.org/ro/crate/1.1"
@@ -117,17 +117,17 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; expected a record of provenance. {make(path)}.") from None
+        raise ArtifactError(f"{path} is missing; expected a record of provenance. {if_gone(path)}.") from None
     except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
         raise ArtifactError(
-            f"{path}: expected a record of provenance, got what cannot be read: {error}. {remake(path)}."
+            f"{path}: expected a record of provenance, got what cannot be read: {error}. {if_bad(path)}."
         ) from error
     graph = record.get("@graph") if isinstance(record, dict) else None
     things = graph if isinstance(graph, list) else [None]
     if not all(isinstance(thing, dict) and {"@id", "@type"} <= thing.keys() for thing in things):
         raise ArtifactError(
             f"{path}: expected a record of provenance, an object with a list of entities `@graph`, got "
-            f"something else. {remake(path)}."
+            f"something else. {if_bad(path)}."
         )
     return record
 

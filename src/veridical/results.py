@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from veridical import bank, metrics, provenance
-from veridical.errors import ArtifactError, BankError, make, remake
+from veridical.errors import ArtifactError, BankError, if_bad, if_gone
 from veridical.metrics import Stream
 
 PIECE_NUMBERS = 1 << 18
@@ -95,10 +95,10 @@ def _reading(path: Path) -> Iterator[None]:
     except (MemoryError, ArtifactError, BankError):
         raise
     except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; it belongs to a finished study. {make(path)}.") from None
+        raise ArtifactError(f"{path} is missing; it belongs to a finished study. {if_gone(path)}.") from None
     except Exception as error:
         told = f"{path}: expected a file of a finished study, got what cannot be read"
-        raise ArtifactError(f"{told} ({type(error).__name__}: {error}). {remake(path)}.") from error
+        raise ArtifactError(f"{told} ({type(error).__name__}: {error}). {if_bad(path)}.") from error
 
 
 def _banks(record: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

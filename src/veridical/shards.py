@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veridical.errors import BankError, remake
+from veridical.errors import BankError, if_bad
 
 if TYPE_CHECKING:
     import zarr
@@ -51,7 +51,7 @@ def shard_name(first: int, last: int) -> str:
 
 
 def _damaged(path: PathLike, fault: str) -> BankError:
-    remedy = f"{remake(path)}; its simulations come back bit by bit."
+    remedy = f"{if_bad(path)}; its simulations come back bit by bit."
     return BankError(f"{path}: {fault}. The file is damaged. {remedy}")
 
 

@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path, PurePosixPath
 
 from veridical import needs
-from veridical.errors import PlanError, remake
+from veridical.errors import PlanError, if_bad
 from veridical.layout import Layout
 from veridical.plan.dry_run import Job
 from veridical.plan.measured import Rate, Record, bytes_per_job, records
@@ -145,7 +145,7 @@ class Costs:
         except (ValueError, TypeError, KeyError) as error:
             raise PlanError(
                 f"{probe}: expected the seconds of a row at fidelity {fidelity}, got what cannot be read "
-                f"({type(error).__name__}: {error}). {remake(probe)}."
+                f"({type(error).__name__}: {error}). {if_bad(probe)}."
             ) from None
 
     def _rate(self, piece: Piece) -> Rate | None:
