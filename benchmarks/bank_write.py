@@ -31,7 +31,7 @@ READER = """
 import json, os, resource, sys, time
 import numpy as np
 from veridical import bank, seeds, streaming
-from veridical.shards import opened
+from veridical.bank.shards import opened
 folder, allowed, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".zip")]
 with opened(paths[0]) as arrays:

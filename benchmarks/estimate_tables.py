@@ -8,7 +8,7 @@ from statistics import fmean
 from replicates import average, variants_of
 from table_text import filled, number, table
 
-from veridical.metrics import Row, select
+from veridical.evidence.metrics import Row, select
 
 INTERVALS = ("total", "statistical", "likelihood_ratio")
 SHARES = (0.6827, 0.9545)

@@ -20,7 +20,7 @@ HEAVY = ("torch", "lightning", "xarray", "dask", "sklearn", "matplotlib", "scipy
 JOB = f"""
 import sys, time
 from veridical import job
-from veridical.parallel import ShardRows
+from veridical.bank.filling import ShardRows
 from veridical.stages.simulate import simulate_shard
 from veridical.tasks.lotka_volterra import LotkaVolterra
 

@@ -44,7 +44,7 @@ def batches(folder: Path, kind: str, n: int) -> list[Path]:
 
 def shuffled(folder: Path, n: int) -> int:
     """One shuffled pass over a bank in batches of 256."""
-    from veridical import streaming
+    from veridical.bank import streaming
 
     rng = seeds.generator(1, "test", "memory")
     return sum(
@@ -83,27 +83,29 @@ def provenance(folder: Path, n: int) -> int:
 
 def bank_digest(folder: Path, n: int) -> int:
     """The result digest of a bank."""
-    from veridical import metrics, results
+    from veridical.evidence import metrics, result_digest
 
-    part = results.Part(shards(folder, n), n)
+    part = result_digest.Part(shards(folder, n), n)
     table = folder / "metrics.csv"
     metrics.write(table, [])
-    lines = metrics.result_lines(results.arrays(folder, [], {"model/train-r0": part}), table)
+    lines = metrics.result_lines(result_digest.arrays(folder, [], {"model/train-r0": part}), table)
     return n if len(lines) == 4 else 0
 
 
 def draws_digest(folder: Path, n: int) -> int:
     """The result digest of a file of draws: n numbers a parameter."""
-    from veridical import metrics, results
+    from veridical.evidence import metrics, result_digest
 
     table = folder / "metrics.csv"
     metrics.write(table, [])
-    return n if len(metrics.result_lines(results.arrays(folder, [f"draws-{n}.nc"], {}), table)) > 2 else 0
+    return (
+        n if len(metrics.result_lines(result_digest.arrays(folder, [f"draws-{n}.nc"], {}), table)) > 2 else 0
+    )
 
 
 def draws_metrics(folder: Path, n: int) -> int:
     """The rows that a file of draws adds to metrics.csv."""
-    from veridical.metrics import Coordinates
+    from veridical.evidence.metrics import Coordinates
     from veridical.stages import aggregate
 
     return (
@@ -172,7 +174,7 @@ def make(folder: Path, largest: int) -> None:
 def make_bank(folder: Path, largest: int) -> None:
     """A bank of one fidelity in small shards."""
     from veridical import bank
-    from veridical.parallel import ShardRows
+    from veridical.bank.filling import ShardRows
     from veridical.stages.simulate import simulate_shard
 
     for first in range(0, largest, SHARD):
@@ -184,7 +186,7 @@ def make_bank(folder: Path, largest: int) -> None:
 
 def make_draws(folder: Path, largest: int) -> None:
     """Files of 1,000 draws for each of n / 1,000 observations, two parameters."""
-    from veridical import posteriors as files
+    from veridical.saved import posteriors as files
 
     rng = seeds.generator(1, "test", "memory", "draws")
     bounds, n = np.array([[-np.inf, np.inf]] * 2), FIRST
@@ -206,7 +208,7 @@ def make_draws(folder: Path, largest: int) -> None:
 
 def make_experiments(folder: Path, largest: int) -> None:
     """Batches of pseudo-experiments of both kinds."""
-    from veridical import experiments
+    from veridical.saved import experiments
 
     rng, truth = seeds.generator(1, "test", "memory", "experiments"), np.array([0.1, 0.3, 0.5])
     for batch in range(largest // BATCH):

@@ -41,7 +41,7 @@ from typing import Any
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
 
-from veridical import results
+from veridical.evidence import result_digest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -180,7 +180,7 @@ def print_rules(jobs: Plan, hand: Sequence[float], inside: Sequence[float]) -> N
 
 def same_results(folders: Iterable[Path]) -> str:
     """Returns the one result digest of all runs, or ends the benchmark."""
-    found = {folder.parents[1].name: results.digest(folder) for folder in folders}
+    found = {folder.parents[1].name: result_digest.digest(folder) for folder in folders}
     if len(set(found.values())) > 1:
         raise SystemExit(f"The runs made different results: {found}")
     return next(iter(found.values()))

@@ -12,9 +12,9 @@ from statistics import fmean, median, stdev
 
 from table_text import count, number
 
-from veridical.metrics import Row, select
-from veridical.report import variants
-from veridical.report.variants import Variant
+from veridical.evidence import variants
+from veridical.evidence.metrics import Row, select
+from veridical.evidence.variants import Variant
 
 MEDIAN = 1.25  # standard error of a median of normal numbers, in standard errors of their mean
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from veridical import settings
-from veridical.layout import Layout
 from veridical.plan.measured import Rate, Record, records
+from veridical.study import settings
+from veridical.study.layout import Layout
 
 ROOT = Path(__file__).parents[1]
 SCALES = ("smoke", "laptop")

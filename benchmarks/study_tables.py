@@ -14,9 +14,9 @@ from estimate_tables import estimates
 from replicates import MEDIAN, Column, both, by_replicate, differences, leading_cells, middle, variants_of
 from table_text import count, filled, number, table
 
-from veridical.metrics import Row, select
-from veridical.report import comparison, variants
-from veridical.report.variants import PRIOR, SBI, UPPER_BOUND, Variant
+from veridical.evidence import comparison, variants
+from veridical.evidence.metrics import Row, select
+from veridical.evidence.variants import PRIOR, SBI, UPPER_BOUND, Variant
 
 PLAIN = UPPER_BOUND  # what methods that learn from a cheaper simulator too are compared with
 FIGURES = (

@@ -26,9 +26,9 @@ from typing import Any
 import study_tables
 from table_text import number, table
 
-from veridical import metrics, provenance, results
-from veridical.metrics import Row, dataset_cells, select, value
-from veridical.report import variants, verdict
+from veridical.evidence import metrics, provenance, result_digest, variants
+from veridical.evidence.metrics import Row, dataset_cells, select, value
+from veridical.report import verdict
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 FIGURES = ("posterior", "predictive", "ranks", "coverage", "learning")
@@ -88,7 +88,7 @@ def _made_by(folder: Path) -> str:
         f"`make study NAME={settings['study']} SCALE={scale}`, root seed {run['seed']}, revision "
         f"`{str(own['git_revision'])[:10]}`{dirty}, on {run['cpu_count']} cores ({run['machine']}). "
         f"{versions}.\n\n"
-        f"Result digest (`python -m veridical digest {folder.as_posix()}`): `{results.digest(folder)}`."
+        f"Result digest (`python -m veridical digest {folder.as_posix()}`): `{result_digest.digest(folder)}`."
     )
 
 

@@ -12,11 +12,12 @@ from collections import Counter
 
 import numpy as np
 
-from veridical import checks, metrics, seeds
-from veridical.metrics import Coordinates, Row, row
-from veridical.posteriors import Draws
+from veridical import checks, seeds
+from veridical.evidence import metrics
+from veridical.evidence.metrics import Coordinates, Row, row
 from veridical.report import verdict
-from veridical.report.evidence import Evidence
+from veridical.report.judging import Evidence
+from veridical.saved.posteriors import Draws
 
 D, TESTS, DRAWS, REPLICATES, ROOT = 4, 500, 199, 3, 2026
 NAMES = tuple(f"theta_{i}" for i in range(D))

@@ -4,7 +4,7 @@ from veridical import job
 
 
 def main(snakemake):
-    from veridical import observations
+    from veridical.saved import observations
     from veridical.stages.exact import exact
 
     params = snakemake.params

@@ -4,7 +4,7 @@ from veridical import job
 
 
 def main(snakemake):
-    from veridical import probe
+    from veridical.bank import probe
 
     limits = snakemake.resources
     probe.write(

@@ -4,7 +4,7 @@ from veridical import job
 
 
 def main(snakemake):
-    from veridical.parallel import ShardRows
+    from veridical.bank.filling import ShardRows
     from veridical.stages.simulate import simulate_shard
 
     params, limits = snakemake.params, snakemake.resources

@@ -18,8 +18,8 @@ from veridical import seeds
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A generator of the test's own, named by the test."""
-    return seeds.generator(20261121, "test", request.node.nodeid)
+    """A generator of the test's own, named by the test and its file, wherever that lies."""
+    return seeds.generator(20261121, "test", request.path.name, request.node.nodeid.partition("::")[2])
 
 
 @pytest.fixture(autouse=True)

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 
 import veridical
-from veridical import artifacts, digests, training
+from veridical import artifacts, digests
 from veridical.errors import ArtifactError
 from veridical.estimators.base import SummaryCloud, TaskInfo
 from veridical.estimators.npe import NPE, PosteriorNetwork
 from veridical.estimators.settings import NPESettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
+from veridical.training import session
 
 TASK = TaskInfo("t", ("a", "b"), np.array([(0, np.inf), (-np.inf, np.inf)]), ("m", ""), (3, 2), "kg")
 X = np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 3, 2)
-RESULT = training.TrainingResult(
+RESULT = session.TrainingResult(
     rounds=[{"step": 5, "epoch": 0.5, "train_loss": 1.0, "validation_loss": 2.0, "learning_rate": 0.01}],
     best=0,
     steps=5,
@@ -40,7 +41,7 @@ def untrained(summary: str = "mlp") -> NPE:
         "inputs": {"transform": "asinh"},
     }
     settings = NPESettings.model_validate(spec)
-    with training.seeded_initialisation(training.Run(1, ("npe", 0))):
+    with session.seeded_initialisation(session.Run(1, ("npe", 0))):
         network = PosteriorNetwork(settings, TASK.x_shape, 2)
     inputs = InputTransform.fit(rng.normal(1 / 3, 0.7, size=(50, 3, 2)), "asinh")
     parameters = ParameterTransform.fit(np.exp(rng.normal(size=(50, 2))), TASK.bounds)

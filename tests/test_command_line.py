@@ -14,8 +14,11 @@ import pytest
 import yaml
 
 from veridical import __main__ as command_line
-from veridical import bank, documents, export, metrics, results, settings
-from veridical.layout import Layout
+from veridical import bank
+from veridical.evidence import archive as export
+from veridical.evidence import metrics, result_digest
+from veridical.study import documents, settings
+from veridical.study.layout import Layout
 
 STUDY: dict[str, Any] = {
     "study": "small",
@@ -131,7 +134,7 @@ def test_gc_touches_nothing_where_a_study_cannot_be_read(
 
 def finish(home: Path) -> Path:
     """Makes a finished study as far as packing is concerned."""
-    from veridical import provenance
+    from veridical.evidence import provenance
 
     folder = home / "results/small"
     folder.mkdir(parents=True)
@@ -208,7 +211,7 @@ def test_digest_prints_the_digest_and_on_demand_its_lines(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = ["bank/model/test/x <f8 (10, 2) 00", "metrics.csv 11"]
-    monkeypatch.setattr(results, "listing", lambda study: lines)
+    monkeypatch.setattr(result_digest, "listing", lambda study: lines)
     assert command_line.main(["digest", "results/small"]) == 0
     assert capsys.readouterr().out == f"{metrics.digest_of(lines)} results/small\n"
     assert command_line.main(["digest", "results/small", "--list"]) == 0

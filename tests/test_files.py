@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veridical import files, observations, posteriors, tasks
+from veridical import files, tasks
 from veridical.errors import ArtifactError
+from veridical.saved import observations, posteriors
 from veridical.stages.reference import sample
 
 TASK = {"name": "gaussian_linear", "settings": {"dimension": 2}}

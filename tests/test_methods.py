@@ -11,13 +11,13 @@ import pytest
 from veridical import methods
 from veridical.errors import TrainingError
 from veridical.estimators import Material, Rows, TaskInfo
-from veridical.training import Run, TrainingResult
+from veridical.training.session import Run, TrainingResult
 
 TASK = TaskInfo("t", ("a",), np.array([[-np.inf, np.inf]]), ("",), (1,))
 MATERIAL = Material(simulations=Rows(np.zeros((3, 1)), np.zeros((3, 1)), np.zeros(3, bool)))
 TEXT = """
 from veridical.estimators import Estimator
-from veridical.training import TrainingResult
+from veridical.training.session import TrainingResult
 
 class Mine(Estimator):
     type = "own"

@@ -31,8 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from veridical import bank, checks, seeds, settings, tasks
-from veridical.posteriors import Draws
+from veridical import bank, checks, seeds, tasks
+from veridical.saved.posteriors import Draws
+from veridical.study import settings
 
 HERE = Path(__file__).parent
 STUDY = HERE.parents[1] / "config" / "lotka_volterra_bf.yaml"
@@ -99,10 +100,10 @@ def simulate(task: tasks.Task) -> Data:
 
 def ours(task: tasks.Task, data: Data, chosen: argparse.Namespace) -> Iterator[Line]:
     """Fits `npe` with the study's settings, once per seed, in this process."""
-    import veridical.training_loop  # noqa: F401  imports torch and Lightning before the clock starts
+    import veridical.training.loop  # noqa: F401  imports torch and Lightning before the clock starts
     from veridical.estimators.base import Material, Rows, TaskInfo
     from veridical.estimators.npe import NPE
-    from veridical.training import Run, cpu_threads
+    from veridical.training.session import Run, cpu_threads
 
     info, spec = TaskInfo.of(task), settings.load(STUDY).estimators["npe"].model_dump(mode="json")
     held_back = bank.validation_mask(TRAIN_ROWS)

@@ -72,15 +72,15 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _gc(chosen: argparse.Namespace) -> int:
-    from veridical import space
+    from veridical.study import unneeded
 
-    found = space.unneeded(chosen.results, chosen.config)
+    found = unneeded.unneeded(chosen.results, chosen.config)
     failed = 0
     for item in found:
         done = "kept" if item.kept else "unused"
         if chosen.delete and not item.kept:
             try:
-                space.remove(item.path)
+                unneeded.remove(item.path)
                 done = "removed"
             except OSError as error:
                 failed += 1
@@ -104,9 +104,9 @@ def _gc(chosen: argparse.Namespace) -> int:
 
 
 def _export(chosen: argparse.Namespace) -> int:
-    from veridical import settings
-    from veridical.export import export
-    from veridical.layout import Layout
+    from veridical.evidence.archive import export
+    from veridical.study import settings
+    from veridical.study.layout import Layout
 
     layout = Layout(settings.load(chosen.study, chosen.scale), chosen.scale)
     out = chosen.out or Path(f"{layout.results}.tar.gz")
@@ -118,9 +118,9 @@ def _export(chosen: argparse.Namespace) -> int:
 
 
 def _digest(chosen: argparse.Namespace) -> int:
-    from veridical import metrics, results
+    from veridical.evidence import metrics, result_digest
 
-    lines = results.listing(chosen.study)
+    lines = result_digest.listing(chosen.study)
     if chosen.list:
         print("\n".join(lines))
     print(metrics.digest_of(lines), chosen.study)
@@ -135,7 +135,7 @@ def _plan(chosen: argparse.Namespace) -> int:
 
 
 def _documents(chosen: argparse.Namespace) -> int:
-    from veridical import documents
+    from veridical.study import documents
 
     for path in documents.write():
         print(path)

@@ -29,7 +29,7 @@ from veridical.estimators.base import Estimator, TaskInfo
 from veridical.files import whole
 
 if TYPE_CHECKING:
-    from veridical.training import TrainingResult
+    from veridical.training.session import TrainingResult
 
 FORMAT = 1
 WEIGHTS, RECORD, HISTORY, COST = "weights.safetensors", "estimator.json", "history.json", "cost.json"

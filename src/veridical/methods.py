@@ -17,7 +17,7 @@ from veridical.remedies import REMEDIES
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
-    from veridical.training import Run, TrainingResult
+    from veridical.training.session import Run, TrainingResult
 
 METHODS = {**ESTIMATORS, **REMEDIES}
 OWN = "own"
@@ -56,7 +56,7 @@ def fit(
 def _require_fitted(spec: Mapping[str, Any], found: Any) -> None:
     """Holds what a user's own class returns against the contract."""
     from veridical.estimators.base import Estimator
-    from veridical.training import TrainingResult
+    from veridical.training.session import TrainingResult
 
     parts = found if isinstance(found, tuple) else (found,)
     if len(parts) == 2 and isinstance(parts[0], Estimator) and isinstance(parts[1], TrainingResult | None):
@@ -72,7 +72,7 @@ def _require_fitted(spec: Mapping[str, Any], found: Any) -> None:
 def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the modules of this package that define a method, for the digest of its code."""
     if spec["type"] == OWN:
-        return ("veridical.estimators.base", "veridical.training")
+        return ("veridical.estimators.base", "veridical.training.session")
     return (_entry(spec["type"]).partition(":")[0], "veridical.networks.summary")
 
 

@@ -19,7 +19,7 @@ from veridical import checks
 from veridical.checks.base import CheckResult, Metric
 from veridical.checks.settings import ChecksSettings
 from veridical.errors import ArtifactError, UnknownName
-from veridical.report.definitions import METRICS
+from veridical.evidence.definitions import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive", "exact"}

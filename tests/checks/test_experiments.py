@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from veridical import checks, experiments
+from veridical import checks
 from veridical.checks import experiment_sums
 from veridical.checks.experiment_estimates import IDEAL, STATED, Z, expected_gap_z
 from veridical.checks.experiment_sums import Moments, Options
 from veridical.checks.experiments import aggregate
 from veridical.errors import ShapeError
-from veridical.report.definitions import METRICS
+from veridical.evidence.definitions import METRICS
+from veridical.saved import experiments
 
 TRUTH = np.array([0.1, 0.5])
 QUICK = Options(bootstrap=50, null_draws=999)

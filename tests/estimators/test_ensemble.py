@@ -11,8 +11,7 @@ import torch
 from pydantic import ValidationError
 from scipy import stats
 
-from veridical import artifacts, training
-from veridical.checkpoints import CheckpointFolder
+from veridical import artifacts
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators import ensemble as module
 from veridical.estimators.base import Material, Rows, TaskInfo
@@ -20,6 +19,8 @@ from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.npe import NPE
 from veridical.estimators.settings import EnsembleSettings
 from veridical.tasks.base import Array
+from veridical.training import session
+from veridical.training.checkpoints import CheckpointFolder
 
 TASK = TaskInfo("box", ("a", "b"), np.array([(0.0, 1.0), (-np.inf, np.inf)]), ("", ""), (3,))
 MEMBER = {
@@ -27,7 +28,7 @@ MEMBER = {
     "flow": {"transforms": 1, "hidden": [8], "bins": 4},
     "training": {"epochs": 3, "batch_size": 40, "rounds": 3},
 }
-RUN = training.Run(11, ("ensemble", 0))
+RUN = session.Run(11, ("ensemble", 0))
 
 
 def material(n: int = 200, **parts: object) -> Material:
@@ -38,14 +39,14 @@ def material(n: int = 200, **parts: object) -> Material:
 
 
 def fit(
-    run: training.Run = RUN, data: Material | None = None, **settings: object
-) -> tuple[Ensemble, training.TrainingResult]:
+    run: session.Run = RUN, data: Material | None = None, **settings: object
+) -> tuple[Ensemble, session.TrainingResult]:
     spec = {"members": 3, "member": MEMBER, **settings}
     return Ensemble.fit(spec, TASK, data or material(), run)
 
 
 @pytest.fixture(scope="module")
-def trained() -> tuple[Ensemble, training.TrainingResult]:
+def trained() -> tuple[Ensemble, session.TrainingResult]:
     """Three members, hardly trained."""
     return fit(stacked=False)
 
@@ -55,7 +56,7 @@ def same(first: dict[str, Array], second: dict[str, Array]) -> bool:
 
 
 def test_the_log_density_is_that_of_the_equal_mixture(
-    trained: tuple[Ensemble, training.TrainingResult], rng: np.random.Generator
+    trained: tuple[Ensemble, session.TrainingResult], rng: np.random.Generator
 ) -> None:
     estimator, x = trained[0], rng.normal(size=(4, 3)).astype(np.float32)
     theta = np.stack([rng.random((5, 4)), rng.normal(size=(5, 4))], -1)
@@ -67,7 +68,7 @@ def test_the_log_density_is_that_of_the_equal_mixture(
 
 
 def test_draws_follow_the_mixture_and_carry_its_density(
-    trained: tuple[Ensemble, training.TrainingResult], rng: np.random.Generator
+    trained: tuple[Ensemble, session.TrainingResult], rng: np.random.Generator
 ) -> None:
     """Half of 4,000 draws against 4,000 of each member: the share below a point is the members' mean."""
     estimator, x, n = trained[0], rng.normal(size=(2, 3)).astype(np.float32), 4000
@@ -81,7 +82,7 @@ def test_draws_follow_the_mixture_and_carry_its_density(
 
 
 def test_draws_depend_on_the_generator_alone(
-    trained: tuple[Ensemble, training.TrainingResult], monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Ensemble, session.TrainingResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimator, x = trained[0], np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
     whole = estimator.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
@@ -92,7 +93,7 @@ def test_draws_depend_on_the_generator_alone(
     np.testing.assert_allclose(parts, whole, rtol=1e-4)
 
 
-def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, training.TrainingResult]) -> None:
+def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, session.TrainingResult]) -> None:
     arrays = trained[0].arrays()
     names = [name for name in arrays if name.startswith("member0.network") and name.endswith("0.weight")]
     assert names
@@ -102,8 +103,8 @@ def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, trai
         assert np.array_equal(arrays[f"member0.{name}"], arrays[f"member2.{name}"])
 
 
-def test_a_member_trained_alone_is_the_same(trained: tuple[Ensemble, training.TrainingResult]) -> None:
-    alone, _ = NPE.fit(MEMBER, TASK, material(), training.member_run(RUN, 1))
+def test_a_member_trained_alone_is_the_same(trained: tuple[Ensemble, session.TrainingResult]) -> None:
+    alone, _ = NPE.fit(MEMBER, TASK, material(), session.member_run(RUN, 1))
     assert same(alone.arrays(), trained[0].members[1].arrays())
 
 
@@ -203,7 +204,7 @@ def test_finished_members_are_not_trained_again(tmp_path: Path, monkeypatch: pyt
 
 
 def test_members_start_from_members_or_all_from_one(
-    trained: tuple[Ensemble, training.TrainingResult],
+    trained: tuple[Ensemble, session.TrainingResult],
 ) -> None:
     """With a learning rate of almost nothing, fine-tuned weights are those of the start."""
     still = {**MEMBER, "training": {"epochs": 1, "learning_rate": 1e-12, "batch_size": 40}}
@@ -223,7 +224,7 @@ def test_members_start_from_members_or_all_from_one(
 
 
 def test_an_ensemble_is_saved_and_loaded(
-    trained: tuple[Ensemble, training.TrainingResult], tmp_path: Path, rng: np.random.Generator
+    trained: tuple[Ensemble, session.TrainingResult], tmp_path: Path, rng: np.random.Generator
 ) -> None:
     estimator, result = trained
     artifacts.save_estimator(estimator, tmp_path, result)

@@ -16,7 +16,7 @@ from veridical.estimators.npe import NPE, PosteriorNetwork
 from veridical.estimators.settings import NPESettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
-from veridical.training import Run, seeded_initialisation
+from veridical.training.session import Run, seeded_initialisation
 
 TASK = TaskInfo("shifted", ("a",), np.array([(-np.inf, np.inf)]), ("",), (1,))
 SMALL = {"summary": {"type": "none"}, "flow": {"transforms": 1, "hidden": [16]}}

@@ -13,7 +13,7 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.regression import MLPRegression, held_out
 from veridical.tasks.base import Array
-from veridical.training import Run
+from veridical.training.session import Run
 
 BOUNDED = TaskInfo("bounded", ("rate", "share"), np.array([(0, np.inf), (0, 1)]), ("1/s", ""), (3,))
 QUICK = {"hidden": [16], "training": {"max_steps": 40}}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.remedies.shifted_task import SHIFTED, rows
-from veridical import training
 from veridical.estimators.base import Material
 from veridical.estimators.npe import NPE
+from veridical.training import session
 
 
 @pytest.fixture(scope="session")
@@ -22,4 +22,4 @@ def npe() -> Iterator[NPE]:
         "summary": {"hidden": [32], "features": 4},
         "flow": {"transforms": 1, "hidden": [16]},
     }
-    yield NPE.fit(spec, SHIFTED, Material(rows(8000, False, rng)), training.Run(11, ("npe", 0)))[0]
+    yield NPE.fit(spec, SHIFTED, Material(rows(8000, False, rng)), session.Run(11, ("npe", 0)))[0]

@@ -10,7 +10,7 @@ from scipy.special import expit, logsumexp
 from scipy.stats import kstest, norm
 
 from tests.remedies.shifted_task import SHIFTED, Uniform, rows, simulate
-from veridical import artifacts, training
+from veridical import artifacts
 from veridical.errors import ArtifactError, ShapeError, TrainingError
 from veridical.estimators.base import Material
 from veridical.estimators.npe import NPE
@@ -20,8 +20,9 @@ from veridical.remedies.rope import RoPE
 from veridical.remedies.transport import semi_balanced
 from veridical.remedies.tuned import Tuned
 from veridical.tasks.base import Array
+from veridical.training import session
 
-RUN = training.Run(11, ("rope", 0))
+RUN = session.Run(11, ("rope", 0))
 SIMULATIONS = 300
 
 

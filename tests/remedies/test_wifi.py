@@ -10,16 +10,18 @@ import pytest
 from pydantic import ValidationError
 from scipy import special
 
-from veridical import artifacts, mixture_fractions, ratio_fits, seeds, training
+from veridical import artifacts, seeds
 from veridical.errors import ArtifactError, DataError, ShapeError, TaskError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.ratios import Ratios
-from veridical.ratio_fits import Events
+from veridical.inference import fractions, ratio_weights
+from veridical.inference.ratio_weights import Events
 from veridical.remedies import wifi_experiments
 from veridical.remedies.wifi import FunctionTable, Wifi
 from veridical.remedies.wifi_experiments import Experiments
 from veridical.tasks.base import Array
 from veridical.tasks.gaussian_classes import GaussianClasses
+from veridical.training import session
 
 CELLS = GaussianClasses(0.1, 0.005)
 INFO = TaskInfo.of(CELLS)
@@ -34,7 +36,7 @@ def train(replicate: int, members: int, n: int, **options: Any) -> Ratios:
     classes = {cls: CELLS.draw(n, generator("train", replicate, cls), cls) for cls in CELLS.classes}
     data = Material(classes=classes, validation=dict.fromkeys(classes, np.arange(n) % 10 == 9))
     spec = {"members": members, "mode": "partition", **options}
-    return Ratios.fit(spec, INFO, data, training.Run(3, ("ratios", replicate)))[0]
+    return Ratios.fit(spec, INFO, data, session.Run(3, ("ratios", replicate)))[0]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def fit_data() -> dict[str, Array]:
 
 
 def remedy(ratios: Ratios, events: dict[str, Array], **options: Any) -> Wifi:
-    run = training.Run(3, ("wifi", 0))
+    run = session.Run(3, ("wifi", 0))
     return Wifi.fit({"of": "ratios", **options}, INFO, Material(classes=events, parent=ratios), run)[0]
 
 
@@ -60,12 +62,12 @@ def run(ratios: Ratios, n: int, **options: Any) -> Experiments:
 def test_fitted_weights_are_those_of_the_plain_events(ratios: Ratios, fit_data: dict[str, Array]) -> None:
     """Newton on events one by one and on distinct events with counts; the mean has a larger loss."""
     wifi = remedy(ratios, fit_data)
-    plain = ratio_fits.fit(*(Events.of(ratios.functions(x)) for x in fit_data.values()))
+    plain = ratio_weights.fit(*(Events.of(ratios.functions(x)) for x in fit_data.values()))
     np.testing.assert_allclose(wifi.ratio.weights, plain.weights, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(wifi.ratio.covariance, plain.covariance, rtol=1e-2, atol=1e-4)
     pair = [Events.of(ratios.functions(x)) for x in fit_data.values()]
     mean = remedy(ratios, fit_data, weights="mean").ratio
-    assert ratio_fits.loss(plain.weights, *pair) < ratio_fits.loss(mean.weights, *pair)
+    assert ratio_weights.loss(plain.weights, *pair) < ratio_weights.loss(mean.weights, *pair)
     value, stderr = wifi.log_ratio(np.linspace(-2, 2, 9)[:, None])
     assert (np.abs(value - 0.2 * np.linspace(-2, 2, 9)) < 5 * stderr).all()
 
@@ -89,7 +91,7 @@ def test_estimates_of_samples(ratios: Ratios, fit_data: dict[str, Array]) -> Non
     x = np.stack([CELLS.mixture(3000, 0.4, generator("data", i)) for i in range(3)])
     found = wifi.estimate(x)
     assert len(found) == 3 and (found.ratio > 0).all()
-    plain = mixture_fractions.estimate(Events.of(ratios.functions(x[1])), wifi.ratio)
+    plain = fractions.estimate(Events.of(ratios.functions(x[1])), wifi.ratio)
     assert found.value[1] == pytest.approx(plain.value, abs=1e-4)
     assert found.total[1] == pytest.approx(plain.total, rel=1e-4)
     np.testing.assert_allclose(found.interval(0.6827, "likelihood"), found.interval(0.6827), atol=0.03)
@@ -110,7 +112,7 @@ def test_likelihood_intervals_end_where_the_deviation_is_z(
 ) -> None:
     wifi = remedy(ratios, fit_data)
     x = CELLS.mixture(3000, 0.4, generator("data", 9))
-    fraction = mixture_fractions.estimate(FunctionTable(ratios).events(x), wifi.ratio)
+    fraction = fractions.estimate(FunctionTable(ratios).events(x), wifi.ratio)
     ends = wifi.estimate(x[None]).interval(special.erf(1.5 / np.sqrt(2)), "likelihood")[0]
     np.testing.assert_allclose(fraction.z(ends), [1.5, -1.5], atol=2e-3)
 
@@ -155,7 +157,7 @@ def test_what_it_refuses(ratios: Ratios, fit_data: dict[str, Array]) -> None:
     with pytest.raises(TaskError, match="no posterior"):
         wifi.log_prob(np.zeros((1, 1)), np.zeros((1, 5, 1)))
     with pytest.raises(TrainingError, match="needs parent"):
-        Wifi.fit({"of": "r"}, INFO, Material(classes=fit_data), training.Run(3, ("w", 0)))
+        Wifi.fit({"of": "r"}, INFO, Material(classes=fit_data), session.Run(3, ("w", 0)))
     with pytest.raises(TrainingError, match="type 'ratios', got 'wifi'"):
         remedy(wifi, fit_data)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):

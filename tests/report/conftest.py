@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import checks, observations, posteriors, probe, seeds
+from veridical import checks, seeds
+from veridical.bank import probe
 from veridical.checks.coverage import Coverage
 from veridical.checks.predictive import Predictive
 from veridical.checks.sbc import SBC
@@ -22,7 +23,8 @@ from veridical.checks.scores import Scores
 from veridical.checks.tarp import TARP
 from veridical.checks.two_sample import TwoSample
 from veridical.checks.typicality import Typicality
-from veridical.posteriors import Draws
+from veridical.saved import observations, posteriors
+from veridical.saved.posteriors import Draws
 from veridical.tasks.base import Dimension, Parameter, Task
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -11,29 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import experiments, metrics, observations, posteriors, seeds
+from veridical import seeds
 from veridical.checks.coverage import Coverage
 from veridical.checks.detection import Detection
 from veridical.checks.experiment_sums import Options
 from veridical.checks.experiments import aggregate
 from veridical.checks.scores import Scores
-from veridical.metrics import Row, row
+from veridical.evidence import comparison, metrics, variants
+from veridical.evidence.comparison import Measured
+from veridical.evidence.metrics import Row, row
+from veridical.evidence.variants import Variant
 from veridical.plots import comparison as comparison_plots
 from veridical.plots import experiments as experiment_plots
 from veridical.plots import style
 from veridical.plots import transport as transport_plots
-from veridical.posteriors import Draws
-from veridical.report import (
-    captions,
-    comparison,
-    comparison_figures,
-    figures,
-    remedy_figures,
-    variants,
-    verdict,
-)
-from veridical.report.comparison import Measured
-from veridical.report.variants import Variant
+from veridical.report import captions, comparison_figures, figures, remedy_figures, verdict
+from veridical.saved import experiments, observations, posteriors
+from veridical.saved.posteriors import Draws
 
 SIZES = (10, 50, 200)
 REPLICATES = 3

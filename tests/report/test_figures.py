@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import metrics
 from veridical.errors import ArtifactError
-from veridical.metrics import row
+from veridical.evidence import metrics
+from veridical.evidence.metrics import row
 from veridical.plots import calibration, cost, learning, pairs, predictive, style, training, typicality
 from veridical.report import captions, check_figures, figures
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from veridical import metrics
-from veridical.report import numbers, verdict
+from veridical.evidence import metrics, numbers
 from veridical.report import page as report
+from veridical.report import verdict
 
 Browser = Callable[..., subprocess.CompletedProcess[str]]
 # What the browser asks for on its own behalf, whatever its flags say.

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from veridical import metrics
-from veridical.metrics import Row, row
+from veridical.evidence import metrics
+from veridical.evidence.metrics import Row, row
 from veridical.report import verdict
-from veridical.report.evidence import Evidence, majority
+from veridical.report.judging import Evidence, majority
 from veridical.report.rules import RULES
 
 SEEDS = (0, 1, 2)

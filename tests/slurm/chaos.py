@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.workflow.conftest import copy_project
-from veridical import results
+from veridical.evidence import result_digest
 
 from .on_slurm import FEWER, PROVENANCE, Job, Main, SlurmProject, asked, running_cluster, wait_for
 
@@ -68,7 +68,7 @@ def slow_down(project: SlurmProject) -> None:
     settings = project.settings()
     settings["task"] |= {"file": "slow.py", "class": "Slow"}
     project.write(settings)
-    checkpoints = "src/veridical/checkpoints.py"
+    checkpoints = "src/veridical/training/checkpoints.py"
     project.edit(checkpoints, "save_seconds: float = 10.0", "save_seconds: float = 0.0")
     project.edit(checkpoints, "os.replace(draft, self.state)", "os.replace(draft, self.state); time.sleep(1)")
 
@@ -149,7 +149,7 @@ def main() -> None:
         calm = SlurmProject(copy_project(folder / "calm").folder)
         study(calm)
         calm.local.snakemake("--", PROVENANCE)
-        expected = results.digest(calm.folder / "results/tiny")
+        expected = result_digest.digest(calm.folder / "results/tiny")
         print("the undisturbed run has ended", flush=True)
         wild = SlurmProject(copy_project(folder / "wild").folder)
         wild.fill_in_profile()
@@ -158,7 +158,7 @@ def main() -> None:
         with running_cluster():
             killed, jobs = chaotic(wild, chosen)
             ends = judge(jobs, set(asked(wild)), chosen.least)
-        found, steps = results.digest(wild.folder / "results/tiny"), resumed(wild)
+        found, steps = result_digest.digest(wild.folder / "results/tiny"), resumed(wild)
     print(f"undisturbed {expected}\nin chaos    {found}")
     assert found == expected, "the results differ"
     told = {"killed": killed.total(), **{f"killed_{rule}": n for rule, n in sorted(killed.items())}}

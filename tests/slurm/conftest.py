@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflow.conftest import Project, copy_project
-from veridical import results
+from veridical.evidence import result_digest
 
 from .holds import plant
 from .on_slurm import FEWER, PROVENANCE, SlurmProject, running_cluster
@@ -27,7 +27,7 @@ def the_cluster() -> Iterator[None]:
 
 def digest(project: Project) -> str:
     """The digest of the finished study."""
-    return results.digest(project.folder / "results/tiny")
+    return result_digest.digest(project.folder / "results/tiny")
 
 
 @pytest.fixture(scope="session")

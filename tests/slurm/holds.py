@@ -65,13 +65,13 @@ def plant(project: SlurmProject) -> None:
     settings = project.settings()
     settings["task"] |= {"file": "held.py", "class": "Held"}
     project.write(settings)
-    project.edit("src/veridical/shards.py", "        sync()\n", "        sync(); wait(take('write'))\n")
-    checkpoints = "src/veridical/checkpoints.py"
+    project.edit("src/veridical/bank/shards.py", "        sync()\n", "        sync(); wait(take('write'))\n")
+    checkpoints = "src/veridical/training/checkpoints.py"
     project.edit(checkpoints, "save_seconds: float = 10.0", "save_seconds: float = 0.0")
     project.edit(
         checkpoints, "os.replace(draft, self.state)", "os.replace(draft, self.state); wait(take('train'))"
     )
-    for path in ("src/veridical/shards.py", checkpoints):
+    for path in ("src/veridical/bank/shards.py", checkpoints):
         with (project.folder / path).open("a") as stream:
             stream.write(HOLD)
 

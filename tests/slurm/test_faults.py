@@ -24,7 +24,7 @@ import pytest
 
 from veridical import bank
 from veridical.errors import BankError
-from veridical.needs import JOB_MB
+from veridical.study.resources import JOB_MB
 
 from .conftest import digest
 from .holds import let_go, order, wait_until_held

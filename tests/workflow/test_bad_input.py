@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import bank, settings
+from veridical import bank
 from veridical.errors import VeridicalError
-from veridical.layout import Layout
+from veridical.study import settings
+from veridical.study.layout import Layout
 
 from .conftest import TINY, Project, copy_project
 

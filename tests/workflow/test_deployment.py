@@ -39,7 +39,7 @@ SAYS_WHERE = "\nimport sys\nprint(f'prefix {sys.prefix}, code {__file__}')\n"
 def project(tmp_path: Path) -> Project:
     """A copy of the project whose probe says where it runs."""
     project = copy_project(tmp_path / "project")
-    probe = project.folder / "src/veridical/probe.py"
+    probe = project.folder / "src/veridical/bank/probe.py"
     probe.write_text(probe.read_text() + SAYS_WHERE)
     return project
 
@@ -66,7 +66,7 @@ def where(project: Project) -> str:
 
 
 def said(prefix: Path, project: Project) -> str:
-    return f"prefix {prefix}, code {project.folder / 'src/veridical/probe.py'}"
+    return f"prefix {prefix}, code {project.folder / 'src/veridical/bank/probe.py'}"
 
 
 def test_jobs_in_the_environment_of_snakemake_run_the_code_in_src(project: Project) -> None:

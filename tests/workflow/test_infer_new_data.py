@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veridical import metrics, observations, posteriors, settings
-from veridical.layout import Layout
+from veridical.evidence import metrics
+from veridical.saved import observations, posteriors
+from veridical.study import settings
+from veridical.study.layout import Layout
 
 from .conftest import TINY, Project
 from .test_outputs import patterns

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
-from veridical import bank, metrics, observations
+from veridical import bank
+from veridical.evidence import metrics
+from veridical.saved import observations
 
 from .conftest import QUICK, ROOT, Examples, files_of
 

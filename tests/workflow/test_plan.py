@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from veridical import metrics, plan
+from veridical import plan
 from veridical.errors import PlanError
+from veridical.evidence import metrics
 from veridical.plan import dry_run
 
 from .conftest import ROOT, TINY, Project

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veridical import bank, observations, results
+from veridical import bank
+from veridical.evidence import result_digest
+from veridical.saved import observations
 
 from .conftest import Project, copy_project
 
@@ -52,7 +54,7 @@ class Held(GaussianLinear):
 
 
 def digest(project: Project) -> str:
-    return results.digest(project.folder / "results/tiny")
+    return result_digest.digest(project.folder / "results/tiny")
 
 
 def shards(project: Project, split: str = "*", study: str = "tiny") -> list[Path]:
@@ -128,7 +130,7 @@ def test_a_run_killed_twice_and_resumed_gives_the_same_results(finished: Project
     settings = killed.settings()
     settings["task"] |= {"file": "held.py", "class": "Held"}
     killed.write({**settings, "simulation": {"shard_rows": 500, "probe_rows": 50}})
-    checkpoints = "src/veridical/checkpoints.py"
+    checkpoints = "src/veridical/training/checkpoints.py"
     killed.edit(checkpoints, "save_seconds: float = 10.0", "save_seconds: float = 0.0")
     killed.edit(checkpoints, "os.replace(draft, self.state)", "os.replace(draft, self.state); hold('train')")
     with (killed.folder / checkpoints).open("a") as stream:

@@ -26,11 +26,11 @@ def test_nothing_after_a_finished_run_or_a_change_that_cannot_matter(project: Pr
     for command in (["init", "-q"], ["add", "README.md", "src"], ["commit", "-qm", "Change"]):
         subprocess.run([*git, *command], cwd=project.folder, check=True)
     project.edit("README.md", "veridical", "Veridical")
-    project.edit("src/veridical/bank.py", '"""', '"""Really: ')
+    project.edit("src/veridical/bank/reading.py", '"""', '"""Really: ')
     for path in (
         "stages/train.py",
         "stages/simulate.py",
-        "blocks.py",
+        "bank/blocks.py",
         "checks/sbc.py",
         "tasks/gaussian_linear.py",
     ):

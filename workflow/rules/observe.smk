@@ -88,6 +88,6 @@ rule look:
     conda:
         "../../envs/cpu.yaml"
     params:
-        code=code_of("look", "veridical.probe"),
+        code=code_of("look", "veridical.bank.probe"),
     script:
         "../../scripts/look.py"

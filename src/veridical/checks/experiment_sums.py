@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from veridical import experiments
+from veridical.bank.shards import PathLike
 from veridical.checks import uniformity
 from veridical.checks.inputs import Array
 from veridical.checks.uniformity import Grid
-from veridical.shards import PathLike
+from veridical.saved import experiments
 
 NAME = "experiments"
 
@@ -91,7 +91,7 @@ class Groups:
         paths: The batches.
 
     Attributes:
-        first: The arrays of the first group, as `veridical.experiments.lazy` gives them.
+        first: The arrays of the first group, as `veridical.saved.experiments.lazy` gives them.
 
     Raises:
         ArtifactError: If there is no batch, or they do not belong together.

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from veridical.bank.shards import PathLike
 from veridical.checks import experiment_estimates, experiment_posteriors
 from veridical.checks.base import CheckResult
 from veridical.checks.experiment_sums import Groups, Options
-from veridical.shards import PathLike
 
 
 def aggregate(

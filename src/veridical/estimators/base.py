@@ -17,7 +17,7 @@ from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
     from veridical.tasks.base import Prior, Task
-    from veridical.training import Run, TrainingResult
+    from veridical.training.session import Run, TrainingResult
 
 
 @dataclass(frozen=True)

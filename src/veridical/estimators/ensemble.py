@@ -5,8 +5,8 @@ r"""An ensemble of independently seeded posteriors on the same rows: their mixtu
 computed in logarithms. Members differ in their initial weights and in the order of their batches; they
 share rows and transforms. A draw comes from a member picked at random; its log density is the mixture's.
 
-Small members are trained together as one stack where that is faster (see `veridical.training`), larger
-ones one after the other, each with a running state of its own.
+Small members are trained together as one stack where that is faster (see `veridical.training`), larger ones
+one after the other, each with a running state of its own.
 
 References:
     | Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles
@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from veridical import training
-from veridical.checkpoints import CheckpointFolder
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.npe import NPE, ROWS, PosteriorNetwork, Prepared, initial_network, parent_of
 from veridical.estimators.settings import EnsembleSettings, NPESettings
 from veridical.networks import weights
 from veridical.tasks.base import Array
+from veridical.training import session
+from veridical.training.checkpoints import CheckpointFolder
 
 STACKED_ROWS = 512  # rows per batch up to which training together is faster on a CPU
 UNSTACKABLE = ("gru",)  # summary networks whose kernels know no axis of members
@@ -49,19 +49,19 @@ class Ensemble(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
-    ) -> tuple[Ensemble, training.TrainingResult]:
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+    ) -> tuple[Ensemble, session.TrainingResult]:
         """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
         settings = EnsembleSettings.model_validate(dict(spec))
         member = settings.member.model_copy(update={"start": settings.start})
         parents = _parents(settings, member, task, material)
         data = Prepared.of(member, task, material, parents[0], run)
         networks = [
-            initial_network(member, task, parent, training.member_run(run, m))
+            initial_network(member, task, parent, session.member_run(run, m))
             for m, parent in enumerate(parents)
         ]
         if _stacks(settings):
-            results = training.fit_stacked(
+            results = session.fit_stacked(
                 networks, data.train, data.validation, member.training, run, data.offsets
             )
         else:
@@ -154,7 +154,7 @@ class MemberFolder(CheckpointFolder):
         super().require()
 
 
-def together(results: Sequence[training.TrainingResult]) -> training.TrainingResult:
+def together(results: Sequence[session.TrainingResult]) -> session.TrainingResult:
     """Returns one result of several trainings: histories end to end, each entry with its `member`.
 
     `best` points at the best look of the member whose best validation loss is lowest; steps and seconds are
@@ -165,7 +165,7 @@ def together(results: Sequence[training.TrainingResult]) -> training.TrainingRes
     for m, result in enumerate(results):
         bests.append(len(rounds) + result.best)
         rounds += [{**entry, "member": m} for entry in result.rounds]
-    return training.TrainingResult(
+    return session.TrainingResult(
         rounds=rounds,
         best=min(bests, key=lambda i: rounds[i]["validation_loss"]),
         steps=sum(result.steps for result in results),
@@ -210,17 +210,17 @@ def _stacks(settings: EnsembleSettings) -> bool:
         return settings.stacked
     own = settings.member.training
     return settings.members > 1 and (
-        own.batch_size <= STACKED_ROWS or training.device_for(own.accelerator) != "cpu"
+        own.batch_size <= STACKED_ROWS or session.device_for(own.accelerator) != "cpu"
     )
 
 
 def _one_by_one(
-    networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: training.Run
-) -> list[training.TrainingResult]:
+    networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: session.Run
+) -> list[session.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []
     for m, network in enumerate(networks):
-        own = training.member_run(run, m)
+        own = session.member_run(run, m)
         if run.folder is None:
             results.append(_train(network, data, settings, own))
             continue
@@ -230,6 +230,6 @@ def _one_by_one(
 
 
 def _train(
-    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: training.Run
-) -> training.TrainingResult:
-    return training.fit(network, data.train, data.validation, settings.training, run, data.offsets)
+    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: session.Run
+) -> session.TrainingResult:
+    return session.fit(network, data.train, data.validation, settings.training, run, data.offsets)

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical import training
 from veridical.errors import require_shape
 from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
 from veridical.estimators.baseline_settings import JNPESettings
@@ -36,9 +35,10 @@ from veridical.estimators.regression import held_out
 from veridical.estimators.settings import NPESettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
+from veridical.training import session
 
 
-class HalfAndHalf(training.Trainable):
+class HalfAndHalf(session.Trainable):
     """A posterior network that learns from a batch of simulations and as many calibration pairs.
 
     A training batch is standardised theta (B, D), x (B, *x_shape) of simulations, and the numbers (B,) of the
@@ -71,8 +71,8 @@ class JointNPE(NPE):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
-    ) -> tuple[JointNPE, training.TrainingResult]:
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+    ) -> tuple[JointNPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
         settings = JNPESettings.model_validate(dict(spec))
         rows: Rows = material.require("simulations", settings.type)
@@ -81,7 +81,7 @@ class JointNPE(NPE):
             require_shape("theta", part.theta, len(part), len(task.parameters))
             require_shape("x", part.x, None, *task.x_shape)
         learn, apart = np.flatnonzero(~rows.validation), held_out(len(pairs), settings.type)
-        training.require_rows(len(learn), int(apart.sum()))
+        session.require_rows(len(learn), int(apart.sum()))
         exchangeable = settings.summary.type == "deepset"
         kind = settings.inputs.transform
         inputs = InputTransform.fit(rows.x[learn], kind, exchangeable=exchangeable).pooled(
@@ -89,7 +89,7 @@ class JointNPE(NPE):
         )
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
         network_settings = _network_settings(settings)
-        with training.seeded_initialisation(run):
+        with session.seeded_initialisation(run):
             network = PosteriorNetwork(network_settings, task.x_shape, len(task.parameters))
         result = _train(network, rows, pairs, learn, apart, inputs, parameters, settings, run)
         estimator = cls(network_settings, task, inputs, parameters, network)
@@ -122,15 +122,15 @@ def _train(
     inputs: InputTransform,
     parameters: ParameterTransform,
     settings: JNPESettings,
-    run: training.Run,
-) -> training.TrainingResult:
+    run: session.Run,
+) -> session.TrainingResult:
     """Trains the network in place; half of `batch_size` are simulations, half pairs."""
     z, log_slope = parameters.forward(rows.theta[learn])
     z_pairs, log_slope_pairs = parameters.forward(pairs.theta)
     both = (z_pairs.astype(np.float32), inputs(pairs.x, np.float32))
     numbers = np.arange(len(learn)) % int((~apart).sum())
     half = {"batch_size": max(1, settings.training.batch_size // 2)}
-    return training.fit(
+    return session.fit(
         HalfAndHalf(network, *(part[~apart] for part in both)),
         (z.astype(np.float32), inputs(rows.x[learn], np.float32), numbers),
         tuple(part[apart] for part in both),

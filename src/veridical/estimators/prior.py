@@ -13,7 +13,7 @@ from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.baseline_settings import PriorSettings
 from veridical.tasks import priors
 from veridical.tasks.base import Array, Prior
-from veridical.training import Run
+from veridical.training.session import Run
 
 ARRAY = "prior.json"
 

@@ -24,15 +24,16 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from veridical import seeds, training
+from veridical import seeds
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.ratio_settings import RatiosSettings
-from veridical.estimators.ratio_training import CHUNK, RatioTraining, choose
 from veridical.networks import weights
 from veridical.networks.stacked import StackedMLP
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
+from veridical.training import session
+from veridical.training.ratio_loop import CHUNK, RatioTraining, choose
 
 
 class WithoutPosterior(Estimator):
@@ -69,8 +70,8 @@ class Ratios(WithoutPosterior):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
-    ) -> tuple[Ratios, training.TrainingResult]:
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+    ) -> tuple[Ratios, session.TrainingResult]:
         """Returns trained members; `material.classes` has the numerator first. See `Estimator.fit`."""
         settings = RatiosSettings.model_validate(dict(spec))
         numerator, denominator = two_classes(material, settings.type)
@@ -86,9 +87,9 @@ class Ratios(WithoutPosterior):
         network = _network(settings, task)
         members = range(settings.members)
         network.initialise([seeds.generator(run.root, "initialise", *run.path, m) for m in members])
-        device = training.device_for(settings.training.accelerator)
+        device = session.device_for(settings.training.accelerator)
         flat = (_flat(inputs, numerator), _flat(inputs, denominator))
-        with training.cpu_threads(run.threads or settings.training.threads):
+        with session.cpu_threads(run.threads or settings.training.threads):
             loop = RatioTraining(network, flat, chosen, settings.loss, settings.training, run, device)
             result = loop.fit()
         return cls(settings, task, inputs, network), result

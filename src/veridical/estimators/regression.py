@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical import training
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.baseline_settings import MLPSettings
@@ -37,6 +36,7 @@ from veridical.networks import weights
 from veridical.networks.summary import dense
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
+from veridical.training import session
 
 HELD_OUT = 5  # one calibration pair in so many is held out from training
 MIN_PAIRS = 10
@@ -57,7 +57,7 @@ def held_out(pairs: int, method: str) -> Array:
     return np.arange(pairs) % HELD_OUT == HELD_OUT - 1
 
 
-class MomentsNetwork(training.Trainable):
+class MomentsNetwork(session.Trainable):
     """Means and logarithms of standard deviations of D standardised parameters."""
 
     def __init__(self, features: int, hidden: list[int], parameters: int, least_sd: float) -> None:
@@ -99,8 +99,8 @@ class MLPRegression(GaussianEstimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
-    ) -> tuple[MLPRegression, training.TrainingResult]:
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+    ) -> tuple[MLPRegression, session.TrainingResult]:
         """Returns the trained regression and how its training went; see `Estimator.fit`."""
         settings = MLPSettings.model_validate(dict(spec))
         pairs: Rows = material.require("calibration", settings.type)
@@ -109,12 +109,12 @@ class MLPRegression(GaussianEstimator):
         apart = held_out(len(pairs), settings.type)
         inputs = InputTransform.fit(pairs.x[~apart], settings.inputs.transform)
         parameters = ParameterTransform.fit(pairs.theta[~apart], task.bounds)
-        with training.seeded_initialisation(run):
+        with session.seeded_initialisation(run):
             network = cls._network(settings, task)
         z, log_slope = parameters.forward(pairs.theta)
         both = (z.astype(np.float32), inputs(pairs.x, np.float32))
         order = _repeat(np.flatnonzero(~apart), settings.training.batch_size * LOOK_STEPS)
-        result = training.fit(
+        result = session.fit(
             network,
             tuple(part[order] for part in both),
             tuple(part[apart] for part in both),

@@ -36,7 +36,7 @@ from veridical.estimators.baseline_settings import RidgeSettings
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training import Run
+from veridical.training.session import Run
 
 
 @dataclass(frozen=True)

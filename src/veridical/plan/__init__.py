@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veridical import settings
-from veridical.layout import Layout
 from veridical.plan import dry_run
 from veridical.plan.costs import Cost, Costs
 from veridical.plan.table import table
+from veridical.study import settings
+from veridical.study.layout import Layout
 
 __all__ = ["Cost", "costs_of", "table"]
 

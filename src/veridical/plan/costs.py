@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path, PurePosixPath
 
-from veridical import needs
 from veridical.errors import PlanError, if_bad
-from veridical.layout import Layout
 from veridical.plan.dry_run import Job
 from veridical.plan.measured import Rate, Record, bytes_per_job, records
 from veridical.plan.work import Piece, amount, rows_of, size
+from veridical.study import resources
+from veridical.study.layout import Layout
 
 _ASSUMED_SECONDS = 600.0  # of a job without time limit, or whose limit follows from a probe still to run
 _ASSUMED_BYTES = 20_000.0  # of a file
@@ -123,7 +123,7 @@ class Costs:
         """Seconds of a job of which none was measured, and what they rest on."""
         if piece is not None and piece.kind == "simulate":
             blocks = ceil(rows_of(piece) / self.layout.task.block_rows)
-            cores = min(needs.simulation_needs(self.layout).cores, blocks)
+            cores = min(resources.simulation_needs(self.layout).cores, blocks)
             known = self._seconds_per_row(piece.group)
             if known is not None:
                 return known[0] * rows_of(piece) / cores, f"time {known[1]}"
@@ -133,7 +133,7 @@ class Costs:
 
     def _seconds_per_row(self, fidelity: str) -> tuple[float, str] | None:
         """Seconds of one simulation as declared, or as the probe found."""
-        declared = needs.simulation_needs(self.layout).seconds.get(fidelity)
+        declared = resources.simulation_needs(self.layout).seconds.get(fidelity)
         if declared is not None:
             return declared, "declared"
         probe = Path(self.layout.bank) / fidelity / "probe.json"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical import metrics
-from veridical.layout import Layout
+from veridical.evidence import metrics
 from veridical.plan.work import Piece, amount
+from veridical.study.layout import Layout
 
 _DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s$", flags=re.MULTILINE)
 _OUTPUTS = {

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from veridical.layout import REAL, SIMULATED, Layout
-from veridical.needs import row_bytes
-from veridical.runs import Run
+from veridical.study.layout import REAL, SIMULATED, Layout
+from veridical.study.resources import row_bytes
+from veridical.study.runs import Run
 
 _RUN = r"(?P<run>n\d+(-c\d+)?-r\d+)"
 _KINDS = {

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from veridical import seeds, training
+from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
 from veridical.estimators.npe import NPE
@@ -44,6 +44,7 @@ from veridical.remedies.rope_settings import RoPESettings
 from veridical.remedies.transport import Plan, semi_balanced
 from veridical.remedies.tuned import Tuned, encoder_of
 from veridical.tasks.base import Array, Prior
+from veridical.training import session
 
 MIN_SIMULATIONS = 10
 GAP = 0.25  # nats above which the remedy warns
@@ -83,7 +84,7 @@ class RoPE(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
     ) -> tuple[RoPE, None]:
         """Returns the remedy with the summaries of its simulations; see `Estimator.fit`."""
         settings = RoPESettings.model_validate(dict(spec))
@@ -99,7 +100,7 @@ class RoPE(Estimator):
             )
         theta, x = rows.theta[: settings.simulations], rows.x[: settings.simulations]
         rng = seeds.generator(run.root, "remedy", *run.path, "rope")
-        with training.cpu_threads(run.threads or settings.threads):
+        with session.cpu_threads(run.threads or settings.threads):
             summaries = npe.summary(x)
             drawn = Components(npe, summaries).latent(settings.component_draws, rng)
             centres = drawn if settings.smoothing else None

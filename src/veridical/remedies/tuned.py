@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical import seeds, training
+from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
@@ -39,6 +39,7 @@ from veridical.networks import weights
 from veridical.networks.transforms import InputTransform
 from veridical.remedies.rope_settings import TunedSettings
 from veridical.tasks.base import Array
+from veridical.training import session
 
 MIN_PAIRS = 5
 ENCODER = "encoder."  # before the names of its weights
@@ -72,8 +73,8 @@ class Tuned(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: training.Run
-    ) -> tuple[Tuned, training.TrainingResult]:
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+    ) -> tuple[Tuned, session.TrainingResult]:
         """Returns the fine-tuned posterior and how the tuning went; see `Estimator.fit`.
 
         Losses in the record are mean norms, in units of the summaries; the first entry is h itself.
@@ -84,7 +85,7 @@ class Tuned(Estimator):
         require_shape("theta", pairs.theta, len(pairs), len(task.parameters))
         require_shape("x", pairs.x, None, *task.x_shape)
         simulate = simulator(settings, material)
-        with training.cpu_threads(run.threads or settings.threads):
+        with session.cpu_threads(run.threads or settings.threads):
             tuning = _Tuning(settings, parent, pairs, simulate, run)
             result = tuning.take_steps()
         norms = np.array(
@@ -188,7 +189,7 @@ class _Tuning:
     """One fine-tuning: data, network, optimiser."""
 
     def __init__(
-        self, settings: TunedSettings, parent: NPE, pairs: Rows, simulate: Simulator, run: training.Run
+        self, settings: TunedSettings, parent: NPE, pairs: Rows, simulate: Simulator, run: session.Run
     ) -> None:
         self.started = time.perf_counter(), time.process_time()
         self.settings, self.simulate, self.inputs = settings, simulate, parent.inputs
@@ -218,7 +219,7 @@ class _Tuning:
     def _tensor(x: Array, inputs: InputTransform) -> Tensor:
         return torch.from_numpy(inputs(x, np.float32))
 
-    def take_steps(self) -> training.TrainingResult:
+    def take_steps(self) -> session.TrainingResult:
         """Takes all steps, looking at the held-back pairs now and then."""
         settings = self.settings
         losses: list[float] = []
@@ -239,7 +240,7 @@ class _Tuning:
                     best = len(self.rounds) - 1
                     self.best.load_state_dict(self.tuned.state_dict())
         wall, cpu = time.perf_counter() - self.started[0], time.process_time() - self.started[1]
-        return training.TrainingResult(self.rounds, best, settings.steps, False, [], wall, cpu, "cpu")
+        return session.TrainingResult(self.rounds, best, settings.steps, False, [], wall, cpu, "cpu")
 
     def _look(self, step: int, train_loss: float) -> None:
         with torch.no_grad():

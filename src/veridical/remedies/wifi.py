@@ -2,8 +2,8 @@ r"""A w_i f_i ensemble: frozen log ratios f_i combined with weights that have a 
 
 The members of an ensemble of density ratios, and a constant, span a linear model of the log ratio. Its
 weights are fitted to events that no member was trained on, where they have a sandwich covariance (see
-`veridical.ratio_fits`), and that covariance goes on into the fraction of the first class in a sample of
-unlabelled events (see `veridical.mixture_fractions`).
+`veridical.inference.ratio_weights`), and that covariance goes on into the fraction of the first class in a
+sample of unlabelled events (see `veridical.inference.fractions`).
 
 For comparison there are three other choices of weights: the mean of the members and a single member, which
 state no error at all, and the mean plus a fitted constant, which states that of the constant.
@@ -21,16 +21,16 @@ from typing import Any, cast
 
 import numpy as np
 
-from veridical import mixture_fractions, ratio_fits
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimates import Estimate
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.ratios import Ratios, WithoutPosterior, two_classes
-from veridical.mixture_fractions import Fraction
-from veridical.ratio_fits import Events, Normalisation, RatioFit
+from veridical.inference import fractions, ratio_weights
+from veridical.inference.fractions import Fraction
+from veridical.inference.ratio_weights import Events, Normalisation, RatioFit
 from veridical.remedies.wifi_settings import WifiSettings
+from veridical.saved.estimates import Estimate
 from veridical.tasks.base import Array
-from veridical.training import Run
+from veridical.training.session import Run
 
 CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standard errors
 EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative to where it is defined
@@ -73,7 +73,7 @@ class Wifi(WithoutPosterior):
         """Returns the fraction of the first class in each sample of events x (N, events, *x_shape)."""
         require_shape("x", x, None, None, *self.task.x_shape)
         table = FunctionTable(self.parent)
-        found = [mixture_fractions.estimate(table.events(sample), self.ratio) for sample in x]
+        found = [fractions.estimate(table.events(sample), self.ratio) for sample in x]
         curves = [_curve(fraction) for fraction in found]
         bias = np.array([fraction.bias for fraction in found])
         shift = bias if self.settings.bias_correction else np.zeros(len(bias))
@@ -179,7 +179,7 @@ def weigh(settings: WifiSettings, numerator: Events, denominator: Events) -> Rat
     """
     p = numerator.functions.shape[1]
     if settings.weights == "fitted":
-        return ratio_fits.fit(numerator, denominator, settings.loss, ridge=settings.ridge)
+        return ratio_weights.fit(numerator, denominator, settings.loss, ridge=settings.ridge)
     if settings.weights == "mean_constant":
         return _mean_constant(settings, numerator, denominator)
     return fixed_weights(settings, p)
@@ -201,7 +201,7 @@ def _mean_constant(settings: WifiSettings, numerator: Events, denominator: Event
     def constant(events: Events) -> Events:
         return Events(events.functions[:, :1], events.counts, events.functions[:, 1:].mean(axis=1))
 
-    found = ratio_fits.fit(constant(numerator), constant(denominator), settings.loss, ridge=settings.ridge)
+    found = ratio_weights.fit(constant(numerator), constant(denominator), settings.loss, ridge=settings.ridge)
     p = numerator.functions.shape[1]
     fixed = fixed_weights(settings, p)
     for array, fitted in (

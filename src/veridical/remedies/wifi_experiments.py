@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from veridical import mixture_fractions, seeds
+from veridical import seeds
 from veridical.errors import DataError, TrainingError, require_shape
 from veridical.estimators.base import Estimator
 from veridical.estimators.ratios import Ratios
-from veridical.ratio_fits import Events, RatioFit
+from veridical.inference import fractions
+from veridical.inference.ratio_weights import Events, RatioFit
 from veridical.remedies.wifi import FunctionTable, Wifi, fixed_weights, needs_events, weigh
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.tasks.base import Array, ClassTask
@@ -141,7 +142,7 @@ def _answer(
 ) -> tuple[float, float, float, float, float]:
     """Estimate, both errors, bias and signed root at the truth; NaN where the likelihood has no maximum."""
     try:
-        fraction = mixture_fractions.estimate(events, ratio)
+        fraction = fractions.estimate(events, ratio)
     except DataError:
         return (np.nan,) * 5
     shift = fraction.bias if settings.bias_correction else 0.0

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from veridical.evidence.numbers import duration, percent, rounded
 from veridical.report import comparison_captions
 from veridical.report.comparison_captions import listed
-from veridical.report.numbers import duration, percent, rounded
 
 Data = Mapping[str, Any]
 Caption = tuple[str, str]

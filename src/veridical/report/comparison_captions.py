@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veridical.report.numbers import percent, rounded
+from veridical.evidence.numbers import percent, rounded
 
 Data = Mapping[str, Any]
 Caption = tuple[str, str]

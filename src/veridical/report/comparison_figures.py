@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from veridical.metrics import Row
-from veridical.report import variants
-from veridical.report.comparison import Measured, labelled_dataset, measured, yardsticks
+from veridical.evidence import variants
+from veridical.evidence.comparison import Measured, labelled_dataset, measured, yardsticks
+from veridical.evidence.metrics import Row
+from veridical.evidence.numbers import rounded
+from veridical.evidence.variants import PRIOR, SBI, Variant
 from veridical.report.figures import Array, Data, plain_list
-from veridical.report.numbers import rounded
-from veridical.report.variants import PRIOR, SBI, Variant
 
 MAX_POINTS = 60
 SIZE_METRICS = (

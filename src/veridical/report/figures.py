@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical import metrics
-from veridical.metrics import Row
-from veridical.report.numbers import duration
+from veridical.evidence import metrics
+from veridical.evidence.metrics import Row
+from veridical.evidence.numbers import duration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from veridical.report.evidence import (
+from veridical.evidence.numbers import rounded
+from veridical.report.judging import (
     BAD,
     CAUTION,
     GOOD,
@@ -17,7 +18,6 @@ from veridical.report.evidence import (
     share,
     votes,
 )
-from veridical.report.numbers import rounded
 
 CALIBRATION_P = 0.05  # family-wise over the parameters, and over the tests
 DETECTION_P = 0.01

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridical import metrics, provenance
-from veridical.metrics import Row, dataset_cells, select
-from veridical.report import captions, comparison, numbers, tables, variants
-from veridical.report.definitions import GLOSSARY
-from veridical.report.variants import Variant
+from veridical.evidence import comparison, metrics, numbers, provenance, variants
+from veridical.evidence.definitions import GLOSSARY
+from veridical.evidence.metrics import Row, dataset_cells, select
+from veridical.evidence.variants import Variant
+from veridical.report import captions, tables
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
 COMPARING = (

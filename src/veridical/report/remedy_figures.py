@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from veridical.evidence.numbers import rounded
+from veridical.evidence.variants import Variant
 from veridical.report.check_figures import histogram
 from veridical.report.figures import Array, Data, plain_list
-from veridical.report.numbers import rounded
-from veridical.report.variants import Variant
 
 EXAMPLES = 50
 EXAMPLE_LEVEL, EXAMPLE_Z = 0.9, 1.6448536269514722

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from veridical.report.evidence import (
+from veridical.evidence.numbers import percent, rounded
+from veridical.report.judging import (
     BAD,
     CAUTION,
     GOOD,
@@ -31,7 +32,6 @@ from veridical.report.labelled_rules import (
     labelled_coverage,
     like_simulations,
 )
-from veridical.report.numbers import percent, rounded
 
 TYPICAL_P = 0.01
 PREDICTIVE_P = 0.01

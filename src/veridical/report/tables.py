@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from veridical import metrics
-from veridical.metrics import Row, select
-from veridical.report import numbers, variants
+from veridical.evidence import metrics, numbers, variants
+from veridical.evidence.metrics import Row, select
 from veridical.report.rules import CALIBRATION_P, CALIBRATION_TESTS
 
 MAX_ESTIMATES = 20

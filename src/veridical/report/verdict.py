@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from veridical.evidence import variants
+from veridical.evidence.metrics import Row, select
+from veridical.evidence.variants import Variant
 from veridical.files import write_text
-from veridical.metrics import Row, select
-from veridical.report import variants
-from veridical.report.evidence import Evidence, majority
+from veridical.report.judging import Evidence, majority
 from veridical.report.rules import CAUTION, GOOD, RULES, Rule
-from veridical.report.variants import Variant
 
 FORMAT = 1
 OUTCOMES = ("good", "caution", "bad")

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from veridical import checks, estimates, metrics, posteriors
-from veridical.metrics import Coordinates, Row, coordinates
-from veridical.posteriors import Draws
+from veridical import checks
+from veridical.evidence import metrics
+from veridical.evidence.metrics import Coordinates, Row, coordinates
 from veridical.report import verdict
+from veridical.saved import estimates, posteriors
+from veridical.saved.posteriors import Draws
 
 Paths = Iterable[str | Path]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from veridical import checks, observations, posteriors, seeds
+from veridical import checks, seeds
 from veridical.checks.base import save
+from veridical.saved import observations, posteriors
 
 
 def check(

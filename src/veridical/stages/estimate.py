@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veridical import artifacts, estimates
-from veridical.observations import Observations
+from veridical import artifacts
+from veridical.saved import estimates
+from veridical.saved.observations import Observations
 
 
 def estimate(folder: str | Path, data: Observations, out: str | Path) -> None:

@@ -11,7 +11,7 @@ from veridical import artifacts, seeds, tasks
 from veridical.errors import DataError
 from veridical.estimators.base import Conditioned
 from veridical.files import whole
-from veridical.observations import Observations
+from veridical.saved.observations import Observations
 from veridical.tasks.base import Array, Task
 
 
@@ -47,7 +47,7 @@ def exact(
         replicate: The method's replicate, for seeds.
         threads: CPU threads.
     """
-    from veridical.training import cpu_threads
+    from veridical.training.session import cpu_threads
 
     task = tasks.build(spec)
     if data.truth is None:

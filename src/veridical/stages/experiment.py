@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from veridical import artifacts, blocks, experiments, seeds, tasks
+from veridical import artifacts, seeds, tasks
+from veridical.bank import blocks
 from veridical.checks import coverage, uniformity
 from veridical.errors import SimulationError
 from veridical.estimators.base import Estimator
+from veridical.saved import experiments
 from veridical.tasks.base import Array, ClassTask, Task
 
 
@@ -30,7 +32,7 @@ def experiment(
     batch: int,
     threads: int = 1,
 ) -> None:
-    """Writes the answers to one batch, as `veridical.experiments` reads them.
+    """Writes the answers to one batch, as `veridical.saved.experiments` reads them.
 
     For a posterior, a pseudo-experiment is a labelled data set: parameters from the prior, data from the
     level `fidelity`; a method whose answer depends on a whole data set gets the batch as one. For a class
@@ -48,7 +50,7 @@ def experiment(
         batch: Number of the batch.
         threads: CPU threads.
     """
-    from veridical.training import cpu_threads
+    from veridical.training.session import cpu_threads
 
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
     with cpu_threads(threads):

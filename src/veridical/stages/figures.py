@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from veridical import checks, metrics, posteriors
+from veridical import checks
+from veridical.evidence import comparison, metrics, variants
+from veridical.evidence.metrics import Coordinates, coordinates
+from veridical.evidence.variants import Variant, of_coordinates
 from veridical.files import write_text
-from veridical.metrics import Coordinates, coordinates
-from veridical.observations import load as load_observations
 from veridical.plots import style
-from veridical.report import check_figures, comparison, comparison_figures, figures, remedy_figures, variants
-from veridical.report.variants import Variant, of_coordinates
+from veridical.report import check_figures, comparison_figures, figures, remedy_figures
+from veridical.saved import posteriors
+from veridical.saved.observations import load as load_observations
 
 Paths = Iterable[str | Path]
 EXAMPLE = 0  # the replicate and the observation that are drawn where only one can be

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from veridical import artifacts, posteriors, seeds
+from veridical import artifacts, seeds
 from veridical.errors import DataError, require_shape
 from veridical.estimators.base import Estimator
-from veridical.observations import Observations
-from veridical.posteriors import Draws
+from veridical.saved import posteriors
+from veridical.saved.observations import Observations
+from veridical.saved.posteriors import Draws
 
 PART_NUMBERS = 4_000_000  # numbers among the draws that are held at once
 
@@ -44,7 +45,7 @@ def infer(
         DataError: If the data have another shape than the simulations, or no row is finite.
         ArtifactError: If the estimator is damaged or gives what is not a number.
     """
-    from veridical.training import cpu_threads
+    from veridical.training.session import cpu_threads
 
     estimator = artifacts.load_estimator(folder)
     record = artifacts.load_record(folder)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from veridical import bank, observations, probe, seeds, tasks
+from veridical import bank, seeds, tasks
+from veridical.bank import probe
 from veridical.errors import BankError
 from veridical.files import write_text
+from veridical.saved import observations
 
 
 def observe(spec: dict[str, Any], settings: dict[str, Any], name: str, out: str | Path) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from veridical import blocks, posteriors, tasks
+from veridical import tasks
+from veridical.bank import blocks
 from veridical.errors import SimulationError
 from veridical.files import whole
+from veridical.saved import posteriors
 
 ROWS = 1000  # in all, and
 LEAST = 250  # for each observation: a p-value below 0.01 must be possible

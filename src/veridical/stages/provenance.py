@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from veridical import bank, digests, provenance
+from veridical import bank, digests
+from veridical.evidence import provenance
 
 Paths = Iterable[str | Path]
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from veridical import observations, posteriors, reference, tasks
+from veridical import tasks
 from veridical.files import whole
-from veridical.posteriors import Draws
+from veridical.inference import chains as reference
+from veridical.saved import observations, posteriors
+from veridical.saved.posteriors import Draws
 
 
 def sample(

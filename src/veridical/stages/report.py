@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from veridical import metrics
-from veridical import provenance as record_of
+from veridical.evidence import metrics
+from veridical.evidence import provenance as record_of
 from veridical.files import write_text
 from veridical.report import page, verdict
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from veridical import __version__, bank, blocks, seeds, shards, tasks
-from veridical.parallel import ShardRows, simulate_rows
+from veridical import __version__, bank, seeds, tasks
+from veridical.bank import blocks, shards
+from veridical.bank.filling import ShardRows, simulate_rows
 from veridical.tasks.base import Array, Task
 
 

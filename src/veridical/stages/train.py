@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from veridical import artifacts, bank, digests, methods, tasks
-from veridical.checkpoints import OUTPUT, CheckpointFolder
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task, as_arrays
+from veridical.training.checkpoints import OUTPUT, CheckpointFolder
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def train(
         SimulationError: If too many simulations failed.
         TrainingError: If training cannot go on.
     """
-    from veridical.training import Run, visible_gpus
+    from veridical.training.session import Run, visible_gpus
 
     print(visible_gpus())
     for shards in sources.all_shards().values():

@@ -1,0 +1,324 @@
+"""The probe: a few rows of each fidelity before any fan-out, to measure and to stop on what is wrong.
+
+All code of the user's runs in a child process under the time limit: building the task, its prior, its
+simulator. Rows are simulated in batches of 1, 1, 2, 4, ... until there are enough of them or a third of the
+limit is spent, so that a slow simulator is told from one that hangs. The seconds per row are those of the
+last, largest batch.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from veridical import seeds, tasks
+from veridical.bank import blocks, reading, workers
+from veridical.errors import SimulationError, SimulationTimeout, TaskError, require_shape
+from veridical.files import write_text
+from veridical.tasks.base import Array, FileTask, Task
+
+RANGE = (0.005, 0.995)
+LEVELS = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)
+
+_PRIOR_ROWS = 1000
+_ENOUGH = 1 / 3
+
+
+def run(
+    spec: Mapping[str, Any] | Task,
+    fidelities: Sequence[str],
+    *,
+    root: int,
+    rows: int = 200,
+    time_limit: float = 600.0,
+    max_invalid: float = 0.2,
+    observations: Mapping[str, Array] | None = None,
+    budgets: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Tries a task at some fidelities and returns what was measured, as plain data.
+
+    Arguments:
+        spec: The task, as `tasks.build` takes it.
+        fidelities: The levels to try.
+        root: The root seed of the study.
+        rows: How many rows to simulate per fidelity, fewer where they take long.
+        time_limit: Seconds per fidelity.
+        max_invalid: Largest share of failed simulations.
+        observations: Real data sets by name, x (N, *x_shape), to be held against the prior predictive.
+        budgets: Rows planned per fidelity, to project size and cost.
+
+    Returns:
+        `task`; `warnings`; `fidelities`: for each `rows`, `seconds_per_row`, `cpu_seconds_per_row`,
+        `bytes_per_row`, `counts` of each status, `invalid_share`, `first_traceback`, `reproducible`, and
+        `projected` rows, bytes and CPU seconds where there is a budget; `looks`: for each observation and
+        fidelity what `look` returns.
+
+    Raises:
+        SimulationError: If the simulator raises or fails on all or too many rows, hangs, or dies.
+        TaskError: If the task breaks its contract: shapes, types, prior.
+    """
+    name = spec.name if isinstance(spec, Task) else spec["name"]
+    result: dict[str, Any] = {"task": name, "warnings": [], "fidelities": {}, "looks": {}}
+    for fidelity in fidelities:
+        found, x = _in_child(spec, str(name), fidelity, root, rows, time_limit)
+        _require_success(f"task {name} at fidelity {fidelity}", found, max_invalid)
+        if budgets and fidelity in budgets:
+            found["projected"] = _projected(found, budgets[fidelity])
+        result["warnings"] += [f"fidelity {fidelity}: {text}" for text in found.pop("warnings")]
+        result["fidelities"][fidelity] = found
+        for observation, data in (observations or {}).items():
+            result["looks"].setdefault(observation, {})[fidelity] = look(data, x)
+    return result
+
+
+def write(
+    path: str | Path,
+    spec: Mapping[str, Any] | Task,
+    *,
+    root: int,
+    fidelity: str,
+    rows: int = 200,
+    time_limit: float = 600.0,
+    max_invalid: float = 0.2,
+) -> None:
+    """Tries a task at one fidelity (see `run`), prints what matters and writes the result as JSON."""
+    found = run(spec, [fidelity], root=root, rows=rows, time_limit=time_limit, max_invalid=max_invalid)
+    measured = found["fidelities"][fidelity]
+    print(
+        f"{found['task']}, fidelity {fidelity}: {measured['rows']} rows, {measured['seconds_per_row']:.2g} s "
+        f"and {measured['bytes_per_row']} bytes per row, {measured['invalid_share']:.1%} failed"
+    )
+    for text in found["warnings"]:
+        print(f"warning: {text}")
+    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
+
+
+# ---- the prior-predictive look -----------------------------------------------------------------------
+
+
+def look(x: Array, prior_x: Array) -> dict[str, Any]:
+    """Returns where observations lie in the prior predictive, value by value.
+
+    A value is inside if it lies between the 0.5 and 99.5 % quantiles of the simulated ones, which 99 % of the
+    values of a well-specified observation do. This looks at each value by itself: values that are
+    all inside can still be far out together.
+
+    Arguments:
+        x: Observations, shape (N, *x_shape).
+        prior_x: Simulations from the prior, shape (M, *x_shape); rows that are not finite are left out.
+
+    Returns:
+        `inside_share` (one number), `inside_shares` (N), `quantiles` (N, *x_shape): the share of simulated
+        values below each observed one; `levels` and `bands` (levels, *x_shape): quantiles of the simulated
+        values; `n_simulated`.
+
+    Raises:
+        ShapeError: If the shapes of the rows differ.
+        SimulationError: If no simulation is finite.
+    """
+    x, prior_x = np.asarray(x, dtype=float), np.asarray(prior_x, dtype=float)
+    require_shape("observations", x, None, *prior_x.shape[1:])
+    finite = np.isfinite(prior_x).reshape(len(prior_x), -1).all(axis=1)
+    if not finite.any():
+        raise SimulationError(
+            f"prior predictive: none of {len(prior_x)} simulations is finite; see the probe of this fidelity."
+        )
+    cloud = np.sort(prior_x[finite], axis=0)
+    lower, upper = np.quantile(cloud, RANGE, axis=0)
+    inside = ((x >= lower) & (x <= upper)).reshape(len(x), -1).mean(axis=1)
+    return {
+        "inside_share": float(inside.mean()),
+        "inside_shares": inside.tolist(),
+        "quantiles": _mid_ranks(x, cloud).round(4).tolist(),
+        "levels": list(LEVELS),
+        "bands": np.quantile(cloud, LEVELS, axis=0).tolist(),
+        "n_simulated": int(finite.sum()),
+    }
+
+
+def _mid_ranks(x: Array, cloud: Array) -> Array:
+    """Shares of the sorted cloud (M, ...) below each value of x (N, ...), ties counted by half."""
+    flat, sorted_values = x.reshape(len(x), -1), cloud.reshape(len(cloud), -1)
+    ranks = [
+        np.searchsorted(values, observed, "left") + np.searchsorted(values, observed, "right")
+        for values, observed in zip(sorted_values.T, flat.T, strict=True)
+    ]
+    return np.stack(ranks, axis=1).reshape(x.shape) / (2 * len(cloud))
+
+
+# ---- in the parent -----------------------------------------------------------------------------------
+
+
+def _in_child(
+    spec: Mapping[str, Any] | Task, name: str, fidelity: str, root: int, rows: int, time_limit: float
+) -> tuple[dict[str, Any], Array]:
+    """Runs `_measure` in a child and returns what it found and the x that it simulated."""
+    what = f"task {name} at fidelity {fidelity}"
+    with TemporaryDirectory(prefix="veridical-probe-") as folder:
+        files = {kind: Path(folder, kind) for kind in ("found.json", "x.npy", "progress")}
+        ends: list[workers.Ended] = []
+        call = partial(_measure, spec, fidelity, root, rows, time_limit, files)
+        workers.run([(fidelity, call)], lambda _, end: ends.append(end), time_limit=time_limit)
+        if ends[0].how == "timed out":
+            progress = files["progress"]
+            stage = progress.read_text(encoding="utf-8") if progress.exists() else "the task was being built"
+            raise SimulationTimeout(
+                f"{what}: the probe {ends[0].text} When it was stopped, {stage}. Mend what hangs, or raise "
+                "simulation.time_limit if a row does take that long."
+            )
+        if ends[0].how != "done":
+            raise ends[0].exception(what)
+        return json.loads(files["found.json"].read_text(encoding="utf-8")), np.load(files["x.npy"])
+
+
+def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) -> None:
+    counts, text = found["counts"], found["first_traceback"]
+    if counts["ok"] == 0:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+        traceback = f" The first traceback:\n{text}" if text else " x must be finite numbers."
+        raise SimulationError(
+            f"{what}: all {found['rows']} simulations of the probe failed ({kinds}).{traceback}"
+        )
+    reading.require_plausible(f"{what}, probe", counts, max_invalid, text)
+
+
+def _projected(found: Mapping[str, Any], rows: int) -> dict[str, Any]:
+    return {
+        "rows": rows,
+        "bytes": rows * found["bytes_per_row"],
+        "cpu_seconds": rows * found["cpu_seconds_per_row"],
+    }
+
+
+# ---- in the child ------------------------------------------------------------------------------------
+
+
+def _measure(
+    spec: Mapping[str, Any] | Task,
+    fidelity: str,
+    root: int,
+    rows: int,
+    time_limit: float,
+    files: Mapping[str, Path],
+) -> None:
+    """Builds the task, checks its prior, simulates, and leaves the findings in files."""
+    started = time.monotonic()
+    task = spec if isinstance(spec, Task) else tasks.build(spec)
+    files["progress"].write_text("the prior was being checked", encoding="utf-8")
+    tasks.check_task(task)
+    if isinstance(task, FileTask):
+        block = blocks.simulate_block(task, root, fidelity, "train", 0, 0)
+        found = _findings(block, 0.0, 0.0, True)
+    else:
+        _check_prior(task, root)
+        found, block = _simulate(
+            task, fidelity, root, rows, started + _ENOUGH * time_limit, files["progress"]
+        )
+    np.save(files["x.npy"], block.arrays["x"])
+    files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+
+
+def _simulate(
+    task: Task, fidelity: str, root: int, rows: int, until: float, progress: Path
+) -> tuple[dict[str, Any], blocks.Block]:
+    """Simulates batches of growing size until there are `rows` rows or the time is spent."""
+    done: list[blocks.Block] = []
+    total = 0
+    wall = cpu = 0.0
+    while total < rows and (total < 2 or time.monotonic() < until):
+        progress.write_text(f"{total} of {rows} rows were simulated", encoding="utf-8")
+        size = max(1, min(total, rows - total))
+        before = (time.perf_counter(), _cpu_seconds())
+        done.append(_batch(task, fidelity, root, len(done), size))
+        wall, cpu = time.perf_counter() - before[0], _cpu_seconds() - before[1]
+        total += size
+    seconds, cpu_seconds = wall / size, cpu / size
+    middle = len(done) // 2
+    first, again = (done[middle], _batch(task, fidelity, root, middle, len(done[middle].arrays["theta"])))
+    same = np.array_equal(first.arrays["x"], again.arrays["x"], equal_nan=True)
+    text = next((block.first_traceback for block in done if block.first_traceback), "")
+    joined = blocks.Block(blocks.join([block.arrays for block in done]), text)
+    return _findings(joined, seconds, cpu_seconds, same), joined
+
+
+def _batch(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
+    """Simulates one batch; parameters, and the noise of a coupled task, are the same at every fidelity."""
+    theta = task.prior.sample(seeds.generator(root, "probe", str(task.name), "theta", batch), size)
+    level = () if task.coupled else (fidelity,)
+    path = (str(task.name), "noise", *level, batch)
+    return blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and of those it has started and waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproducible: bool) -> dict[str, Any]:
+    arrays = block.arrays
+    counts = reading.status_counts(arrays["status"])
+    rows = len(arrays["status"])
+    warnings = []
+    if not reproducible:
+        warnings.append(
+            "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
+            "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
+        )
+    x = arrays["x"][arrays["status"] == reading.OK]
+    if len(x) > 1 and (x == x[0]).all():
+        warnings.append("x is the same in all rows: it depends on neither the parameters nor the noise.")
+    return {
+        "rows": rows,
+        "seconds_per_row": seconds,
+        "cpu_seconds_per_row": cpu_seconds,
+        "bytes_per_row": sum(array.nbytes for array in arrays.values()) // rows,
+        "counts": counts,
+        "invalid_share": 1 - counts["ok"] / rows,
+        "first_traceback": block.first_traceback,
+        "reproducible": bool(reproducible),
+        "warnings": warnings,
+    }
+
+
+def _check_prior(task: Task, root: int) -> None:
+    """Raises TaskError on a prior whose draws, density and bounds do not agree."""
+    first, second = (
+        np.asarray(task.prior.sample(seeds.generator(root, "probe", str(task.name), "prior"), _PRIOR_ROWS))
+        for _ in range(2)
+    )
+    if not np.array_equal(first, second):
+        raise TaskError(
+            f"task {task.name}: prior.sample gave other draws from an equal generator. Draw from `rng` only, "
+            "or the fidelities get different parameters."
+        )
+    lower, upper = task.bounds.T
+    if not ((first >= lower) & (first <= upper)).all():
+        raise TaskError(f"task {task.name}: prior.sample left the bounds of the parameters; correct either.")
+    with np.errstate(all="ignore"):
+        if not np.isfinite(task.prior.log_prob(first)).all():
+            raise TaskError(f"task {task.name}: prior.log_prob is not finite at draws of prior.sample.")
+        for i, parameter in enumerate(task.parameters):
+            for bound, beyond in ((parameter.lower, -1.0), (parameter.upper, 1.0)):
+                if np.isfinite(bound):
+                    _require_no_density(task, first[0], i, bound + beyond)
+
+
+def _require_no_density(task: Task, theta: Array, i: int, value: float) -> None:
+    """Raises TaskError unless the prior's density is zero where parameter i has a value out of its bounds."""
+    outside = theta[None].copy()
+    outside[0, i] = value
+    log_p = float(task.prior.log_prob(outside)[0])
+    if log_p != -np.inf:
+        raise TaskError(
+            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
+            f"is {log_p:g}, expected -inf."
+        )

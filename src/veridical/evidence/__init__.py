@@ -1,0 +1,1 @@
+"""The numbers and records that a study leaves."""

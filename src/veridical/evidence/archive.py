@@ -1,0 +1,111 @@
+"""Packs a finished study into one archive: report, numbers, weights, draws, data, settings and checksums.
+
+The archive is an RO-Crate: its record stands beside `provenance.json` under the name that the standard asks
+for. Equal contents give equal bytes: entries are sorted and carry no times, owners or machine names.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from veridical.digests import file_digest
+from veridical.errors import ArtifactError, if_bad, if_gone
+from veridical.evidence import provenance
+from veridical.files import whole
+
+REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
+PATTERNS = (
+    "observe/*",
+    "train/**/*",
+    "remedy/**/*",
+    "infer/**/*.nc",
+    "check/**/*.json",
+    "figures/*",
+)
+CHECKSUMS = "SHA256SUMS"
+SUFFIX = ".tar.gz"
+
+
+def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = ()) -> list[str]:
+    """Writes one `.tar.gz` with all that belongs to a study; returns the names of its members.
+
+    Arguments:
+        study: The study's folder of results.
+        out: The archive to write.
+        extra: Further files, such as the study file and the data; they go to `inputs/`.
+
+    Raises:
+        ArtifactError: If the study is not finished, a file is not the one that its provenance names, or `out`
+            is not the name of an archive or is that of a file to pack.
+    """
+    study, out = Path(study), Path(out)
+    if not out.name.endswith(SUFFIX):
+        raise ArtifactError(f"export: expected an archive named *{SUFFIX} to write, got {out}. Rename it.")
+    members = {path.relative_to(study).as_posix(): path for path in _members(study)}
+    _verify(study, members)
+    for path in map(Path, extra):
+        if not path.is_file():
+            raise ArtifactError(f"export: {path} is to go into the archive but does not exist.")
+        members[f"inputs/{path.name}"] = path
+    if out.resolve() in {path.resolve() for path in members.values()}:
+        raise ArtifactError(
+            f"export: {out} is one of the files to pack; expected another. Name an archive elsewhere."
+        )
+    members[provenance.DESCRIPTOR] = members["provenance.json"]
+    sums = "".join(f"{file_digest(members[name])}  {name}\n" for name in sorted(members))
+    _pack(out, members, sums.encode(), top=study.name.replace("@", "-"))
+    return sorted([*members, CHECKSUMS])
+
+
+def _members(study: Path) -> list[Path]:
+    missing = [name for name in REQUIRED if not (study / name).is_file()]
+    if missing:
+        raise ArtifactError(f"export: {study} lacks {', '.join(missing)}; run the study to its end first.")
+    found = {study / name for name in REQUIRED}
+    for pattern in PATTERNS:
+        found |= {path for path in study.glob(pattern) if path.is_file() and not path.name.startswith(".")}
+    return sorted(found)
+
+
+def _verify(study: Path, members: dict[str, Path]) -> None:
+    """Stops where a file differs from the one that the record of the study describes."""
+    record = provenance.load(study / "provenance.json")
+    for thing in record["@graph"]:
+        name, digest = thing["@id"], thing.get("sha256")
+        if digest is None or name.startswith("#"):
+            continue
+        if not (study / name).is_file():
+            raise ArtifactError(
+                f"export: {study / name} is named in provenance.json but is missing. {if_gone(study / name)}."
+            )
+        if file_digest(study / name) != digest:
+            raise ArtifactError(
+                f"export: {study / name} is not the file that provenance.json describes. "
+                f"{if_bad(study / name)}."
+            )
+        members.setdefault(name, study / name)
+
+
+def _pack(out: Path, members: dict[str, Path], sums: bytes, top: str) -> None:
+    with (
+        whole(out) as temporary,
+        temporary.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        _add(archive, f"{top}/{CHECKSUMS}", len(sums), io.BytesIO(sums))
+        for name, path in sorted(members.items()):
+            with path.open("rb") as stream:
+                _add(archive, f"{top}/{name}", path.stat().st_size, stream)
+
+
+def _add(archive: tarfile.TarFile, name: str, size: int, stream: IO[bytes]) -> None:
+    """Adds one file without its time and owner."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    archive.addfile(member, stream)

@@ -1,0 +1,1 @@
+"""From a density, a likelihood or a ratio to an answer; numpy only."""

@@ -1,0 +1,1 @@
+"""Files that jobs hand on: observations, posterior draws, estimates, pseudo-experiments."""

@@ -1,0 +1,102 @@
+"""What jobs ask a scheduler for: memory, minutes, cores, GPUs. None of it decides a result.
+
+The constants are measured (see docs/scaling.md) and generous, since a job that dies costs more than one that
+asks for too much. The second attempt of a job asks for twice the memory and time, all further ones for four
+times, in the rules.
+"""
+
+from __future__ import annotations
+
+import json
+from math import ceil, prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from veridical.method_settings import learns_from
+from veridical.tasks.needs import Needs
+
+if TYPE_CHECKING:
+    from veridical.study.layout import Layout
+    from veridical.study.runs import Run
+    from veridical.tasks.base import Task
+
+JOB_MB = 600  # the two Snakemakes of a cluster job and Python with numpy and zarr
+TORCH_MB = 1500  # the same with torch and Lightning
+SIMULATE_COPIES = 3  # of a shard's bytes, while it is simulated and written
+TRAIN_COPIES = 6  # of the bytes of the training rows; 5.4 is measured
+METRICS_MB = 2000  # the job that writes `metrics.csv`, beside its rows
+METRICS_RUN_MB = 0.9  # of a run: some 400 rows of 2.2 kB
+START_MINUTES = 10.0
+TIME_MARGIN = 3.0  # of the measured time, for slower nodes
+
+
+def simulation_needs(layout: Layout) -> Needs:
+    """Returns what a simulation job needs: as the study says, else as the task does."""
+    asked = layout.study.simulation.model_dump(include={"cores", "mem_mb", "seconds", "modules"})
+    own = vars(layout.task.needs)
+    return Needs(**{**own, **{name: value for name, value in asked.items() if value is not None}})
+
+
+def row_bytes(task: Task) -> int:
+    """Returns the bytes of one row of a bank: theta, x and status."""
+    return 8 * len(task.parameters) + prod(task.x_shape) * np.dtype(task.x_dtype).itemsize + 1
+
+
+def simulate_mb(layout: Layout) -> int:
+    """Returns the memory of a job that fills one shard, in MB."""
+    needs = simulation_needs(layout)
+    shard = row_bytes(layout.task) * layout.study.simulation.shard_rows
+    return JOB_MB + needs.cores * needs.mem_mb + ceil(SIMULATE_COPIES * shard / 1e6)
+
+
+def simulate_minutes(layout: Layout, fidelity: str, probe: str | Path) -> int:
+    """Returns the time of a job that fills one shard, from the declared or the probed time of a row.
+
+    Where a time-out is data, late blocks are redone row by row: each block may be late once, and as many rows
+    as were late in the probe then wait for the whole limit.
+
+    Raises:
+        FileNotFoundError: If the probe decides and has not run yet.
+    """
+    needs, settings, task = simulation_needs(layout), layout.study.simulation, layout.task
+    blocks = ceil(settings.shard_rows / task.block_rows)
+    cores = min(needs.cores, blocks)
+    seconds, waits = needs.seconds.get(fidelity), settings.time_limit
+    if seconds is None or task.timeout_is_data:
+        measured = json.loads(Path(probe).read_text(encoding="utf-8"))["fidelities"][fidelity]
+        seconds = float(measured["seconds_per_row"]) if seconds is None else seconds
+        if task.timeout_is_data:
+            late = settings.shard_rows * measured["counts"]["timed_out"] / measured["rows"]
+            waits += settings.time_limit * (ceil(blocks / cores) + ceil(late / needs.cores))
+    work = TIME_MARGIN * seconds * settings.shard_rows / cores
+    return ceil(START_MINUTES + (waits + work) / 60)
+
+
+def train_mb(layout: Layout, run: Run) -> int:
+    """Returns the memory of a job that trains a method, in MB; its rows lie in memory."""
+    rows = sum(n for _, _, n in layout.parts(run))
+    return TORCH_MB + ceil(TRAIN_COPIES * rows * row_bytes(layout.task) / 1e6)
+
+
+def metrics_mb(layout: Layout) -> int:
+    """Returns the memory of the job that writes and judges the table of all runs, in MB.
+
+    The draws that it reads pass in parts; what grows is the table, which is sorted as a whole.
+    """
+    return METRICS_MB + ceil(METRICS_RUN_MB * len(layout.runs))
+
+
+def gpus(layout: Layout, method: str) -> int:
+    """Returns the GPUs of a method's training: one where it trains a network on simulations and may use one.
+
+    The few labelled pairs that others learn from are not worth one.
+    """
+    settings = layout.methods[method]
+    if (own := getattr(settings, "gpus", None)) is not None:
+        return int(own)
+    training = getattr(getattr(settings, "member", settings), "training", None)
+    accelerator = getattr(training, "accelerator", "cpu")
+    many = learns_from(settings, "simulations") or learns_from(settings, "classes")
+    return int(accelerator == "gpu" or (accelerator == "auto" and many))

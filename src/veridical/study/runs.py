@@ -1,0 +1,230 @@
+"""Which runs a study has: each method at its budgets, with its calibration pairs, in each replicate.
+
+A run is called `n{budget}-r{replicate}`, or `n{budget}-c{pairs}-r{replicate}` where a method learns from
+labelled real data. The budget counts the rows that the method's last training used, 0 where it used none.
+Methods build on others; what a run cost includes what those cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from veridical import tasks
+from veridical.method_settings import fit_rows, learns_from, parent_of
+from veridical.study.settings import StudySettings
+
+REAL = "real"
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One trained method: at one budget, with one number of calibration pairs, in one replicate."""
+
+    method: str
+    budget: int
+    replicate: int
+    calibration: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The part of a path that tells this run from others of its method."""
+        pairs = "" if self.calibration is None else f"-c{self.calibration}"
+        return f"n{self.budget}{pairs}-r{self.replicate}"
+
+    @property
+    def folder(self) -> str:
+        """The part of a path that names this run."""
+        return f"{self.method}/{self.name}"
+
+    @classmethod
+    def of(cls, method: str, name: str) -> Run:
+        """Returns the run of a method that is called `name`."""
+        numbers = {part[0]: int(part[1:]) for part in name.split("-")}
+        return cls(method, numbers["n"], numbers["r"], numbers.get("c"))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The methods of a study and their runs.
+
+    Attributes:
+        study: The settings.
+    """
+
+    study: StudySettings
+
+    @cached_property
+    def task_spec(self) -> dict[str, Any]:
+        """The task as plain data, as jobs get it."""
+        spec: dict[str, Any] = self.study.task.spec()
+        if "simulations" in spec:
+            spec["reserved"] = {"test": self.study.test_rows, **spec.get("reserved", {})}
+        return spec
+
+    @cached_property
+    def task(self) -> tasks.Task:
+        """The task itself."""
+        return tasks.build(self.task_spec)
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the task has classes in place of parameters."""
+        return isinstance(self.task, tasks.ClassTask)
+
+    @property
+    def target(self) -> str:
+        """The fidelity that the checks simulate and the estimators are judged at: the dearest simulator."""
+        return [f for f in self.task.fidelities if f != "real"][-1]
+
+    @property
+    def tested(self) -> list[str]:
+        """The fidelities that have test data: the target, and `real` where there is one."""
+        return [self.target, REAL] if REAL in self.task.fidelities else [self.target]
+
+    @cached_property
+    def methods(self) -> dict[str, Any]:
+        """Settings of all methods by name."""
+        return self.study.methods
+
+    def spec(self, method: str) -> dict[str, Any]:
+        """The settings of a method as plain data, as jobs get them; not what decides no number."""
+        return self.methods[method].model_dump(mode="json", exclude={"gpus"})
+
+    def threads(self, method: str) -> int:
+        """CPU threads of a method's training."""
+        settings = self.methods[method]
+        settings = getattr(settings, "member", settings)
+        return int(getattr(getattr(settings, "training", settings), "threads", 1))
+
+    def fidelity(self, method: str) -> str:
+        """The fidelity that a method trains on: its own choice, that of what it wraps, or the target."""
+        own, parent = getattr(self.methods[method], "fidelity", None), self.parent(method)
+        if own is None and parent is not None and method in self.study.remedies:
+            return self.fidelity(parent)
+        return own or self.target
+
+    def fidelity_of(self, method: str) -> str | None:
+        """The fidelity that a method may simulate at while it learns; None for a class task."""
+        return None if self.of_classes else self.fidelity(method)
+
+    def parent(self, method: str) -> str | None:
+        """The method that another one builds on."""
+        return parent_of(self.methods[method])
+
+    def calibrated(self, method: str) -> bool:
+        """Whether a method, or one that it builds on, learns from labelled real data."""
+        parent = self.parent(method)
+        return learns_from(self.methods[method], "calibration") or (
+            parent is not None and self.calibrated(parent)
+        )
+
+    def answers(self, method: str) -> str:
+        """What a method gives: `posterior`, `estimate`, or `functions` for others to build on."""
+        if not self.of_classes:
+            return "posterior"
+        return "estimate" if method in self.study.remedies else "functions"
+
+    def budgets(self, method: str) -> list[int]:
+        """The budgets of a method: its own, its parent's last one, the study's, or none."""
+        settings, parent = self.methods[method], self.parent(method)
+        if own := getattr(settings, "budgets", None):
+            return list(own)
+        if method in self.study.remedies and parent is not None:
+            return self.budgets(parent)[-1:]
+        simulated = learns_from(settings, "simulations") or learns_from(settings, "classes")
+        return list(self.study.budgets) if simulated else [0]
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """All trained methods."""
+        return [
+            Run(method, budget, replicate, pairs)
+            for method in self.methods
+            for budget in self.budgets(method)
+            for pairs in (self.study.calibration if self.calibrated(method) else [None])
+            for replicate in range(self.study.replicates)
+        ]
+
+    @cached_property
+    def final_runs(self) -> list[Run]:
+        """The runs at the largest budget of each method: those that the verdict judges."""
+        return [run for run in self.runs if run.budget == self.budgets(run.method)[-1]]
+
+    @cached_property
+    def judged(self) -> list[Run]:
+        """The runs that answer for themselves; a mere basis of functions does not."""
+        return [run for run in self.runs if self.answers(run.method) != "functions"]
+
+    def parent_run(self, run: Run) -> Run | None:
+        """The run that another one builds on."""
+        parent = self.parent(run.method)
+        if parent is None:
+            return None
+        pairs = run.calibration if self.calibrated(parent) else None
+        return Run(parent, self.budgets(parent)[-1], run.replicate, pairs)
+
+    def ancestors(self, run: Run) -> list[Run]:
+        """The runs that a run needs when it is asked: what it wraps, and what that wraps."""
+        found = []
+        while run.method in self.study.remedies:
+            above = self.parent_run(run)
+            assert above is not None
+            run = above
+            found.append(run)
+        return found
+
+    def parts(self, run: Run) -> list[tuple[str, str, int]]:
+        """What a run itself learns from: fidelity, split and number of rows of each part of the bank."""
+        method, r = self.methods[run.method], run.replicate
+        if self.of_classes:
+            if rows := self._fit_rows(run.method):
+                return [(cls, f"fit-r{r}", rows) for cls in self.task.fidelities]
+            return [(cls, f"train-r{r}", run.budget) for cls in self.task.fidelities]
+        parts = []
+        if rows := self._fit_rows(run.method):
+            parts.append((self.fidelity(run.method), f"fit-r{r}", rows))
+        elif learns_from(method, "simulations") and run.method in self.study.estimators:
+            parts.append((self.fidelity(run.method), f"train-r{r}", run.budget))
+        if learns_from(method, "calibration") and run.calibration is not None:
+            parts.append((REAL, f"calibration-r{r}", run.calibration))
+        return parts
+
+    def _fit_rows(self, method: str) -> int:
+        if method not in self.study.remedies:
+            return 0
+        return fit_rows(self.methods[method])
+
+    def _role(self, fidelity: str, split: str) -> str:
+        if self.of_classes:
+            return fidelity
+        return "calibration" if split.startswith("calibration") else "simulations"
+
+    def source_rows(self, run: Run) -> dict[str, int]:
+        """Number of rows of each part that a run learns from: `simulations`, `calibration`, or a class."""
+        return {self._role(fidelity, split): n for fidelity, split, n in self.parts(run)}
+
+    def ledger(self, run: Run) -> dict[str, int]:
+        """How many rows of each fidelity a run cost, those of the methods that it builds on included."""
+        above = self.parent_run(run)
+        rows = dict(self.ledger(above)) if above is not None else {}
+        for fidelity, _, n in self.parts(run):
+            rows[fidelity] = rows.get(fidelity, 0) + n
+        return rows
+
+    def ledgers(self) -> dict[str, dict[str, Any]]:
+        """What each run cost and is made of, by its folder: for the table of metrics."""
+        nominal = self.task.fidelities
+        found = {}
+        for run in self.runs:
+            rows = self.ledger(run)
+            low = sum(n for level, n in rows.items() if level not in (self.target, REAL))
+            found[run.folder] = {
+                "rows": rows,
+                "nominal": sum(nominal[level] * n for level, n in rows.items()),
+                "target": sum(rows.values()) if self.of_classes else rows.get(self.target, 0),
+                "budget_low": low if low and not self.of_classes else None,
+                "members": getattr(self.methods[run.method], "members", None),
+            }
+        return found

@@ -1,0 +1,324 @@
+"""Settings of a study: typed, unknown keys refused, one source of truth for defaults, schema and docs.
+
+A study is one YAML file. `scales:` inside it holds overrides for `smoke`, `laptop` and `paper`, deep-merged
+over the rest (lists and plain values are replaced). A method or data set that is null there is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from veridical.bank.shards import MOST_ROWS
+from veridical.checks.settings import ChecksSettings
+from veridical.errors import SettingError, suggest
+from veridical.method_settings import EstimatorSettings, RemedySettings, learns_from, parent_of
+from veridical.setting_messages import sentence
+from veridical.tasks.settings import (
+    Cores,
+    Megabytes,
+    Module,
+    ReferenceSettings,
+    Seconds,
+    TaskSettings,
+    no_boolean,
+)
+
+SCALES = ("smoke", "laptop", "paper")
+RESERVED_DATASETS = ("simulated", "real")
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Rows = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused and values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SimulationSettings(Section):
+    """How banks are filled."""
+
+    shard_rows: Annotated[int, Field(gt=0, le=MOST_ROWS), BeforeValidator(no_boolean)] = Field(
+        10_000, description="Rows of one shard, the share of one job; a multiple of the task's block."
+    )
+    probe_rows: Annotated[int, Field(gt=0, le=10**7), BeforeValidator(no_boolean)] = Field(
+        200, description="Rows that the probe runs per fidelity before any fan-out."
+    )
+    time_limit: Seconds = Field(600.0, description="Seconds that one block of simulations may take.")
+    max_invalid: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_boolean)] = Field(
+        0.2, description="Largest share of failed simulations per fidelity."
+    )
+    cores: Cores | None = Field(
+        None, description="CPU cores of a job, which simulates as many blocks at a time; the task's if unset."
+    )
+    mem_mb: Megabytes | None = Field(
+        None, description="Memory of one simulation process beside Python's own, in MB; the task's if unset."
+    )
+    seconds: dict[str, Seconds] | None = Field(
+        None,
+        description="Seconds of one simulation by fidelity, for time limits and plans; the task's if unset, "
+        "else what the probe measures.",
+    )
+    modules: list[Module] | None = Field(
+        None,
+        description="Environment modules of a simulation job, for `--sdm env-modules`; else the task's.",
+    )
+
+
+class ObservationSettings(Section):
+    """Where one data set lies and how it maps to x."""
+
+    file: str = Field(description="CSV, NPZ or netCDF file, relative to where the study is run.")
+    layout: Literal["series", "table"] = Field(
+        "series",
+        description="`series`: the file is one observation, a row per step. `table`: one observation a row.",
+    )
+    columns: list[str] | None = Field(None, description="Columns that make up x, in the task's order (CSV).")
+    index: str | None = Field(
+        None, description="Column that must equal the first dimension's coordinates (CSV)."
+    )
+    source: str = Field("", description="Where the data come from, for the report.")
+
+
+class ExperimentSettings(Section):
+    """A study of coverage: methods applied to many pseudo-experiments whose truth is known."""
+
+    batches: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="Batches of pseudo-experiments, one job each; more of them redo nothing."
+    )
+    rows: Annotated[int, Field(ge=2)] = Field(
+        description="Pseudo-experiments of a batch; for a posterior, labelled data sets of the level `real`."
+    )
+    true_values: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default=[], description="True fractions of the first class, for a class task."
+    )
+    events: Annotated[int, Field(ge=10)] = Field(
+        25_000, description="Unlabelled events of a pseudo-experiment, for a class task."
+    )
+    fit_rows: Annotated[int, Field(ge=10)] = Field(
+        25_000, description="Events of each class that weights are fitted on, for a class task."
+    )
+    draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
+    methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        None, description="Methods it is made for; all where not given."
+    )
+
+
+class StudySettings(Section):
+    """One study: a task, budgets, estimators, remedies, observations, checks, seeds."""
+
+    study: Name = Field(description="Name of the study and of its folder of results.")
+    title: str = Field("", description="Heading of the report.")
+    description: str = Field("", description="What the reader of the report should know first.")
+    seed: int = Field(ge=0, lt=2**63, description="Root of all randomness.")
+    task: TaskSettings
+    simulation: SimulationSettings = SimulationSettings()
+    observations: dict[Name, ObservationSettings] = Field(
+        default_factory=dict, description="Real data sets by name."
+    )
+    estimators: dict[Name, EstimatorSettings] = Field(
+        min_length=1, description="Estimators by name of method."
+    )
+    remedies: dict[Name, RemedySettings] = Field(
+        default_factory=dict, description="Remedies by name of method."
+    )
+    calibration: list[Rows] = Field(
+        default_factory=list,
+        description="Nested sizes of the set of labelled real data that some methods learn from.",
+    )
+    experiments: ExperimentSettings | None = Field(
+        None, description="A study of coverage with pseudo-experiments."
+    )
+    budgets: list[Rows] = Field(
+        min_length=1, description="Nested numbers of training simulations; the last one is the answer."
+    )
+    replicates: Annotated[int, Field(ge=1, le=1000)] = Field(
+        3, description="Independent repetitions of everything."
+    )
+    test_rows: Annotated[int, Field(ge=20)] = Field(500, description="Simulated data sets for the checks.")
+    draws: Annotated[int, Field(ge=100)] = Field(4000, description="Posterior draws per observation.")
+    test_draws: Annotated[int, Field(ge=99)] = Field(
+        999, description="Posterior draws per simulated data set."
+    )
+    checks: ChecksSettings = ChecksSettings()
+    reference: ReferenceSettings | None = Field(
+        None, description="Exact sampling of the posterior, for tasks with a likelihood."
+    )
+
+    @field_validator("budgets", "calibration")
+    @classmethod
+    def _nested(cls, budgets: list[int], info: ValidationInfo) -> list[int]:
+        if budgets != sorted(set(budgets)):
+            raise ValueError(f"{info.field_name} must grow from first to last")
+        return budgets
+
+    @field_validator("estimators", "remedies", "observations", mode="before")
+    @classmethod
+    def _without_those_left_out(cls, entries: Any) -> Any:
+        if not isinstance(entries, Mapping):
+            return entries
+        return {name: entry for name, entry in entries.items() if entry is not None}
+
+    @field_validator("observations")
+    @classmethod
+    def _no_reserved_names(cls, observations: dict[str, Any]) -> dict[str, Any]:
+        for name in observations:
+            if name in RESERVED_DATASETS:
+                raise ValueError(f"the name {name!r} is taken; call the data set something else")
+        return observations
+
+    @field_validator("estimators", "remedies")
+    @classmethod
+    def _no_reserved_methods(cls, methods: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name, method in methods.items():
+            if name == "reference" or (name == "prior" and method.type != "prior"):
+                raise ValueError(f"the name {name!r} is taken; call the method something else")
+            if name in info.data.get("estimators", {}):
+                raise ValueError(f"the name {name!r} is that of an estimator; call the remedy something else")
+        return methods
+
+    @model_validator(mode="after")
+    def _methods_build_on_others(self) -> StudySettings:
+        methods = self.methods
+        for name in methods:
+            chain = [name]
+            while (parent := parent_of(methods[chain[-1]])) is not None:
+                if parent not in methods:
+                    place = "estimators" if chain[-1] in self.estimators else "remedies"
+                    raise ValueError(
+                        f"{place}.{chain[-1]} builds on {parent!r}, which is no method of this study. "
+                        f"{suggest(parent, methods)}"
+                    )
+                if parent in chain:
+                    raise ValueError(f"methods build on each other in a circle: {', '.join(chain)}")
+                chain.append(parent)
+            if not self.calibration and any(learns_from(methods[m], "calibration") for m in chain):
+                raise ValueError(
+                    f"method {name!r} learns from labelled real data, but `calibration` is empty; give sizes"
+                )
+        for name in (self.experiments.methods or []) if self.experiments else []:
+            if name not in methods:
+                raise ValueError(
+                    f"experiments.methods: {name!r} is no method of this study. {suggest(name, methods)}"
+                )
+        return self
+
+    @property
+    def methods(self) -> dict[str, Any]:
+        """Settings of all methods by name: estimators, then remedies."""
+        return {**self.estimators, **self.remedies}
+
+    @model_validator(mode="after")
+    def _reference_needs_data(self) -> StudySettings:
+        if self.reference is not None and not self.observations:
+            raise ValueError(
+                "`reference` samples the posterior of an observation, but `observations` is empty"
+            )
+        return self
+
+
+class StudyFile(StudySettings):
+    """A study file: the settings of a study and what each scale changes."""
+
+    scales: dict[Literal["smoke", "laptop", "paper"], dict[str, Any]] = Field(
+        default_factory=dict, description="Overrides per scale, deep-merged over the rest."
+    )
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `base` with `over` laid on top; mappings are merged, all else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def require_scale(scale: str) -> None:
+    """Raises SettingError unless there is such a scale."""
+    if scale not in SCALES:
+        raise SettingError(f"scale {scale!r} is unknown. {suggest(scale, SCALES)}")
+
+
+def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
+    """Returns the settings of a study at one scale.
+
+    Raises:
+        SettingError: If a key is unknown (names the nearest valid one), of a wrong type or out of range.
+    """
+    require_scale(scale)
+    raw = dict(raw)
+    scales = raw.pop("scales", None) or {}
+    if not isinstance(scales, Mapping):
+        raise SettingError(f"scales: expected a mapping of {', '.join(SCALES)}, got {scales!r}.")
+    for name, overrides in scales.items():
+        if name not in SCALES:
+            raise SettingError(f"scales.{name}: there is no such scale. {suggest(str(name), SCALES)}")
+        if overrides is not None and not isinstance(overrides, Mapping):
+            raise SettingError(f"scales.{name}: expected a mapping of settings, got {overrides!r}.")
+    found: dict[str, StudySettings] = {}
+    for name in SCALES:  # all scales must be right, not only the one that runs now
+        validated = _validated(merge(raw, scales.get(name) or {}))
+        if isinstance(validated, list):
+            common = _validated(raw) if scales.get(name) else validated
+            raise SettingError("\n".join(_blamed(validated, common, name)))
+        found[name] = validated
+    return found[scale]
+
+
+def load(path: str | Path, scale: str = "laptop") -> StudySettings:
+    """Returns the settings in a YAML file at one scale.
+
+    Raises:
+        SettingError: If the file is missing or cannot be read, or a setting in it is wrong.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise SettingError(f"study file {path} does not exist. {suggest(path.stem, known)}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingError(f"{path} is not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{path}: expected text in UTF-8: {error}. Save it as UTF-8.") from error
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read ({error}). Mend its permissions or its disk.") from error
+    if not isinstance(raw, Mapping):
+        raise SettingError(f"{path}: expected a mapping of settings, got {type(raw).__name__}.")
+    return parse(raw, scale)
+
+
+def schema() -> dict[str, Any]:
+    """Returns the JSON schema of a study file, as stored in `workflow/schemas/study.json`."""
+    return StudyFile.model_json_schema()
+
+
+def _validated(raw: Mapping[str, Any]) -> StudySettings | list[str]:
+    """Returns the settings, or a sentence for each thing that is wrong with them."""
+    try:
+        return StudySettings.model_validate(raw)
+    except ValidationError as error:
+        return [sentence(one, schema()) for one in error.errors()]
+
+
+def _blamed(faults: list[str], common: StudySettings | list[str], scale: str) -> list[str]:
+    """The faults, with the scale in front of those that only its overrides bring in."""
+    shared = common if isinstance(common, list) else []
+    return [fault if fault in shared else f"scales.{scale}: {fault}" for fault in faults]

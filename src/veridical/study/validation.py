@@ -1,0 +1,200 @@
+"""Do the methods of a study fit its task and each other? Found out from settings, before any job starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from veridical import methods, tasks
+from veridical.errors import SettingError, suggest
+from veridical.method_settings import learns_from
+
+if TYPE_CHECKING:
+    from veridical.study.layout import Layout
+
+REAL = "real"
+BUILDS_ON = {  # which types a type may build on
+    "npe": ("npe", "j_npe"),
+    "ensemble": ("npe", "ensemble"),
+    "tuned": ("npe", "j_npe"),
+    "rope": ("npe", "j_npe", "tuned"),
+    "wifi": ("ratios",),
+}
+SAME_NETWORKS = ("inputs", "summary", "flow")
+
+
+def require(layout: Layout) -> None:
+    """Stops on a method that cannot be fitted, or cannot answer, in this study.
+
+    Raises:
+        SettingError: Which method, what was expected, what came, and the remedy.
+        TrainingError: If a user's own class cannot be had.
+    """
+    for name in layout.methods:
+        _require_finite(layout, name)
+        _require_importable(layout, name)
+        _require_kind_of_task(layout, name)
+        _require_fidelity(layout, name)
+        _require_labelled(layout, name)
+        _require_parent(layout, name)
+    _require_answers(layout)
+    _require_experiments(layout)
+    _require_stored_rows(layout)
+
+
+def place(layout: Layout, method: str) -> str:
+    """Returns where a method stands in the study file."""
+    return f"{'estimators' if method in layout.study.estimators else 'remedies'}.{method}"
+
+
+def _require_finite(layout: Layout, method: str) -> None:
+    for path, value in _numbers(layout.spec(method)):
+        if not math.isfinite(value):
+            raise SettingError(f"{place(layout, method)}.{path}: expected a finite number, got {value}.")
+
+
+def _numbers(settings: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            yield from _numbers(value, f"{path}.{name}" if path else str(name))
+    elif isinstance(settings, float):
+        yield path, settings
+
+
+def _require_importable(layout: Layout, method: str) -> None:
+    spec = layout.spec(method)
+    methods.sources(spec)
+    if spec["type"] == methods.OWN:
+        methods.method_class(spec)
+
+
+def _require_kind_of_task(layout: Layout, method: str) -> None:
+    settings = layout.methods[method]
+    if learns_from(settings, "classes") == layout.of_classes:
+        return
+    task = layout.task
+    if isinstance(task, tasks.ClassTask):
+        raise SettingError(
+            f"{place(layout, method)}: type {settings.type!r} answers with parameters, but task {task.name} "
+            f"has the classes {' and '.join(task.classes)}; use `ratios`, and `wifi` on it."
+        )
+    raise SettingError(
+        f"{place(layout, method)}: type {settings.type!r} learns from two classes, but task {task.name} has "
+        "parameters; use `npe`, or a task with classes."
+    )
+
+
+def _require_fidelity(layout: Layout, method: str) -> None:
+    if layout.of_classes:
+        return
+    simulated = [level for level in layout.task.fidelities if level != REAL]
+    fidelity = layout.fidelity(method)
+    if fidelity == REAL:
+        raise SettingError(
+            f"{place(layout, method)}.fidelity: `real` is nature, not a simulator; expected one of "
+            f"{', '.join(simulated)}. Labelled real data go into `calibration`."
+        )
+    if fidelity not in simulated:
+        raise SettingError(
+            f"{place(layout, method)}.fidelity: task {layout.task.name} has no {fidelity!r}. "
+            f"{suggest(fidelity, simulated)}"
+        )
+
+
+def _require_labelled(layout: Layout, method: str) -> None:
+    if layout.of_classes or not layout.calibrated(method) or REAL in layout.task.fidelities:
+        return
+    raise SettingError(
+        f"{place(layout, method)}: it learns from labelled real data, or builds on a method that does, but "
+        f"task {layout.task.name} has no level `real` (it has {', '.join(layout.task.fidelities)}); leave "
+        "the method out, or give the task such a level."
+    )
+
+
+def _require_parent(layout: Layout, method: str) -> None:
+    settings, parent = layout.methods[method], layout.parent(method)
+    if parent is None or settings.type not in BUILDS_ON:
+        return
+    kind, key = layout.methods[parent].type, "start" if method in layout.study.estimators else "of"
+    expected = BUILDS_ON[settings.type]
+    if kind not in expected:
+        raise SettingError(
+            f"{place(layout, method)}.{key}: a method of type {settings.type!r} builds on one of type "
+            f"{' or '.join(expected)}, but {parent!r} is of type {kind!r}."
+        )
+    if (
+        settings.type in ("tuned", "rope")
+        and kind != "tuned"
+        and layout.methods[parent].summary.type == "none"
+    ):
+        raise SettingError(
+            f"{place(layout, method)}.of: {parent!r} has no summary network (summary: none), so there is "
+            "no encoder to compare real and simulated data by; give it one."
+        )
+    if settings.type in ("npe", "ensemble"):
+        _require_same_networks(layout, method, parent)
+
+
+def _require_same_networks(layout: Layout, method: str, parent: str) -> None:
+    """Weights can only be copied between equal networks."""
+    own, theirs = (getattr(layout.methods[name], "member", layout.methods[name]) for name in (method, parent))
+    for part in SAME_NETWORKS:
+        if getattr(own, part) != getattr(theirs, part):
+            raise SettingError(
+                f"{place(layout, method)}.start: its weights begin as those of {parent!r}, but `{part}` "
+                "differs; give both the same."
+            )
+    counts = [getattr(layout.methods[name], "members", None) for name in (method, parent)]
+    if None not in counts and counts[0] != counts[1]:
+        raise SettingError(
+            f"{place(layout, method)}.start: {parent!r} has {counts[1]} members, not {counts[0]}; give both "
+            "as many."
+        )
+
+
+def _require_answers(layout: Layout) -> None:
+    if not layout.judged:
+        raise SettingError(
+            f"remedies: task {layout.task.name} has classes, and `ratios` alone gives no estimate; add a "
+            f"remedy such as `wifi: {{type: wifi, of: {next(iter(layout.methods))}}}`."
+        )
+
+
+def _require_experiments(layout: Layout) -> None:
+    settings = layout.study.experiments
+    if settings is None:
+        return
+    if isinstance(layout.task, tasks.FileTask):
+        raise SettingError(
+            "experiments: pseudo-experiments need a simulator, but the simulations of this task are in a "
+            "file; remove this section."
+        )
+    if layout.of_classes and not settings.true_values:
+        raise SettingError(
+            "experiments.true_values: expected fractions to judge intervals at, such as [0.1, 0.5], got none."
+        )
+    if not layout.of_classes and settings.true_values:
+        raise SettingError(
+            "experiments.true_values: they are for tasks with classes; true parameters of task "
+            f"{layout.task.name} come from its prior. Remove them."
+        )
+    for name in settings.methods or []:
+        if name not in {run.method for run, _ in layout.experiments}:
+            raise SettingError(
+                f"experiments.methods: {name!r} gives no answer that could be judged; leave it out."
+            )
+
+
+def _require_stored_rows(layout: Layout) -> None:
+    if not isinstance(layout.task, tasks.FileTask):
+        return
+    for part, rows in layout.used_rows.items():
+        split = part.split("/")[1].split("-")[0]
+        there = layout.task.available(split)
+        if rows > there:
+            remedy = "lower the budget" if split == "train" else f"set task.reserved: {{{split}: {rows}}}"
+            raise SettingError(
+                f"task: {rows} rows of split {split} are asked for, but the file of simulations has {there} "
+                f"for it; {remedy}."
+            )

@@ -1,0 +1,1 @@
+"""Training of networks: sessions, loops, devices, states to resume from."""

@@ -1,0 +1,99 @@
+"""Pages of studies that compare methods: `benchmarks/study_tables.py`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from veridical.evidence.metrics import Row, row
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def study_tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("study_tables")
+
+
+def numbers(method: str, metric: str, values: list[float], **cells: Any) -> list[Row]:
+    """One number in each replicate."""
+    return [row(method=method, metric=metric, seed=i, value=v, **cells) for i, v in enumerate(values)]
+
+
+def cells(page: str, *start: str) -> list[str]:
+    """The cells behind the first ones of the only line that begins with them."""
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in page.splitlines()]
+    (found,) = [line for line in lines if line[: len(start)] == list(start)]
+    return found[len(start) :]
+
+
+def test_medians_have_their_error_and_the_prior_is_taken_off_by_replicate(study_tables: ModuleType) -> None:
+    rows = numbers("prior", "lpp", [-3.0, -4.0, -5.0], budget=0, dataset="real")
+    rows += numbers("rope", "lpp", [-1.0, -2.0, -3.5], budget=100, dataset="real", n_calibration=50)
+    rows += numbers("npe", "lpp", [float("-inf"), -9.0, -8.0], budget=100, dataset="real")
+    rows += numbers("npe", "lpp", [6.0, 6.0, 6.0], budget=100, dataset="simulated")
+    page = "\n".join(study_tables.methods(rows, "real"))
+    # sd of (-1, -2, -3.5) is 1.258; of the differences (2, 2, 1.5) 0.2887; each / sqrt(3) * 1.25
+    assert cells(page, "rope", "50", "100") == ["-2 ± 0.91", "2 ± 0.21"]
+    assert cells(page, "npe", "", "100") == ["-9", "-5"]
+    assert cells(page, "sbi (npe, simulated)", "", "100")[0] == "6"
+
+
+def test_methods_of_two_fidelities_are_paired_with_every_budget_of_the_plain_one(
+    study_tables: ModuleType,
+) -> None:
+    rows: list[Row] = []
+    for budget, values in ((100, [0.8, 0.9, 0.8]), (300, [0.7, 0.7, 0.6])):
+        rows += numbers("npe", "c2st", values, budget=budget, dataset="simulated")
+    rows += numbers("mf", "c2st", [0.7, 0.8, 0.7], budget=100, budget_low=1000, dataset="simulated")
+    page = "\n".join(study_tables.multifidelity(rows))
+    assert cells(page, "mf", "100") == ["-0.1 (-0.1)", "0.1 (0.0667 ± 0.033)", "300"]
+    assert study_tables.multifidelity([r for r in rows if r["method"] == "npe"]) == []
+
+
+def test_estimates_are_averaged_over_trainings_and_over_true_values(study_tables: ModuleType) -> None:
+    rows: list[Row] = []
+    for at, values in ((0.1, [0.01, 0.03]), (0.5, [0.03, 0.05])):
+        for kind in ("total", "statistical"):
+            own = numbers("wifi", "coverage_gap_z", values, budget=9, true_value=at, dataset="simulated")
+            rows += [{**r, "interval": kind} for r in own]
+    page = "\n".join(study_tables.estimates(rows))
+    assert cells(page, "wifi", "total") == ["0.02 ± 0.01 (0.03)", "0.04 ± 0.01 (0.05)", "0.03 ± 0.01 (0.04)"]
+
+
+def test_pseudo_experiments_of_posteriors_have_a_table(study_tables: ModuleType) -> None:
+    rows = numbers("npe", "experiment_lpp", [1.0], budget=9, dataset="real")
+    rows += numbers("npe", "experiment_coverage", [0.8], budget=9, dataset="real", level=0.9)
+    page = "\n".join(study_tables.pseudo_experiments(rows))
+    assert cells(page, "npe", "9") == ["1", "0.8"]
+
+
+def test_the_reason_for_a_verdict_is_what_was_seen_before_what_was_not(study_tables: ModuleType) -> None:
+    findings = [
+        {"rule": "supported", "outcome": "caution", "text": "Simulated data only. More is needed."},
+        {"rule": "learned", "outcome": "caution", "text": "Little was learned."},
+    ]
+    judged = {"method": "npe", "budget": 9, "n_calibration": None, "dataset": "simulated"}
+    judged |= {"verdict": "caution", "summary": "", "findings": findings}
+    page = study_tables.verdicts([judged])
+    assert cells(page, "npe", "", "simulated", "caution") == ["Little was learned (and 1 more)."]
+
+
+def test_figures_of_all_methods_come_first(study_tables: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in (
+        "tradeoff--all",
+        "posterior--npe--real",
+        "posterior--rope-c50--real",
+        "ranks--npe--simulated",
+    ):
+        (tmp_path / "figures" / f"{name}.svg").touch()
+    rows = numbers("npe", "lpp", [-9.0], budget=9, dataset="real")
+    rows += numbers("rope", "lpp", [-1.0], budget=9, n_calibration=50, dataset="real")
+    shown = [path.stem for path in study_tables.figures(tmp_path, rows)]
+    assert shown == ["tradeoff--all", "posterior--rope-c50--real"]

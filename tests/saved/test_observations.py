@@ -1,0 +1,162 @@
+"""Real data: what is read, and what every wrong file is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veridical.errors import DataError
+from veridical.saved import observations
+from veridical.tasks.base import Dimension, Parameter, Task
+
+
+class Pelts(Task):
+    """Three years of two species."""
+
+    name = "pelts"
+    parameters = (Parameter("a"),)
+    fidelities = {"ode": 1.0}  # noqa: RUF012
+    dimensions = (Dimension("year", (1900, 1901, 1902)), Dimension("species", ("hare", "lynx")))
+    x_unit = "thousand"
+
+    def simulate(self, theta, noise, fidelity):  # type: ignore[no-untyped-def]
+        return np.zeros((len(theta), 3, 2))
+
+
+GOOD = "year,hare,lynx\n1900,30,4\n1901,47.2,6.1\n1902,70.2,9.8\n"
+
+
+def read(path: Path, text: str, **settings: object) -> observations.Observations:
+    path.write_text(text)
+    defaults = {"layout": "series", "columns": ["hare", "lynx"], "index": "year", "source": "a fur trader"}
+    return observations.read({**defaults, **settings, "file": str(path)}, Pelts(), "pelts")
+
+
+def test_a_series_is_one_observation(tmp_path: Path) -> None:
+    data = read(tmp_path / "d.csv", GOOD)
+    assert data.x.shape == (1, 3, 2)
+    assert data.x[0, 1].tolist() == [47.2, 6.1]
+    assert (data.kind, data.truth) == ("observed", None)
+
+
+def test_columns_choose_and_order(tmp_path: Path) -> None:
+    data = read(tmp_path / "d.csv", GOOD, columns=["lynx", "hare"])
+    assert data.x[0, 0].tolist() == [4, 30]
+
+
+def test_a_table_has_an_observation_a_row(tmp_path: Path) -> None:
+    text = "a,b,c,d,e,f\n1,2,3,4,5,6\n7,8,9,10,11,12\n"
+    data = read(tmp_path / "d.csv", text, layout="table", columns=None, index=None)
+    assert data.x.shape == (2, 3, 2)
+    assert data.x[1].tolist() == [[7, 8], [9, 10], [11, 12]]
+
+
+def test_npz_and_netcdf_hold_x(tmp_path: Path) -> None:
+    x = np.arange(12.0).reshape(2, 3, 2)
+    np.savez(tmp_path / "d.npz", x=x)
+    settings = {"layout": "table", "source": "here"}
+    task = Pelts()
+    first = observations.read({**settings, "file": str(tmp_path / "d.npz")}, task, "d")
+    assert np.array_equal(first.x, x)
+    observations.save(tmp_path / "d.nc", first, task)
+    second = observations.read({**settings, "file": str(tmp_path / "d.nc")}, task, "d")
+    assert np.array_equal(second.x, x)
+
+
+def test_a_data_set_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    data = observations.Observations(
+        np.arange(12.0).reshape(2, 3, 2), np.array([[1.0], [2.0]]), "simulated", "simulated", "test rows"
+    )
+    observations.save(tmp_path / "d.nc", data, Pelts())
+    back = observations.load(tmp_path / "d.nc")
+    assert np.array_equal(back.x, data.x)
+    assert np.array_equal(back.truth, data.truth)
+    assert (back.name, back.kind, back.source) == ("simulated", "simulated", "test rows")
+    assert [p.name for p in tmp_path.iterdir()] == ["d.nc"]
+
+
+def test_data_in_seconds_stay_numbers(tmp_path: Path) -> None:
+    class Waits(Pelts):
+        x_unit = "s"
+
+    data = observations.Observations(np.arange(12.0).reshape(2, 3, 2), None, "waits", "observed")
+    observations.save(tmp_path / "d.nc", data, Waits())
+    back = observations.load(tmp_path / "d.nc")
+    assert back.x.dtype == float
+    assert np.array_equal(back.x, data.x)
+    assert (back.truth, back.source) == (None, "")
+
+
+def test_a_job_that_reads_data_does_not_load_xarray(tmp_path: Path) -> None:
+    data = observations.Observations(np.zeros((1, 3, 2)), None, "pelts", "observed")
+    observations.save(tmp_path / "d.nc", data, Pelts())
+    code = (
+        "import sys; from veridical import observations; observations.load(sys.argv[1]);"
+        "print(sorted({'xarray', 'dask', 'pandas'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "d.nc")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "message"),
+    [
+        (GOOD.replace("47.2", "many"), {}, r"line 3, column 'hare': expected a number, got 'many'"),
+        (GOOD.replace("47.2", ""), {}, r"line 3, column 'hare': expected a number, got ''"),
+        (GOOD.replace("47.2", "nan"), {}, r"1 values that are not finite, the first at index \(0, 1, 0\)"),
+        (GOOD.replace("47.2", "inf"), {}, "not finite"),
+        (GOOD.replace(",6.1", ""), {}, r"line 3: expected 3 columns \(year, hare, lynx\), got 2"),
+        (GOOD, {"columns": ["hare", "linx"]}, r"no column 'linx'. Did you mean 'lynx'"),
+        (GOOD, {"columns": ["hare"]}, r"has 3 rows and 2 columns \(3 year x 2 species\), got 3 rows and 1"),
+        (GOOD + "1903,1,1\n", {}, "got 4 rows and 2 columns"),
+        (GOOD.replace("1901", "1911"), {}, r"line 3: year must be 1901, got 1911"),
+        (GOOD, {"layout": "table"}, "each row must hold the 6 numbers"),
+        ("year,hare,lynx\n", {}, "at least one row"),
+    ],
+)
+def test_wrong_csv_says_where_and_why(tmp_path: Path, text: str, settings: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "d.csv", text, **settings)
+
+
+def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "pelts.csv").write_text(GOOD)
+    with pytest.raises(DataError, match=r"does not exist. Did you mean 'pelts.csv'"):
+        observations.read(
+            {"file": str(tmp_path / "pelt.csv"), "layout": "series", "source": ""}, Pelts(), "p"
+        )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": np.zeros((1, 3, 2))}, "no array `x`"),
+        (
+            {"x": np.zeros((1, 2, 3))},
+            r"x must have shape \(N, 3, 2\) \(3 year x 2 species\), got \(1, 2, 3\)",
+        ),
+        ({"x": np.zeros((0, 3, 2))}, "got \\(0, 3, 2\\)"),
+        ({"x": np.array([[["a"] * 2] * 3])}, "must hold numbers"),
+        ({"x": np.array([[[{}] * 2] * 3], dtype=object)}, "not a readable NPZ file of numbers"),
+    ],
+)
+def test_wrong_npz_says_why(tmp_path: Path, arrays: dict, message: str) -> None:
+    np.savez(tmp_path / "d.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        observations.read({"file": str(tmp_path / "d.npz"), "layout": "table", "source": ""}, Pelts(), "d")
+
+
+def test_files_that_are_not_what_their_name_says(tmp_path: Path) -> None:
+    for name, message in (
+        ("d.npz", "not a readable NPZ"),
+        ("d.nc", "not a readable netCDF4"),
+        ("d.xlsx", "expected a"),
+    ):
+        (tmp_path / name).write_bytes(b"neither one nor the other")
+        with pytest.raises(DataError, match=message):
+            observations.read({"file": str(tmp_path / name), "layout": "table", "source": ""}, Pelts(), "d")

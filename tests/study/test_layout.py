@@ -1,0 +1,289 @@
+"""Layout: where results lie, which rows and checks a study needs, what makes another bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from veridical import bank, checks
+from veridical.errors import SettingError
+from veridical.study import settings
+from veridical.study.layout import Layout, dataset_name
+
+BASE: dict[str, Any] = {
+    "study": "small",
+    "seed": 1,
+    "task": {"name": "gaussian_linear"},
+    "simulation": {"shard_rows": 1000},
+    "estimators": {"npe": {"type": "npe"}},
+    "budgets": [1000, 2500],
+    "replicates": 2,
+    "test_rows": 300,
+}
+FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
+LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
+UNLABELLED = ["typicality", "predictive", "detection"]
+
+
+def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
+    return Layout(settings.parse(settings.merge(BASE, changes), scale), scale, data)
+
+
+def applicable(layout: Layout, dataset: str) -> list[str]:
+    return layout.applicable(layout.final_runs[-1], dataset)
+
+
+def file_task(folder: Path, rows: int = 1500) -> dict[str, Any]:
+    """Settings of a task whose simulations lie in a file."""
+    x = np.arange(2.0 * rows).reshape(rows, 2)
+    np.savez(folder / "runs.npz", theta=x + 1, x=x)
+    parameters = {"a": {"lower": 0, "upper": 9999}, "b": {"lower": 0, "upper": 9999}}
+    return {"simulations": str(folder / "runs.npz"), "parameters": parameters, "x_shape": [2]}
+
+
+# ---- folders -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scale", "folder"),
+    [("smoke", "results/small@smoke"), ("laptop", "results/small"), ("paper", "results/small@paper")],
+)
+def test_scales_have_folders_of_their_own_and_one_bank(scale: str, folder: str) -> None:
+    layout = make(scale, scales={"smoke": {"budgets": [100]}})
+    assert layout.results == layout.report == folder
+    assert layout.bank == make().bank
+    assert Path(layout.bank).parent == Path("results/bank")
+    assert Path(layout.bank).name == f"gaussian_linear-{layout.bank_key}"
+
+
+def test_the_root_of_all_results_can_be_elsewhere() -> None:
+    layout = Layout(make().study, root="/scratch/results")
+    assert layout.results == "/scratch/results/small"
+    assert layout.bank.startswith("/scratch/results/bank/")
+
+
+# ---- shards ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rows", "shards"), [(1, 1), (999, 1), (1000, 1), (1001, 2), (2500, 3)])
+def test_a_budget_lists_exactly_the_full_shards_that_hold_it(rows: int, shards: int) -> None:
+    layout = make()
+    expected = [bank.shard_name(1000 * i, 1000 * i + 999) for i in range(shards)]
+    found = layout.shards("model", "train-r0", rows)
+    assert found == [f"{layout.bank}/model/train-r0/{name}" for name in expected]
+
+
+def test_a_larger_budget_lists_the_same_shards_first() -> None:
+    layout = make()
+    small, large = (layout.shards("model", "train-r0", rows) for rows in (1000, 2500))
+    assert large[: len(small)] == small
+
+
+def test_a_study_uses_the_largest_budget_of_each_replicate_and_its_test_rows() -> None:
+    layout = make()
+    assert layout.used_rows == {"model/test": 300, "model/train-r0": 2500, "model/train-r1": 2500}
+    expected = [p for part, rows in layout.used_rows.items() for p in layout.shards(*part.split("/"), rows)]
+    assert layout.all_shards() == expected
+    assert [
+        p.replace("/benchmarks", "").replace(".jsonl", ".zarr.zip") for p in layout.bank_benchmarks()
+    ] == (layout.all_shards())
+
+
+def test_a_method_uses_the_rows_of_its_own_fidelity() -> None:
+    estimators = {"npe": {"type": "npe", "fidelity": "euler"}, "dear": {"type": "npe"}}
+    layout = make(task={"name": "lotka_volterra"}, estimators=estimators, replicates=1)
+    assert (layout.target, layout.fidelity("npe"), layout.fidelity("dear")) == ("ode", "euler", "ode")
+    assert layout.used_rows == {"ode/test": 300, "euler/train-r0": 2500, "ode/train-r0": 2500}
+
+
+def test_the_last_shard_of_simulations_made_elsewhere_ends_with_the_file(tmp_path: Path) -> None:
+    layout = make(task={**file_task(tmp_path), "name": "elsewhere"}, budgets=[1200], replicates=1)
+    names = [Path(path).name for path in layout.shards("stored", "train-r0", 1200)]
+    assert names == [bank.shard_name(0, 999), bank.shard_name(1000, 1199)]
+    assert [Path(p).name for p in layout.shards("stored", "test", 300)] == [bank.shard_name(0, 299)]
+    assert layout.task_spec["reserved"] == {"test": 300}
+
+
+# ---- what makes another bank, and what does not ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 2},
+        {"task": {"settings": {"dimension": 3}}},
+        {"task": {"settings": {"noise_sd": 0.5}}},
+        {"task": {"block_rows": 500}},
+    ],
+    ids=str,
+)
+def test_what_decides_an_array_makes_another_bank(changes: dict[str, Any]) -> None:
+    assert make(**changes).bank_key != make().bank_key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study": "other", "title": "Other"},
+        {"simulation": {"shard_rows": 2000, "max_invalid": 0.5, "time_limit": 5, "probe_rows": 9}},
+        {"budgets": [9000], "replicates": 7, "test_rows": 40},
+        {"estimators": {"npe": {"training": {"epochs": 1}}}},
+        {"checks": {"sbc": None}},
+        FIELD,
+    ],
+    ids=lambda changes: ",".join(changes),
+)
+def test_what_decides_no_array_leaves_the_bank(changes: dict[str, Any]) -> None:
+    assert make(**changes).bank_key == make().bank_key
+
+
+def test_a_time_limit_decides_arrays_where_timeouts_are_data() -> None:
+    parameters = {"a": {"prior": "uniform", "lower": 0, "upper": 1}}
+    command = {"name": "crude", "command": "cp {theta} {out}", "parameters": parameters, "x_shape": [1]}
+    for is_data in (False, True):
+        keys = {
+            make(
+                task={**command, "timeout_is_data": is_data},
+                simulation={"time_limit": limit, "shard_rows": 1000},
+            ).bank_key
+            for limit in (1, 2)
+        }
+        assert len(keys) == 1 + is_data
+
+
+# ---- runs and checks ---------------------------------------------------------------------------------
+
+
+def test_every_method_budget_and_replicate_is_a_run() -> None:
+    layout = make(estimators={"npe": {"type": "npe"}, "wide": {"type": "npe"}})
+    assert [run.folder for run in layout.runs] == [
+        f"{method}/n{budget}-r{replicate}"
+        for method in ("npe", "wide")
+        for budget in (1000, 2500)
+        for replicate in (0, 1)
+    ]
+    assert layout.final_runs == [run for run in layout.runs if run.budget == 2500]
+
+
+def test_checks_need_what_a_data_set_has(tmp_path: Path) -> None:
+    plain, exact = make(**FIELD), make(**FIELD, reference={})
+    stored = make(task={**file_task(tmp_path), "name": "elsewhere"}, budgets=[1200], **FIELD)
+    assert applicable(plain, "simulated") == applicable(exact, "simulated") == LABELLED
+    assert applicable(plain, "field") == ["typicality", "predictive", "detection"]
+    assert applicable(exact, "field") == ["two_sample", "typicality", "predictive", "detection"]
+    assert applicable(stored, "field") == ["typicality", "detection"], "a file cannot simulate predictions"
+    everything = {*applicable(exact, "simulated"), *applicable(exact, "field")}
+    assert everything == set(checks.CHECKS)
+
+
+def test_a_check_that_is_switched_off_is_not_run() -> None:
+    layout = make(checks={"sbc": None, "typicality": None}, **FIELD)
+    assert "sbc" not in applicable(layout, "simulated")
+    assert applicable(layout, "field") == ["predictive", "detection"]
+
+
+def test_scores_are_taken_at_every_budget_and_the_rest_at_the_largest() -> None:
+    layout = make(**FIELD)
+    expected = [
+        f"results/small/check/npe/n{budget}-r{r}/simulated/{check}.json"
+        for budget in (1000, 2500)
+        for r in (0, 1)
+        for check in ("scores", "exact")
+    ]
+    expected += [
+        f"results/small/check/npe/n2500-r{r}/{dataset}/{check}.json"
+        for r in (0, 1)
+        for dataset, names in (("simulated", LABELLED[:3]), ("field", UNLABELLED))
+        for check in names
+    ]
+    assert sorted(layout.check_results()) == sorted(expected)
+
+
+def test_draws_are_those_that_checks_and_report_rest_on() -> None:
+    layout = make(**FIELD, reference={})
+    judged = {
+        path.rpartition("/")[0].replace("/check/", "/infer/") + ".nc" for path in layout.check_results()
+    }
+    assert set(layout.all_draws()) == judged | {"results/small/infer/reference/field.nc"}
+    assert make().references == []
+
+
+# ---- new data ----------------------------------------------------------------------------------------
+
+
+def test_new_data_take_the_place_of_the_studys_own() -> None:
+    observations = {"pelts": {"file": "pelts.csv", "columns": ["hare", "lynx"], "source": "trappers"}}
+    layout = make(data="new/furs-1935.csv", observations=observations)
+    assert layout.results == "results/small"
+    assert layout.report == "results/small/furs_1935"
+    ((name, found),) = layout.observations.items()
+    assert (name, found.file, found.columns) == ("furs_1935", "new/furs-1935.csv", ["hare", "lynx"])
+    assert (found.source, found.index) == ("", None), "source and years are those of the old data"
+    assert {Path(p).parent.name for p in layout.check_results()} == {"simulated", "furs_1935"}
+
+
+def test_new_data_need_no_old_ones() -> None:
+    layout = make(data="new.npz")
+    assert {name: o.file for name, o in layout.observations.items()} == {"new": "new.npz"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/pelts.csv", "pelts"),
+        ("my-new data.v2.csv", "my_new_data"),
+        ("2024.npz", "data_2024"),
+        ("häsin.nc", "h_sin"),
+        ("_x.csv", "data__x"),
+    ],
+)
+def test_a_file_names_its_data_set(path: str, name: str) -> None:
+    assert dataset_name(path) == name
+    settings.parse(settings.merge(BASE, {"observations": {name: {"file": path}}}))
+
+
+# ---- code --------------------------------------------------------------------------------------------
+
+
+def test_the_digest_of_a_rule_holds_its_script_and_modules() -> None:
+    layout = make()
+    digests = {
+        layout.code("check", "veridical.stages.check", *checks.modules("sbc")),
+        layout.code("check", "veridical.stages.check", *checks.modules("tarp")),
+        layout.code("infer", "veridical.stages.check", *checks.modules("sbc")),
+        layout.code("no_such_rule", "veridical.stages.check", *checks.modules("sbc")),
+    }
+    assert len(digests) == 4
+
+
+def test_a_bank_larger_than_names_of_shards_is_refused_before_anything_runs() -> None:
+    make(budgets=[10**9], simulation={"shard_rows": 10**7}).validate()
+    with pytest.raises(SettingError, match=r"train-r0: at most 1,000,000,000 rows"):
+        make(budgets=[10**9 + 1], simulation={"shard_rows": 10**7}).validate()
+
+
+def test_shards_hold_whole_blocks() -> None:
+    with pytest.raises(
+        SettingError, match=r"multiple of the task's block of 1000 rows, got 1600; 2000 would"
+    ):
+        make(simulation={"shard_rows": 1600}).validate()
+    make().validate()
+
+
+@pytest.mark.parametrize("name", ["{x}.csv", "x}.csv", "a{b/x.csv"])
+def test_data_whose_name_snakemake_would_fill_in_are_refused(name: str) -> None:
+    with pytest.raises(
+        SettingError, match=r"observations\.field\.file: expected a path without braces.*Rename"
+    ):
+        make(observations={"field": {"file": name, "layout": "table"}}).validate()
+    with pytest.raises(SettingError, match=r"data: expected a path without braces"):
+        make(data=name, **FIELD).validate()
+
+
+def test_seconds_are_those_of_fidelities_that_the_task_has() -> None:
+    make(simulation={"seconds": {"model": 1.0}}).validate()
+    with pytest.raises(SettingError, match=r"simulation\.seconds: .* 'modle'\. Did you mean 'model'\?"):
+        make(simulation={"seconds": {"modle": 1.0}}).validate()

@@ -1,0 +1,256 @@
+"""The training loop: its plan, its stopping, and that an interruption leaves no trace in the result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from veridical.errors import TrainingError
+from veridical.estimators.settings import TrainingSettings
+from veridical.tasks.base import Array
+from veridical.training import session
+from veridical.training.checkpoints import CheckpointFolder
+
+ROWS, ROOT = 200, 20261121
+Data = tuple[tuple[Array, ...], tuple[Array, ...]]
+
+
+class Line(session.Trainable):
+    """Fits y = a x + b by least squares; can do something at one of its training steps."""
+
+    def __init__(self, at: int | None = None, act: object = None) -> None:
+        super().__init__()
+        with session.seeded_initialisation(session.Run(ROOT, ("line", 0))):
+            self.layer = nn.Linear(1, 1)
+        self.at, self.act, self.steps = at, act, 0
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        x, y = batch
+        if torch.is_grad_enabled():
+            self.steps += 1
+            if self.steps == self.at:
+                self.act()  # type: ignore[operator]
+        return (self.layer(x) - y).square().mean()
+
+
+def line_data(slope: float = 2.0) -> Data:
+    rng = np.random.Generator(np.random.PCG64(3))
+    x = rng.normal(size=(ROWS + 50, 1)).astype(np.float32)
+    y = (slope * x + 1 + 0.1 * rng.normal(size=x.shape)).astype(np.float32)
+    return (x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:])
+
+
+def train(
+    network: Line, folder: CheckpointFolder | None = None, **settings: object
+) -> session.TrainingResult:
+    given = TrainingSettings.model_validate({"batch_size": 32, "epochs": 6, "rounds": 6, **settings})
+    run = session.Run(ROOT, ("line", 0), folder=folder)
+    return session.fit(network, *line_data(), given, run)
+
+
+def always(path: Path) -> CheckpointFolder:
+    """A folder that keeps the state after every round."""
+    return CheckpointFolder(path, save_seconds=0)
+
+
+def fingerprint(network: Line, result: session.TrainingResult) -> list[object]:
+    return [result.rounds, result.best, result.steps, *(w.tolist() for w in network.state_dict().values())]
+
+
+# ---- the plan ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "steps", "rounds"),
+    [
+        (5000, {"epochs": 25}, 475, 25),
+        (5000, {"epochs": 4}, 76, 20),
+        (5000, {"epochs": 400, "max_steps": 1000}, 1000, 53),
+        (1_000_000, {"epochs": 10, "max_steps": 3000}, 3000, 20),
+        (20, {"epochs": 3, "batch_size": 256}, 3, 3),
+        (20, {"epochs": 30, "batch_size": 256, "rounds": 2}, 30, 30),
+    ],
+)
+def test_the_plan_counts_steps_and_looks(
+    rows: int, settings: dict[str, int], steps: int, rounds: int
+) -> None:
+    plan = session.Plan.of(rows, TrainingSettings.model_validate(settings))
+    assert (plan.steps, len(plan.ends), plan.ends[-1]) == (steps, rounds, steps)
+    assert (np.diff((0, *plan.ends)) > 0).all()
+
+
+def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
+    from veridical.training.loop import Batches
+
+    rows = (torch.arange(ROWS),)
+    run = session.Run(ROOT, ("line", 0))
+    seen = {}
+    for rounds in (1, 3, 40):
+        settings = TrainingSettings(batch_size=20, epochs=4, rounds=rounds)
+        plan = session.Plan.of(ROWS, settings)
+        pairs = zip((0, *plan.ends), plan.ends, strict=False)
+        seen[rounds] = torch.cat(
+            [b for first, last in pairs for (b,) in Batches(rows, plan, run, first, last)]
+        )
+    assert torch.equal(seen[1], seen[3]) and torch.equal(seen[1], seen[40])
+    epochs = seen[1].reshape(4, ROWS)
+    assert torch.equal(epochs.sort(dim=1).values, torch.arange(ROWS).expand(4, -1))
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+# ---- a training ----------------------------------------------------------------------------------
+
+
+def test_a_line_is_learned_and_history_is_complete() -> None:
+    network = Line()
+    result = train(network, epochs=60, rounds=10, learning_rate=0.1, patience=1000)
+    assert network.layer.weight.item() == pytest.approx(2, abs=4 * 0.1 / ROWS**0.5)
+    assert result.steps == 60 * (ROWS // 32) and not result.stopped_early
+    assert [e["step"] for e in result.rounds][-1] == result.steps
+    assert set(result.rounds[0]) == {"step", "epoch", "train_loss", "validation_loss", "learning_rate"}
+    rates = [e["learning_rate"] for e in result.rounds]
+    assert max(rates) <= 0.1 and rates[-1] < 1e-3 < rates[len(rates) // 3]
+    assert result.cpu_seconds > 0 and result.device == "cpu"
+
+
+def test_the_best_weights_are_kept_not_the_last() -> None:
+    network = Line()
+    result = train(network, epochs=40, learning_rate=1.0, clip=1e6, patience=1000)
+    x, y = (torch.from_numpy(part) for part in line_data()[1])
+    with torch.no_grad():
+        kept = float(network.loss(x, y))
+    losses = [e["validation_loss"] for e in result.rounds]
+    assert kept == pytest.approx(min(losses), rel=1e-5)
+    assert result.best == int(np.argmin(losses)) < len(losses) - 1
+
+
+def test_patience_ends_a_training_that_no_longer_improves() -> None:
+    (x, y), validation = line_data()
+    network = Line()
+    flat = (validation[0] * 0, validation[1] * 0 + network.layer.bias.item())  # perfect from the start
+    settings = TrainingSettings(batch_size=32, epochs=50, patience=3)
+    result = session.fit(network, (x, y), flat, settings, session.Run(ROOT, ("line", 0)))
+    assert result.stopped_early
+    assert len(result.rounds) == result.best + 1 + 3 < 50
+
+
+def test_offsets_state_losses_in_other_coordinates() -> None:
+    plain, run = Line(), session.Run(ROOT, ("line", 0))
+    settings = TrainingSettings(batch_size=32, epochs=2, rounds=2)
+    before = session.fit(plain, *line_data(), settings, run).rounds
+    after = session.fit(Line(), *line_data(), settings, run, offsets=(1.0, -2.0)).rounds
+    assert after[1]["train_loss"] == pytest.approx(before[1]["train_loss"] - 1)
+    assert after[1]["validation_loss"] == pytest.approx(before[1]["validation_loss"] + 2)
+
+
+def test_a_loss_that_is_not_finite_is_an_error() -> None:
+    network = Line(7, lambda: network.layer.weight.data.fill_(torch.nan))
+    with pytest.raises(TrainingError, match=r"not finite at step 12 .*lower training\.learning_rate"):
+        train(network)
+
+
+def test_a_gpu_that_is_asked_for_and_absent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match="torch sees no CUDA device"):
+        train(Line(), accelerator="gpu")
+
+
+@pytest.mark.parametrize(("learn", "validate"), [(9, 5), (50, 1)])
+def test_too_few_rows_are_an_error(learn: int, validate: int) -> None:
+    with pytest.raises(TrainingError, match=f"got {learn} and {validate}"):
+        session.require_rows(learn, validate)
+
+
+# ---- interruptions -------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from test_training import Line, always, train
+with always({folder!r}) as folder:
+    train(Line(20, lambda: os.kill(os.getpid(), signal.SIGKILL)), folder)
+"""
+
+
+def test_a_killed_training_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
+    """A process is killed in the middle of round 4; its lease is taken over; the end has the same bits."""
+    script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "run"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (tmp_path / "run" / "state.ckpt").exists() and (tmp_path / "run" / "lease.json").exists()
+
+    resumed, undisturbed = Line(), Line()
+    with always(tmp_path / "run") as folder:
+        after = train(resumed, folder)
+    assert after.resumed_from == [18] and resumed.steps == 18
+    assert fingerprint(resumed, after) == fingerprint(undisturbed, train(undisturbed))
+
+
+def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
+    """An error in the middle of a round, then a time limit at the end of one, then the end."""
+    undisturbed = Line()
+    expected = fingerprint(undisturbed, train(undisturbed))
+
+    def fail() -> None:
+        raise OSError("the disk went away")
+
+    with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
+        train(Line(9, fail), folder)
+    settings = TrainingSettings(batch_size=32, epochs=6, rounds=6)
+    message = "the job's time ends after 12 of 36 steps; run again"
+    with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
+        run = session.Run(ROOT, ("line", 0), folder=folder, deadline=0.0)
+        session.fit(Line(), *line_data(), settings, run)
+    last = Line()
+    with always(tmp_path) as folder:
+        result = train(last, folder)
+    assert fingerprint(last, result) == expected
+    assert result.resumed_from == [6, 12]
+
+
+@pytest.mark.parametrize("patience", [1000, 1])
+def test_a_training_that_had_ended_is_not_repeated(tmp_path: Path, patience: int) -> None:
+    first, again = Line(), Line()
+    with always(tmp_path) as folder:
+        expected = fingerprint(first, train(first, folder, patience=patience, learning_rate=1.0, epochs=30))
+    with always(tmp_path) as folder:
+        result = train(again, folder, patience=patience, learning_rate=1.0, epochs=30)
+    assert fingerprint(again, result) == expected and again.steps == 0
+
+
+def test_sigterm_ends_the_job_and_leaves_a_good_state(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(TrainingError, match="told to end"), always(tmp_path) as folder:
+        train(Line(15, lambda: os.kill(os.getpid(), signal.SIGTERM)), folder)
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed, undisturbed = Line(), Line()
+    with always(tmp_path) as folder:
+        after = train(resumed, folder)
+    assert after.resumed_from == [12]
+    assert fingerprint(resumed, after) == fingerprint(undisturbed, train(undisturbed))
+
+
+def test_a_state_holds_no_code(tmp_path: Path) -> None:
+    with always(tmp_path) as folder:
+        train(Line(), folder)
+    state = torch.load(tmp_path / "state.ckpt", weights_only=True)
+    assert state["callbacks"]["Progress"]["finished"]
+
+
+def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert session.visible_gpus() == "CUDA_VISIBLE_DEVICES: not set"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert "WARNING: this job has a GPU" in session.visible_gpus()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert session.visible_gpus() == "CUDA_VISIBLE_DEVICES: 1"
