@@ -30,7 +30,8 @@ from veridical import bank, seeds
 READER = """
 import json, os, resource, sys, time
 import numpy as np
-from veridical import bank, seeds, streaming
+from veridical import bank, seeds
+from veridical.bank import streaming
 from veridical.bank.shards import opened
 folder, allowed, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".zip")]

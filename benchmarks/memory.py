@@ -88,7 +88,7 @@ def bank_digest(folder: Path, n: int) -> int:
     part = result_digest.Part(shards(folder, n), n)
     table = folder / "metrics.csv"
     metrics.write(table, [])
-    lines = metrics.result_lines(result_digest.arrays(folder, [], {"model/train-r0": part}), table)
+    lines = result_digest.result_lines(result_digest.arrays(folder, [], {"model/train-r0": part}), table)
     return n if len(lines) == 4 else 0
 
 
@@ -99,13 +99,15 @@ def draws_digest(folder: Path, n: int) -> int:
     table = folder / "metrics.csv"
     metrics.write(table, [])
     return (
-        n if len(metrics.result_lines(result_digest.arrays(folder, [f"draws-{n}.nc"], {}), table)) > 2 else 0
+        n
+        if len(result_digest.result_lines(result_digest.arrays(folder, [f"draws-{n}.nc"], {}), table)) > 2
+        else 0
     )
 
 
 def draws_metrics(folder: Path, n: int) -> int:
     """The rows that a file of draws adds to metrics.csv."""
-    from veridical.evidence.metrics import Coordinates
+    from veridical.coordinates import Coordinates
     from veridical.stages import aggregate
 
     return (

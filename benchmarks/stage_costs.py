@@ -91,7 +91,7 @@ def measure(folder: Path) -> dict[str, Any]:
     for scale in SCALES:
         run(folder, scale)
     os.chdir(folder)
-    return lines(records([Layout(settings.load("study.yaml", scale), scale) for scale in SCALES]))
+    return lines(records([Layout(settings.load("study.yaml", scale), scale=scale) for scale in SCALES]))
 
 
 def main() -> None:

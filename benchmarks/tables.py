@@ -26,8 +26,9 @@ from typing import Any
 import study_tables
 from table_text import number, table
 
+from veridical.coordinates import dataset_cells
 from veridical.evidence import metrics, provenance, result_digest, variants
-from veridical.evidence.metrics import Row, dataset_cells, select, value
+from veridical.evidence.metrics import Row, select, value
 from veridical.report import verdict
 
 OUT = Path(__file__).parents[1] / "docs" / "results"

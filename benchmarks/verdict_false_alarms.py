@@ -12,9 +12,10 @@ from collections import Counter
 
 import numpy as np
 
-from veridical import checks, seeds
-from veridical.evidence import metrics
-from veridical.evidence.metrics import Coordinates, Row, row
+from veridical import checks, coordinates, seeds
+from veridical.coordinates import Coordinates
+from veridical.evidence import tabulation
+from veridical.evidence.metrics import Row, row
 from veridical.report import verdict
 from veridical.report.judging import Evidence
 from veridical.saved.posteriors import Draws
@@ -45,7 +46,7 @@ def exact(x: np.ndarray, truth: np.ndarray | None, n: int, rng: np.random.Genera
 
 def rows_of(result: checks.base.CheckResult, replicate: int, dataset: str) -> list[Row]:
     """The rows of one check."""
-    return metrics.check_rows(Coordinates("npe", 1000, replicate, dataset), result.to_json())
+    return tabulation.check_rows(Coordinates("npe", 1000, replicate, dataset), result.to_json())
 
 
 def one_study(rng: np.random.Generator) -> list[Row]:
@@ -67,7 +68,7 @@ def one_study(rng: np.random.Generator) -> list[Row]:
         rows += rows_of(found, r, "data")
         options = {"draws": 500, "max_iterations": 100, "patience": 5}
         rows += rows_of(checks.build("two_sample", **options).run(own, rng, reference=reference), r, "data")
-    where = {"method": "reference", **metrics.dataset_cells("data")}
+    where = {"method": "reference", **coordinates.dataset_cells("data")}
     rows += [row(**where, parameter=n, metric="rhat", value=1.0) for n in NAMES]
     return rows + [row(**where, parameter=n, metric="ess", value=2000.0) for n in NAMES]
 

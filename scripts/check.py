@@ -1,6 +1,6 @@
 """Rule check: one check of one run on one data set."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -14,7 +14,7 @@ def main(snakemake):
         snakemake.output.result,
         root=params.seed,
         method=wildcards.method,
-        replicate=job.coordinates(wildcards)["replicate"],
+        replicate=coordinates.of_wildcards(wildcards)["replicate"],
         dataset=wildcards.dataset,
     )
 

@@ -1,6 +1,6 @@
 """Rule exact: densities of one method beside those of the task's exact posterior."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -16,7 +16,7 @@ def main(snakemake):
         fidelity=params.fidelity,
         **params.sizes,
         root=params.seed,
-        replicate=job.coordinates(snakemake.wildcards)["replicate"],
+        replicate=coordinates.of_wildcards(snakemake.wildcards)["replicate"],
         threads=snakemake.threads,
     )
 

@@ -1,12 +1,12 @@
 """Rule experiment: one batch of pseudo-experiments of one method."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
     from veridical.stages.experiment import experiment
 
-    params, where = snakemake.params, job.coordinates(snakemake.wildcards)
+    params, where = snakemake.params, coordinates.of_wildcards(snakemake.wildcards)
     experiment(
         params.task,
         params.folder,

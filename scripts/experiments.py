@@ -1,6 +1,6 @@
 """Rule experiments: what all batches of pseudo-experiments of one method say of its coverage."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -8,7 +8,7 @@ def main(snakemake):
     from veridical.checks import save
     from veridical.checks.experiments import aggregate
 
-    where = job.coordinates(snakemake.wildcards)
+    where = coordinates.of_wildcards(snakemake.wildcards)
     path = ("experiments", where["method"], where["replicate"], where["dataset"])
     rng = seeds.generator(snakemake.params.seed, "check", *path)
     result = aggregate(snakemake.input.batches, rng, snakemake.params.names)

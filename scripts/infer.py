@@ -1,6 +1,6 @@
 """Rule infer: posterior draws of one method for one data set."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -14,7 +14,7 @@ def main(snakemake):
         snakemake.output.draws,
         draws=params.draws,
         root=params.seed,
-        replicate=job.coordinates(snakemake.wildcards)["replicate"],
+        replicate=coordinates.of_wildcards(snakemake.wildcards)["replicate"],
         threads=snakemake.threads,
     )
 

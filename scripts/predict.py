@@ -1,6 +1,6 @@
 """Rule predict: simulates data from posterior draws."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -13,7 +13,7 @@ def main(snakemake):
         snakemake.output.x,
         root=params.seed,
         method=wildcards.method,
-        replicate=job.coordinates(wildcards)["replicate"],
+        replicate=coordinates.of_wildcards(wildcards)["replicate"],
         fidelity=params.fidelity,
     )
 

@@ -1,6 +1,6 @@
 """Rule simulate: fills one shard of the bank."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -11,7 +11,7 @@ def main(snakemake):
     simulate_shard(
         params.task,
         snakemake.output.shard,
-        ShardRows(root=params.seed, **job.coordinates(snakemake.wildcards)),
+        ShardRows(root=params.seed, **coordinates.of_wildcards(snakemake.wildcards)),
         key=params.key,
         workers=snakemake.threads,
         time_limit=float(limits.time_limit),

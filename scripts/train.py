@@ -1,6 +1,6 @@
 """Rules train, fine_tune and remedy: fit one method to what it learns from."""
 
-from veridical import job
+from veridical import coordinates, job
 
 
 def main(snakemake):
@@ -18,7 +18,7 @@ def main(snakemake):
         code=params.code,
         max_invalid=float(limits.max_invalid),
         deadline=job.deadline(snakemake),
-        **job.coordinates(snakemake.wildcards),
+        **coordinates.of_wildcards(snakemake.wildcards),
     )
 
 

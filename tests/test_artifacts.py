@@ -14,7 +14,7 @@ from veridical import artifacts, digests
 from veridical.errors import ArtifactError
 from veridical.estimators.base import SummaryCloud, TaskInfo
 from veridical.estimators.npe import NPE, PosteriorNetwork
-from veridical.estimators.settings import NPESettings
+from veridical.estimators.npe_settings import NPESettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.training import session
 
@@ -41,7 +41,7 @@ def untrained(summary: str = "mlp") -> NPE:
         "inputs": {"transform": "asinh"},
     }
     settings = NPESettings.model_validate(spec)
-    with session.seeded_initialisation(session.Run(1, ("npe", 0))):
+    with session.seeded_initialisation(session.Session(1, ("npe", 0))):
         network = PosteriorNetwork(settings, TASK.x_shape, 2)
     inputs = InputTransform.fit(rng.normal(1 / 3, 0.7, size=(50, 3, 2)), "asinh")
     parameters = ParameterTransform.fit(np.exp(rng.normal(size=(50, 2))), TASK.bounds)

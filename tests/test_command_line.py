@@ -112,7 +112,7 @@ def test_gc_lists_unused_banks_and_removes_them_only_when_told(
 def test_gc_keeps_the_banks_of_every_scale(home: Path) -> None:
     scales = {"paper": {"seed": 2}, "smoke": {"task": {"settings": {"dimension": 5}}}}
     (home / "config/small.yaml").write_text(yaml.safe_dump({**STUDY, "scales": scales}))
-    layouts = [Layout(settings.load("config/small.yaml", scale), scale) for scale in settings.SCALES]
+    layouts = [Layout(settings.load("config/small.yaml", scale), scale=scale) for scale in settings.SCALES]
     shards = [put_shard(layout.bank) for layout in layouts]
     assert len({layout.bank for layout in layouts}) == 3
     assert command_line.main(["gc", "--delete"]) == 0
@@ -213,7 +213,7 @@ def test_digest_prints_the_digest_and_on_demand_its_lines(
     lines = ["bank/model/test/x <f8 (10, 2) 00", "metrics.csv 11"]
     monkeypatch.setattr(result_digest, "listing", lambda study: lines)
     assert command_line.main(["digest", "results/small"]) == 0
-    assert capsys.readouterr().out == f"{metrics.digest_of(lines)} results/small\n"
+    assert capsys.readouterr().out == f"{result_digest.digest_of(lines)} results/small\n"
     assert command_line.main(["digest", "results/small", "--list"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == lines
 

@@ -11,7 +11,7 @@ import pytest
 from veridical import methods
 from veridical.errors import TrainingError
 from veridical.estimators import Material, Rows, TaskInfo
-from veridical.training.session import Run, TrainingResult
+from veridical.training.session import Session, TrainingResult
 
 TASK = TaskInfo("t", ("a",), np.array([[-np.inf, np.inf]]), ("",), (1,))
 MATERIAL = Material(simulations=Rows(np.zeros((3, 1)), np.zeros((3, 1)), np.zeros(3, bool)))
@@ -38,7 +38,7 @@ def own(folder: Path, returned: str) -> dict[str, Any]:
 @pytest.mark.parametrize("result", [None, TrainingResult([], 0, 1, False, [], 1.0, 1.0, "cpu")])
 def test_a_pair_is_what_fit_returns(result: TrainingResult | None, tmp_path: Path) -> None:
     spec = own(tmp_path, f"cls(), {result}")
-    fitted, found = methods.fit(spec, TASK, MATERIAL, Run(1, ("mine", 0)))
+    fitted, found = methods.fit(spec, TASK, MATERIAL, Session(1, ("mine", 0)))
     assert type(fitted).__name__ == "Mine"
     assert found == result
 
@@ -58,7 +58,7 @@ def test_a_pair_is_what_fit_returns(result: TrainingResult | None, tmp_path: Pat
 def test_anything_else_is_refused_with_file_class_and_remedy(returned: str, got: str, tmp_path: Path) -> None:
     spec = own(tmp_path, returned)
     with pytest.raises(TrainingError) as caught:
-        methods.fit(spec, TASK, MATERIAL, Run(1, ("mine", 0)))
+        methods.fit(spec, TASK, MATERIAL, Session(1, ("mine", 0)))
     assert str(caught.value) == (
         f"{spec['file']}: Mine.fit: expected a pair, the fitted estimator and its TrainingResult or None, "
         f"got {got}. Write `return estimator, None` where nothing was iterated."

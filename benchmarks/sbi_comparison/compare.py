@@ -103,13 +103,14 @@ def ours(task: tasks.Task, data: Data, chosen: argparse.Namespace) -> Iterator[L
     import veridical.training.loop  # noqa: F401  imports torch and Lightning before the clock starts
     from veridical.estimators.base import Material, Rows, TaskInfo
     from veridical.estimators.npe import NPE
-    from veridical.training.session import Run, cpu_threads
+    from veridical.training.devices import cpu_threads
+    from veridical.training.session import Session
 
     info, spec = TaskInfo.of(task), settings.load(STUDY).estimators["npe"].model_dump(mode="json")
     held_back = bank.validation_mask(TRAIN_ROWS)
     for seed in range(chosen.seeds):
         wall, cpu = time.perf_counter(), time.process_time()
-        run = Run(ROOT, ("npe", seed), chosen.threads)
+        run = Session(ROOT, ("npe", seed), chosen.threads)
         estimator, _ = NPE.fit(spec, info, Material(Rows(data.theta, data.x, held_back)), run)
         cost = (time.perf_counter() - wall, time.process_time() - cpu)
         with cpu_threads(chosen.threads):

@@ -108,7 +108,7 @@ def _export(chosen: argparse.Namespace) -> int:
     from veridical.study import settings
     from veridical.study.layout import Layout
 
-    layout = Layout(settings.load(chosen.study, chosen.scale), chosen.scale)
+    layout = Layout(settings.load(chosen.study, chosen.scale), scale=chosen.scale)
     out = chosen.out or Path(f"{layout.results}.tar.gz")
     export(
         Path(layout.results), out, extra=[chosen.study, *(Path(o.file) for o in layout.observations.values())]
@@ -118,12 +118,12 @@ def _export(chosen: argparse.Namespace) -> int:
 
 
 def _digest(chosen: argparse.Namespace) -> int:
-    from veridical.evidence import metrics, result_digest
+    from veridical.evidence import result_digest
 
     lines = result_digest.listing(chosen.study)
     if chosen.list:
         print("\n".join(lines))
-    print(metrics.digest_of(lines), chosen.study)
+    print(result_digest.digest_of(lines), chosen.study)
     return 0
 
 

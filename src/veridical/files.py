@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from veridical.errors import ArtifactError
+
+
+def benchmark_records(path: str | Path) -> list[dict[str, Any]]:
+    """Returns the records of one of Snakemake's benchmark files in JSON lines."""
+    return [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
 
 
 @contextmanager

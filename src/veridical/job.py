@@ -62,19 +62,3 @@ def deadline(snakemake: Any) -> float | None:
     now = time.time()
     end = float(os.environ.get("SLURM_JOB_END_TIME", now + 60.0 * float(snakemake.resources.runtime)))
     return end - min(END_SECONDS, (end - now) / 4)
-
-
-def coordinates(wildcards: Any) -> dict[str, Any]:
-    """Returns a job's wildcards as keyword arguments.
-
-    Digits become numbers, `train-r2` becomes split and replicate, and a run `n500-c50-r2` becomes budget,
-    calibration and replicate.
-    """
-    found: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in wildcards.items()}
-    if "split" in found:
-        split, _, replicate = found["split"].partition("-r")
-        found |= {"split": split, "replicate": int(replicate or 0)}
-    if "run" in found:
-        numbers = {part[0]: int(part[1:]) for part in found.pop("run").split("-")}
-        found |= {"budget": numbers["n"], "calibration": numbers.get("c"), "replicate": numbers["r"]}
-    return found

@@ -11,10 +11,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from veridical.estimators.baseline_settings import JNPESettings, MLPSettings, PriorSettings, RidgeSettings
+from veridical.estimators.ensemble_settings import EnsembleSettings
+from veridical.estimators.joint_settings import JNPESettings
+from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.prior_settings import PriorSettings
 from veridical.estimators.ratio_settings import RatiosSettings
-from veridical.estimators.settings import EnsembleSettings, NPESettings
-from veridical.remedies.rope_settings import RoPESettings, TunedSettings
+from veridical.estimators.regression_settings import MLPSettings
+from veridical.estimators.ridge_settings import RidgeSettings
+from veridical.remedies.rope_settings import RoPESettings
+from veridical.remedies.tuned_settings import TunedSettings
 from veridical.remedies.wifi_settings import WifiSettings
 
 

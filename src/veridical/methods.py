@@ -17,7 +17,7 @@ from veridical.remedies import REMEDIES
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
-    from veridical.training.session import Run, TrainingResult
+    from veridical.training.session import Session, TrainingResult
 
 METHODS = {**ESTIMATORS, **REMEDIES}
 OWN = "own"
@@ -40,7 +40,7 @@ def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
 
 
 def fit(
-    spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run
+    spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
 ) -> tuple[Estimator, TrainingResult | None]:
     """Returns a fitted method and how its training went; see `Estimator.fit`.
 

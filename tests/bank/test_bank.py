@@ -403,34 +403,6 @@ def test_a_shard_is_implausible_only_when_clearly_beyond_the_limit() -> None:
             bank.require_plausible("here", counts, 0.2, "")
 
 
-# ---- command line ------------------------------------------------------------------------------------
-
-
-def test_command_line_lists_and_verifies(
-    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good, bad = write(0, 20), write(20, 20)
-    assert bank.main(["verify", str(tmp_path)]) == 0
-    assert "2 shards, 0 damaged" in capsys.readouterr().out
-    rewritten(bad, lambda name, content: content[::-1] if name.startswith("x/c") else content)
-    assert bank.main(["verify", str(tmp_path)]) == 1
-    printed = capsys.readouterr()
-    assert str(good) in printed.out and f"DAMAGED {bad}" in printed.err
-    assert bank.main(["list", str(good), str(bad)]) == 0
-    assert bank.main(["list", str(good), str(tmp_path / "nothing")]) == 1
-    assert "nothing: expected a folder of shards" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        bank.main(["mend", str(tmp_path)])
-
-
-def test_command_line_runs_as_a_module(write: Write) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "veridical.bank", "verify", str(write(0, 20))], capture_output=True, text=True
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "1 shards, 0 damaged" in run.stdout
-
-
 def test_reading_leaves_no_file_open(write: Write) -> None:
     paths = [write(first, 20) for first in (0, 20)]
     bank.load(paths)

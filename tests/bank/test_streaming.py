@@ -111,7 +111,8 @@ def test_a_damaged_shard_stops_the_pass_and_is_named(
 READER = """
 import json, resource, os, sys
 import numpy as np
-from veridical import bank, seeds, streaming
+from veridical import bank, seeds
+from veridical.bank import streaming
 from veridical.bank.shards import opened
 allowed, paths = int(sys.argv[1]), sys.argv[2:]
 with opened(paths[0]) as arrays:

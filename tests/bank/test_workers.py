@@ -134,7 +134,7 @@ def test_an_error_of_the_caller_ends_the_others(tmp_path: Path) -> None:
 
 JOB = """
 import os, signal, subprocess, sys
-from veridical import workers
+from veridical.bank import workers
 def call():
     child = subprocess.Popen(["sleep", "1000"])
     os.kill(os.getppid(), getattr(signal, sys.argv[1]))

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from veridical import checks
 from veridical.checks.base import CheckResult, Metric
-from veridical.checks.settings import ChecksSettings
+from veridical.study.settings import ChecksSettings
 from veridical.errors import ArtifactError, UnknownName
 from veridical.evidence.definitions import METRICS
 

@@ -16,8 +16,8 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators import ensemble as module
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.ensemble import Ensemble
+from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import NPE
-from veridical.estimators.settings import EnsembleSettings
 from veridical.tasks.base import Array
 from veridical.training import session
 from veridical.training.checkpoints import CheckpointFolder
@@ -28,7 +28,7 @@ MEMBER = {
     "flow": {"transforms": 1, "hidden": [8], "bins": 4},
     "training": {"epochs": 3, "batch_size": 40, "rounds": 3},
 }
-RUN = session.Run(11, ("ensemble", 0))
+RUN = session.Session(11, ("ensemble", 0))
 
 
 def material(n: int = 200, **parts: object) -> Material:
@@ -39,7 +39,7 @@ def material(n: int = 200, **parts: object) -> Material:
 
 
 def fit(
-    run: session.Run = RUN, data: Material | None = None, **settings: object
+    run: session.Session = RUN, data: Material | None = None, **settings: object
 ) -> tuple[Ensemble, session.TrainingResult]:
     spec = {"members": 3, "member": MEMBER, **settings}
     return Ensemble.fit(spec, TASK, data or material(), run)

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from veridical.estimators import ESTIMATORS, estimator_class, modules
-from veridical.estimators.settings import NPESettings, TrainingSettings
+from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import SUMMARIES
+from veridical.training.settings import TrainingSettings
 
 
 def test_an_empty_section_is_complete() -> None:

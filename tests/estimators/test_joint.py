@@ -13,10 +13,10 @@ from veridical.errors import TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.joint import HalfAndHalf, JointNPE
 from veridical.estimators.npe import NPE, PosteriorNetwork
-from veridical.estimators.settings import NPESettings
+from veridical.estimators.npe_settings import NPESettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
-from veridical.training.session import Run, seeded_initialisation
+from veridical.training.session import Session, seeded_initialisation
 
 TASK = TaskInfo("shifted", ("a",), np.array([(-np.inf, np.inf)]), ("",), (1,))
 SMALL = {"summary": {"type": "none"}, "flow": {"transforms": 1, "hidden": [16]}}
@@ -40,11 +40,11 @@ def material(rng: np.random.Generator, simulations: int, pairs: int) -> Material
 
 
 def trained() -> JointNPE:
-    return JointNPE.fit(QUICK, TASK, material(seeds.generator(5, "test"), 300, 30), Run(1, ("j", 0)))[0]
+    return JointNPE.fit(QUICK, TASK, material(seeds.generator(5, "test"), 300, 30), Session(1, ("j", 0)))[0]
 
 
 def test_a_training_batch_is_half_simulations_half_pairs(rng: np.random.Generator) -> None:
-    with seeded_initialisation(Run(1, ("j", 0))):
+    with seeded_initialisation(Session(1, ("j", 0))):
         network = PosteriorNetwork(NPESettings.model_validate(SMALL), (1,), 1)
     theta, x = (rng.normal(size=(6, 1)).astype(np.float32) for _ in range(2))
     both = HalfAndHalf(network, theta[3:], x[3:])
@@ -77,7 +77,7 @@ def test_the_minimum_is_the_posterior_of_the_mixture(rng: np.random.Generator) -
     p(theta | x) = [N(x; 0, v) p_0(theta | x) + N(x; s, v) p_s(theta | x)] / [N(x; 0, v) + N(x; s, v)].
     """
     spec = {"summary": {"type": "none"}, "training": {"max_steps": 300, "rounds": 10}}
-    estimator, result = JointNPE.fit(spec, TASK, material(rng, 6000, 3000), Run(1, ("j", 0)))
+    estimator, result = JointNPE.fit(spec, TASK, material(rng, 6000, 3000), Session(1, ("j", 0)))
     gaps = []
     for shift in (0.0, SHIFT):
         theta, x = draw(rng, 2000, shift)
@@ -103,7 +103,7 @@ def mixture_log_prob(theta: Array, x: Array) -> Array:
 def test_it_stops_at_the_best_look_on_pairs_held_out(rng: np.random.Generator) -> None:
     """Ten pairs are soon overfitted: the weights kept are an early look's, with many looks to choose from."""
     spec = {**SMALL, "training": {"max_steps": 300, "patience": 20, "batch_size": 64}}
-    _, result = JointNPE.fit(spec, TASK, material(rng, 500, 10), Run(1, ("j", 0)))
+    _, result = JointNPE.fit(spec, TASK, material(rng, 500, 10), Session(1, ("j", 0)))
     losses = [look["validation_loss"] for look in result.rounds]
     assert len(losses) > 20 and result.best == int(np.argmin(losses))
 
@@ -132,6 +132,6 @@ def test_the_density_integrates_to_one() -> None:
 
 def test_what_cannot_be_fitted_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(TrainingError, match="'j_npe' needs at least 10 calibration pairs, got 5"):
-        JointNPE.fit(QUICK, TASK, material(rng, 100, 5), Run(1, ("j", 0)))
+        JointNPE.fit(QUICK, TASK, material(rng, 100, 5), Session(1, ("j", 0)))
     with pytest.raises(TrainingError, match="needs calibration"):
-        JointNPE.fit(QUICK, TASK, Material(material(rng, 100, 10).simulations), Run(1, ("j", 0)))
+        JointNPE.fit(QUICK, TASK, Material(material(rng, 100, 10).simulations), Session(1, ("j", 0)))

@@ -18,7 +18,7 @@ from veridical.training import session
 
 FREE = np.array([(-np.inf, np.inf)] * 2)
 BOUNDED = TaskInfo("bounded", ("rate", "share"), np.array([(0, np.inf), (0, 1)]), ("1/s", ""), (3,))
-RUN = session.Run(11, ("npe", 0))
+RUN = session.Session(11, ("npe", 0))
 
 
 def material(theta: Array, x: Array) -> Material:
@@ -159,7 +159,7 @@ def test_the_same_seeds_give_the_same_weights_and_other_replicates_others(rng: n
     spec = {"training": {"epochs": 1, "batch_size": 64}, "flow": {"transforms": 1, "hidden": [8]}}
 
     def weights(replicate: int) -> dict[str, Array]:
-        run = session.Run(11, ("npe", replicate))
+        run = session.Session(11, ("npe", replicate))
         return NPE.fit(spec, BOUNDED, material(theta, x), run)[0].arrays()
 
     first, again, other = weights(0), weights(0), weights(1)

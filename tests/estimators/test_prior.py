@@ -15,9 +15,9 @@ from veridical.estimators.prior import PriorEstimator
 from veridical.tasks import priors
 from veridical.tasks.base import Prior
 from veridical.tasks.priors import LogitNormal, LogNormal, MultivariateNormal, Normal, Product, Uniform
-from veridical.training.session import Run
+from veridical.training.session import Session
 
-RUN = Run(3, ("prior", 0))
+RUN = Session(3, ("prior", 0))
 FAMILIES: dict[str, Prior] = {
     "product": Product(
         {

@@ -23,7 +23,7 @@ from veridical.training import session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.ratio_loop import RatioTraining, choose
 
-RUN = session.Run(5, ("ratios", 0))
+RUN = session.Session(5, ("ratios", 0))
 QUICK = {"epochs": 6, "batch_size": 200, "look_every": 2}
 
 
@@ -33,7 +33,7 @@ def material(task: GaussianClasses, n: int, seed: int = 1) -> Material:
     return Material(classes=classes, validation=dict.fromkeys(classes, np.arange(n) % 10 == 9))
 
 
-def fit(members: int = 3, n: int = 600, run: session.Run = RUN, **options: Any) -> Ratios:
+def fit(members: int = 3, n: int = 600, run: session.Session = RUN, **options: Any) -> Ratios:
     task = GaussianClasses(0.5)
     spec = {"members": members, "training": QUICK, **options}
     return Ratios.fit(spec, TaskInfo.of(task), material(task, n), run)[0]
@@ -83,7 +83,7 @@ def test_what_members_see() -> None:
 @pytest.mark.parametrize("mode", ["bootstrap", "partition", "whole"])
 def test_training_is_reproducible_and_seeds_matter(mode: str) -> None:
     assert equal(fit(mode=mode), fit(mode=mode))
-    assert not equal(fit(mode=mode), fit(mode=mode, run=session.Run(5, ("ratios", 1))))
+    assert not equal(fit(mode=mode), fit(mode=mode, run=session.Session(5, ("ratios", 1))))
 
 
 def test_members_do_not_see_each_other() -> None:
@@ -161,9 +161,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with CheckpointFolder(tmp_path / "a") as folder:
-        undisturbed = fit(run=session.Run(5, ("ratios", 0), folder=folder))
+        undisturbed = fit(run=session.Session(5, ("ratios", 0), folder=folder))
     with CheckpointFolder(tmp_path / "b", save_seconds=0.0) as folder:
-        run = session.Run(5, ("ratios", 0), folder=folder)
+        run = session.Session(5, ("ratios", 0), folder=folder)
         look = RatioTraining._look
 
         def fails(self: RatioTraining, loss: torch.Tensor) -> None:
@@ -187,10 +187,10 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 def test_time_runs_out_with_the_state_saved(tmp_path: Path) -> None:
     with CheckpointFolder(tmp_path / "c") as folder:
         with pytest.raises(TrainingError, match="after 2 of 6 epochs; run again"):
-            fit(run=session.Run(5, ("ratios", 0), folder=folder, deadline=0.0))
+            fit(run=session.Session(5, ("ratios", 0), folder=folder, deadline=0.0))
         assert folder.state.exists()
     with pytest.raises(TrainingError, match="nothing was saved"):
-        fit(run=session.Run(5, ("ratios", 0), deadline=0.0))
+        fit(run=session.Session(5, ("ratios", 0), deadline=0.0))
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:

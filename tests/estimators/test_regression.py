@@ -13,7 +13,7 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.regression import MLPRegression, held_out
 from veridical.tasks.base import Array
-from veridical.training.session import Run
+from veridical.training.session import Session
 
 BOUNDED = TaskInfo("bounded", ("rate", "share"), np.array([(0, np.inf), (0, 1)]), ("1/s", ""), (3,))
 QUICK = {"hidden": [16], "training": {"max_steps": 40}}
@@ -31,7 +31,7 @@ def bounded_data(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
 @pytest.fixture(scope="module")
 def bounded() -> MLPRegression:
     material = pairs(*bounded_data(seeds.generator(7, "test", "mlp"), 60))
-    return MLPRegression.fit(QUICK, BOUNDED, material, Run(3, ("mlp", 0)))[0]
+    return MLPRegression.fit(QUICK, BOUNDED, material, Session(3, ("mlp", 0)))[0]
 
 
 def test_a_normal_posterior_whose_spread_depends_on_x_is_learned(rng: np.random.Generator) -> None:
@@ -46,7 +46,7 @@ def test_a_normal_posterior_whose_spread_depends_on_x_is_learned(rng: np.random.
 
     task = TaskInfo("normal", ("a",), np.array([(-np.inf, np.inf)]), ("",), (2,))
     spec = {"hidden": [32], "training": {"learning_rate": 3e-3, "batch_size": 128, "max_steps": 600}}
-    estimator, result = MLPRegression.fit(spec, task, pairs(*draw(2000)[:2]), Run(3, ("mlp", 0)))
+    estimator, result = MLPRegression.fit(spec, task, pairs(*draw(2000)[:2]), Session(3, ("mlp", 0)))
     theta, x, exact = draw(4000)
     gap = exact - estimator.log_prob(theta, x)
     assert -4 * gap.std() / np.sqrt(len(gap)) < gap.mean() < 0.05
@@ -94,8 +94,8 @@ def test_the_density_integrates_to_one_over_the_bounds(bounded: MLPRegression) -
 
 def test_the_same_seeds_give_the_same_bits_and_files_too(bounded: MLPRegression, tmp_path: Path) -> None:
     material = pairs(*bounded_data(seeds.generator(7, "test", "mlp"), 60))
-    refit = MLPRegression.fit(QUICK, BOUNDED, material, Run(3, ("mlp", 0)))[0]
-    other = MLPRegression.fit(QUICK, BOUNDED, material, Run(3, ("mlp", 1)))[0]
+    refit = MLPRegression.fit(QUICK, BOUNDED, material, Session(3, ("mlp", 0)))[0]
+    other = MLPRegression.fit(QUICK, BOUNDED, material, Session(3, ("mlp", 1)))[0]
     artifacts.save_estimator(bounded, tmp_path)
     again = artifacts.load_estimator(tmp_path)
     for name, array in bounded.arrays().items():
@@ -117,7 +117,9 @@ def test_pairs_held_out_do_not_change_the_transforms(rng: np.random.Generator) -
     theta, x = bounded_data(rng, 60)
     moved = x.copy()
     moved[apart] += 5
-    one, other = (MLPRegression.fit(QUICK, BOUNDED, pairs(theta, d), Run(3, ("m", 0)))[0] for d in (x, moved))
+    one, other = (
+        MLPRegression.fit(QUICK, BOUNDED, pairs(theta, d), Session(3, ("m", 0)))[0] for d in (x, moved)
+    )
     np.testing.assert_array_equal(one.inputs.mean, other.inputs.mean)
     np.testing.assert_array_equal(one.parameters.mean, other.parameters.mean)
 
@@ -125,7 +127,7 @@ def test_pairs_held_out_do_not_change_the_transforms(rng: np.random.Generator) -
 def test_what_cannot_be_fitted_is_refused(bounded: MLPRegression, rng: np.random.Generator) -> None:
     theta, x = bounded_data(rng, 20)
     with pytest.raises(TrainingError, match="at least 10 calibration pairs, got 9"):
-        MLPRegression.fit({}, BOUNDED, pairs(theta[:9], x[:9]), Run(3, ("mlp", 0)))
+        MLPRegression.fit({}, BOUNDED, pairs(theta[:9], x[:9]), Session(3, ("mlp", 0)))
     with pytest.raises(ArtifactError, match="do not fit"):
         MLPRegression.from_arrays({**QUICK, "hidden": [8]}, BOUNDED, bounded.arrays())
     broken = {n: np.full_like(a, np.nan) if "weight" in n else a for n, a in bounded.arrays().items()}

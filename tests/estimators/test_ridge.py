@@ -13,9 +13,9 @@ from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.ridge import Ridge, regress
 from veridical.tasks.base import Array
 from veridical.tasks.gaussian_chain import GaussianChain
-from veridical.training.session import Run
+from veridical.training.session import Session
 
-RUN = Run(3, ("ridge", 0))
+RUN = Session(3, ("ridge", 0))
 BOUNDED = TaskInfo("bounded", ("rate", "share"), np.array([(0, np.inf), (0, 1)]), ("1/s", ""), (3,))
 
 

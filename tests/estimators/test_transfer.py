@@ -12,7 +12,7 @@ from veridical.errors import TrainingError
 from veridical.estimators import npe
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
-from veridical.estimators.settings import NPESettings
+from veridical.estimators.npe_settings import NPESettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.tasks.ornstein_uhlenbeck import OrnsteinUhlenbeck
@@ -27,7 +27,7 @@ SPEC = {
     "training": {"epochs": 2, "batch_size": 40, "schedule": "constant", "learning_rate": 1e-3},
 }
 STILL = {**SPEC, "start": "low", "training": {"epochs": 1, "batch_size": 40, "learning_rate": 1e-12}}
-RUN = session.Run(11, ("npe", 0))
+RUN = session.Session(11, ("npe", 0))
 
 
 def rows(n: int = 200, shift: float = 0.0, seed: int = 4) -> Rows:
@@ -38,7 +38,7 @@ def rows(n: int = 200, shift: float = 0.0, seed: int = 4) -> Rows:
 
 
 def fit(
-    spec: dict[str, object] = SPEC, data: Rows | None = None, run: session.Run = RUN, **parts: object
+    spec: dict[str, object] = SPEC, data: Rows | None = None, run: session.Session = RUN, **parts: object
 ) -> NPE:
     return NPE.fit(spec, TASK, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
 
@@ -168,7 +168,7 @@ def test_permuted_parameters_stay_within_training_and_validation_rows() -> None:
         np.testing.assert_array_equal(shuffled[part][order[0]], data.theta[part][order[1]])
     assert (shuffled != data.theta).any(axis=1).mean() > 0.9
     np.testing.assert_array_equal(npe._permuted(data, RUN), shuffled)
-    assert (npe._permuted(data, session.Run(11, ("npe", 1))) != shuffled).any()
+    assert (npe._permuted(data, session.Session(11, ("npe", 1))) != shuffled).any()
 
 
 def test_permuted_data_teach_nothing_beyond_the_prior() -> None:

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from veridical.coordinates import Coordinates
 from veridical.errors import ArtifactError, DataError
-from veridical.evidence import metrics
+from veridical.evidence import metrics, result_digest, tabulation
 from veridical.evidence.definitions import METRICS, page
-from veridical.evidence.metrics import Coordinates, coordinates, row
+from veridical.evidence.metrics import row
 
 
 @pytest.mark.parametrize(
@@ -28,12 +29,12 @@ from veridical.evidence.metrics import Coordinates, coordinates, row
     ],
 )
 def test_coordinates_are_read_off_the_path(path: str, expected: Coordinates) -> None:
-    assert coordinates(path) == expected
+    assert Coordinates.of(path) == expected
 
 
 def test_a_path_without_coordinates_is_refused() -> None:
     with pytest.raises(DataError, match="expected a path"):
-        coordinates("results/study/observe/pelts.nc")
+        Coordinates.of("results/study/observe/pelts.nc")
 
 
 def test_a_table_read_back_is_the_table_written(tmp_path: Path) -> None:
@@ -124,7 +125,9 @@ def test_numbers_in_further_columns_do_not_split_replicates_but_texts_do() -> No
 
 def test_posterior_rows_hold_the_quantiles_of_the_draws(rng: np.random.Generator) -> None:
     draws = rng.normal(size=(4000, 2, 1)) + np.array([[0.0], [5.0]])
-    rows = metrics.posterior_rows(Coordinates("npe", 10, 0, "pelts"), ["a"], draws, np.array([[1.0], [2.0]]))
+    rows = tabulation.posterior_rows(
+        Coordinates("npe", 10, 0, "pelts"), ["a"], draws, np.array([[1.0], [2.0]])
+    )
     cells = {"metric": "posterior_quantile", "observation": 1}
     assert metrics.value(rows, level=0.5, **cells) == pytest.approx(5.0, abs=4 * 1.2533 / math.sqrt(4000))
     assert metrics.value(rows, level=0.95, **cells) == pytest.approx(6.645, abs=4 * 2.11 / math.sqrt(4000))
@@ -171,7 +174,7 @@ def _table(path: Path, seconds: float, lpp: float = -1.5) -> Path:
 
 
 def _digest(arrays: list[tuple], table: Path) -> str:
-    return metrics.digest_of(metrics.result_lines(arrays, table))
+    return result_digest.digest_of(result_digest.result_lines(arrays, table))
 
 
 def _stream(array: np.ndarray, pieces: int, name: str = "x") -> tuple:

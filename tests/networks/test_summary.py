@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from veridical.errors import ShapeError, UnknownName
-from veridical.estimators.settings import NPESettings
+from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import SUMMARIES, build_summary
 
 

@@ -22,4 +22,4 @@ def npe() -> Iterator[NPE]:
         "summary": {"hidden": [32], "features": 4},
         "flow": {"transforms": 1, "hidden": [16]},
     }
-    yield NPE.fit(spec, SHIFTED, Material(rows(8000, False, rng)), session.Run(11, ("npe", 0)))[0]
+    yield NPE.fit(spec, SHIFTED, Material(rows(8000, False, rng)), session.Session(11, ("npe", 0)))[0]

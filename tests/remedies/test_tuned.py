@@ -14,12 +14,12 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, Rows
 from veridical.estimators.npe import NPE
 from veridical.remedies import tuned as module
-from veridical.remedies.rope_settings import TunedSettings
 from veridical.remedies.tuned import Tuned, simulator
+from veridical.remedies.tuned_settings import TunedSettings
 from veridical.tasks.base import Array
 from veridical.training import session
 
-RUN = session.Run(11, ("tuned", 0))
+RUN = session.Session(11, ("tuned", 0))
 SPEC = {"type": "tuned", "of": "npe", "steps": 300, "learning_rate": 3e-3, "looks": 30}
 
 
@@ -80,7 +80,9 @@ def test_it_is_saved_and_loaded_with_its_parent(npe: NPE, tmp_path: Path, rng: n
 def test_the_same_seeds_give_the_same_weights_and_others_others(npe: NPE) -> None:
     def weights(replicate: int) -> dict[str, Array]:
         data = material(npe, 20, np.random.Generator(np.random.PCG64(3)))
-        return Tuned.fit({**SPEC, "steps": 10}, SHIFTED, data, session.Run(11, ("t", replicate)))[0].arrays()
+        return Tuned.fit({**SPEC, "steps": 10}, SHIFTED, data, session.Session(11, ("t", replicate)))[
+            0
+        ].arrays()
 
     first, again, other = weights(0), weights(0), weights(1)
     assert all(np.array_equal(first[name], again[name]) for name in first)

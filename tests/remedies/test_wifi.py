@@ -36,7 +36,7 @@ def train(replicate: int, members: int, n: int, **options: Any) -> Ratios:
     classes = {cls: CELLS.draw(n, generator("train", replicate, cls), cls) for cls in CELLS.classes}
     data = Material(classes=classes, validation=dict.fromkeys(classes, np.arange(n) % 10 == 9))
     spec = {"members": members, "mode": "partition", **options}
-    return Ratios.fit(spec, INFO, data, session.Run(3, ("ratios", replicate)))[0]
+    return Ratios.fit(spec, INFO, data, session.Session(3, ("ratios", replicate)))[0]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def fit_data() -> dict[str, Array]:
 
 
 def remedy(ratios: Ratios, events: dict[str, Array], **options: Any) -> Wifi:
-    run = session.Run(3, ("wifi", 0))
+    run = session.Session(3, ("wifi", 0))
     return Wifi.fit({"of": "ratios", **options}, INFO, Material(classes=events, parent=ratios), run)[0]
 
 
@@ -157,7 +157,7 @@ def test_what_it_refuses(ratios: Ratios, fit_data: dict[str, Array]) -> None:
     with pytest.raises(TaskError, match="no posterior"):
         wifi.log_prob(np.zeros((1, 1)), np.zeros((1, 5, 1)))
     with pytest.raises(TrainingError, match="needs parent"):
-        Wifi.fit({"of": "r"}, INFO, Material(classes=fit_data), session.Run(3, ("w", 0)))
+        Wifi.fit({"of": "r"}, INFO, Material(classes=fit_data), session.Session(3, ("w", 0)))
     with pytest.raises(TrainingError, match="type 'ratios', got 'wifi'"):
         remedy(wifi, fit_data)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from veridical import checks, seeds
-from veridical.bank import probe
+from veridical.checks import prior_predictive
 from veridical.checks.coverage import Coverage
 from veridical.checks.predictive import Predictive
 from veridical.checks.sbc import SBC
@@ -180,7 +180,7 @@ def build_study(root: Path, **options: Any) -> SimpleNamespace:
         observations.save(path, observations.Observations(x, truth, name, kind, "made up for a test"), TASK)
         made.observations.append(path)
         if kind == "observed":
-            seen = probe.look(x, labelled["simulated"][0])
+            seen = prior_predictive.look(x, labelled["simulated"][0])
             made.looks.append(_save_json(root / "observe" / f"{name}.look.json", seen))
     references = {}
     for name, x in observed.items() if o.reference else ():

@@ -95,7 +95,7 @@ def test_a_job_that_reads_data_does_not_load_xarray(tmp_path: Path) -> None:
     data = observations.Observations(np.zeros((1, 3, 2)), None, "pelts", "observed")
     observations.save(tmp_path / "d.nc", data, Pelts())
     code = (
-        "import sys; from veridical import observations; observations.load(sys.argv[1]);"
+        "import sys; from veridical.saved import observations; observations.load(sys.argv[1]);"
         "print(sorted({'xarray', 'dask', 'pandas'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "d.nc")]

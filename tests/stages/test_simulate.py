@@ -20,7 +20,7 @@ from veridical.bank.filling import ShardRows
 from veridical.errors import BankError, SettingError, SimulationError, SimulationTimeout, TaskError
 from veridical.stages.simulate import simulate_shard
 
-FILE = Path(__file__).with_name("small_tasks.py")
+FILE = Path(__file__).parents[1] / "bank" / "small_tasks.py"
 
 
 def make_spec(name: str = "coupled", **settings: Any) -> dict[str, Any]:

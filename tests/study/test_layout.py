@@ -11,7 +11,8 @@ import pytest
 from veridical import bank, checks
 from veridical.errors import SettingError
 from veridical.study import settings
-from veridical.study.layout import Layout, dataset_name
+from veridical.study.layout import Layout
+from veridical.study.validation import dataset_name, validate
 
 BASE: dict[str, Any] = {
     "study": "small",
@@ -29,7 +30,7 @@ UNLABELLED = ["typicality", "predictive", "detection"]
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
-    return Layout(settings.parse(settings.merge(BASE, changes), scale), scale, data)
+    return Layout(settings.parse(settings.merge(BASE, changes), scale), scale=scale, data=data)
 
 
 def applicable(layout: Layout, dataset: str) -> list[str]:
@@ -260,17 +261,17 @@ def test_the_digest_of_a_rule_holds_its_script_and_modules() -> None:
 
 
 def test_a_bank_larger_than_names_of_shards_is_refused_before_anything_runs() -> None:
-    make(budgets=[10**9], simulation={"shard_rows": 10**7}).validate()
+    validate(make(budgets=[10**9], simulation={"shard_rows": 10**7}))
     with pytest.raises(SettingError, match=r"train-r0: at most 1,000,000,000 rows"):
-        make(budgets=[10**9 + 1], simulation={"shard_rows": 10**7}).validate()
+        validate(make(budgets=[10**9 + 1], simulation={"shard_rows": 10**7}))
 
 
 def test_shards_hold_whole_blocks() -> None:
     with pytest.raises(
         SettingError, match=r"multiple of the task's block of 1000 rows, got 1600; 2000 would"
     ):
-        make(simulation={"shard_rows": 1600}).validate()
-    make().validate()
+        validate(make(simulation={"shard_rows": 1600}))
+    validate(make())
 
 
 @pytest.mark.parametrize("name", ["{x}.csv", "x}.csv", "a{b/x.csv"])
@@ -278,12 +279,12 @@ def test_data_whose_name_snakemake_would_fill_in_are_refused(name: str) -> None:
     with pytest.raises(
         SettingError, match=r"observations\.field\.file: expected a path without braces.*Rename"
     ):
-        make(observations={"field": {"file": name, "layout": "table"}}).validate()
+        validate(make(observations={"field": {"file": name, "layout": "table"}}))
     with pytest.raises(SettingError, match=r"data: expected a path without braces"):
-        make(data=name, **FIELD).validate()
+        validate(make(data=name, **FIELD))
 
 
 def test_seconds_are_those_of_fidelities_that_the_task_has() -> None:
-    make(simulation={"seconds": {"model": 1.0}}).validate()
+    validate(make(simulation={"seconds": {"model": 1.0}}))
     with pytest.raises(SettingError, match=r"simulation\.seconds: .* 'modle'\. Did you mean 'model'\?"):
-        make(simulation={"seconds": {"modle": 1.0}}).validate()
+        validate(make(simulation={"seconds": {"modle": 1.0}}))

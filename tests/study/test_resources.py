@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from veridical import job
+from veridical.coordinates import Run
 from veridical.errors import SettingError
 from veridical.study import resources as needs
 from veridical.study import settings
 from veridical.study.layout import Layout
-from veridical.study.runs import Run
 
 BASE: dict[str, Any] = {
     "study": "small",
@@ -36,14 +36,14 @@ class Heavy(GaussianLinear):
 
 
 def make(**changes: Any) -> Layout:
-    return Layout(settings.parse(settings.merge(BASE, changes)), "laptop")
+    return Layout(settings.parse(settings.merge(BASE, changes)))
 
 
 def heavy(folder: Path, **simulation: Any) -> Layout:
     (folder / "heavy.py").write_text(OWN)
     task = {"name": "heavy", "file": str(folder / "heavy.py"), "class": "Heavy"}
     simulation = {"shard_rows": 10_000, **simulation}
-    return Layout(settings.parse({**BASE, "task": task, "simulation": simulation}), "laptop")
+    return Layout(settings.parse({**BASE, "task": task, "simulation": simulation}))
 
 
 def probe(folder: Path, seconds: float) -> Path:
@@ -110,7 +110,7 @@ def patient(folder: Path, timed_out: int | None, **simulation: Any) -> int:
     path = folder / "probe.json"
     if timed_out is not None:
         path.write_text(json.dumps({"fidelities": {"model": found}}))
-    layout = Layout(settings.parse({**BASE, "task": task, "simulation": given}), "laptop")
+    layout = Layout(settings.parse({**BASE, "task": task, "simulation": given}))
     return needs.simulate_minutes(layout, "model", path)
 
 

@@ -17,7 +17,7 @@ from veridical.errors import SettingError
 from veridical.study import settings, unneeded
 from veridical.study.layout import Layout
 
-from .test_command_line import STUDY, put_shard
+from tests.test_command_line import STUDY, put_shard
 
 OLD = "results/bank/gaussian_linear-0123456789ab"
 

@@ -10,6 +10,7 @@ import pytest
 from veridical.errors import SettingError, TrainingError
 from veridical.study import settings
 from veridical.study.layout import Layout
+from veridical.study.validation import validate
 
 NPE: dict[str, Any] = {"type": "npe", "summary": {"type": "mlp", "hidden": [8], "features": 2}}
 REAL: dict[str, Any] = {
@@ -32,13 +33,13 @@ CLASSES: dict[str, Any] = {
 PLAIN: dict[str, Any] = {**REAL, "task": "gaussian_linear", "calibration": []}
 
 
-def validate(base: dict[str, Any], changes: dict[str, Any]) -> None:
-    Layout(settings.parse(settings.merge(base, changes))).validate()
+def check(base: dict[str, Any], changes: dict[str, Any]) -> None:
+    validate(Layout(settings.parse(settings.merge(base, changes))))
 
 
 @pytest.mark.parametrize("base", [REAL, CLASSES, PLAIN], ids=["real", "classes", "plain"])
 def test_what_fits_passes(base: dict[str, Any]) -> None:
-    validate(base, {})
+    check(base, {})
 
 
 ROPE = {"type": "rope", "of": "npe"}
@@ -107,7 +108,7 @@ def test_what_does_not_fit_is_told_before_any_job(
     base: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingError) as caught:
-        validate(base, changes)
+        check(base, changes)
     assert message in str(caught.value)
 
 
@@ -128,5 +129,5 @@ def test_a_file_of_the_users_own_is_imported_before_any_job(text: str, message: 
     file.write_text(text)
     own = {"type": "own", "file": str(file), "class": "Mine"}
     with pytest.raises(TrainingError) as caught:
-        validate(REAL, {"estimators": {"mine": own}})
+        check(REAL, {"estimators": {"mine": own}})
     assert message in str(caught.value)

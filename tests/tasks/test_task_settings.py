@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from veridical.tasks.settings import ReferenceSettings, TaskSettings
+from veridical.inference.settings import ReferenceSettings
+from veridical.tasks.settings import TaskSettings
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(TaskSettings)
 UNIFORM = {"prior": "uniform", "lower": 0.0, "upper": 1.0}

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 TASK = TaskInfo("plane", ("a", "b"), np.array([(-np.inf, np.inf)] * 2), ("", ""), (3,))
-RUN = session.Run(11, ("npe", 0))
+RUN = session.Session(11, ("npe", 0))
 TRAINING: dict[str, Any] = {"epochs": 4, "batch_size": 64, "rounds": 4}
 NETWORK: dict[str, Any] = {
     "summary": {"type": "mlp", "hidden": [16], "features": 4},
@@ -44,7 +44,7 @@ def spec(accelerator: str) -> dict[str, Any]:
     return {**NETWORK, "training": {**TRAINING, "accelerator": accelerator}}
 
 
-def fit(accelerator: str, run: session.Run = RUN) -> tuple[NPE, session.TrainingResult]:
+def fit(accelerator: str, run: session.Session = RUN) -> tuple[NPE, session.TrainingResult]:
     return NPE.fit(spec(accelerator), TASK, material(), run)
 
 

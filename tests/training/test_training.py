@@ -14,21 +14,22 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import TrainingError
-from veridical.estimators.settings import TrainingSettings
+from veridical.networks import trainable
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
+from veridical.training.settings import TrainingSettings
 
 ROWS, ROOT = 200, 20261121
 Data = tuple[tuple[Array, ...], tuple[Array, ...]]
 
 
-class Line(session.Trainable):
+class Line(trainable.Trainable):
     """Fits y = a x + b by least squares; can do something at one of its training steps."""
 
     def __init__(self, at: int | None = None, act: object = None) -> None:
         super().__init__()
-        with session.seeded_initialisation(session.Run(ROOT, ("line", 0))):
+        with session.seeded_initialisation(session.Session(ROOT, ("line", 0))):
             self.layer = nn.Linear(1, 1)
         self.at, self.act, self.steps = at, act, 0
 
@@ -52,8 +53,8 @@ def train(
     network: Line, folder: CheckpointFolder | None = None, **settings: object
 ) -> session.TrainingResult:
     given = TrainingSettings.model_validate({"batch_size": 32, "epochs": 6, "rounds": 6, **settings})
-    run = session.Run(ROOT, ("line", 0), folder=folder)
-    return session.fit(network, *line_data(), given, run)
+    run = session.Session(ROOT, ("line", 0), folder=folder)
+    return fitting.fit(network, *line_data(), given, run)
 
 
 def always(path: Path) -> CheckpointFolder:
@@ -82,7 +83,7 @@ def fingerprint(network: Line, result: session.TrainingResult) -> list[object]:
 def test_the_plan_counts_steps_and_looks(
     rows: int, settings: dict[str, int], steps: int, rounds: int
 ) -> None:
-    plan = session.Plan.of(rows, TrainingSettings.model_validate(settings))
+    plan = session.Steps.of(rows, TrainingSettings.model_validate(settings))
     assert (plan.steps, len(plan.ends), plan.ends[-1]) == (steps, rounds, steps)
     assert (np.diff((0, *plan.ends)) > 0).all()
 
@@ -91,11 +92,11 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
     from veridical.training.loop import Batches
 
     rows = (torch.arange(ROWS),)
-    run = session.Run(ROOT, ("line", 0))
+    run = session.Session(ROOT, ("line", 0))
     seen = {}
     for rounds in (1, 3, 40):
         settings = TrainingSettings(batch_size=20, epochs=4, rounds=rounds)
-        plan = session.Plan.of(ROWS, settings)
+        plan = session.Steps.of(ROWS, settings)
         pairs = zip((0, *plan.ends), plan.ends, strict=False)
         seen[rounds] = torch.cat(
             [b for first, last in pairs for (b,) in Batches(rows, plan, run, first, last)]
@@ -137,16 +138,16 @@ def test_patience_ends_a_training_that_no_longer_improves() -> None:
     network = Line()
     flat = (validation[0] * 0, validation[1] * 0 + network.layer.bias.item())  # perfect from the start
     settings = TrainingSettings(batch_size=32, epochs=50, patience=3)
-    result = session.fit(network, (x, y), flat, settings, session.Run(ROOT, ("line", 0)))
+    result = fitting.fit(network, (x, y), flat, settings, session.Session(ROOT, ("line", 0)))
     assert result.stopped_early
     assert len(result.rounds) == result.best + 1 + 3 < 50
 
 
 def test_offsets_state_losses_in_other_coordinates() -> None:
-    plain, run = Line(), session.Run(ROOT, ("line", 0))
+    plain, run = Line(), session.Session(ROOT, ("line", 0))
     settings = TrainingSettings(batch_size=32, epochs=2, rounds=2)
-    before = session.fit(plain, *line_data(), settings, run).rounds
-    after = session.fit(Line(), *line_data(), settings, run, offsets=(1.0, -2.0)).rounds
+    before = fitting.fit(plain, *line_data(), settings, run).rounds
+    after = fitting.fit(Line(), *line_data(), settings, run, offsets=(1.0, -2.0)).rounds
     assert after[1]["train_loss"] == pytest.approx(before[1]["train_loss"] - 1)
     assert after[1]["validation_loss"] == pytest.approx(before[1]["validation_loss"] + 2)
 
@@ -208,8 +209,8 @@ def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
     settings = TrainingSettings(batch_size=32, epochs=6, rounds=6)
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        run = session.Run(ROOT, ("line", 0), folder=folder, deadline=0.0)
-        session.fit(Line(), *line_data(), settings, run)
+        run = session.Session(ROOT, ("line", 0), folder=folder, deadline=0.0)
+        fitting.fit(Line(), *line_data(), settings, run)
     last = Line()
     with always(tmp_path) as folder:
         result = train(last, folder)
@@ -249,8 +250,8 @@ def test_a_state_holds_no_code(tmp_path: Path) -> None:
 def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert session.visible_gpus() == "CUDA_VISIBLE_DEVICES: not set"
+    assert devices.visible_gpus() == "CUDA_VISIBLE_DEVICES: not set"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert "WARNING: this job has a GPU" in session.visible_gpus()
+    assert "WARNING: this job has a GPU" in devices.visible_gpus()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert session.visible_gpus() == "CUDA_VISIBLE_DEVICES: 1"
+    assert devices.visible_gpus() == "CUDA_VISIBLE_DEVICES: 1"

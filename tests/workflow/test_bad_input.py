@@ -17,6 +17,7 @@ from veridical import bank
 from veridical.errors import VeridicalError
 from veridical.study import settings
 from veridical.study.layout import Layout
+from veridical.study.validation import validate
 
 from .conftest import TINY, Project, copy_project
 
@@ -119,7 +120,7 @@ def line(**planted: str) -> dict[str, Any]:
 def refusal(given: dict[str, Any], data: str | None = None) -> str:
     """What a study is told before the DAG; in this process, as `workflow/rules/common.smk` does it."""
     with pytest.raises(VeridicalError) as caught:
-        Layout(settings.parse(given), data=data).validate()
+        validate(Layout(settings.parse(given), data=data))
     return str(caught.value)
 
 
@@ -138,8 +139,8 @@ def assert_told(done: subprocess.CompletedProcess, *sentences: str) -> None:
 def test_what_is_sound_is_let_through(here: Project) -> None:
     Path("line.awk").write_text("")
     for task in (ELSEWHERE, {**ELSEWHERE, "simulations": "runs.npz"}, SIMULATE):
-        Layout(settings.parse(study(task, budgets=[300]))).validate()
-    Layout(settings.parse(line())).validate()
+        validate(Layout(settings.parse(study(task, budgets=[300]))))
+    validate(Layout(settings.parse(line())))
 
 
 def test_each_kind_of_error_reaches_the_user_and_starts_nothing(here: Project) -> None:

@@ -18,6 +18,7 @@ from veridical.evidence import metrics
 from veridical.saved import observations, posteriors
 from veridical.study import settings
 from veridical.study.layout import Layout
+from veridical.study.validation import validate
 
 from .conftest import TINY, Project
 from .test_outputs import patterns
@@ -108,7 +109,7 @@ def test_new_data_have_the_columns_of_the_study_but_their_own_index(
     }
     study = {**TINY, "task": command, "observations": {"old": {"file": "old.csv", "index": "year"}}}
     layout = Layout(settings.parse(study), data="new.csv")
-    layout.validate()
+    validate(layout)
     ((name, chosen),) = layout.observations.items()
     assert (name, chosen.columns) == ("new", ["a", "b"])
     assert observations.read(chosen, layout.task, name).x.tolist() == [[[10, 20], [30, 40]]]

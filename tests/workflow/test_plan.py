@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from veridical import plan
+from veridical import files, plan
 from veridical.errors import PlanError
-from veridical.evidence import metrics
 from veridical.plan import dry_run
 
 from .conftest import ROOT, TINY, Project
@@ -53,7 +52,7 @@ def test_jobs_are_those_that_snakemake_counts(finished: Project, text: str) -> N
 
 
 def test_a_job_that_was_measured_costs_what_it_cost(finished: Project, costs: dict[str, plan.Cost]) -> None:
-    (measured,) = metrics.benchmark_records(
+    (measured,) = files.benchmark_records(
         finished.folder / "results/tiny/benchmarks/train/npe/n1000-r0.jsonl"
     )
     train = costs["train"]
@@ -85,7 +84,7 @@ def test_a_larger_budget_is_scaled_up(project: Project, monkeypatch: pytest.Monk
     monkeypatch.chdir(project.folder)
     found = {cost.rule: cost for cost in plan.costs_of(text, "config/tiny.yaml", "laptop")}
     assert found["simulate"].jobs == 3
-    (measured,) = metrics.benchmark_records(Path("results/tiny/benchmarks/train/npe/n1000-r0.jsonl"))
+    (measured,) = files.benchmark_records(Path("results/tiny/benchmarks/train/npe/n1000-r0.jsonl"))
     assert found["train"].longest == pytest.approx(4 * measured["s"])
     assert found["train"].basis == {"measured at laptop": pytest.approx(4)}
 

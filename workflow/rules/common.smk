@@ -12,7 +12,8 @@ from snakemake.exceptions import WorkflowError
 # environment they run.
 sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
 
-from veridical import checks, job, layout as layouts, needs, settings
+from veridical import checks, coordinates, job
+from veridical.study import layout as layouts, resources, settings, validation
 from veridical.errors import VeridicalError
 
 job.share_code()
@@ -27,9 +28,9 @@ def read_study(options):
     if data is not None:
         data = str(data)  # a name such as 1900 arrives as a number
     try:
-        chosen = layouts.Layout(settings.parse(study, scale), scale, data)
+        chosen = layouts.Layout(settings.parse(study, scale), scale=scale, data=data)
         if workflow.is_main_process:
-            chosen.validate()
+            validation.validate(chosen)
     except VeridicalError as error:
         raise WorkflowError(f"{type(error).__name__}: {error}") from None
     return chosen
@@ -59,13 +60,13 @@ def for_inputs(amount, copies):
 
 def simulation_minutes(wildcards, input, attempt):
     """A time limit for one shard, from what the probe measured."""
-    measured = needs.simulate_minutes(layout, wildcards.fidelity, input.probe)
+    measured = resources.simulate_minutes(layout, wildcards.fidelity, input.probe)
     return measured * growth(attempt)
 
 
 def training_memory(wildcards, attempt):
     """Memory for the rows that a run learns from."""
-    return needs.train_mb(layout, run_of(wildcards)) * growth(attempt)
+    return resources.train_mb(layout, run_of(wildcards)) * growth(attempt)
 
 
 def one_of(names):
@@ -75,7 +76,7 @@ def one_of(names):
 
 def run_of(wildcards):
     """The run that a job's wildcards name."""
-    return layouts.Run.of(wildcards.method, wildcards.run)
+    return coordinates.Run.of(wildcards.method, wildcards.run)
 
 
 def sources_of(wildcards):
@@ -137,12 +138,12 @@ def code_of(rule, *modules):
 
 def gpus_of(wildcards):
     """GPUs of a method's training; 0 where it would gain nothing from one."""
-    return needs.gpus(layout, wildcards.method)
+    return resources.gpus(layout, wildcards.method)
 
 
 def draws_for(wildcards):
     """Posterior draws per data set: few for the many labelled ones, many for observed data."""
-    labelled = wildcards.dataset in (layouts.SIMULATED, layouts.REAL)
+    labelled = wildcards.dataset in coordinates.LABELLED
     return study.test_draws if labelled else study.draws
 
 
@@ -172,17 +173,8 @@ if not config:
 layout = read_study(config)
 study = layout.study
 root = study.seed
-simulation = needs.simulation_needs(layout)
+simulation = resources.simulation_needs(layout)
 
 
 wildcard_constraints:
-    fidelity=r"[A-Za-z]\w*",
-    split=r"[a-z]+(-r\d+)?",
-    first=r"\d{9}",
-    last=r"\d{9}",
-    method=r"[A-Za-z]\w*",
-    run=r"n\d+(-c\d+)?-r\d+",
-    batch=r"\d{4}",
-    dataset=r"[A-Za-z]\w*",
-    ensemble=r"\d+",
-    check=r"[a-z]\w*",
+    **coordinates.WILDCARDS,

@@ -37,7 +37,7 @@ rule observe_simulated:
     benchmark:
         f"{layout.results}/benchmarks/observe/{{dataset}}.jsonl"
     wildcard_constraints:
-        dataset=one_of([] if layout.of_classes else [layouts.SIMULATED, layouts.REAL]),
+        dataset=one_of([] if layout.of_classes else coordinates.LABELLED),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -60,7 +60,7 @@ rule observe_mixtures:
     benchmark:
         f"{layout.results}/benchmarks/observe/{{dataset}}.jsonl"
     wildcard_constraints:
-        dataset=one_of([layouts.SIMULATED] if layout.of_classes else []),
+        dataset=one_of([coordinates.SIMULATED] if layout.of_classes else []),
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -28,7 +28,7 @@ rule metrics:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=more(needs.metrics_mb(layout)),
+        mem_mb=more(resources.metrics_mb(layout)),
         runtime=minutes(10),
     params:
         study=study.study,

@@ -14,7 +14,7 @@ rule probe:
         *simulation.modules,
     threads: 1
     resources:
-        mem_mb=more(needs.JOB_MB + simulation.mem_mb),
+        mem_mb=more(resources.JOB_MB + simulation.mem_mb),
         runtime=minutes(10 + study.simulation.time_limit // 60),
         probe_rows=study.simulation.probe_rows,
         time_limit=str(study.simulation.time_limit),
@@ -41,7 +41,7 @@ rule simulate:
         *simulation.modules,
     threads: simulation.cores
     resources:
-        mem_mb=more(needs.simulate_mb(layout)),
+        mem_mb=more(resources.simulate_mb(layout)),
         runtime=simulation_minutes,
         time_limit=str(study.simulation.time_limit),
         max_invalid=str(study.simulation.max_invalid),

@@ -7,25 +7,22 @@ for `x` and the kind of failure in `status`.
 
 from __future__ import annotations
 
-from veridical.bank.reading import (
+from veridical.bank.reading import contiguous, find, load
+from veridical.bank.shards import SCHEMA_VERSION, digest, manifest, opened, shard_name, verify, write
+from veridical.bank.streaming import open
+from veridical.bank.validity import (
     HOLE,
     NON_FINITE,
     OK,
     RAISED,
     STATUS,
     TIMED_OUT,
-    contiguous,
-    find,
-    load,
-    main,
-    open,
     require_plausible,
     require_valid,
     status_counts,
     valid,
     validation_mask,
 )
-from veridical.bank.shards import SCHEMA_VERSION, digest, manifest, opened, shard_name, verify, write
 
 __all__ = [
     "HOLE",
@@ -39,7 +36,6 @@ __all__ = [
     "digest",
     "find",
     "load",
-    "main",
     "manifest",
     "open",
     "opened",

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from veridical import seeds
-from veridical.bank.reading import NON_FINITE, OK, RAISED, TIMED_OUT
+from veridical.bank.validity import NON_FINITE, OK, RAISED, TIMED_OUT
 from veridical.errors import SimulationTimeout, TaskError, suggest
 from veridical.tasks.base import Array, FileTask, Simulated, Task, as_arrays
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical.bank import blocks, reading
+from veridical.bank import blocks, validity
 from veridical.bank.blocks import Block
 from veridical.bank.workers import Ended, run
 from veridical.errors import SettingError, SimulationTimeout
@@ -171,7 +171,7 @@ def _redo_late(
 
     def one(row: int) -> Block:
         if row in late:
-            return Block(blocks.failed_row(task, theta[row : row + 1], reading.TIMED_OUT))
+            return Block(blocks.failed_row(task, theta[row : row + 1], validity.TIMED_OUT))
         return _from_file(files[row])
 
     done = [one(row) for row in files]
@@ -189,7 +189,7 @@ def _gather(files: Mapping[int, Path], rows: ShardRows, block_rows: int) -> Bloc
         start = number * block_rows - rows.first
         for name, array in block.arrays.items():
             if name not in arrays:
-                hole = np.nan if array.dtype.kind == "f" else reading.HOLE
+                hole = np.nan if array.dtype.kind == "f" else validity.HOLE
                 arrays[name] = np.full((len(rows), *array.shape[1:]), hole, array.dtype)
             arrays[name][start : start + len(array)] = array
         text = text or block.first_traceback

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,77 +20,52 @@ from typing import Any
 import numpy as np
 
 from veridical import seeds, tasks
-from veridical.bank import blocks, reading, workers
-from veridical.errors import SimulationError, SimulationTimeout, TaskError, require_shape
+from veridical.bank import blocks, validity, workers
+from veridical.errors import SimulationError, SimulationTimeout, TaskError
 from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task
 
-RANGE = (0.005, 0.995)
-LEVELS = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)
-
-_PRIOR_ROWS = 1000
 _ENOUGH = 1 / 3
+_PRIOR_ROWS = 1000
 
 
 def run(
     spec: Mapping[str, Any] | Task,
-    fidelities: Sequence[str],
+    fidelity: str,
     *,
     root: int,
     rows: int = 200,
     time_limit: float = 600.0,
     max_invalid: float = 0.2,
-    observations: Mapping[str, Array] | None = None,
-    budgets: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Tries a task at some fidelities and returns what was measured, as plain data.
+    """Tries a task at one fidelity and returns what was measured, as plain data.
 
     Arguments:
         spec: The task, as `tasks.build` takes it.
-        fidelities: The levels to try.
+        fidelity: The level to try.
         root: The root seed of the study.
-        rows: How many rows to simulate per fidelity, fewer where they take long.
-        time_limit: Seconds per fidelity.
+        rows: How many rows to simulate, fewer where they take long.
+        time_limit: Seconds that it may take.
         max_invalid: Largest share of failed simulations.
-        observations: Real data sets by name, x (N, *x_shape), to be held against the prior predictive.
-        budgets: Rows planned per fidelity, to project size and cost.
 
     Returns:
-        `task`; `warnings`; `fidelities`: for each `rows`, `seconds_per_row`, `cpu_seconds_per_row`,
-        `bytes_per_row`, `counts` of each status, `invalid_share`, `first_traceback`, `reproducible`, and
-        `projected` rows, bytes and CPU seconds where there is a budget; `looks`: for each observation and
-        fidelity what `look` returns.
+        `task`; `warnings`; `fidelities`: for this one `rows`, `seconds_per_row`, `cpu_seconds_per_row`,
+        `bytes_per_row`, `counts` of each status, `invalid_share`, `first_traceback`, `reproducible`.
 
     Raises:
         SimulationError: If the simulator raises or fails on all or too many rows, hangs, or dies.
         TaskError: If the task breaks its contract: shapes, types, prior.
     """
-    name = spec.name if isinstance(spec, Task) else spec["name"]
-    result: dict[str, Any] = {"task": name, "warnings": [], "fidelities": {}, "looks": {}}
-    for fidelity in fidelities:
-        found, x = _in_child(spec, str(name), fidelity, root, rows, time_limit)
-        _require_success(f"task {name} at fidelity {fidelity}", found, max_invalid)
-        if budgets and fidelity in budgets:
-            found["projected"] = _projected(found, budgets[fidelity])
-        result["warnings"] += [f"fidelity {fidelity}: {text}" for text in found.pop("warnings")]
-        result["fidelities"][fidelity] = found
-        for observation, data in (observations or {}).items():
-            result["looks"].setdefault(observation, {})[fidelity] = look(data, x)
-    return result
+    name = str(spec.name if isinstance(spec, Task) else spec["name"])
+    found = _in_child(spec, name, fidelity, root, rows, time_limit)
+    _require_success(f"task {name} at fidelity {fidelity}", found, max_invalid)
+    warnings = [f"fidelity {fidelity}: {text}" for text in found.pop("warnings")]
+    return {"task": name, "warnings": warnings, "fidelities": {fidelity: found}}
 
 
-def write(
-    path: str | Path,
-    spec: Mapping[str, Any] | Task,
-    *,
-    root: int,
-    fidelity: str,
-    rows: int = 200,
-    time_limit: float = 600.0,
-    max_invalid: float = 0.2,
-) -> None:
+def write(path: str | Path, spec: Mapping[str, Any] | Task, *, fidelity: str, **options: Any) -> None:
     """Tries a task at one fidelity (see `run`), prints what matters and writes the result as JSON."""
-    found = run(spec, [fidelity], root=root, rows=rows, time_limit=time_limit, max_invalid=max_invalid)
+    found = run(spec, fidelity, **options)
     measured = found["fidelities"][fidelity]
     print(
         f"{found['task']}, fidelity {fidelity}: {measured['rows']} rows, {measured['seconds_per_row']:.2g} s "
@@ -101,69 +76,13 @@ def write(
     write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
-# ---- the prior-predictive look -----------------------------------------------------------------------
-
-
-def look(x: Array, prior_x: Array) -> dict[str, Any]:
-    """Returns where observations lie in the prior predictive, value by value.
-
-    A value is inside if it lies between the 0.5 and 99.5 % quantiles of the simulated ones, which 99 % of the
-    values of a well-specified observation do. This looks at each value by itself: values that are
-    all inside can still be far out together.
-
-    Arguments:
-        x: Observations, shape (N, *x_shape).
-        prior_x: Simulations from the prior, shape (M, *x_shape); rows that are not finite are left out.
-
-    Returns:
-        `inside_share` (one number), `inside_shares` (N), `quantiles` (N, *x_shape): the share of simulated
-        values below each observed one; `levels` and `bands` (levels, *x_shape): quantiles of the simulated
-        values; `n_simulated`.
-
-    Raises:
-        ShapeError: If the shapes of the rows differ.
-        SimulationError: If no simulation is finite.
-    """
-    x, prior_x = np.asarray(x, dtype=float), np.asarray(prior_x, dtype=float)
-    require_shape("observations", x, None, *prior_x.shape[1:])
-    finite = np.isfinite(prior_x).reshape(len(prior_x), -1).all(axis=1)
-    if not finite.any():
-        raise SimulationError(
-            f"prior predictive: none of {len(prior_x)} simulations is finite; see the probe of this fidelity."
-        )
-    cloud = np.sort(prior_x[finite], axis=0)
-    lower, upper = np.quantile(cloud, RANGE, axis=0)
-    inside = ((x >= lower) & (x <= upper)).reshape(len(x), -1).mean(axis=1)
-    return {
-        "inside_share": float(inside.mean()),
-        "inside_shares": inside.tolist(),
-        "quantiles": _mid_ranks(x, cloud).round(4).tolist(),
-        "levels": list(LEVELS),
-        "bands": np.quantile(cloud, LEVELS, axis=0).tolist(),
-        "n_simulated": int(finite.sum()),
-    }
-
-
-def _mid_ranks(x: Array, cloud: Array) -> Array:
-    """Shares of the sorted cloud (M, ...) below each value of x (N, ...), ties counted by half."""
-    flat, sorted_values = x.reshape(len(x), -1), cloud.reshape(len(cloud), -1)
-    ranks = [
-        np.searchsorted(values, observed, "left") + np.searchsorted(values, observed, "right")
-        for values, observed in zip(sorted_values.T, flat.T, strict=True)
-    ]
-    return np.stack(ranks, axis=1).reshape(x.shape) / (2 * len(cloud))
-
-
-# ---- in the parent -----------------------------------------------------------------------------------
-
-
 def _in_child(
     spec: Mapping[str, Any] | Task, name: str, fidelity: str, root: int, rows: int, time_limit: float
-) -> tuple[dict[str, Any], Array]:
-    """Runs `_measure` in a child and returns what it found and the x that it simulated."""
+) -> dict[str, Any]:
+    """Runs `_measure` in a child and returns what it found."""
     what = f"task {name} at fidelity {fidelity}"
     with TemporaryDirectory(prefix="veridical-probe-") as folder:
-        files = {kind: Path(folder, kind) for kind in ("found.json", "x.npy", "progress")}
+        files = {kind: Path(folder, kind) for kind in ("found.json", "progress")}
         ends: list[workers.Ended] = []
         call = partial(_measure, spec, fidelity, root, rows, time_limit, files)
         workers.run([(fidelity, call)], lambda _, end: ends.append(end), time_limit=time_limit)
@@ -176,7 +95,8 @@ def _in_child(
             )
         if ends[0].how != "done":
             raise ends[0].exception(what)
-        return json.loads(files["found.json"].read_text(encoding="utf-8")), np.load(files["x.npy"])
+        found: dict[str, Any] = json.loads(files["found.json"].read_text(encoding="utf-8"))
+        return found
 
 
 def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) -> None:
@@ -187,15 +107,7 @@ def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) ->
         raise SimulationError(
             f"{what}: all {found['rows']} simulations of the probe failed ({kinds}).{traceback}"
         )
-    reading.require_plausible(f"{what}, probe", counts, max_invalid, text)
-
-
-def _projected(found: Mapping[str, Any], rows: int) -> dict[str, Any]:
-    return {
-        "rows": rows,
-        "bytes": rows * found["bytes_per_row"],
-        "cpu_seconds": rows * found["cpu_seconds_per_row"],
-    }
+    validity.require_plausible(f"{what}, probe", counts, max_invalid, text)
 
 
 # ---- in the child ------------------------------------------------------------------------------------
@@ -215,20 +127,16 @@ def _measure(
     files["progress"].write_text("the prior was being checked", encoding="utf-8")
     tasks.check_task(task)
     if isinstance(task, FileTask):
-        block = blocks.simulate_block(task, root, fidelity, "train", 0, 0)
-        found = _findings(block, 0.0, 0.0, True)
+        found = _findings(blocks.simulate_block(task, root, fidelity, "train", 0, 0), 0.0, 0.0, True)
     else:
         _check_prior(task, root)
-        found, block = _simulate(
-            task, fidelity, root, rows, started + _ENOUGH * time_limit, files["progress"]
-        )
-    np.save(files["x.npy"], block.arrays["x"])
+        found = _simulate(task, fidelity, root, rows, started + _ENOUGH * time_limit, files["progress"])
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
 
 def _simulate(
     task: Task, fidelity: str, root: int, rows: int, until: float, progress: Path
-) -> tuple[dict[str, Any], blocks.Block]:
+) -> dict[str, Any]:
     """Simulates batches of growing size until there are `rows` rows or the time is spent."""
     done: list[blocks.Block] = []
     total = 0
@@ -246,7 +154,7 @@ def _simulate(
     same = np.array_equal(first.arrays["x"], again.arrays["x"], equal_nan=True)
     text = next((block.first_traceback for block in done if block.first_traceback), "")
     joined = blocks.Block(blocks.join([block.arrays for block in done]), text)
-    return _findings(joined, seconds, cpu_seconds, same), joined
+    return _findings(joined, seconds, cpu_seconds, same)
 
 
 def _batch(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
@@ -265,7 +173,7 @@ def _cpu_seconds() -> float:
 
 def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproducible: bool) -> dict[str, Any]:
     arrays = block.arrays
-    counts = reading.status_counts(arrays["status"])
+    counts = validity.status_counts(arrays["status"])
     rows = len(arrays["status"])
     warnings = []
     if not reproducible:
@@ -273,7 +181,7 @@ def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproduci
             "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
             "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
         )
-    x = arrays["x"][arrays["status"] == reading.OK]
+    x = arrays["x"][arrays["status"] == validity.OK]
     if len(x) > 1 and (x == x[0]).all():
         warnings.append("x is the same in all rows: it depends on neither the parameters nor the noise.")
     return {

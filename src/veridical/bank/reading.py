@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from veridical.bank.shards import (
-    SCHEMA_VERSION,
     SUFFIX,
     Array,
     PathLike,
-    digest,
     manifest,
     opened,
-    shard_name,
     spans,
-    verify,
-    write,
 )
-from veridical.errors import BankError, SimulationError, if_bad
+from veridical.bank.validity import HOLE
+from veridical.errors import BankError, if_bad
 
 if TYPE_CHECKING:
-    import xarray
     import zarr
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "STATUS",
-    "contiguous",
-    "digest",
-    "find",
-    "load",
-    "main",
-    "manifest",
-    "open",
-    "opened",
-    "require_plausible",
-    "require_valid",
-    "shard_name",
-    "status_counts",
-    "valid",
-    "validation_mask",
-    "verify",
-    "write",
-]
-
-OK, NON_FINITE, RAISED, TIMED_OUT, HOLE = 0, 1, 2, 3, 255
-STATUS = {"ok": OK, "non_finite": NON_FINITE, "raised": RAISED, "timed_out": TIMED_OUT}
-VALIDATION_EVERY = 10
-CLEAR_SDS = 5.0
 
 _SAME_BANK = ("task", "key", "fidelity", "split", "replicate")
 
@@ -156,101 +123,6 @@ def _require_no_holes(shards: Sequence[tuple[PathLike, dict[str, Any]]], arrays:
         raise BankError(f"{path}: row {holes[0]} was never written. {if_bad(path)}.")
 
 
-def open(paths: Iterable[PathLike]) -> xarray.Dataset:
-    """Returns the bank as a lazy xarray dataset on dask; each piece opens its shard and closes it."""
-    from veridical.bank.streaming import lazy
-
-    return lazy(paths)
-
-
-# ---- which rows count --------------------------------------------------------------------------------
-
-
-def valid(arrays: Mapping[str, Array]) -> Array:
-    """Returns which rows of a loaded bank are valid simulations, boolean (N,)."""
-    return np.asarray(arrays["status"] == OK)
-
-
-def validation_mask(n: int) -> Array:
-    """Returns which of the rows 0..n-1 are for validation: every tenth, boolean (n,)."""
-    return np.arange(n) % VALIDATION_EVERY == VALIDATION_EVERY - 1
-
-
-def status_counts(status: Array) -> dict[str, int]:
-    """Returns how many rows have each status, by its name."""
-    return {name: int(np.count_nonzero(status == code)) for name, code in STATUS.items()}
-
-
-def require_valid(paths: Iterable[PathLike], max_invalid: float) -> dict[str, Any]:
-    """Returns `rows`, `n_invalid` and `invalid_share` of a bank's shards, from their manifests.
-
-    Raises:
-        SimulationError: If more than the share `max_invalid` of all rows failed.
-    """
-    counts, where, text = dict.fromkeys(STATUS, 0), "", ""
-    for path in paths:
-        found = manifest(path)
-        counts = {name: n + found["counts"][name] for name, n in counts.items()}
-        where = where or f"{found['task']}, fidelity {found['fidelity']}, split {found['split']}"
-        text = text or found["first_traceback"]
-    rows = sum(counts.values())
-    invalid = rows - counts["ok"]
-    if invalid > max_invalid * rows:
-        raise SimulationError(_too_many_failed(where, counts, max_invalid, text))
-    return {"rows": rows, "n_invalid": invalid, "invalid_share": invalid / rows}
-
-
-def require_plausible(where: str, counts: Mapping[str, int], max_invalid: float, traceback: str) -> None:
-    """Raises SimulationError if these rows clearly come from a simulator that fails too often.
-
-    Clearly: their number of failures is beyond the share `max_invalid` by five binomial standard deviations
-    (p = 3e-7), so that a part of a bank does not stop a run that the whole would not.
-    """
-    rows = sum(counts.values())
-    margin = CLEAR_SDS * sqrt(rows * max_invalid * (1 - max_invalid))
-    if rows - counts["ok"] > rows * max_invalid + margin:
-        raise SimulationError(_too_many_failed(where, counts, max_invalid, traceback))
-
-
-def _too_many_failed(where: str, counts: Mapping[str, int], max_invalid: float, traceback: str) -> str:
-    """Says which share of the simulations failed, how, and what to do."""
-    rows = sum(counts.values())
-    kinds = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "ok")
-    first = f" The first traceback:\n{traceback}" if traceback else ""
-    return (
-        f"{where}: {1 - counts['ok'] / rows:.1%} of {rows} simulations failed ({kinds}), expected at most "
-        f"{max_invalid:.1%} (max_invalid). Mend the simulator, narrow the prior, or raise "
-        f"simulation.max_invalid.{first}"
-    )
-
-
-# ---- command line ------------------------------------------------------------------------------------
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Lists or verifies shards; returns the exit code: 0 all well, 1 a shard is damaged or none is there."""
-    parser = argparse.ArgumentParser(prog="python -m veridical.bank", description="Looks after the bank.")
-    parser.add_argument("action", choices=["list", "verify"])
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a shard, or a folder to search")
-    chosen = parser.parse_args(argv)
-    files: list[Path] = []
-    damaged = refused = 0
-    for path in chosen.paths:
-        try:
-            files += find(path)
-        except BankError as error:
-            refused += 1
-            print(error, file=sys.stderr)
-    for path in files:
-        try:
-            print(_line(path, verify(path) if chosen.action == "verify" else manifest(path)))
-        except BankError as error:
-            damaged += 1
-            print(f"DAMAGED {error}", file=sys.stderr)
-    print(f"{len(files)} shards, {damaged} damaged")
-    return 1 if damaged or refused else 0
-
-
 def find(path: Path) -> list[Path]:
     """Returns a shard, or all shards below a folder.
 
@@ -266,12 +138,3 @@ def find(path: Path) -> list[Path]:
     if found := sorted(path.rglob(f"*{SUFFIX}")):
         return found
     raise BankError(f"{path}: expected a folder of shards (*{SUFFIX}), but there are none below it.")
-
-
-def _line(path: Path, found: Mapping[str, Any]) -> str:
-    rows = found["last"] - found["first"] + 1
-    return f"{path}  {rows} rows  {found.get('n_invalid', 0)} invalid  {path.stat().st_size / 1e6:.1f} MB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -135,7 +135,7 @@ def _append(buffer: dict[str, Array], held: int, piece: dict[str, Array], buffer
     return after
 
 
-def lazy(paths: Iterable[PathLike]) -> xarray.Dataset:
+def open(paths: Iterable[PathLike]) -> xarray.Dataset:
     """Returns a bank as an xarray dataset on dask; each piece opens its shard, reads and closes it.
 
     Position i along `row` is row i of the bank; there is no index, which would take 16 bytes a row. Use

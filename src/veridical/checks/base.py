@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from veridical.checks.inputs import Array, DrawsLike, Inputs
-from veridical.checks.settings import CheckSettings
 from veridical.errors import ArtifactError, DataError
 from veridical.files import write_text
+from veridical.sections import Section
 
 FORMAT = 1
 _DIGITS = 8  # of curves in JSON; metrics keep all
@@ -97,13 +97,17 @@ class Check(ABC):
         needs: What it must be handed, out of `truth` (labelled data), `observed` (data without labels that
             it judges), `reference`, `summary` (with mean and covariance), `null`, `predictive` and `exact`;
             see `Inputs`. Log densities are used wherever they are there.
+        on_real: Whether it makes sense on data of `real`, whose rows share parameters with simulated ones.
+        on_all_budgets: Whether it runs at every budget, not at the largest alone.
         settings_class: The model of its settings.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
-    settings_class: ClassVar[type[CheckSettings]]
-    settings: CheckSettings
+    on_real: ClassVar[bool] = False
+    on_all_budgets: ClassVar[bool] = False
+    settings_class: ClassVar[type[Section]]
+    settings: Section
 
     def __init__(self, **settings: Any) -> None:
         self.settings = self.settings_class(**settings)

@@ -25,9 +25,10 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks import uniformity
 from veridical.checks.base import (
@@ -41,10 +42,23 @@ from veridical.checks.base import (
     proportion_stderr,
 )
 from veridical.checks.inputs import Array, DrawsLike, Inputs, densities, labelled
-from veridical.checks.settings import CoverageSettings
 from veridical.checks.uniformity import LEVELS, fractional_ranks
+from veridical.sections import Alpha, Repeats, Section
 
 GAP_LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+
+
+class CoverageSettings(Section):
+    """Expected coverage of highest-density regions and of central intervals."""
+
+    alpha: Alpha = Field(default=0.05, description="Family-wise level of the band over all curves.")
+    levels: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[0.5, 0.8, 0.9, 0.95], min_length=1, description="Levels whose coverage is tabulated."
+    )
+    null_draws: Annotated[int, Field(ge=999)] = Field(
+        default=9_999, description="Uniform samples behind the simultaneous band."
+    )
+    bootstrap: Repeats = Field(default=200, description="Resampled test sets behind the standard errors.")
 
 
 def hpd_levels(log_density: Array, log_density_truth: Array, rng: np.random.Generator) -> Array:
@@ -102,6 +116,7 @@ class Coverage(Check):
 
     name = "coverage"
     needs = frozenset({"truth"})
+    on_real = True
     settings_class: ClassVar = CoverageSettings
     settings: CoverageSettings
 

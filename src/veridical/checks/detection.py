@@ -21,20 +21,42 @@ References:
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, monte_carlo_p, proportion_stderr
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
 from veridical.checks.mmd import Reference, jackknife
 from veridical.checks.mmd_null import Pool, fresh_sets, rejections, subsets
-from veridical.checks.settings import DetectionSettings
 from veridical.errors import DataError, ShapeError, require_shape
+from veridical.sections import Alpha, Count, Section
 
 _RIDGE = 1e-6  # share of each variance: a summary that others determine, or that never moved, counts heavily
 _SHARED_ROWS = 1_000  # most null rows (and as many for the size) whose kernels with one another are held
 _PERMUTATIONS = 99  # at least, behind one rejection of the size and the power where sets share rows
+
+
+class DetectionSettings(Section):
+    """Do the data, as a set, come from the simulator, as the summary network sees them?"""
+
+    alpha: Alpha = Field(default=0.05, description="Level of the test, and of its size and power.")
+    kernel: Literal["gaussian", "inverse_multiquadratic"] = Field(
+        default="gaussian", description="Kernel of the discrepancy, summed over 19 scales."
+    )
+    reference: Annotated[int, Field(ge=20)] = Field(
+        default=1_000, description="Most simulated data sets that others are compared with."
+    )
+    null_sets: Annotated[int, Field(ge=99)] = Field(
+        default=2_000, description="Simulated sets of as many data sets as are judged, behind the p-value."
+    )
+    sets: Annotated[int, Field(ge=20)] = Field(
+        default=200, description="Further simulated sets behind the size and the power."
+    )
+    observations: Count = Field(
+        default=50, description="Most data sets judged as one set; of more, so many are chosen at random."
+    )
 
 
 class Parts(NamedTuple):
@@ -81,6 +103,7 @@ class Detection(Check):
 
     name = "detection"
     needs = frozenset({"summary", "null"})
+    on_real = True
     settings_class: ClassVar = DetectionSettings
     settings: DetectionSettings
 

@@ -32,15 +32,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
-from veridical.checks.settings import ExactSettings
 from veridical.checks.two_sample import c2st
 from veridical.errors import ArtifactError, DataError, require_shape
+from veridical.sections import Count, Section
 
 TRUTH = ("log_p_truth", "log_q_truth")
 GRID = ("log_p_grid", "log_q_grid", "cell_volume")
@@ -49,6 +50,17 @@ DRAWS = ("draws_exact", "draws")
 _MASS = 0.98  # of q that a grid should hold
 _PROJECTIONS = 100
 _CLASSIFIER = {"folds": 5, "max_iterations": 500, "patience": 20}
+
+
+class ExactSettings(Section):
+    """Distance from the exact posterior of the task."""
+
+    observations: Count = Field(
+        default=20, description="Data sets whose draws are compared, where the posterior is known by draws."
+    )
+    draws: Annotated[int, Field(ge=40)] = Field(
+        default=1_000, description="Draws of each side and data set that are compared, likewise."
+    )
 
 
 class Densities(NamedTuple):
@@ -149,6 +161,8 @@ class Exact(Check):
 
     name = "exact"
     needs = frozenset({"exact"})
+    on_real = True
+    on_all_budgets = True
     settings_class: ClassVar = ExactSettings
     settings: ExactSettings
 

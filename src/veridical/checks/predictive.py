@@ -23,9 +23,10 @@ References:
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks.base import (
     Check,
@@ -38,11 +39,23 @@ from veridical.checks.base import (
     proportion_stderr,
 )
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
-from veridical.checks.settings import PredictiveSettings
 from veridical.errors import DataError, ShapeError, require_shape
+from veridical.sections import Alpha, Repeats, Section
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MIN_REPLICATES = 40
+
+
+class PredictiveSettings(Section):
+    """Do data simulated from the posterior look like the observation?"""
+
+    alpha: Alpha = Field(default=0.01, description="Level of the posterior predictive p-value.")
+    levels: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[0.5, 0.9],
+        min_length=1,
+        description="Levels of the predictive bands whose coverage is tabulated.",
+    )
+    bootstrap: Repeats = Field(default=200, description="Resampled predictions behind the standard errors.")
 
 
 class Look(NamedTuple):

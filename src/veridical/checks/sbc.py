@@ -15,15 +15,30 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks import uniformity
 from veridical.checks.base import Check, CheckResult, Metric, bootstrap, per_parameter
 from veridical.checks.inputs import Array, DrawsLike, Inputs, densities, labelled
-from veridical.checks.settings import SBCSettings
 from veridical.checks.uniformity import Band, Grid, fractional_ranks
+from veridical.sections import Alpha, Repeats, Section
+
+
+class SBCSettings(Section):
+    """Simulation-based calibration: are the ranks of the truth among the draws uniform?"""
+
+    alpha: Alpha = Field(default=0.05, description="Family-wise level of the test over all parameters.")
+    null_draws: Annotated[int, Field(ge=999)] = Field(
+        default=9_999, description="Uniform samples behind the null distribution of gamma."
+    )
+    grid_points: Annotated[int, Field(ge=10)] = Field(
+        default=1_000,
+        description="Most points at which the rank ECDF is compared; ranks beyond that are thinned.",
+    )
+    bootstrap: Repeats = Field(default=200, description="Resampled test sets behind the standard errors.")
 
 
 class Uniformity(NamedTuple):

@@ -28,6 +28,7 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks.base import (
     Check,
@@ -39,11 +40,20 @@ from veridical.checks.base import (
     proportion_stderr,
 )
 from veridical.checks.inputs import Array, DrawsLike, Inputs, density_of_truth, labelled
-from veridical.checks.settings import ScoresSettings
 from veridical.errors import DataError
+from veridical.sections import Count, Repeats, Section
 
 CALIBRATION_LEVELS = np.linspace(0.005, 0.995, 20)
 LPP_QUANTILES = (0.05, 0.5)
+
+
+class ScoresSettings(Section):
+    """Scores of draws and densities against the truth."""
+
+    bootstrap: Repeats = Field(default=200, description="Resampled test sets behind the standard errors.")
+    recovery_rows: Count = Field(
+        default=300, description="Data sets kept for the plot of estimate against truth."
+    )
 
 
 class Moments(NamedTuple):
@@ -138,6 +148,8 @@ class Scores(Check):
 
     name = "scores"
     needs = frozenset({"truth"})
+    on_real = True
+    on_all_budgets = True
     settings_class: ClassVar = ScoresSettings
     settings: ScoresSettings
 

@@ -21,17 +21,33 @@ References:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks import uniformity
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
 from veridical.checks.coverage import expected_coverage
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, labelled, require_finite
-from veridical.checks.settings import TARPSettings
 from veridical.checks.uniformity import LEVELS, fractional_ranks
 from veridical.errors import DataError, require_shape
+from veridical.sections import Alpha, Count, Section
+
+
+class TARPSettings(Section):
+    """Coverage of balls around random points (TARP)."""
+
+    alpha: Alpha = Field(default=0.05, description="Level of the Kolmogorov-Smirnov test and of the band.")
+    references: Literal["neighbours", "uniform"] = Field(
+        default="neighbours",
+        description="Centres of the balls: `neighbours` follow the data, mean truth of other data sets with "
+        "similar x; `uniform` ones cannot see a posterior that ignores the data.",
+    )
+    neighbours: Count = Field(default=5, description="Data sets behind one centre.")
+    null_draws: Annotated[int, Field(ge=999)] = Field(
+        default=9_999, description="Uniform samples behind the simultaneous band."
+    )
 
 
 def credibilities(draws: Array, truth: Array, references: Array, rng: np.random.Generator) -> Array:

@@ -20,16 +20,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, mean_stderr, per_parameter
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, unlabelled
-from veridical.checks.settings import TwoSampleSettings
 from veridical.errors import DataError, require_shape
+from veridical.sections import Count, Section
 
 _UNITS_PER_PARAMETER = 10
+
+
+class TwoSampleSettings(Section):
+    """Distance between the draws and those of the reference."""
+
+    draws: Annotated[int, Field(ge=20)] = Field(
+        default=2_000, description="Draws of each side given to the classifier."
+    )
+    folds: Annotated[int, Field(ge=2)] = Field(default=5, description="Folds of the cross-validation.")
+    max_iterations: Count = Field(
+        default=1_000, description="Most passes of the classifier over its training rows."
+    )
+    patience: Count = Field(
+        default=50,
+        description="Passes without a better accuracy on held-out rows after which training stops.",
+    )
 
 
 class Difference(NamedTuple):

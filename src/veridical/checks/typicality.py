@@ -19,9 +19,10 @@ References:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from veridical.checks.base import (
     Check,
@@ -33,8 +34,20 @@ from veridical.checks.base import (
     proportion_stderr,
 )
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
-from veridical.checks.settings import TypicalitySettings
 from veridical.errors import require_shape
+from veridical.sections import Alpha, Section
+
+
+class TypicalitySettings(Section):
+    """Is the observation like the simulations, as the summary network sees them?"""
+
+    alpha: Alpha = Field(default=0.01, description="Level below which an observation counts as atypical.")
+    ridge: Annotated[float, Field(ge=0)] = Field(
+        default=1e-6, description="Share of the mean variance added to the diagonal of the covariance."
+    )
+    permutations: Annotated[int, Field(ge=99)] = Field(
+        default=9_999, description="Permutations behind the p-value of a set of several observations."
+    )
 
 
 def mahalanobis(summary: Array, mean: Array, cov: Array, ridge: float = 0.0) -> Array:

@@ -17,7 +17,7 @@ from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
     from veridical.tasks.base import Prior, Task
-    from veridical.training.session import Run, TrainingResult
+    from veridical.training.session import Session, TrainingResult
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Estimator(ABC):
     @classmethod
     @abstractmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
     ) -> tuple[Estimator, TrainingResult | None]:
         """Returns a trained estimator and how its training went (None where nothing was iterated).
 

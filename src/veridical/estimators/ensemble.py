@@ -25,11 +25,12 @@ from scipy.special import logsumexp
 
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import NPE, ROWS, PosteriorNetwork, Prepared, initial_network, parent_of
-from veridical.estimators.settings import EnsembleSettings, NPESettings
+from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import weights
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 
 STACKED_ROWS = 512  # rows per batch up to which training together is faster on a CPU
@@ -49,7 +50,7 @@ class Ensemble(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Ensemble, session.TrainingResult]:
         """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
         settings = EnsembleSettings.model_validate(dict(spec))
@@ -61,7 +62,7 @@ class Ensemble(Estimator):
             for m, parent in enumerate(parents)
         ]
         if _stacks(settings):
-            results = session.fit_stacked(
+            results = fitting.fit_stacked(
                 networks, data.train, data.validation, member.training, run, data.offsets
             )
         else:
@@ -210,12 +211,12 @@ def _stacks(settings: EnsembleSettings) -> bool:
         return settings.stacked
     own = settings.member.training
     return settings.members > 1 and (
-        own.batch_size <= STACKED_ROWS or session.device_for(own.accelerator) != "cpu"
+        own.batch_size <= STACKED_ROWS or devices.device_for(own.accelerator) != "cpu"
     )
 
 
 def _one_by_one(
-    networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: session.Run
+    networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: session.Session
 ) -> list[session.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []
@@ -230,6 +231,6 @@ def _one_by_one(
 
 
 def _train(
-    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: session.Run
+    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: session.Session
 ) -> session.TrainingResult:
-    return session.fit(network, data.train, data.validation, settings.training, run, data.offsets)
+    return fitting.fit(network, data.train, data.validation, settings.training, run, data.offsets)

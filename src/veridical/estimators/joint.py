@@ -29,16 +29,17 @@ from torch import Tensor
 
 from veridical.errors import require_shape
 from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
-from veridical.estimators.baseline_settings import JNPESettings
+from veridical.estimators.joint_settings import JNPESettings
 from veridical.estimators.npe import CLOUD_ROWS, NPE, PosteriorNetwork
+from veridical.estimators.npe_settings import NPESettings
 from veridical.estimators.regression import held_out
-from veridical.estimators.settings import NPESettings
+from veridical.networks import trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import fitting, session
 
 
-class HalfAndHalf(session.Trainable):
+class HalfAndHalf(trainable.Trainable):
     """A posterior network that learns from a batch of simulations and as many calibration pairs.
 
     A training batch is standardised theta (B, D), x (B, *x_shape) of simulations, and the numbers (B,) of the
@@ -71,7 +72,7 @@ class JointNPE(NPE):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[JointNPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
         settings = JNPESettings.model_validate(dict(spec))
@@ -122,7 +123,7 @@ def _train(
     inputs: InputTransform,
     parameters: ParameterTransform,
     settings: JNPESettings,
-    run: session.Run,
+    run: session.Session,
 ) -> session.TrainingResult:
     """Trains the network in place; half of `batch_size` are simulations, half pairs."""
     z, log_slope = parameters.forward(rows.theta[learn])
@@ -130,7 +131,7 @@ def _train(
     both = (z_pairs.astype(np.float32), inputs(pairs.x, np.float32))
     numbers = np.arange(len(learn)) % int((~apart).sum())
     half = {"batch_size": max(1, settings.training.batch_size // 2)}
-    return session.fit(
+    return fitting.fit(
         HalfAndHalf(network, *(part[~apart] for part in both)),
         (z.astype(np.float32), inputs(rows.x[learn], np.float32), numbers),
         tuple(part[apart] for part in both),

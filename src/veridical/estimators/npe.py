@@ -35,12 +35,12 @@ from torch import Tensor
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
-from veridical.estimators.settings import NPESettings
-from veridical.networks import build_summary, weights
+from veridical.estimators.npe_settings import NPESettings
+from veridical.networks import build_summary, trainable, weights
 from veridical.networks.flow import SplineFlow
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import fitting, session
 
 ROWS = 8192  # rows that go through the network at once, outside training
 CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
@@ -48,7 +48,7 @@ FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta f
 PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 
 
-class PosteriorNetwork(session.Trainable):
+class PosteriorNetwork(trainable.Trainable):
     """A summary network and a flow; its loss is the negative log density of standardised parameters."""
 
     def __init__(self, settings: NPESettings, x_shape: tuple[int, ...], parameters: int) -> None:
@@ -90,14 +90,14 @@ class NPE(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[NPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
         settings = NPESettings.model_validate(dict(spec))
         parent = parent_of(settings, task, material)
         data = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run)
-        result = session.fit(
+        result = fitting.fit(
             network, data.train, data.validation, settings.training, run, offsets=data.offsets
         )
         return data.estimator(settings, task, network, cls), result
@@ -246,7 +246,7 @@ class Prepared:
         task: TaskInfo,
         material: Material,
         parent: NPE | None,
-        run: session.Run,
+        run: session.Session,
     ) -> Prepared:
         """Returns the data of a training that starts from nothing, or from `parent`."""
         rows: Rows = material.require("simulations", settings.type)
@@ -312,7 +312,7 @@ def _architecture(settings: NPESettings) -> dict[str, Any]:
 
 
 def initial_network(
-    settings: NPESettings, task: TaskInfo, parent: NPE | None, run: session.Run
+    settings: NPESettings, task: TaskInfo, parent: NPE | None, run: session.Session
 ) -> PosteriorNetwork:
     """Returns a network to train, with the parent's weights where there is one."""
     with session.seeded_initialisation(run):
@@ -332,7 +332,7 @@ def _input_transform(settings: NPESettings, x: Array, parent: NPE | None) -> Inp
 
 
 def _parameter_transform(
-    theta: Array, task: TaskInfo, material: Material, parent: NPE | None, run: session.Run
+    theta: Array, task: TaskInfo, material: Material, parent: NPE | None, run: session.Session
 ) -> ParameterTransform:
     """The transform of theta, whose distribution is the prior at every fidelity.
 
@@ -350,7 +350,7 @@ def _parameter_transform(
     return ParameterTransform.fit(theta, task.bounds)
 
 
-def _permuted(rows: Rows, run: session.Run) -> Array:
+def _permuted(rows: Rows, run: session.Session) -> Array:
     """Theta (N, D) shuffled among the training rows, and among the validation rows."""
     theta = rows.theta.copy()
     for part, chosen in enumerate((~rows.validation, rows.validation)):

@@ -10,10 +10,10 @@ import numpy as np
 
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, TaskInfo
-from veridical.estimators.baseline_settings import PriorSettings
+from veridical.estimators.prior_settings import PriorSettings
 from veridical.tasks import priors
 from veridical.tasks.base import Array, Prior
-from veridical.training.session import Run
+from veridical.training.session import Session
 
 ARRAY = "prior.json"
 
@@ -30,7 +30,7 @@ class PriorEstimator(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
     ) -> tuple[PriorEstimator, None]:
         """Returns the task's prior; there is nothing to train.
 

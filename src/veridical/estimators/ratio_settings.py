@@ -6,27 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.estimators.settings import InputsSettings, Section, Widths
-
-
-class RatioTrainingSettings(Section):
-    """How the networks are trained: Adam at a constant rate, each member keeping its best look."""
-
-    epochs: Annotated[int, Field(ge=1)] = Field(default=150, description="Passes over a member's events.")
-    batch_size: Annotated[int, Field(ge=2)] = Field(
-        default=5000, description="Events per optimiser step and member, half of them of each class."
-    )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(default=1e-2, description="Rate of Adam.")
-    look_every: Annotated[int, Field(ge=1)] = Field(
-        default=3, description="Epochs between two looks at the validation loss."
-    )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=1, description="CPU threads; results are bit-identical at an equal number."
-    )
-    accelerator: Literal["auto", "cpu", "gpu"] = Field(
-        default="cpu",
-        description="These networks are too small to gain from a GPU; `auto` takes one if there.",
-    )
+from veridical.networks.settings import InputsSettings
+from veridical.sections import Section, Widths
+from veridical.training.settings import RatioTrainingSettings
 
 
 class RatiosSettings(Section):

@@ -32,7 +32,7 @@ from veridical.networks import weights
 from veridical.networks.stacked import StackedMLP
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import devices, session
 from veridical.training.ratio_loop import CHUNK, RatioTraining, choose
 
 
@@ -70,7 +70,7 @@ class Ratios(WithoutPosterior):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Ratios, session.TrainingResult]:
         """Returns trained members; `material.classes` has the numerator first. See `Estimator.fit`."""
         settings = RatiosSettings.model_validate(dict(spec))
@@ -87,9 +87,9 @@ class Ratios(WithoutPosterior):
         network = _network(settings, task)
         members = range(settings.members)
         network.initialise([seeds.generator(run.root, "initialise", *run.path, m) for m in members])
-        device = session.device_for(settings.training.accelerator)
+        device = devices.device_for(settings.training.accelerator)
         flat = (_flat(inputs, numerator), _flat(inputs, denominator))
-        with session.cpu_threads(run.threads or settings.training.threads):
+        with devices.cpu_threads(run.threads or settings.training.threads):
             loop = RatioTraining(network, flat, chosen, settings.loss, settings.training, run, device)
             result = loop.fit()
         return cls(settings, task, inputs, network), result

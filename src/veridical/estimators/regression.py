@@ -30,13 +30,13 @@ from torch import Tensor
 
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
-from veridical.estimators.baseline_settings import MLPSettings
 from veridical.estimators.gaussian import GaussianEstimator
-from veridical.networks import weights
+from veridical.estimators.regression_settings import MLPSettings
+from veridical.networks import trainable, weights
 from veridical.networks.summary import dense
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import fitting, session
 
 HELD_OUT = 5  # one calibration pair in so many is held out from training
 MIN_PAIRS = 10
@@ -57,7 +57,7 @@ def held_out(pairs: int, method: str) -> Array:
     return np.arange(pairs) % HELD_OUT == HELD_OUT - 1
 
 
-class MomentsNetwork(session.Trainable):
+class MomentsNetwork(trainable.Trainable):
     """Means and logarithms of standard deviations of D standardised parameters."""
 
     def __init__(self, features: int, hidden: list[int], parameters: int, least_sd: float) -> None:
@@ -99,7 +99,7 @@ class MLPRegression(GaussianEstimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[MLPRegression, session.TrainingResult]:
         """Returns the trained regression and how its training went; see `Estimator.fit`."""
         settings = MLPSettings.model_validate(dict(spec))
@@ -114,7 +114,7 @@ class MLPRegression(GaussianEstimator):
         z, log_slope = parameters.forward(pairs.theta)
         both = (z.astype(np.float32), inputs(pairs.x, np.float32))
         order = _repeat(np.flatnonzero(~apart), settings.training.batch_size * LOOK_STEPS)
-        result = session.fit(
+        result = fitting.fit(
             network,
             tuple(part[order] for part in both),
             tuple(part[apart] for part in both),

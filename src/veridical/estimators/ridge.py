@@ -32,11 +32,11 @@ import numpy as np
 
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
-from veridical.estimators.baseline_settings import RidgeSettings
 from veridical.estimators.gaussian import GaussianEstimator
+from veridical.estimators.ridge_settings import RidgeSettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training.session import Run
+from veridical.training.session import Session
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,9 @@ class Ridge(GaussianEstimator):
         self.factor = numbers["ridge.factor"]
 
     @classmethod
-    def fit(cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run) -> tuple[Ridge, None]:
+    def fit(
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
+    ) -> tuple[Ridge, None]:
         """Returns the regression; see `Estimator.fit`."""
         settings = RidgeSettings.model_validate(dict(spec))
         pairs: Rows = material.require("calibration", settings.type)

@@ -9,13 +9,9 @@ table read back is the table written, bit for bit.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -48,8 +44,6 @@ COLUMNS = (
 INTEGERS = frozenset({"budget", "seed", "n", "budget_low", "n_calibration", "members", "observation"})
 FLOATS = frozenset({"value", "stderr", "level", "true_value"})
 TIME_METRICS = frozenset({"fit_seconds", "sample_seconds", "simulation_seconds"})
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
 _ORDER = (
     *("study", "task", "method", "budget", "seed", "dataset", "dataset_name", "metric", "observation"),
     *("parameter", "level", "budget_low", "n_calibration", "members", "true_value"),
@@ -57,143 +51,11 @@ _ORDER = (
 _NOT_KEY = frozenset({"seed", "value", "stderr", "n"})
 
 Row = dict[str, Any]
-Stream = tuple[str, Any, tuple[int, ...], Iterable[np.ndarray]]
-
-
-@dataclass(frozen=True, order=True)
-class Coordinates:
-    """Where a result belongs: method, budget, replicate, data set, calibration pairs; None for none."""
-
-    method: str
-    budget: int | None = None
-    replicate: int | None = None
-    dataset: str = ""
-    calibration: int | None = None
-
-    @property
-    def cells(self) -> Row:
-        """The cells of a row that say where it belongs."""
-        where = dataset_cells(self.dataset)
-        run = {"budget": self.budget, "seed": self.replicate, "n_calibration": self.calibration}
-        return {"method": self.method, **run, **where}
-
-
-def dataset_kind(dataset: str) -> str:
-    """Returns `simulated` or `real` for the data sets of that name, `observed` for any other."""
-    return dataset if dataset in ("", "simulated", "real") else "observed"
-
-
-def dataset_cells(dataset: str) -> Row:
-    """Returns the cells of a row that name a data set; observed ones also by their own name."""
-    kind = dataset_kind(dataset)
-    return {"dataset": kind or None, "dataset_name": dataset if kind == "observed" else None}
-
-
-def coordinates(path: str | Path) -> Coordinates:
-    """Reads where a result belongs off its path.
-
-    The layouts are `.../{stage}/{method}/n{budget}[-c{pairs}]-r{replicate}[/{dataset}[/...]]`, of which the
-    stages `train` and `remedy` have no data set, and `.../reference/{dataset}...`, which has neither budget
-    nor replicate.
-
-    Raises:
-        DataError: If the path follows neither layout.
-    """
-    parts = Path(path).parts
-    for i, part in enumerate(parts):
-        match = re.fullmatch(r"n(\d+)(?:-c(\d+))?-r(\d+)(\.\w+)?", part)
-        if match and i:
-            of_data = i + 1 < len(parts) and parts[i - 2 : i - 1] not in (("train",), ("remedy",))
-            dataset = parts[i + 1].split(".")[0] if of_data else ""
-            pairs = None if match[2] is None else int(match[2])
-            return Coordinates(parts[i - 1], int(match[1]), int(match[3]), dataset, pairs)
-        if part == "reference" and i + 1 < len(parts):
-            return Coordinates("reference", dataset=parts[i + 1].split(".")[0])
-    raise DataError(f"{path}: expected a path .../METHOD/nBUDGET-rREPLICATE/... or .../reference/DATASET...")
 
 
 def row(**cells: Any) -> Row:
     """Returns a row with all standard columns, None where nothing was given."""
     return {**dict.fromkeys(COLUMNS), **cells}
-
-
-def check_rows(where: Coordinates, result: Mapping[str, Any], **common: Any) -> list[Row]:
-    """Returns the rows of one saved check: one for each of its metrics, and two of its own.
-
-    A check that ends in a p-value has it as `{check}_p` unless it tabulates it itself, and says in
-    `{check}_decidable` (1 or 0) whether its null is large enough ever to reject.
-
-    Arguments:
-        where: What the check looked at.
-        result: The check as saved: `metrics` is a list of name, value, stderr, n, parameter, level, extra.
-        common: Cells that all rows share, such as study and task.
-    """
-    shared = {**common, **where.cells}
-    rows = []
-    for metric in result["metrics"]:
-        cells = {key: metric.get(key) for key in ("value", "stderr", "n", "level")}
-        cells |= {"metric": metric["name"], "parameter": metric.get("parameter") or None}
-        rows.append(row(**shared, **cells, **(metric.get("extra") or {})))
-    if result.get("p_value") is not None:
-        decidable = float(result.get("passed") is not None)
-        rows.append(row(**shared, metric=f"{result['check']}_decidable", value=decidable))
-        if not any(r["metric"].endswith("_p") and r["parameter"] is None for r in rows):
-            rows.append(row(**shared, metric=f"{result['check']}_p", value=result["p_value"]))
-    return rows
-
-
-def cost_rows(where: Coordinates, cost: Mapping[str, Any], **common: Any) -> list[Row]:
-    """Returns `fit_seconds` of one training and, where it used any rows, `invalid_share`."""
-    cells = {**common, **where.cells, "dataset": None, "n": cost["n"]}
-    rows = [row(**cells, metric="fit_seconds", value=float(cost["fit_seconds"]))]
-    if not cost["n"]:
-        return rows
-    share = 1.0 - cost["n_valid"] / cost["n"]
-    error = math.sqrt(share * (1.0 - share) / cost["n"])
-    rows.append(row(**{**cells, "dataset": "simulated"}, metric="invalid_share", value=share, stderr=error))
-    return rows
-
-
-def posterior_rows(
-    where: Coordinates,
-    names: Sequence[str],
-    draws: np.ndarray,
-    truth: np.ndarray | None = None,
-    **common: Any,
-) -> list[Row]:
-    """Returns mean, standard deviation and quantiles of posterior draws as rows.
-
-    Arguments:
-        where: Whose draws they are.
-        names: Names of the D parameters.
-        draws: Posterior draws, shape (S, N, D); only the first MAX_OBSERVATIONS observations are tabulated.
-        truth: True parameters, shape (N, D), where they are known.
-        common: Cells that all rows share.
-    """
-    draws = draws[:, :MAX_OBSERVATIONS]
-    n = draws.shape[0]
-    mean, sd = draws.mean(axis=0), draws.std(axis=0, ddof=1)
-    quantiles = np.quantile(draws, QUANTILES, axis=0)
-    rows = []
-    for i in range(draws.shape[1]):
-        for j, name in enumerate(names):
-            known = None if truth is None else float(truth[i, j])
-            cells = {
-                **common,
-                **where.cells,
-                "parameter": name,
-                "observation": i,
-                "n": n,
-                "true_value": known,
-            }
-            error = float(sd[i, j]) / math.sqrt(n)
-            rows.append(row(**cells, metric="posterior_mean", value=float(mean[i, j]), stderr=error))
-            rows.append(row(**cells, metric="posterior_sd", value=float(sd[i, j])))
-            rows += [
-                row(**cells, metric="posterior_quantile", value=float(quantiles[k, i, j]), level=level)
-                for k, level in enumerate(QUANTILES)
-            ]
-    return rows
 
 
 def aggregate(rows: Iterable[Row]) -> list[Row]:
@@ -269,38 +131,6 @@ def read(path: str | Path) -> list[Row]:
             except ValueError as error:
                 raise DataError(f"{path}, line {line}: {error}") from error
         return rows
-
-
-def benchmark_records(path: str | Path) -> list[dict[str, Any]]:
-    """Returns the records of one of Snakemake's benchmark files in JSON lines."""
-    return [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
-
-
-def result_lines(arrays: Iterable[Stream], table: str | Path) -> list[str]:
-    """Returns one line for each array of a study's results and one for its table.
-
-    Each array enters as name, dtype, shape and SHA-256 of its bytes (little-endian, in C order); the table
-    without its time rows.
-
-    Arguments:
-        arrays: Name, dtype, shape and pieces along the first axis of every array of the banks, the weights
-            and the draws. Pieces may come lazily and be of any length.
-        table: The study's `metrics.csv`.
-    """
-    lines = []
-    for name, dtype, shape, pieces in arrays:
-        dtype = np.dtype(dtype).newbyteorder("<")
-        content = hashlib.sha256()
-        for piece in pieces:
-            content.update(np.ascontiguousarray(piece, dtype=dtype).tobytes())
-        lines.append(f"{name} {dtype.str} {tuple(shape)} {content.hexdigest()}")
-    kept = [_text_row(cells) for cells in read(table) if cells["metric"] not in TIME_METRICS]
-    return [*sorted(lines), f"metrics.csv {hashlib.sha256(''.join(kept).encode()).hexdigest()}"]
-
-
-def digest_of(lines: Iterable[str]) -> str:
-    """Returns the SHA-256 of lines: of those of `result_lines`, the result digest of a study."""
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def _mean(values: Sequence[float]) -> float:

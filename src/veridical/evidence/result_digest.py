@@ -8,6 +8,7 @@ agree.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +22,39 @@ from veridical import bank
 from veridical.bank.shards import spans
 from veridical.errors import ArtifactError, BankError, if_bad, if_gone
 from veridical.evidence import metrics, provenance
-from veridical.evidence.metrics import Stream
+from veridical.evidence.metrics import TIME_METRICS, _text_row, read
 
 PIECE_NUMBERS = 1 << 18
+
+
+Stream = tuple[str, Any, tuple[int, ...], Iterable[np.ndarray]]
+
+
+def result_lines(arrays: Iterable[Stream], table: str | Path) -> list[str]:
+    """Returns one line for each array of a study's results and one for its table.
+
+    Each array enters as name, dtype, shape and SHA-256 of its bytes (little-endian, in C order); the table
+    without its time rows.
+
+    Arguments:
+        arrays: Name, dtype, shape and pieces along the first axis of every array of the banks, the weights
+            and the draws. Pieces may come lazily and be of any length.
+        table: The study's `metrics.csv`.
+    """
+    lines = []
+    for name, dtype, shape, pieces in arrays:
+        dtype = np.dtype(dtype).newbyteorder("<")
+        content = hashlib.sha256()
+        for piece in pieces:
+            content.update(np.ascontiguousarray(piece, dtype=dtype).tobytes())
+        lines.append(f"{name} {dtype.str} {tuple(shape)} {content.hexdigest()}")
+    kept = [_text_row(cells) for cells in read(table) if cells["metric"] not in TIME_METRICS]
+    return [*sorted(lines), f"metrics.csv {hashlib.sha256(''.join(kept).encode()).hexdigest()}"]
+
+
+def digest_of(lines: Iterable[str]) -> str:
+    """Returns the SHA-256 of lines: of those of `result_lines`, the result digest of a study."""
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 class Part(NamedTuple):
@@ -40,7 +71,7 @@ def digest(study: str | Path) -> str:
         ArtifactError: If the folder does not hold a finished study.
         BankError: If shards that it used are gone or damaged.
     """
-    return metrics.digest_of(listing(study))
+    return digest_of(listing(study))
 
 
 def listing(study: str | Path) -> list[str]:
@@ -68,7 +99,7 @@ def listing(study: str | Path) -> list[str]:
     with _reading(study / "provenance.json"):
         used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
     parts = {name.partition("/")[2]: part for name, part in used.items()}
-    return metrics.result_lines(arrays(study, names, parts), table)
+    return result_lines(arrays(study, names, parts), table)
 
 
 def arrays(study: str | Path, names: Iterable[str], parts: Mapping[str, Part]) -> Iterator[Stream]:

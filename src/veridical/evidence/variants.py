@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from veridical.evidence.metrics import Coordinates, Row
+from veridical.coordinates import Coordinates
+from veridical.evidence.metrics import Row
 
 PRIOR, SBI, REFERENCE = "prior", "sbi", "reference"
 UPPER_BOUND = "npe"  # judged on simulated data it is the yardstick `sbi`

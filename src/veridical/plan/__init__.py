@@ -30,7 +30,7 @@ def costs_of(text: str, study: str | Path, scale: str) -> list[Cost]:
         SettingError: If the study's settings are wrong, or there is no such scale.
     """
     settings.require_scale(scale)
-    layouts = {name: Layout(settings.load(study, name), name) for name in settings.SCALES}
+    layouts = {name: Layout(settings.load(study, name), scale=name) for name in settings.SCALES}
     jobs, costs = dry_run.jobs(text), Costs(layouts, scale)
     by_rule: dict[str, list[Cost]] = {}
     for job in jobs:

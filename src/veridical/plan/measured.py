@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical.evidence import metrics
+from veridical import files
 from veridical.plan.work import Piece, amount
 from veridical.study.layout import Layout
 
@@ -132,7 +132,7 @@ def _below(folder: Path, scale: str, layout: Layout) -> Iterator[Record]:
 def _cost(log: Path, benchmark: Path) -> tuple[float, float | None] | None:
     """Seconds and memory of a job; None where it has not finished."""
     try:
-        lines = metrics.benchmark_records(benchmark)
+        lines = files.benchmark_records(benchmark)
         seconds = sum(float(line["s"]) for line in lines)
         memory = [float(line["max_rss"]) for line in lines if isinstance(line["max_rss"], int | float)]
         if lines and math.isfinite(seconds):

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from veridical.study.layout import REAL, SIMULATED, Layout
+from veridical.coordinates import LABELLED, WILDCARDS, Run
+from veridical.study.layout import Layout
 from veridical.study.resources import row_bytes
-from veridical.study.runs import Run
 
-_RUN = r"(?P<run>n\d+(-c\d+)?-r\d+)"
+_RUN = rf"(?P<run>{WILDCARDS['run']})"
 _KINDS = {
     "simulate": r"(?P<fidelity>\w+)/(?P<split>[\w-]+)/rows-(?P<first>\d+)-(?P<last>\d+)",
     "probe": r"probe-(?P<fidelity>\w+)",
@@ -130,7 +130,7 @@ def _visits(run: Run, layout: Layout) -> float:
 def _answers(dataset: str, layout: Layout) -> tuple[int, int]:
     """Observations of a data set, and draws for each."""
     study = layout.study
-    if dataset in (SIMULATED, REAL):
+    if dataset in LABELLED:
         values = study.experiments.true_values if layout.of_classes and study.experiments else ()
         return (len(values) or study.test_rows, study.test_draws)
     return 1, study.draws

@@ -44,7 +44,7 @@ from veridical.remedies.rope_settings import RoPESettings
 from veridical.remedies.transport import Plan, semi_balanced
 from veridical.remedies.tuned import Tuned, encoder_of
 from veridical.tasks.base import Array, Prior
-from veridical.training import session
+from veridical.training import devices, session
 
 MIN_SIMULATIONS = 10
 GAP = 0.25  # nats above which the remedy warns
@@ -84,7 +84,7 @@ class RoPE(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[RoPE, None]:
         """Returns the remedy with the summaries of its simulations; see `Estimator.fit`."""
         settings = RoPESettings.model_validate(dict(spec))
@@ -100,7 +100,7 @@ class RoPE(Estimator):
             )
         theta, x = rows.theta[: settings.simulations], rows.x[: settings.simulations]
         rng = seeds.generator(run.root, "remedy", *run.path, "rope")
-        with session.cpu_threads(run.threads or settings.threads):
+        with devices.cpu_threads(run.threads or settings.threads):
             summaries = npe.summary(x)
             drawn = Components(npe, summaries).latent(settings.component_draws, rng)
             centres = drawn if settings.smoothing else None

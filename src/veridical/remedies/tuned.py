@@ -37,9 +37,9 @@ from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.networks import weights
 from veridical.networks.transforms import InputTransform
-from veridical.remedies.rope_settings import TunedSettings
+from veridical.remedies.tuned_settings import TunedSettings
 from veridical.tasks.base import Array
-from veridical.training import session
+from veridical.training import devices, session
 
 MIN_PAIRS = 5
 ENCODER = "encoder."  # before the names of its weights
@@ -73,7 +73,7 @@ class Tuned(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Run
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Tuned, session.TrainingResult]:
         """Returns the fine-tuned posterior and how the tuning went; see `Estimator.fit`.
 
@@ -85,7 +85,7 @@ class Tuned(Estimator):
         require_shape("theta", pairs.theta, len(pairs), len(task.parameters))
         require_shape("x", pairs.x, None, *task.x_shape)
         simulate = simulator(settings, material)
-        with session.cpu_threads(run.threads or settings.threads):
+        with devices.cpu_threads(run.threads or settings.threads):
             tuning = _Tuning(settings, parent, pairs, simulate, run)
             result = tuning.take_steps()
         norms = np.array(
@@ -189,7 +189,7 @@ class _Tuning:
     """One fine-tuning: data, network, optimiser."""
 
     def __init__(
-        self, settings: TunedSettings, parent: NPE, pairs: Rows, simulate: Simulator, run: session.Run
+        self, settings: TunedSettings, parent: NPE, pairs: Rows, simulate: Simulator, run: session.Session
     ) -> None:
         self.started = time.perf_counter(), time.process_time()
         self.settings, self.simulate, self.inputs = settings, simulate, parent.inputs

@@ -30,7 +30,7 @@ from veridical.inference.ratio_weights import Events, Normalisation, RatioFit
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.saved.estimates import Estimate
 from veridical.tasks.base import Array
-from veridical.training.session import Run
+from veridical.training.session import Session
 
 CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standard errors
 EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative to where it is defined
@@ -52,7 +52,9 @@ class Wifi(WithoutPosterior):
         self.ratio = ratio
 
     @classmethod
-    def fit(cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Run) -> tuple[Wifi, None]:
+    def fit(
+        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
+    ) -> tuple[Wifi, None]:
         """Returns the remedy with weights fitted to all of `material.classes`; nothing in it is random.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.estimators.settings import Section
+from veridical.sections import Section
 
 
 class WifiSettings(Section):

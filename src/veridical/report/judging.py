@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from veridical.evidence.metrics import Row, dataset_cells, select
+from veridical.coordinates import dataset_cells
+from veridical.evidence.metrics import Row, select
 from veridical.evidence.numbers import percent
 
 GOOD, CAUTION, BAD = 0, 1, 2

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridical.evidence import comparison, metrics, numbers, provenance, variants
+from veridical import coordinates
+from veridical.coordinates import dataset_cells
+from veridical.evidence import comparison, numbers, provenance, variants
 from veridical.evidence.definitions import GLOSSARY
-from veridical.evidence.metrics import Row, dataset_cells, select
+from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
 from veridical.report import captions, tables
 
@@ -167,7 +169,7 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
         "colour": colour,
         "mark": mark,
         "groups": groups,
-        "kind": metrics.dataset_kind(found["dataset"]),
+        "kind": coordinates.dataset_kind(found["dataset"]),
         "label": variants.of_cells(found).label,
         "about": _subject(variants.of_cells(found), found["dataset"]),
     }

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from veridical.coordinates import LABELLED
 from veridical.errors import DataError, require_shape, suggest
 from veridical.files import whole
 from veridical.tasks.base import ClassTask
 
 if TYPE_CHECKING:
-    from veridical.study.settings import ObservationSettings
+    from veridical.saved.settings import ObservationSettings
     from veridical.tasks.base import Array, Task
 
-KINDS = ("simulated", "real", "observed")
+KINDS = (*LABELLED, "observed")
 FRACTION = "fraction"  # what is asked of a sample of events: the share of the first class
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from veridical import checks
-from veridical.evidence import metrics
-from veridical.evidence.metrics import Coordinates, Row, coordinates
+from veridical import checks, files
+from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
+from veridical.evidence import metrics, tabulation
+from veridical.evidence.metrics import Row
 from veridical.report import verdict
 from veridical.saved import estimates, posteriors
 from veridical.saved.posteriors import Draws
@@ -53,19 +54,19 @@ def aggregate(
     common = {"study": study, "task": task}
     rows: list[Row] = []
     for path in results:
-        rows += metrics.check_rows(coordinates(path), checks.load(path), **common)
+        rows += tabulation.check_rows(Coordinates.of(path), checks.load(path), **common)
     for path in costs:
-        rows += metrics.cost_rows(coordinates(path), json.loads(Path(path).read_text()), **common)
+        rows += tabulation.cost_rows(Coordinates.of(path), json.loads(Path(path).read_text()), **common)
     for path in benchmarks:
         rows += _sample_rows(path, common)
     for path in draws:
         if Path(path).suffix == ".json":
-            rows += _estimate_rows(coordinates(path), estimates.load(path), common)
+            rows += _estimate_rows(Coordinates.of(path), estimates.load(path), common)
         else:
-            rows += draws_rows(path, coordinates(path), common)
+            rows += draws_rows(path, Coordinates.of(path), common)
     seconds = _seconds_per_row(simulations)
     for folder, ledger in (ledgers or {}).items():
-        rows += _ledger_rows(coordinates(f"train/{folder}/cost.json"), ledger, seconds, common)
+        rows += _ledger_rows(Coordinates.of(f"train/{folder}/cost.json"), ledger, seconds, common)
     rows = metrics.tidy([_with_ledger(row, ledgers or {}) for row in rows])
     decided = verdict.decide(rows)
     metrics.write(table, rows)
@@ -79,7 +80,7 @@ def _seconds_per_row(simulations: Paths) -> dict[str, float]:
     spent: dict[str, list[float]] = {}
     for path in map(Path, simulations):
         first, last = (int(part) for part in path.stem.removeprefix("rows-").split("-"))
-        seconds = sum(float(record["s"]) for record in metrics.benchmark_records(path))
+        seconds = sum(float(record["s"]) for record in files.benchmark_records(path))
         total = spent.setdefault(path.parent.parent.name, [0.0, 0.0])
         total[0], total[1] = total[0] + seconds, total[1] + last - first + 1
     return {fidelity: seconds / rows for fidelity, (seconds, rows) in spent.items()}
@@ -103,8 +104,8 @@ def _ledger_rows(
 
 def _with_ledger(row: Row, ledgers: Mapping[str, Mapping[str, Any]]) -> Row:
     """A row with the columns filled that only the ledger of its run knows."""
-    pairs = "" if row["n_calibration"] is None else f"-c{row['n_calibration']}"
-    ledger = ledgers.get(f"{row['method']}/n{row['budget']}{pairs}-r{row['seed']}", {})
+    run = Run(row["method"], row["budget"], row["seed"], row["n_calibration"])
+    ledger = ledgers.get(run.folder, {})
     return {**row, **{name: ledger.get(name) for name in ("budget_low", "members")}}
 
 
@@ -126,10 +127,10 @@ def _estimate_rows(where: Coordinates, found: Mapping[str, Any], common: Mapping
 
 
 def _sample_rows(path: str | Path, common: Mapping[str, Any]) -> list[Row]:
-    where = coordinates(path)
-    if where.method == "reference":
+    where = Coordinates.of(path)
+    if where.method == REFERENCE:
         return []
-    seconds = sum(float(record["s"]) for record in metrics.benchmark_records(path))
+    seconds = sum(float(record["s"]) for record in files.benchmark_records(path))
     return [metrics.row(**common, **where.cells, metric="sample_seconds", value=seconds)]
 
 
@@ -138,10 +139,10 @@ def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) 
 
     Only the observations that are tabulated are read: of labelled data the first.
     """
-    labelled = where.dataset in ("simulated", "real")
-    found = posteriors.load(path, 1 if labelled else metrics.MAX_OBSERVATIONS)
-    rows = metrics.posterior_rows(where, found.names, found.draws, found.truth, **common)
-    for name in ("rhat", "ess") if where.method == "reference" else ():
+    labelled = where.dataset in LABELLED
+    found = posteriors.load(path, 1 if labelled else tabulation.MAX_OBSERVATIONS)
+    rows = tabulation.posterior_rows(where, found.names, found.draws, found.truth, **common)
+    for name in ("rhat", "ess") if where.method == REFERENCE else ():
         for parameter, value in _per_parameter(found, name).items():
             cells = {**common, **where.cells, "metric": name, "parameter": parameter}
             rows.append(metrics.row(**cells, value=value, n=found.draws.shape[0]))

@@ -47,7 +47,7 @@ def exact(
         replicate: The method's replicate, for seeds.
         threads: CPU threads.
     """
-    from veridical.training.session import cpu_threads
+    from veridical.training.devices import cpu_threads
 
     task = tasks.build(spec)
     if data.truth is None:

@@ -50,7 +50,7 @@ def experiment(
         batch: Number of the batch.
         threads: CPU threads.
     """
-    from veridical.training.session import cpu_threads
+    from veridical.training.devices import cpu_threads
 
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
     with cpu_threads(threads):

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from veridical import checks
+from veridical import checks, files
+from veridical.coordinates import Coordinates
 from veridical.evidence import comparison, metrics, variants
-from veridical.evidence.metrics import Coordinates, coordinates
 from veridical.evidence.variants import Variant, of_coordinates
 from veridical.files import write_text
 from veridical.plots import style
@@ -97,7 +97,7 @@ Loaded = dict[tuple[str, str], dict[Variant, Results]]  # by check and data set
 
 def _load_checks(paths: Paths) -> Loaded:
     """Saved checks at the largest budgets, by check and data set, then by variant and replicate."""
-    found = [(coordinates(path), Path(path)) for path in paths]
+    found = [(Coordinates.of(path), Path(path)) for path in paths]
     final = set(variants.finals(of_coordinates(where) for where, _ in found))
     loaded: Loaded = {}
     for where, path in sorted(found, key=lambda pair: (pair[1].stem, str(pair[1]))):
@@ -109,7 +109,7 @@ def _load_checks(paths: Paths) -> Loaded:
 
 
 def _posteriors(paths: Paths) -> Iterator[Figure]:
-    found = {coordinates(path): path for path in paths if Path(path).suffix == ".nc"}
+    found = {Coordinates.of(path): path for path in paths if Path(path).suffix == ".nc"}
     leading = set(variants.leading(of_coordinates(where) for where in found))
     for where, path in sorted(found.items(), key=lambda item: str(item[0])):
         variant = of_coordinates(where)
@@ -198,7 +198,7 @@ def _of_looks(paths: Paths, axes: Mapping[str, Any], data: Mapping[str, str | Pa
 
 
 def _of_training(paths: Paths) -> Iterator[Figure]:
-    found = {coordinates(path): json.loads(Path(path).read_text()) for path in paths}
+    found = {Coordinates.of(path): json.loads(Path(path).read_text()) for path in paths}
     leading = set(variants.leading(of_coordinates(where) for where in found))
     histories: dict[str, dict[int, Any]] = {}
     for where, history in found.items():
@@ -213,7 +213,7 @@ def _of_study(table: str | Path, benchmarks: Mapping[str, Paths]) -> Iterator[Fi
     if learning is not None:
         yield Figure("learning", None, "", learning)
     stages = {
-        name: [r for path in paths for r in metrics.benchmark_records(path)]
+        name: [r for path in paths for r in files.benchmark_records(path)]
         for name, paths in benchmarks.items()
     }
     if any(stages.values()):

@@ -45,7 +45,7 @@ def infer(
         DataError: If the data have another shape than the simulations, or no row is finite.
         ArtifactError: If the estimator is damaged or gives what is not a number.
     """
-    from veridical.training.session import cpu_threads
+    from veridical.training.devices import cpu_threads
 
     estimator = artifacts.load_estimator(folder)
     record = artifacts.load_record(folder)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from veridical import bank, seeds, tasks
-from veridical.bank import probe
+from veridical.checks import prior_predictive
+from veridical.coordinates import REAL, SIMULATED
 from veridical.errors import BankError
 from veridical.files import write_text
 from veridical.saved import observations
@@ -32,7 +33,7 @@ def observe_simulated(
     valid = bank.valid(arrays)
     if not valid.any():
         raise BankError(f"none of the {rows} test rows at fidelity {fidelity} is valid; see the probe's log.")
-    kind = "real" if fidelity == "real" else "simulated"
+    kind = REAL if fidelity == REAL else SIMULATED
     source = f"{task.name}, fidelity {fidelity}, {int(valid.sum())} valid of {rows} test rows"
     data = observations.Observations(arrays["x"][valid], arrays["theta"][valid], kind, kind, source)
     observations.save(out, data, task)
@@ -50,11 +51,11 @@ def observe_mixtures(spec: dict[str, Any], settings: dict[str, Any], out: str | 
     x = np.stack(samples)
     truth = np.array(settings["true_values"], float)[:, None]
     source = f"{task.name}, {settings['events']} events of both classes in known fractions"
-    observations.save(out, observations.Observations(x, truth, "simulated", "simulated", source), task)
+    observations.save(out, observations.Observations(x, truth, SIMULATED, SIMULATED, source), task)
     print(source)
 
 
 def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
     """Writes where each real observation lies in the cloud of prior predictions."""
-    found = probe.look(observations.load(data).x, observations.load(prior).x)
+    found = prior_predictive.look(observations.load(data).x, observations.load(prior).x)
     write_text(out, json.dumps(found, indent=1, allow_nan=False) + "\n")

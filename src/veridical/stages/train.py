@@ -104,7 +104,8 @@ def train(
         SimulationError: If too many simulations failed.
         TrainingError: If training cannot go on.
     """
-    from veridical.training.session import Run, visible_gpus
+    from veridical.training.devices import visible_gpus
+    from veridical.training.session import Session
 
     print(visible_gpus())
     for shards in sources.all_shards().values():
@@ -133,7 +134,7 @@ def train(
             folder.clear()
             return
         started = time.perf_counter(), time.process_time()
-        run = Run(root, (method, replicate), threads, folder, deadline)
+        run = Session(root, (method, replicate), threads, folder, deadline)
         fitted, result = methods.fit(method_spec, info, material, run)
         share = 1 - valid / sources.rows if sources.rows else 0.0
         cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}

@@ -17,39 +17,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
-from veridical import bank, checks, digests, methods, tasks
-from veridical.bank import shards
-from veridical.errors import SettingError, suggest
-from veridical.method_settings import has_summaries
-from veridical.saved.observations import FRACTION
-from veridical.study.runs import REAL, Run, Runs
-from veridical.study.settings import RESERVED_DATASETS, ObservationSettings
-
-SIMULATED = "simulated"
-FOLDERS = frozenset(
-    {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
-)
-ON_ALL_BUDGETS = frozenset({"scores", "exact"})
-# rows of `real` share theta with simulated ones, which `typicality` cannot allow for
-ON_REAL = frozenset({"scores", "coverage", "exact", "detection"})
+from veridical import bank, digests, methods, tasks
+from veridical.coordinates import LABELLED, Run
+from veridical.study.asked import Asked, dataset_name
 
 
-@dataclass(frozen=True)
-class Layout(Runs):
+@dataclass(frozen=True, kw_only=True)
+class Layout(Asked):
     """All paths and job settings of one study at one scale.
 
     Attributes:
         study: The settings.
         scale: `smoke`, `laptop` or `paper`.
-        data: A file of new data that takes the place of the study's own observations, or None.
         root: The folder of all results.
     """
 
     scale: str = "laptop"
-    data: str | None = None
     root: str = "results"
 
     # ---- folders ---------------------------------------------------------------------------------
@@ -144,54 +128,6 @@ class Layout(Runs):
 
     # ---- data sets and checks ----------------------------------------------------------------------
 
-    def datasets(self, run: Run) -> list[str]:
-        """The data sets that a run is asked about."""
-        if self.answers(run.method) == "functions":
-            return []
-        labelled = [] if self.calibrated(run.method) else [SIMULATED]
-        labelled += [REAL] if REAL in self.task.fidelities else []
-        return labelled + (list(self.observations) if run in self.final_runs else [])
-
-    @cached_property
-    def observations(self) -> dict[str, ObservationSettings]:
-        """The real data sets by name."""
-        if self.data is None:
-            return dict(self.study.observations)
-        name = dataset_name(self.data)
-        first = next(iter(self.study.observations.values()), ObservationSettings(file=self.data))
-        changes = {"file": self.data, "source": "", "index": None, "columns": _columns(first, name)}
-        return {name: first.model_copy(update=changes)}
-
-    @cached_property
-    def checks(self) -> dict[str, dict[str, Any]]:
-        """Settings of the checks that are switched on, by name."""
-        chosen = self.study.checks.model_dump(mode="json")
-        return {name: settings for name, settings in chosen.items() if settings is not None}
-
-    def applicable(self, run: Run, dataset: str) -> list[str]:
-        """Names of the checks that make sense for a run on a data set."""
-        if self.answers(run.method) != "posterior":
-            return []
-        has = set()
-        if has_summaries(self.methods[run.method]) and not self.calibrated(run.method):
-            has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
-        if dataset in (SIMULATED, REAL):
-            has |= {"truth"}
-            has |= {"exact"} if self.task.has_posterior else set()
-            has |= {"observed"} if dataset == REAL else set()
-        else:
-            has |= {"observed"}
-            has |= set() if isinstance(self.task, tasks.FileTask) else {"predictive"}
-            has |= set() if self.study.reference is None else {"reference"}
-        final = run in self.final_runs
-        return [
-            name
-            for name in self.checks
-            if checks.needs(name) <= has
-            and (final or name in ON_ALL_BUDGETS)
-            and (dataset != REAL or name in ON_REAL)
-        ]
-
     def check_results(self) -> list[str]:
         """Paths of all results of checks."""
         single = [
@@ -203,47 +139,6 @@ class Layout(Runs):
         return single + [
             f"{self.results}/check/{run.folder}/{dataset}/experiments.json"
             for run, dataset in self.experiments
-        ]
-
-    def fidelity_of_data(self, dataset: str) -> str:
-        """The fidelity that labelled data come from; the target for all others."""
-        return REAL if dataset == REAL else self.target
-
-    @cached_property
-    def exact_sizes(self) -> dict[str, int]:
-        """How much is compared with the exact posterior: `observations` and `draws`."""
-        chosen = self.checks.get("exact", {})
-        return {name: chosen.get(name, default) for name, default in (("observations", 20), ("draws", 1000))}
-
-    @cached_property
-    def asked(self) -> list[str]:
-        """Names of what is asked for: the parameters, or the fraction of the first class."""
-        return list(self.task.parameter_names) or [FRACTION]
-
-    @cached_property
-    def experiment_settings(self) -> dict[str, Any]:
-        """What decides one batch of pseudo-experiments: not how many batches there are."""
-        settings = self.study.experiments
-        return {} if settings is None else settings.model_dump(exclude={"batches", "methods"})
-
-    @cached_property
-    def batches(self) -> list[str]:
-        """Names of the batches of pseudo-experiments."""
-        settings = self.study.experiments
-        return [f"{batch:04d}" for batch in range(settings.batches if settings else 0)]
-
-    @cached_property
-    def experiments(self) -> list[tuple[Run, str]]:
-        """The runs that get a study of coverage, with the kind of data it is made on."""
-        settings = self.study.experiments
-        if settings is None:
-            return []
-        dataset = REAL if REAL in self.task.fidelities else SIMULATED
-        chosen = self.methods if settings.methods is None else settings.methods
-        return [
-            (run, dataset)
-            for run in self.final_runs
-            if run.method in chosen and dataset in self.datasets(run)
         ]
 
     @cached_property
@@ -262,12 +157,6 @@ class Layout(Runs):
         own = [self.answer(run, dataset) for run in self.runs for dataset in self.datasets(run)]
         return own + self.references
 
-    @property
-    def shown_datasets(self) -> list[str]:
-        """The data sets whose answers the report shows: observed ones, or else labelled ones."""
-        labelled = REAL if REAL in self.task.fidelities else SIMULATED
-        return list(self.observations) or [labelled]
-
     def shown_answers(self) -> list[str]:
         """Paths of the answers that the report shows."""
         return [
@@ -283,7 +172,7 @@ class Layout(Runs):
             f"{self.results}/benchmarks/infer/{run.folder}/{dataset}.jsonl"
             for run in self.runs
             for dataset in self.datasets(run)
-            if dataset in (SIMULATED, REAL)
+            if dataset in LABELLED
         ]
 
     def train_benchmarks(self, stage: str) -> list[str]:
@@ -308,89 +197,3 @@ class Layout(Runs):
         sources = [digests.source_digest(path) for spec in specs for path in methods.sources(spec)]
         own = self.code(rule, *shared, *(module for spec in specs for module in methods.modules(spec)))
         return digests.short([own, sources], 16) if sources else own
-
-    # ---- before anything runs --------------------------------------------------------------------
-
-    def validate(self) -> None:
-        """Stops on all that can be known to be wrong before a job starts.
-
-        Raises:
-            VeridicalError: A task that breaks its contract, data that are missing or misshapen, a
-                fidelity that the task does not have, shards that do not fit the task's blocks.
-        """
-        from veridical.saved import observations
-        from veridical.study import validation
-
-        tasks.check_task(self.task)
-        tasks.digest_sources(self.task_spec)
-        for name in self.study.simulation.seconds or ():
-            if name not in self.task.fidelities:
-                raise SettingError(
-                    f"simulation.seconds: task {self.task.name} has no fidelity {name!r}. "
-                    f"{suggest(name, self.task.fidelities)}"
-                )
-        self._require_whole_blocks()
-        validation.require(self)
-        if self.study.reference is not None and not self.task.has_likelihood:
-            raise SettingError(
-                f"reference: task {self.task.name} has no exact likelihood; remove this section."
-            )
-        if self.data is not None:
-            self._require_new_name(dataset_name(self.data))
-        for name, settings in self.observations.items():
-            place = "data" if self.data is not None else f"observations.{name}.file"
-            if {*"{}"} & {*settings.file}:
-                raise SettingError(
-                    f"{place}: expected a path without braces, which Snakemake takes for wildcards, got "
-                    f"{settings.file}. Rename the file."
-                )
-            observations.read(settings, self.task, name)
-
-    def _require_new_name(self, name: str) -> None:
-        """Stops where results of new data would mix with those of the study."""
-        taken = FOLDERS | {*RESERVED_DATASETS, *self.study.observations}
-        if name in taken:
-            raise SettingError(
-                f"data: {self.data} would be called {name!r}, which is the name of a data set of the study "
-                "or of a folder of its results. Give the file another name."
-            )
-
-    def _require_whole_blocks(self) -> None:
-        block, size = self.task.block_rows, self.study.simulation.shard_rows
-        if size % block:
-            nearest = max(1, round(size / block)) * block
-            raise SettingError(
-                f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, got "
-                f"{size}; {nearest} would do."
-            )
-        for part, rows in self.used_rows.items():
-            if rows > shards.MOST_ROWS:
-                raise SettingError(
-                    f"{part}: at most {shards.MOST_ROWS:,} rows fit into one part of a bank, got {rows:,}; "
-                    "spread them over replicates or fidelities."
-                )
-        if isinstance(self.task, tasks.FileTask):
-            wanted = {"train": self.study.budgets[-1], "test": self.study.test_rows}
-            for split, rows in wanted.items():
-                if rows > self.task.available(split):
-                    setting = "budgets" if split == "train" else "test_rows"
-                    raise SettingError(
-                        f"{setting}: {rows} rows for {split} are asked for, but the file of simulations has "
-                        f"{self.task.available(split)} for it."
-                    )
-
-
-def _columns(settings: ObservationSettings, name: str) -> list[str] | None:
-    """The columns that make up x: those in the settings, or all of the study's file but its index."""
-    from veridical.saved import observations
-
-    if settings.columns is not None or settings.index is None:
-        return settings.columns
-    return [c for c in observations.csv_columns(settings.file, name) if c != settings.index]
-
-
-def dataset_name(path: str) -> str:
-    """Returns the name of the data set in a file: its stem, as letters, digits and underscores."""
-    stem = Path(path).name.split(".")[0]
-    name = "".join(c if c.isalnum() and c.isascii() else "_" for c in stem)
-    return name if name[:1].isalpha() else f"data_{name}"

@@ -18,8 +18,8 @@ from veridical.method_settings import learns_from
 from veridical.tasks.needs import Needs
 
 if TYPE_CHECKING:
+    from veridical.coordinates import Run
     from veridical.study.layout import Layout
-    from veridical.study.runs import Run
     from veridical.tasks.base import Task
 
 JOB_MB = 600  # the two Snakemakes of a cluster job and Python with numpy and zarr

@@ -12,37 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from veridical import tasks
+from veridical.coordinates import REAL, Run
 from veridical.method_settings import fit_rows, learns_from, parent_of
 from veridical.study.settings import StudySettings
-
-REAL = "real"
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One trained method: at one budget, with one number of calibration pairs, in one replicate."""
-
-    method: str
-    budget: int
-    replicate: int
-    calibration: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The part of a path that tells this run from others of its method."""
-        pairs = "" if self.calibration is None else f"-c{self.calibration}"
-        return f"n{self.budget}{pairs}-r{self.replicate}"
-
-    @property
-    def folder(self) -> str:
-        """The part of a path that names this run."""
-        return f"{self.method}/{self.name}"
-
-    @classmethod
-    def of(cls, method: str, name: str) -> Run:
-        """Returns the run of a method that is called `name`."""
-        numbers = {part[0]: int(part[1:]) for part in name.split("-")}
-        return cls(method, numbers["n"], numbers["r"], numbers.get("c"))
 
 
 @dataclass(frozen=True)
@@ -76,7 +48,7 @@ class Runs:
     @property
     def target(self) -> str:
         """The fidelity that the checks simulate and the estimators are judged at: the dearest simulator."""
-        return [f for f in self.task.fidelities if f != "real"][-1]
+        return [f for f in self.task.fidelities if f != REAL][-1]
 
     @property
     def tested(self) -> list[str]:

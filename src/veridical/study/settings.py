@@ -11,110 +11,36 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
 
-from veridical.bank.shards import MOST_ROWS
-from veridical.checks.settings import ChecksSettings
+from veridical.bank.settings import SimulationSettings
+from veridical.checks import CHECKS, check_class
+from veridical.checks.experiment_settings import ExperimentSettings
+from veridical.coordinates import LABELLED, REFERENCE
 from veridical.errors import SettingError, suggest
+from veridical.inference.settings import ReferenceSettings
 from veridical.method_settings import EstimatorSettings, RemedySettings, learns_from, parent_of
+from veridical.saved.settings import ObservationSettings
+from veridical.sections import Name, Section
 from veridical.setting_messages import sentence
-from veridical.tasks.settings import (
-    Cores,
-    Megabytes,
-    Module,
-    ReferenceSettings,
-    Seconds,
-    TaskSettings,
-    no_boolean,
-)
+from veridical.tasks.settings import TaskSettings
 
 SCALES = ("smoke", "laptop", "paper")
-RESERVED_DATASETS = ("simulated", "real")
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Rows = Annotated[int, Field(gt=0)]
 
 
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused and values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SimulationSettings(Section):
-    """How banks are filled."""
-
-    shard_rows: Annotated[int, Field(gt=0, le=MOST_ROWS), BeforeValidator(no_boolean)] = Field(
-        10_000, description="Rows of one shard, the share of one job; a multiple of the task's block."
-    )
-    probe_rows: Annotated[int, Field(gt=0, le=10**7), BeforeValidator(no_boolean)] = Field(
-        200, description="Rows that the probe runs per fidelity before any fan-out."
-    )
-    time_limit: Seconds = Field(600.0, description="Seconds that one block of simulations may take.")
-    max_invalid: Annotated[float, Field(ge=0, lt=1), BeforeValidator(no_boolean)] = Field(
-        0.2, description="Largest share of failed simulations per fidelity."
-    )
-    cores: Cores | None = Field(
-        None, description="CPU cores of a job, which simulates as many blocks at a time; the task's if unset."
-    )
-    mem_mb: Megabytes | None = Field(
-        None, description="Memory of one simulation process beside Python's own, in MB; the task's if unset."
-    )
-    seconds: dict[str, Seconds] | None = Field(
-        None,
-        description="Seconds of one simulation by fidelity, for time limits and plans; the task's if unset, "
-        "else what the probe measures.",
-    )
-    modules: list[Module] | None = Field(
-        None,
-        description="Environment modules of a simulation job, for `--sdm env-modules`; else the task's.",
-    )
-
-
-class ObservationSettings(Section):
-    """Where one data set lies and how it maps to x."""
-
-    file: str = Field(description="CSV, NPZ or netCDF file, relative to where the study is run.")
-    layout: Literal["series", "table"] = Field(
-        "series",
-        description="`series`: the file is one observation, a row per step. `table`: one observation a row.",
-    )
-    columns: list[str] | None = Field(None, description="Columns that make up x, in the task's order (CSV).")
-    index: str | None = Field(
-        None, description="Column that must equal the first dimension's coordinates (CSV)."
-    )
-    source: str = Field("", description="Where the data come from, for the report.")
-
-
-class ExperimentSettings(Section):
-    """A study of coverage: methods applied to many pseudo-experiments whose truth is known."""
-
-    batches: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        description="Batches of pseudo-experiments, one job each; more of them redo nothing."
-    )
-    rows: Annotated[int, Field(ge=2)] = Field(
-        description="Pseudo-experiments of a batch; for a posterior, labelled data sets of the level `real`."
-    )
-    true_values: list[Annotated[float, Field(ge=0, le=1)]] = Field(
-        default=[], description="True fractions of the first class, for a class task."
-    )
-    events: Annotated[int, Field(ge=10)] = Field(
-        25_000, description="Unlabelled events of a pseudo-experiment, for a class task."
-    )
-    fit_rows: Annotated[int, Field(ge=10)] = Field(
-        25_000, description="Events of each class that weights are fitted on, for a class task."
-    )
-    draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
-    methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
-        None, description="Methods it is made for; all where not given."
-    )
+ChecksSettings = create_model(  # type: ignore[call-overload]
+    "ChecksSettings",
+    __base__=Section,
+    __doc__="Which checks run, and how; `null` switches one off.",
+    **{name: (model | None, model()) for name in CHECKS for model in [check_class(name).settings_class]},
+)
 
 
 class StudySettings(Section):
@@ -176,7 +102,7 @@ class StudySettings(Section):
     @classmethod
     def _no_reserved_names(cls, observations: dict[str, Any]) -> dict[str, Any]:
         for name in observations:
-            if name in RESERVED_DATASETS:
+            if name in LABELLED:
                 raise ValueError(f"the name {name!r} is taken; call the data set something else")
         return observations
 
@@ -184,7 +110,7 @@ class StudySettings(Section):
     @classmethod
     def _no_reserved_methods(cls, methods: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         for name, method in methods.items():
-            if name == "reference" or (name == "prior" and method.type != "prior"):
+            if name == REFERENCE or (name == "prior" and method.type != "prior"):
                 raise ValueError(f"the name {name!r} is taken; call the method something else")
             if name in info.data.get("estimators", {}):
                 raise ValueError(f"the name {name!r} is that of an estimator; call the remedy something else")

@@ -98,7 +98,7 @@ def _used(results: Path, config: Path) -> set[Path]:
 
 def _banks(study: Path, results: Path) -> list[Path]:
     try:
-        layouts = [Layout(settings.load(study, s), s, root=str(results)) for s in settings.SCALES]
+        layouts = [Layout(settings.load(study, s), scale=s, root=str(results)) for s in settings.SCALES]
         return [Path(layout.bank) for layout in layouts]
     except VeridicalError as error:
         told = str(error)

@@ -1,4 +1,4 @@
-"""Do the methods of a study fit its task and each other? Found out from settings, before any job starts."""
+"""Do the parts of a study fit each other? Found out from settings, before any job starts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from veridical import methods, tasks
+from veridical.bank import shards
+from veridical.coordinates import LABELLED, REAL
 from veridical.errors import SettingError, suggest
 from veridical.method_settings import learns_from
+from veridical.saved import observations
+from veridical.study.asked import dataset_name
 
 if TYPE_CHECKING:
     from veridical.study.layout import Layout
 
-REAL = "real"
+FOLDERS = frozenset(
+    {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
+)
 BUILDS_ON = {  # which types a type may build on
     "npe": ("npe", "j_npe"),
     "ensemble": ("npe", "ensemble"),
@@ -24,7 +30,75 @@ BUILDS_ON = {  # which types a type may build on
 SAME_NETWORKS = ("inputs", "summary", "flow")
 
 
-def require(layout: Layout) -> None:
+def validate(layout: Layout) -> None:
+    """Stops on all that can be known to be wrong before a job starts.
+
+    Raises:
+        VeridicalError: A task that breaks its contract, data that are missing or misshapen, a
+            fidelity that the task does not have, shards that do not fit the task's blocks.
+    """
+    tasks.check_task(layout.task)
+    tasks.digest_sources(layout.task_spec)
+    for name in layout.study.simulation.seconds or ():
+        if name not in layout.task.fidelities:
+            raise SettingError(
+                f"simulation.seconds: task {layout.task.name} has no fidelity {name!r}. "
+                f"{suggest(name, layout.task.fidelities)}"
+            )
+    _require_whole_blocks(layout)
+    _require_methods(layout)
+    if layout.study.reference is not None and not layout.task.has_likelihood:
+        raise SettingError(
+            f"reference: task {layout.task.name} has no exact likelihood; remove this section."
+        )
+    if layout.data is not None:
+        _require_new_name(layout, dataset_name(layout.data))
+    for name, settings in layout.observations.items():
+        place = "data" if layout.data is not None else f"observations.{name}.file"
+        if {*"{}"} & {*settings.file}:
+            raise SettingError(
+                f"{place}: expected a path without braces, which Snakemake takes for wildcards, got "
+                f"{settings.file}. Rename the file."
+            )
+        observations.read(settings, layout.task, name)
+
+
+def _require_new_name(layout: Layout, name: str) -> None:
+    """Stops where results of new data would mix with those of the study."""
+    taken = FOLDERS | {*LABELLED, *layout.study.observations}
+    if name in taken:
+        raise SettingError(
+            f"data: {layout.data} would be called {name!r}, which is the name of a data set of the study "
+            "or of a folder of its results. Give the file another name."
+        )
+
+
+def _require_whole_blocks(layout: Layout) -> None:
+    block, size = layout.task.block_rows, layout.study.simulation.shard_rows
+    if size % block:
+        nearest = max(1, round(size / block)) * block
+        raise SettingError(
+            f"simulation.shard_rows: expected a multiple of the task's block of {block} rows, got "
+            f"{size}; {nearest} would do."
+        )
+    for part, rows in layout.used_rows.items():
+        if rows > shards.MOST_ROWS:
+            raise SettingError(
+                f"{part}: at most {shards.MOST_ROWS:,} rows fit into one part of a bank, got {rows:,}; "
+                "spread them over replicates or fidelities."
+            )
+    if isinstance(layout.task, tasks.FileTask):
+        wanted = {"train": layout.study.budgets[-1], "test": layout.study.test_rows}
+        for split, rows in wanted.items():
+            if rows > layout.task.available(split):
+                setting = "budgets" if split == "train" else "test_rows"
+                raise SettingError(
+                    f"{setting}: {rows} rows for {split} are asked for, but the file of simulations has "
+                    f"{layout.task.available(split)} for it."
+                )
+
+
+def _require_methods(layout: Layout) -> None:
     """Stops on a method that cannot be fitted, or cannot answer, in this study.
 
     Raises:

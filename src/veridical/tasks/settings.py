@@ -16,30 +16,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from veridical.sections import Cores, Count, Megabytes, Module, Seconds, Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Count = Annotated[int, Field(ge=1)]
 
 
-def no_boolean(given: Any) -> Any:
-    """Refuses yes and no where a number is expected; Python takes them for 1 and 0."""
-    if isinstance(given, bool):
-        raise ValueError("expected a number")
-    return given
-
-
-Cores = Annotated[int, Field(ge=1, le=1024), BeforeValidator(no_boolean)]
-Megabytes = Annotated[int, Field(ge=0, le=10**8), BeforeValidator(no_boolean)]
-Seconds = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False), BeforeValidator(no_boolean)]
-Module = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+/@-]*$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
-
-
-class NeedsSettings(_Section):
+class NeedsSettings(Section):
     """What a simulation job may ask for: the rules for `Task.needs`, the same as in a study."""
 
     cores: Cores
@@ -48,7 +32,7 @@ class NeedsSettings(_Section):
     modules: list[Module]
 
 
-class ParameterSettings(_Section):
+class ParameterSettings(Section):
     """One parameter: its prior, or its bounds alone where simulations exist already."""
 
     prior: Literal["uniform", "normal", "lognormal", "logitnormal"] | None = Field(
@@ -61,7 +45,7 @@ class ParameterSettings(_Section):
     unit: str | None = Field(None, description="Unit, for tables and figures.")
 
 
-class DimensionSettings(_Section):
+class DimensionSettings(Section):
     """One axis of x behind the rows."""
 
     name: str = Field(description="Name of the axis.")
@@ -70,7 +54,7 @@ class DimensionSettings(_Section):
     unit: str | None = Field(None, description="Unit of the coordinates.")
 
 
-class _Task(_Section):
+class _Task(Section):
     block_rows: Count | None = Field(
         None, description="Rows simulated together, the unit of randomness; the task's own where unset."
     )
@@ -148,19 +132,6 @@ class SimulationsTaskSettings(_Task):
     )
     fidelity: Name = Field("stored", description="Name of the level that the file holds.")
     depends_on: list[str] = Field([], description="Other files that decided what was simulated.")
-
-
-class ReferenceSettings(_Section):
-    """The exact posterior by Markov chains, for tasks with a likelihood."""
-
-    ensembles: int = Field(4, ge=2, description="Independent ensembles, one job each.")
-    walkers: int = Field(256, ge=32, description="Walkers of an ensemble; at least four for each parameter.")
-    prior_draws: Count = Field(10_000, description="Prior draws from which the starts are made.")
-    warm_up: Count = Field(200, description="Steps that are dropped.")
-    steps: int = Field(400, ge=50, description="Steps that are kept, of all walkers.")
-    draws: Count = Field(8_000, description="Draws that are saved, of all ensembles together.")
-    max_rhat: float = Field(1.01, gt=1, description="Largest R-hat that counts as converged.")
-    min_ess: float = Field(1_000, gt=0, description="Least effective sample size that counts as converged.")
 
 
 def _expand(value: Any) -> Any:

@@ -22,13 +22,16 @@ from torch import Tensor
 
 from veridical import seeds
 from veridical.errors import TrainingError
-from veridical.estimators.settings import TrainingSettings
-from veridical.training.session import Plan, Run, Stack, Trainable, TrainingResult, member_run
+from veridical.networks.trainable import Stack, Trainable
+from veridical.training.session import Session, Steps, TrainingResult, member_run
+from veridical.training.settings import TrainingSettings
 
 MIN_CHUNK = 1024  # validation rows that go through the network at once
 
 
-def trainer(plan: Plan, settings: TrainingSettings, run: Run, progress: Progress, device: str) -> pl.Trainer:
+def trainer(
+    plan: Steps, settings: TrainingSettings, run: Session, progress: Progress, device: str
+) -> pl.Trainer:
     """Returns a Trainer without loggers, progress bars, sanity checks or files of its own."""
     return pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
@@ -68,9 +71,9 @@ class Module(pl.LightningModule):
     def __init__(
         self,
         network: Trainable,
-        plan: Plan,
+        plan: Steps,
         settings: TrainingSettings,
-        run: Run,
+        run: Session,
         train: tuple[Tensor, ...],
         validation: tuple[Tensor, ...],
     ) -> None:
@@ -137,7 +140,7 @@ class Module(pl.LightningModule):
 class Batches:
     """Batches of the steps first, ..., last - 1."""
 
-    def __init__(self, rows: tuple[Tensor, ...], plan: Plan, run: Run, first: int, last: int) -> None:
+    def __init__(self, rows: tuple[Tensor, ...], plan: Steps, run: Session, first: int, last: int) -> None:
         self.rows, self.plan, self.run, self.first, self.last = rows, plan, run, first, last
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
@@ -195,9 +198,9 @@ class Progress(pl.Callback):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Steps,
         settings: TrainingSettings,
-        run: Run,
+        run: Session,
         offsets: tuple[float, float],
         members: int = 1,
     ) -> None:

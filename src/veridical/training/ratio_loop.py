@@ -22,12 +22,12 @@ from torch.nn import functional
 
 from veridical import seeds
 from veridical.errors import TrainingError
-from veridical.estimators.ratio_settings import RatioTrainingSettings
 from veridical.networks import stacked
 from veridical.networks.stacked import StackedMLP
 from veridical.tasks.base import Array
 from veridical.training import session
-from veridical.training.session import Run, TrainingResult
+from veridical.training.session import Session, TrainingResult
+from veridical.training.settings import RatioTrainingSettings
 
 CHUNK = 2500  # validation events that go through a member at once
 
@@ -49,7 +49,7 @@ class MemberEvents:
     multiplicity: tuple[Array, Array]
 
 
-def choose(mode: str, members: int, validation: Sequence[Array], run: Run) -> MemberEvents:
+def choose(mode: str, members: int, validation: Sequence[Array], run: Session) -> MemberEvents:
     """Returns the events of each member.
 
     Arguments:
@@ -108,7 +108,7 @@ class RatioTraining:
         chosen: MemberEvents,
         kind: str,
         settings: RatioTrainingSettings,
-        run: Run,
+        run: Session,
         device: str,
     ) -> None:
         self.network = network.to(device)

@@ -21,112 +21,25 @@ References:
 
 from __future__ import annotations
 
-import copy
-import logging
 import math
-import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from veridical import seeds
 from veridical.errors import TrainingError
-from veridical.estimators.settings import TrainingSettings
-from veridical.tasks.base import Array
 from veridical.training.checkpoints import CheckpointFolder
+from veridical.training.settings import TrainingSettings
 
 MIN_ROWS = 10
 MIN_VALIDATION_ROWS = 2
 
 
-class Trainable(nn.Module):
-    """A network that knows its loss."""
-
-    members = 1
-
-    def loss(self, *batch: Tensor) -> Tensor:
-        """Returns the mean loss over the rows of a batch."""
-        raise NotImplementedError(f"{type(self).__name__} has no loss().")
-
-    def losses(self, *batch: Tensor) -> Tensor:
-        """Returns the loss of each member on its own batch, shape (M,)."""
-        return self.loss(*batch)[None]
-
-    def losses_on_same(self, *batch: Tensor) -> Tensor:
-        """Returns the loss of each member on one batch for all, shape (M,)."""
-        return self.loss(*batch)[None]
-
-    def weights_of(self, member: int) -> dict[str, Tensor]:
-        """Returns a copy of one member's weights, on the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
-
-
-class Stack(Trainable):
-    """Networks of one architecture whose weights lie in common tensors, so that one step trains all.
-
-    Every operation runs once on tensors with a leading axis of members, which for small batches costs
-    little more than one network alone.
-
-    Arguments:
-        networks: The M members; they are copied.
-    """
-
-    def __init__(self, networks: Sequence[Trainable]) -> None:
-        super().__init__()
-        self.members = len(networks)
-        parameters, _ = torch.func.stack_module_state(list(networks))
-        self.names = list(parameters)
-        self.stacked = nn.ParameterList([parameters[name].detach().clone() for name in self.names])
-        self.shared = _LossOf(copy.deepcopy(networks[0]).requires_grad_(False))
-
-    def losses(self, *batch: Tensor) -> Tensor:
-        """Returns the loss of each member on its own batch; parts of the batch are (M, B, ...)."""
-        return torch.vmap(self._loss)(list(self.stacked), *batch)
-
-    def losses_on_same(self, *batch: Tensor) -> Tensor:
-        """Returns the loss of each member on one batch for all; parts of the batch are (B, ...)."""
-        return torch.vmap(self._loss, in_dims=(0, *[None] * len(batch)))(list(self.stacked), *batch)
-
-    def _loss(self, weights: list[Tensor], *batch: Tensor) -> Tensor:
-        named = {f"network.{name}": weight for name, weight in zip(self.names, weights, strict=True)}
-        return torch.func.functional_call(self.shared, named, batch)
-
-    def weights_of(self, member: int) -> dict[str, Tensor]:
-        """Returns a copy of one member's weights, on the CPU."""
-        buffers = dict(self.shared.network.named_buffers())
-        own = {name: part[member] for name, part in zip(self.names, self.stacked, strict=True)}
-        state = {**buffers, **own}
-        names = self.shared.network.state_dict()
-        return {name: state[name].detach().cpu().clone() for name in names}
-
-    def clip(self, largest: float) -> None:
-        """Scales the gradient of each member down to the norm `largest`."""
-        gradients = [part.grad for part in self.stacked if part.grad is not None]
-        squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
-        factor = (largest / (squares.sqrt() + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor.reshape(-1, *[1] * (gradient.ndim - 1)))
-
-
-class _LossOf(nn.Module):
-    """Calls a network's loss as `forward`, as functional calls need it."""
-
-    def __init__(self, network: Trainable) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *batch: Tensor) -> Tensor:
-        """Returns the mean loss over the rows of a batch."""
-        return self.network.loss(*batch)
-
-
 @dataclass(frozen=True)
-class Run:
+class Session:
     """What a training needs beside settings and data.
 
     Attributes:
@@ -171,7 +84,7 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Steps:
     """Which steps a training takes: `steps` in all, cut at `ends`, batches of `batch` of `rows` rows."""
 
     rows: int
@@ -180,7 +93,7 @@ class Plan:
     ends: tuple[int, ...]
 
     @classmethod
-    def of(cls, rows: int, settings: TrainingSettings) -> Plan:
+    def of(cls, rows: int, settings: TrainingSettings) -> Steps:
         """Returns the plan for so many training rows."""
         batch = min(settings.batch_size, rows)
         steps = settings.epochs * (rows // batch)
@@ -206,139 +119,13 @@ def require_rows(train: int, validation: int) -> None:
 
 
 @contextmanager
-def seeded_initialisation(run: Run) -> Iterator[None]:
+def seeded_initialisation(run: Session) -> Iterator[None]:
     """Seeds torch's CPU generator for layers made inside, and puts its state back afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seeds.integer(run.root, "initialise", *run.path))
         yield
 
 
-def member_run(run: Run, member: int) -> Run:
+def member_run(run: Session, member: int) -> Session:
     """Returns the run of one member of an ensemble: seeds of its own."""
     return replace(run, path=(*run.path, member))
-
-
-def fit(
-    network: Trainable,
-    train: tuple[Array, ...],
-    validation: tuple[Array, ...],
-    settings: TrainingSettings,
-    run: Run,
-    offsets: tuple[float, float] = (0.0, 0.0),
-) -> TrainingResult:
-    """Trains `network` in place, leaving it on the CPU with its best weights.
-
-    Arguments:
-        network: A `Trainable`.
-        train: Arrays of training rows, first axis N.
-        validation: The same for validation rows.
-        settings: How to train.
-        run: Seeds, threads, folder for the running state, time limit.
-        offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
-
-    Raises:
-        TrainingError: If the loss is not finite, the asked device is absent, time runs out, or the
-            process is told to end.
-    """
-    (result,) = _train(network, [network], train, validation, settings, run, offsets)
-    return result
-
-
-def fit_stacked(
-    networks: Sequence[Trainable],
-    train: tuple[Array, ...],
-    validation: tuple[Array, ...],
-    settings: TrainingSettings,
-    run: Run,
-    offsets: tuple[float, float] = (0.0, 0.0),
-) -> list[TrainingResult]:
-    """Trains networks of one architecture on the same rows in one loop, in place; see `fit`.
-
-    Member m has the batches of `member_run(run, m)`, its own clipping, patience and best weights: up to
-    rounding, the result is that of training the members one by one. The loop ends with the last member.
-    A member's seconds are an equal share of the whole.
-    """
-    return _train(Stack(networks), networks, train, validation, settings, run, offsets)
-
-
-def _train(
-    network: Trainable,
-    into: Sequence[Trainable],
-    train: tuple[Array, ...],
-    validation: tuple[Array, ...],
-    settings: TrainingSettings,
-    run: Run,
-    offsets: tuple[float, float],
-) -> list[TrainingResult]:
-    """Trains `network`, one or a stack, and leaves the best weights of its members in `into`."""
-    from veridical.training import loop
-
-    plan = Plan.of(len(train[0]), settings)
-    device = device_for(settings.accelerator)
-    capped = tuple(part[: settings.validation_rows] for part in validation)
-    with cpu_threads(run.threads or settings.threads), _quiet():
-        module = loop.Module(network, plan, settings, run, _tensors(train, device), _tensors(capped, device))
-        progress = loop.Progress(plan, settings, run, offsets, network.members)
-        trainer = loop.trainer(plan, settings, run, progress, device)
-        saved = run.folder.state if run.folder and run.folder.state.exists() else None
-        if not progress.finished_before(saved):
-            loop.run(trainer, module, saved)
-    for member, course in zip(into, progress.courses, strict=True):
-        member.cpu().load_state_dict(course.weights)
-    return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
-
-
-def visible_gpus() -> str:
-    """Says which GPUs this process was given, and whether torch can use them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = f"CUDA_VISIBLE_DEVICES: {'not set' if given is None else given}"
-    if given not in (None, "", "-1", "NoDevFiles") and not torch.cuda.is_available():
-        found += (
-            f"\nWARNING: this job has a GPU, but torch {torch.__version__} sees none and `accelerator: auto` "
-            "trains on the CPU. Install a CUDA build of torch that fits the node's driver, or ask for no GPU "
-            "(accelerator: cpu)."
-        )
-    return found
-
-
-def device_for(accelerator: str) -> str:
-    """`cuda` or `cpu`; `auto` takes a GPU where there is one."""
-    present = torch.cuda.is_available()
-    if accelerator == "gpu" and not present:
-        raise TrainingError(
-            "training.accelerator: 'gpu' was asked for, but torch sees no CUDA device here; run the job on a "
-            "node with a GPU and a CUDA build of torch, or choose 'auto' or 'cpu'."
-        )
-    return "cuda" if present and accelerator != "cpu" else "cpu"
-
-
-def _tensors(arrays: tuple[Array, ...], device: str) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in arrays)
-
-
-@contextmanager
-def cpu_threads(number: int) -> Iterator[None]:
-    """Lets torch use so many CPU threads inside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Lightning's announcements, and a warning about its own code, out of the log."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-            warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

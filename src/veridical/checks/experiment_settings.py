@@ -1,0 +1,35 @@
+"""Settings of studies of coverage."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    Field,
+)
+
+from veridical.sections import Name, Section
+
+
+class ExperimentSettings(Section):
+    """A study of coverage: methods applied to many pseudo-experiments whose truth is known."""
+
+    batches: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="Batches of pseudo-experiments, one job each; more of them redo nothing."
+    )
+    rows: Annotated[int, Field(ge=2)] = Field(
+        description="Pseudo-experiments of a batch; for a posterior, labelled data sets of the level `real`."
+    )
+    true_values: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default=[], description="True fractions of the first class, for a class task."
+    )
+    events: Annotated[int, Field(ge=10)] = Field(
+        25_000, description="Unlabelled events of a pseudo-experiment, for a class task."
+    )
+    fit_rows: Annotated[int, Field(ge=10)] = Field(
+        25_000, description="Events of each class that weights are fitted on, for a class task."
+    )
+    draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
+    methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
+        None, description="Methods it is made for; all where not given."
+    )

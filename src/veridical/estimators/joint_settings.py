@@ -1,0 +1,37 @@
+"""Settings of neural posterior estimation on simulations and labelled real data."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
+from veridical.sections import Section
+from veridical.training.settings import TrainingSettings
+
+
+class JointTrainingSettings(TrainingSettings):
+    """How J-NPE is trained: as NPE, with many looks, for the best weights come early."""
+
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=100, description="Looks at the loss of the calibration pairs held out, at least."
+    )
+    patience: Annotated[int, Field(ge=1)] = Field(
+        default=50, description="Looks without a better validation loss before training stops early."
+    )
+
+
+class JNPESettings(Section):
+    """Neural posterior estimation on simulations and calibration pairs, half and half in each batch."""
+
+    simulations: ClassVar[bool] = True
+    calibration: ClassVar[bool] = True
+    type: Literal["j_npe"] = "j_npe"
+    fidelity: str | None = Field(
+        default=None, description="Fidelity of its simulations; where not given, the dearest."
+    )
+    inputs: InputsSettings = InputsSettings()
+    summary: SummarySettings = Field(default_factory=MLPSummarySettings)
+    flow: FlowSettings = FlowSettings()
+    training: JointTrainingSettings = JointTrainingSettings()

@@ -1,0 +1,48 @@
+"""Settings of a Gaussian posterior by regression with a network."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from veridical.networks.settings import InputsSettings
+from veridical.sections import Section, Widths
+from veridical.training.settings import TrainingSettings
+
+
+class MLPTrainingSettings(TrainingSettings):
+    """How the regression is trained: plain Adam at a constant rate, and many looks."""
+
+    epochs: Annotated[int, Field(ge=1)] = Field(
+        default=100_000, description="Passes over the training rows, at most."
+    )
+    max_steps: Annotated[int, Field(ge=1)] | None = Field(
+        default=4000, description="Optimiser steps, at most."
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(default=32, description="Rows per optimiser step.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=3e-4, description="Learning rate of Adam."
+    )
+    schedule: Literal["one_cycle", "constant"] = Field(
+        default="constant", description="Course of the learning rate."
+    )
+    patience: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Looks without a better validation loss before training stops early."
+    )
+
+
+class MLPSettings(Section):
+    """A dense network trained on calibration pairs alone: a normal distribution for each observation."""
+
+    simulations: ClassVar[bool] = False
+    calibration: ClassVar[bool] = True
+    type: Literal["mlp"] = "mlp"
+    inputs: InputsSettings = InputsSettings()
+    hidden: Widths = Field(default=[256, 128], description="Widths of the hidden layers.")
+    least_sd: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.1,
+        description="Smallest standard deviation of an answer, in units of that of the pairs; its inverse "
+        "is the largest.",
+    )
+    training: MLPTrainingSettings = MLPTrainingSettings()

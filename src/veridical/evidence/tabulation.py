@@ -1,0 +1,96 @@
+"""Rows of the table of metrics from what jobs saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from veridical.coordinates import Coordinates
+from veridical.evidence.metrics import Row, row
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
+
+
+def check_rows(where: Coordinates, result: Mapping[str, Any], **common: Any) -> list[Row]:
+    """Returns the rows of one saved check: one for each of its metrics, and two of its own.
+
+    A check that ends in a p-value has it as `{check}_p` unless it tabulates it itself, and says in
+    `{check}_decidable` (1 or 0) whether its null is large enough ever to reject.
+
+    Arguments:
+        where: What the check looked at.
+        result: The check as saved: `metrics` is a list of name, value, stderr, n, parameter, level, extra.
+        common: Cells that all rows share, such as study and task.
+    """
+    shared = {**common, **where.cells}
+    rows = []
+    for metric in result["metrics"]:
+        cells = {key: metric.get(key) for key in ("value", "stderr", "n", "level")}
+        cells |= {"metric": metric["name"], "parameter": metric.get("parameter") or None}
+        rows.append(row(**shared, **cells, **(metric.get("extra") or {})))
+    if result.get("p_value") is not None:
+        decidable = float(result.get("passed") is not None)
+        rows.append(row(**shared, metric=f"{result['check']}_decidable", value=decidable))
+        if not any(r["metric"].endswith("_p") and r["parameter"] is None for r in rows):
+            rows.append(row(**shared, metric=f"{result['check']}_p", value=result["p_value"]))
+    return rows
+
+
+def cost_rows(where: Coordinates, cost: Mapping[str, Any], **common: Any) -> list[Row]:
+    """Returns `fit_seconds` of one training and, where it used any rows, `invalid_share`."""
+    cells = {**common, **where.cells, "dataset": None, "n": cost["n"]}
+    rows = [row(**cells, metric="fit_seconds", value=float(cost["fit_seconds"]))]
+    if not cost["n"]:
+        return rows
+    share = 1.0 - cost["n_valid"] / cost["n"]
+    error = math.sqrt(share * (1.0 - share) / cost["n"])
+    rows.append(row(**{**cells, "dataset": "simulated"}, metric="invalid_share", value=share, stderr=error))
+    return rows
+
+
+def posterior_rows(
+    where: Coordinates,
+    names: Sequence[str],
+    draws: np.ndarray,
+    truth: np.ndarray | None = None,
+    **common: Any,
+) -> list[Row]:
+    """Returns mean, standard deviation and quantiles of posterior draws as rows.
+
+    Arguments:
+        where: Whose draws they are.
+        names: Names of the D parameters.
+        draws: Posterior draws, shape (S, N, D); only the first MAX_OBSERVATIONS observations are tabulated.
+        truth: True parameters, shape (N, D), where they are known.
+        common: Cells that all rows share.
+    """
+    draws = draws[:, :MAX_OBSERVATIONS]
+    n = draws.shape[0]
+    mean, sd = draws.mean(axis=0), draws.std(axis=0, ddof=1)
+    quantiles = np.quantile(draws, QUANTILES, axis=0)
+    rows = []
+    for i in range(draws.shape[1]):
+        for j, name in enumerate(names):
+            known = None if truth is None else float(truth[i, j])
+            cells = {
+                **common,
+                **where.cells,
+                "parameter": name,
+                "observation": i,
+                "n": n,
+                "true_value": known,
+            }
+            error = float(sd[i, j]) / math.sqrt(n)
+            rows.append(row(**cells, metric="posterior_mean", value=float(mean[i, j]), stderr=error))
+            rows.append(row(**cells, metric="posterior_sd", value=float(sd[i, j])))
+            rows += [
+                row(**cells, metric="posterior_quantile", value=float(quantiles[k, i, j]), level=level)
+                for k, level in enumerate(QUANTILES)
+            ]
+    return rows

@@ -1,0 +1,90 @@
+"""Networks that know their loss, alone or several of one architecture as one stack."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Trainable(nn.Module):
+    """A network that knows its loss."""
+
+    members = 1
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """Returns the mean loss over the rows of a batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss().")
+
+    def losses(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on its own batch, shape (M,)."""
+        return self.loss(*batch)[None]
+
+    def losses_on_same(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on one batch for all, shape (M,)."""
+        return self.loss(*batch)[None]
+
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """Returns a copy of one member's weights, on the CPU."""
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
+
+
+class Stack(Trainable):
+    """Networks of one architecture whose weights lie in common tensors, so that one step trains all.
+
+    Every operation runs once on tensors with a leading axis of members, which for small batches costs
+    little more than one network alone.
+
+    Arguments:
+        networks: The M members; they are copied.
+    """
+
+    def __init__(self, networks: Sequence[Trainable]) -> None:
+        super().__init__()
+        self.members = len(networks)
+        parameters, _ = torch.func.stack_module_state(list(networks))
+        self.names = list(parameters)
+        self.stacked = nn.ParameterList([parameters[name].detach().clone() for name in self.names])
+        self.shared = _LossOf(copy.deepcopy(networks[0]).requires_grad_(False))
+
+    def losses(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on its own batch; parts of the batch are (M, B, ...)."""
+        return torch.vmap(self._loss)(list(self.stacked), *batch)
+
+    def losses_on_same(self, *batch: Tensor) -> Tensor:
+        """Returns the loss of each member on one batch for all; parts of the batch are (B, ...)."""
+        return torch.vmap(self._loss, in_dims=(0, *[None] * len(batch)))(list(self.stacked), *batch)
+
+    def _loss(self, weights: list[Tensor], *batch: Tensor) -> Tensor:
+        named = {f"network.{name}": weight for name, weight in zip(self.names, weights, strict=True)}
+        return torch.func.functional_call(self.shared, named, batch)
+
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """Returns a copy of one member's weights, on the CPU."""
+        buffers = dict(self.shared.network.named_buffers())
+        own = {name: part[member] for name, part in zip(self.names, self.stacked, strict=True)}
+        state = {**buffers, **own}
+        names = self.shared.network.state_dict()
+        return {name: state[name].detach().cpu().clone() for name in names}
+
+    def clip(self, largest: float) -> None:
+        """Scales the gradient of each member down to the norm `largest`."""
+        gradients = [part.grad for part in self.stacked if part.grad is not None]
+        squares = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+        factor = (largest / (squares.sqrt() + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor.reshape(-1, *[1] * (gradient.ndim - 1)))
+
+
+class _LossOf(nn.Module):
+    """Calls a network's loss as `forward`, as functional calls need it."""
+
+    def __init__(self, network: Trainable) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        """Returns the mean loss over the rows of a batch."""
+        return self.network.loss(*batch)

@@ -1,0 +1,48 @@
+"""Settings of fine-tuned encoders."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from veridical.sections import Section
+
+
+class TunedSettings(Section):
+    """A copy of the encoder of an `npe`, fine-tuned on labelled real data."""
+
+    calibration: ClassVar[bool] = True
+
+    type: Literal["tuned"] = "tuned"
+    of: str = Field(description="The `npe` whose encoder is copied.")
+    fidelity: str | None = Field(
+        default=None, description="Fidelity of its simulations; where not given, the dearest."
+    )
+    simulations: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Stored simulations, of which the one with the nearest parameters stands in for a fresh "
+        "one; 0 calls the simulator at every step.",
+    )
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=2000, description="Optimiser steps.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1e-4, description="Constant learning rate of Adam."
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        default=256, description="Pairs per step, at most; each gets one simulation per step."
+    )
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="Share of the pairs that choose when to stop."
+    )
+    validation_simulations: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=50, description="Simulations behind the mean summary of a validation pair."
+    )
+    looks: Annotated[int, Field(ge=1)] = Field(
+        default=100, description="Looks at the validation pairs; the weights of the best one are kept."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
+
+    @property
+    def fit_rows(self) -> int:
+        """Rows of the split `fit` that it wants."""
+        return self.simulations

@@ -1,0 +1,138 @@
+"""What the methods of a study are asked: about which data, with which checks and pseudo-experiments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from veridical import checks, tasks
+from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
+from veridical.method_settings import has_summaries
+from veridical.saved.observations import FRACTION
+from veridical.saved.settings import ObservationSettings
+from veridical.study.runs import Runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Runs):
+    """The data sets, checks and pseudo-experiments of a study's runs.
+
+    Attributes:
+        study: The settings.
+        data: A file of new data that takes the place of the study's own observations, or None.
+    """
+
+    data: str | None = None
+
+    def datasets(self, run: Run) -> list[str]:
+        """The data sets that a run is asked about."""
+        if self.answers(run.method) == "functions":
+            return []
+        labelled = [] if self.calibrated(run.method) else [SIMULATED]
+        labelled += [REAL] if REAL in self.task.fidelities else []
+        return labelled + (list(self.observations) if run in self.final_runs else [])
+
+    @cached_property
+    def observations(self) -> dict[str, ObservationSettings]:
+        """The real data sets by name."""
+        if self.data is None:
+            return dict(self.study.observations)
+        name = dataset_name(self.data)
+        first = next(iter(self.study.observations.values()), ObservationSettings(file=self.data))
+        changes = {"file": self.data, "source": "", "index": None, "columns": _columns(first, name)}
+        return {name: first.model_copy(update=changes)}
+
+    @cached_property
+    def checks(self) -> dict[str, dict[str, Any]]:
+        """Settings of the checks that are switched on, by name."""
+        chosen = self.study.checks.model_dump(mode="json")
+        return {name: settings for name, settings in chosen.items() if settings is not None}
+
+    def applicable(self, run: Run, dataset: str) -> list[str]:
+        """Names of the checks that make sense for a run on a data set."""
+        if self.answers(run.method) != "posterior":
+            return []
+        has = set()
+        if has_summaries(self.methods[run.method]) and not self.calibrated(run.method):
+            has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
+        if dataset in LABELLED:
+            has |= {"truth"}
+            has |= {"exact"} if self.task.has_posterior else set()
+            has |= {"observed"} if dataset == REAL else set()
+        else:
+            has |= {"observed"}
+            has |= set() if isinstance(self.task, tasks.FileTask) else {"predictive"}
+            has |= set() if self.study.reference is None else {"reference"}
+        final = run in self.final_runs
+        return [
+            name
+            for name in self.checks
+            if checks.needs(name) <= has
+            and (final or checks.check_class(name).on_all_budgets)
+            and (dataset != REAL or checks.check_class(name).on_real)
+        ]
+
+    def fidelity_of_data(self, dataset: str) -> str:
+        """The fidelity that labelled data come from; the target for all others."""
+        return REAL if dataset == REAL else self.target
+
+    @cached_property
+    def exact_sizes(self) -> dict[str, int]:
+        """How much is compared with the exact posterior: `observations` and `draws`."""
+        chosen = self.checks.get("exact", {})
+        return {name: chosen.get(name, default) for name, default in (("observations", 20), ("draws", 1000))}
+
+    @cached_property
+    def asked(self) -> list[str]:
+        """Names of what is asked for: the parameters, or the fraction of the first class."""
+        return list(self.task.parameter_names) or [FRACTION]
+
+    @cached_property
+    def experiment_settings(self) -> dict[str, Any]:
+        """What decides one batch of pseudo-experiments: not how many batches there are."""
+        settings = self.study.experiments
+        return {} if settings is None else settings.model_dump(exclude={"batches", "methods"})
+
+    @cached_property
+    def batches(self) -> list[str]:
+        """Names of the batches of pseudo-experiments."""
+        settings = self.study.experiments
+        return [f"{batch:04d}" for batch in range(settings.batches if settings else 0)]
+
+    @cached_property
+    def experiments(self) -> list[tuple[Run, str]]:
+        """The runs that get a study of coverage, with the kind of data it is made on."""
+        settings = self.study.experiments
+        if settings is None:
+            return []
+        dataset = REAL if REAL in self.task.fidelities else SIMULATED
+        chosen = self.methods if settings.methods is None else settings.methods
+        return [
+            (run, dataset)
+            for run in self.final_runs
+            if run.method in chosen and dataset in self.datasets(run)
+        ]
+
+    @property
+    def shown_datasets(self) -> list[str]:
+        """The data sets whose answers the report shows: observed ones, or else labelled ones."""
+        labelled = REAL if REAL in self.task.fidelities else SIMULATED
+        return list(self.observations) or [labelled]
+
+
+def _columns(settings: ObservationSettings, name: str) -> list[str] | None:
+    """The columns that make up x: those in the settings, or all of the study's file but its index."""
+    from veridical.saved import observations
+
+    if settings.columns is not None or settings.index is None:
+        return settings.columns
+    return [c for c in observations.csv_columns(settings.file, name) if c != settings.index]
+
+
+def dataset_name(path: str) -> str:
+    """Returns the name of the data set in a file: its stem, as letters, digits and underscores."""
+    stem = Path(path).name.split(".")[0]
+    name = "".join(c if c.isalnum() and c.isascii() else "_" for c in stem)
+    return name if name[:1].isalpha() else f"data_{name}"
