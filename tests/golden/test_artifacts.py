@@ -1,0 +1,39 @@
+"""Artifacts that earlier revisions wrote: today's reads every one, and it says what it said then.
+
+Where CPU features and versions are those of the machine that made an artifact, every bit is the same. On others
+what is only read stays so; what a method computes from it agrees to rtol 1e-3, atol 1e-4: weights are float32,
+and one number of the last bit is amplified by a few hundred operations.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.golden.compare import HOME, here
+from tests.golden.make import KINDS, METHODS, answers
+
+FOLDERS = sorted((HOME / "artifacts").iterdir())
+
+
+def test_every_kind_of_artifact_is_there_and_together_they_are_small() -> None:
+    assert [folder.name for folder in FOLDERS] == sorted(KINDS)
+    assert sum(file.stat().st_size for folder in FOLDERS for file in folder.iterdir()) < 300_000
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_it_says_what_it_said_when_it_was_made(folder: Path) -> None:
+    with np.load(folder / "answers.npz", allow_pickle=False) as stored:
+        expected = dict(stored)
+    same_machine = json.loads(str(expected.pop("platform"))) == here()
+    found = {name: np.asarray(array) for name, array in answers(folder).items()}
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        assert (array.dtype, array.shape) == (expected[name].dtype, expected[name].shape), name
+        if same_machine or folder.name not in METHODS:
+            np.testing.assert_array_equal(array, expected[name], name)
+        else:
+            np.testing.assert_allclose(array, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
