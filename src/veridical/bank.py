@@ -45,7 +45,6 @@ __all__ = [
     "digest",
     "find",
     "load",
-    "main",
     "manifest",
     "open",
     "opened",

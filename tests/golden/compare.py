@@ -1,6 +1,6 @@
-"""Whether this revision still computes the bits that were recorded, on the machine that they were recorded on.
+"""Whether this revision computes the bits that were recorded, on a machine like that of the record.
 
-`python -m tests.golden.compare FOLDER...` compares the result digests of finished studies with `digests.json`.
+`python -m tests.golden.compare FOLDER...` compares result digests of finished studies with `digests.json`.
 """
 
 from __future__ import annotations

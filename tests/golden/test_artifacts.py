@@ -1,8 +1,8 @@
 """Artifacts that earlier revisions wrote: today's reads every one, and it says what it said then.
 
-Where CPU features and versions are those of the machine that made an artifact, every bit is the same. On others
-what is only read stays so; what a method computes from it agrees to rtol 1e-3, atol 1e-4: weights are float32,
-and one number of the last bit is amplified by a few hundred operations.
+Where CPU features and versions are those of the machine that made an artifact, every bit is the same. On
+others what is only read stays so; what a method computes from it agrees to rtol 1e-3, atol 1e-4, for weights
+are float32 and their last bits are amplified by some hundred operations.
 """
 
 from __future__ import annotations

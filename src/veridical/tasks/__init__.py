@@ -23,8 +23,6 @@ __all__ = [
     "as_arrays",
     "build",
     "check_task",
-    "digest_sources",
-    "modules",
 ]
 
 TASKS = {
