@@ -16,10 +16,11 @@ import numpy as np
 from scipy import stats
 
 from veridical.errors import ArtifactError, DataError, require_shape
-from veridical.files import write_text
+from veridical.files import Migrations, migrated, write_text
 from veridical.tasks.base import Array
 
 FORMAT = 1
+MIGRATIONS: Migrations = {}
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,12 @@ def load(path: str | Path) -> dict[str, Any]:
         ArtifactError: If the file holds something else.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(
             f"{path}: expected the JSON of estimates, got something else ({error})."
         ) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ArtifactError(f"{path}: expected estimates of format {FORMAT}; infer again.")
+    record = migrated(stored, path, FORMAT, MIGRATIONS)
     names = [entry.name for entry in fields(Estimate)]
     arrays = {name: _array(record.get(name)) for name in (*names, "truth")}
     return {

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.golden.compare import HOME, here
 from tests.golden.make import KINDS, METHODS, answers
+from veridical import artifacts, checks, estimates, posteriors, shards
+from veridical.errors import VeridicalError
 
 FOLDERS = sorted((HOME / "artifacts").iterdir())
 
@@ -37,3 +40,42 @@ def test_it_says_what_it_said_when_it_was_made(folder: Path) -> None:
             np.testing.assert_array_equal(array, expected[name], name)
         else:
             np.testing.assert_allclose(array, expected[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+FORMATS = {  # of each reader: where today's version stands
+    "npe": (artifacts, "FORMAT"),
+    "draws": (posteriors, "FORMAT"),
+    "estimate": (estimates, "FORMAT"),
+    "check_sbc": (checks.base, "FORMAT"),
+    "shard": (shards, "SCHEMA_VERSION"),
+    "batch_estimates": (shards, "SCHEMA_VERSION"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_older_version_is_migrated_step_by_step(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Today is version 3: what lies there goes through 1 and 2, in this order, and says what it said."""
+    (module, version), folder = FORMATS[kind], HOME / "artifacts" / kind
+    seen = []
+
+    def step(record: dict[str, Any]) -> dict[str, Any]:
+        seen.append(record.get("format", record.get("schema")))
+        return record
+
+    before = answers(folder)
+    monkeypatch.setattr(module, version, 3)
+    monkeypatch.setattr(module, "MIGRATIONS", {1: step, 2: step})
+    for name, array in answers(folder).items():
+        np.testing.assert_array_equal(array, before[name], name)
+    assert seen and seen == [1, 2] * (len(seen) // 2)
+    monkeypatch.setattr(module, "MIGRATIONS", {2: step})
+    with pytest.raises(VeridicalError, match=r"expected (format|schema) 3, got 1\."):
+        answers(folder)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_newer_version_is_refused_with_the_remedy(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, version = FORMATS[kind]
+    monkeypatch.setattr(module, version, 0)
+    with pytest.raises(VeridicalError, match=r"expected (format|schema) 0, got 1, .* Update veridical\."):
+        answers(HOME / "artifacts" / kind)

@@ -15,9 +15,10 @@ import numpy as np
 from veridical.checks.inputs import Array, DrawsLike, Inputs
 from veridical.checks.settings import CheckSettings
 from veridical.errors import ArtifactError, DataError
-from veridical.files import write_text
+from veridical.files import Migrations, migrated, write_text
 
 FORMAT = 1
+MIGRATIONS: Migrations = {}
 _DIGITS = 8  # of curves in JSON; metrics keep all
 
 
@@ -163,10 +164,7 @@ def load(path: str | Path) -> dict[str, Any]:
         record = json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_float_from)
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path}: expected the JSON of a check, got something else ({error}).") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise ArtifactError(f"{path}: expected a check of format {FORMAT}, got {found!r}; rerun it.")
-    return record
+    return migrated(record, path, FORMAT, MIGRATIONS)
 
 
 def monte_carlo_p(statistic: Any, null: Array) -> Any:
