@@ -70,6 +70,10 @@ class Estimate:
     def interval(self, level: float, kind: Literal["parabola", "likelihood"] = "parabola") -> Array:
         """Returns central intervals of one confidence level, shape (N, 2).
 
+        >>> found = Estimate(np.array([0.3]), np.array([0.03]), np.array([0.04]), np.zeros(1))
+        >>> found.total, found.interval(0.6827).round(3)
+        (array([0.05]), array([[0.25, 0.35]]))
+
         Raises:
             DataError: If the level is not in (0, 1), or no curve of the likelihood reaches as far.
         """

@@ -177,6 +177,9 @@ def monte_carlo_p(statistic: Any, null: Array) -> Any:
     Arguments:
         statistic: One number or an array of them; large values speak against the hypothesis.
         null: Simulated statistics, shape (R,).
+
+    >>> monte_carlo_p(5.0, [1.0, 2.0, 3.0, 5.0])
+    0.4
     """
     statistic, null = np.asarray(statistic, dtype=float), np.sort(np.asarray(null, dtype=float))
     if np.isnan(statistic).any() or np.isnan(null).any() or not len(null):

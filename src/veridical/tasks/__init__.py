@@ -45,6 +45,10 @@ def build(spec: Mapping[str, Any]) -> Task:
     `settings` alone names an entry of the registry; `file` and `class` a Python class of the user's;
     `command` an executable; `simulations` a file of simulations. See `veridical.tasks.settings`.
 
+    >>> task = build({"name": "gaussian_linear", "settings": {"dimension": 2}})
+    >>> task.prior.sample(rng, 3).shape, task.x_shape
+    ((3, 2), (2,))
+
     Raises:
         UnknownName: If the registry has no such task.
         TaskError: If the task cannot be built from these settings.
