@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
 
 def load(path: str | Path) -> Any:
-    """Returns the estimator saved in the folder `path`, ready to `sample` and `log_prob`."""
+    """Returns the estimator saved in the folder `path`, ready to `sample` and `log_prob`.
+
+    >>> npe = load("results/example/train/npe/n60-r0")
+    >>> npe.task.parameters, npe.task.x_shape
+    (('share', 'rate'), (4, 2))
+    >>> npe.sample(np.zeros((3, 4, 2)), 100, rng).shape  # 100 draws for each of three observations
+    (100, 3, 2)
+    """
     from veridical.artifacts import load_estimator
 
     return load_estimator(path)

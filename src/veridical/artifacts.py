@@ -26,12 +26,13 @@ from pydantic import ValidationError
 from veridical import __version__, digests, methods
 from veridical.errors import ArtifactError, UnknownName
 from veridical.estimators.base import Estimator, TaskInfo
-from veridical.files import whole
+from veridical.files import Migrations, migrated, whole
 
 if TYPE_CHECKING:
     from veridical.training.session import TrainingResult
 
 FORMAT = 1
+MIGRATIONS: Migrations = {}
 WEIGHTS, RECORD, HISTORY, COST = "weights.safetensors", "estimator.json", "history.json", "cost.json"
 PACKAGES = ("lightning", "numpy", "safetensors", "torch", "zuko")
 
@@ -132,16 +133,11 @@ def load_record(folder: str | Path) -> dict[str, Any]:
         record = json.loads(_read(path))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{path}: expected JSON, got something else: {error}. Train again.") from error
-    stored = record.get("format") if isinstance(record, dict) else None
-    if stored != FORMAT:
-        raise ArtifactError(
-            f"{path}: expected format {FORMAT}, got {stored!r}; it was written by another version of "
-            "veridical. Load it with that version, or train again."
-        )
+    today = migrated(record, path, FORMAT, MIGRATIONS)
     entries = {name: value for name, value in record.items() if name != "record_sha256"}
     if record.get("record_sha256") != digests.short(entries, 64):
         raise ArtifactError(f"{path}: its digest does not fit its content; it was changed. Train again.")
-    return record
+    return today
 
 
 def _parent_entry(folder: Path, parent: str | Path | None) -> dict[str, str]:

@@ -87,7 +87,11 @@ def if_bad(path: Any) -> str:
 
 
 def suggest(name: str, choices: Iterable[str]) -> str:
-    """Returns a sentence with the nearest of `choices`, or all of them where none is near."""
+    """Returns a sentence with the nearest of `choices`, or all of them where none is near.
+
+    >>> suggest("npee", ["npe", "rope"])
+    "Did you mean 'npe'?"
+    """
     names = sorted(choices)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     if near:

@@ -1,4 +1,4 @@
-"""Files that appear under their name whole or not at all."""
+"""Files that appear under their name whole or not at all, and records of older formats brought up to date."""
 
 from __future__ import annotations
 
@@ -6,12 +6,50 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from veridical.errors import ArtifactError
+from veridical import __version__
+from veridical.errors import ArtifactError, VeridicalError
+
+Migrations = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+
+
+def migrated(
+    record: Any,
+    path: str | Path,
+    version: int,
+    steps: Migrations,
+    *,
+    key: str = "format",
+    error: type[VeridicalError] = ArtifactError,
+) -> dict[str, Any]:
+    """Returns what a file says about itself as a file of today's version would, one version at a time.
+
+    Arguments:
+        record: What the file says.
+        path: The file.
+        version: Today's version.
+        steps: For each older version what turns its record into one of the next version.
+        key: Where a record states its version.
+        error: Raised where that cannot be done.
+
+    Raises:
+        VeridicalError: If the version is newer than today's, or none that any revision wrote.
+    """
+    stored = record.get(key) if isinstance(record, dict) else None
+    if type(stored) is int and stored > version:
+        raise error(
+            f"{path}: expected {key} {version}, got {stored}, which a later veridical than {__version__} "
+            "wrote. Update veridical."
+        )
+    while stored != version:
+        if type(stored) is not int or stored not in steps:
+            raise error(f"{path}: expected {key} {version}, got {stored!r}. Delete it and make it again.")
+        record, stored = {**steps[stored](record), key: stored + 1}, stored + 1
+    return record
 
 
 def benchmark_records(path: str | Path) -> list[dict[str, Any]]:

@@ -63,7 +63,13 @@ def sequence(root: int, stage: str, *path: str | int) -> np.random.SeedSequence:
 
 
 def generator(root: int, stage: str, *path: str | int) -> np.random.Generator:
-    """Returns the generator of one named piece of work, the same on any machine or split."""
+    """Returns the generator of one named piece of work, the same on any machine or split.
+
+    >>> generator(7, "theta", "lynx_hare", "train", 0).random(2).round(6)
+    array([0.924792, 0.666445])
+    >>> generator(7, "theta", "lynx_hare", "train", 1).random(2).round(6)  # another replicate
+    array([0.253521, 0.237759])
+    """
     return np.random.Generator(np.random.PCG64(sequence(root, stage, *path)))
 
 

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from veridical import checks
 from veridical.checks.base import CheckResult, Metric
-from veridical.study.settings import ChecksSettings
 from veridical.errors import ArtifactError, UnknownName
 from veridical.evidence.definitions import METRICS
+from veridical.study.settings import ChecksSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive", "exact"}

@@ -186,7 +186,7 @@ def test_bias_is_that_of_toys(rng: np.random.Generator) -> None:
 def test_duplicated_functions_leave_the_answer_alone() -> None:
     """kappa and sigma to 1 % of sigma, under ridges up to 1e-4, at expected events.
 
-    A ridge pulls the weights by an amount in proportion to it, which for events at random may be ten times more.
+    A ridge pulls the weights by an amount in proportion to it, ten times more for some random events.
     """
     pair = [fixed_basis.expected(25_000, k) for k in (1, 0)]
     data = fixed_basis.expected(25_000, 0.1)

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.test_command_line import STUDY, put_shard
 from veridical import __main__ as command_line
 from veridical import bank
 from veridical.errors import SettingError
 from veridical.study import settings, unneeded
 from veridical.study.layout import Layout
-
-from tests.test_command_line import STUDY, put_shard
 
 OLD = "results/bank/gaussian_linear-0123456789ab"
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from tests.golden.compare import digest_is_recorded
 from veridical import bank, checks
 from veridical.report import figures
 
@@ -181,6 +182,15 @@ def test_arrays(trees: list[Path], path: str) -> None:
             assert_dimensions(entry, dimensions.split(", "))
             seen.add(line)
     assert seen == set(stated), "arrays on the page that no file holds"
+
+
+@pytest.mark.parametrize("study", ["tiny", "real", "ratios"])
+def test_results_are_the_recorded_ones_bit_for_bit(study: str, trees: list[Path]) -> None:
+    (folder,) = [tree / "results" / study for tree in trees if (tree / "results" / study).is_dir()]
+    same = digest_is_recorded(folder)
+    if same is None:
+        pytest.skip("bits are promised on another machine")
+    assert same
 
 
 def assert_dimensions(entry: Entry, stated: list[str]) -> None:

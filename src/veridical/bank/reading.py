@@ -76,6 +76,15 @@ def load(
         rows: How many rows, from row 0; all where None.
         names: The arrays to read; all where None.
 
+    >>> from veridical import bank
+    >>> x, status = np.array([1.0, 2.0, np.nan, 4.0]), np.array([0, 0, bank.STATUS["non_finite"], 0])
+    >>> arrays = {"theta": np.zeros((4, 1)), "x": x, "status": status}
+    >>> dims = {"theta": ("row", "parameter"), "x": ("row",), "status": ("row",)}
+    >>> bank.write(bank.shard_name(0, 3), arrays, {"first": 0, "last": 3}, dims)
+    >>> again = bank.load(["rows-000000000-000000003.zarr.zip"], rows=3)
+    >>> again["x"], bank.valid(again)
+    (array([ 1.,  2., nan]), array([ True,  True, False]))
+
     Raises:
         BankError: If a shard is missing, damaged or of another schema, or rows have gaps; names the file.
     """

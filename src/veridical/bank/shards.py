@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import BankError, if_bad
+from veridical.files import Migrations, migrated
 
 if TYPE_CHECKING:
     import zarr
@@ -38,6 +39,7 @@ Array = NDArray[Any]
 PathLike = str | Path
 
 SCHEMA_VERSION = 1
+MIGRATIONS: Migrations = {}
 SUFFIX = ".zarr.zip"
 CHUNK_BYTES = 2 << 20
 MOST_ROWS = 10**9  # of one bank: names of shards have nine digits
@@ -242,12 +244,8 @@ def manifest(path: PathLike) -> dict[str, Any]:
         BankError: If the file is missing, damaged, of another schema, or named after other rows.
     """
     with _naming(path), zipfile.ZipFile(path) as archive:
-        attributes: dict[str, Any] = json.loads(archive.read("zarr.json"))["attributes"]
-    if attributes.get("schema") != SCHEMA_VERSION:
-        raise BankError(
-            f"{path}: expected schema {SCHEMA_VERSION}, got {attributes.get('schema')}. Another version of "
-            "veridical wrote this shard: read it with that version, or delete it and simulate again."
-        )
+        stored = json.loads(archive.read("zarr.json"))["attributes"]
+    attributes = migrated(stored, path, SCHEMA_VERSION, MIGRATIONS, key="schema", error=BankError)
     named = _NAME.fullmatch(Path(path).name)
     if named and (int(named[1]), int(named[2])) != (attributes["first"], attributes["last"]):
         raise BankError(

@@ -48,7 +48,16 @@ def check_class(name: str) -> type[Check]:
 
 
 def build(name: str, **settings: Any) -> Check:
-    """Returns the check `name` with its settings."""
+    """Returns the check `name` with its settings.
+
+    >>> from types import SimpleNamespace
+    >>> theta = rng.normal(size=(100, 200, 1))  # the truth is a further draw: a calibrated posterior
+    >>> draws = SimpleNamespace(names=["a"], draws=theta[1:], truth=theta[0])
+    >>> draws.log_density = draws.log_density_truth = None
+    >>> result = build("sbc").run(draws, rng)
+    >>> result.passed, result.p_value > 0.01
+    (True, True)
+    """
     return check_class(name)(**settings)
 
 

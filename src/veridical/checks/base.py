@@ -14,10 +14,11 @@ import numpy as np
 
 from veridical.checks.inputs import Array, DrawsLike, Inputs
 from veridical.errors import ArtifactError, DataError
-from veridical.files import write_text
+from veridical.files import Migrations, migrated, write_text
 from veridical.sections import Section
 
 FORMAT = 1
+MIGRATIONS: Migrations = {}
 _DIGITS = 8  # of curves in JSON; metrics keep all
 
 
@@ -167,10 +168,7 @@ def load(path: str | Path) -> dict[str, Any]:
         record = json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_float_from)
     except json.JSONDecodeError as error:
         raise ArtifactError(f"{path}: expected the JSON of a check, got something else ({error}).") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise ArtifactError(f"{path}: expected a check of format {FORMAT}, got {found!r}; rerun it.")
-    return record
+    return migrated(record, path, FORMAT, MIGRATIONS)
 
 
 def monte_carlo_p(statistic: Any, null: Array) -> Any:
@@ -183,6 +181,9 @@ def monte_carlo_p(statistic: Any, null: Array) -> Any:
     Arguments:
         statistic: One number or an array of them; large values speak against the hypothesis.
         null: Simulated statistics, shape (R,).
+
+    >>> monte_carlo_p(5.0, [1.0, 2.0, 3.0, 5.0])
+    0.4
     """
     statistic, null = np.asarray(statistic, dtype=float), np.sort(np.asarray(null, dtype=float))
     if np.isnan(statistic).any() or np.isnan(null).any() or not len(null):

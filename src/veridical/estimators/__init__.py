@@ -15,8 +15,6 @@ __all__ = [
     "Rows",
     "SummaryCloud",
     "TaskInfo",
-    "estimator_class",
-    "modules",
 ]
 
 ESTIMATORS = {

@@ -16,10 +16,11 @@ import numpy as np
 from scipy import stats
 
 from veridical.errors import ArtifactError, DataError, require_shape
-from veridical.files import write_text
+from veridical.files import Migrations, migrated, write_text
 from veridical.tasks.base import Array
 
 FORMAT = 1
+MIGRATIONS: Migrations = {}
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Estimate:
 
     def interval(self, level: float, kind: Literal["parabola", "likelihood"] = "parabola") -> Array:
         """Returns central intervals of one confidence level, shape (N, 2).
+
+        >>> found = Estimate(np.array([0.3]), np.array([0.03]), np.array([0.04]), np.zeros(1))
+        >>> found.total, found.interval(0.6827).round(3)
+        (array([0.05]), array([[0.25, 0.35]]))
 
         Raises:
             DataError: If the level is not in (0, 1), or no curve of the likelihood reaches as far.
@@ -131,13 +136,12 @@ def load(path: str | Path) -> dict[str, Any]:
         ArtifactError: If the file holds something else.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(
             f"{path}: expected the JSON of estimates, got something else ({error})."
         ) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ArtifactError(f"{path}: expected estimates of format {FORMAT}; infer again.")
+    record = migrated(stored, path, FORMAT, MIGRATIONS)
     names = [entry.name for entry in fields(Estimate)]
     arrays = {name: _array(record.get(name)) for name in (*names, "truth")}
     return {

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
-from veridical.files import whole_hdf5
+from veridical.files import Migrations, migrated, whole_hdf5
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
     import h5netcdf
 
 FORMAT = 1
+MIGRATIONS: Migrations = {}
 SHAPE_AXES = "x_dim_"
 
 
@@ -277,10 +278,8 @@ _ROWS_OF: Mapping[str, Callable[[slice], Any]] = {
 
 
 def _read(file: h5netcdf.File, path: str | Path, rows: slice) -> Draws:
-    attrs = _decoded(dict(file.attrs))
-    stored = attrs.pop("format", None)
-    if stored != FORMAT:
-        raise ArtifactError(f"{path}: expected draws of format {FORMAT}, got {stored!r}. Infer again.")
+    attrs = migrated(_decoded(dict(file.attrs)), path, FORMAT, MIGRATIONS)
+    del attrs["format"]
     names = tuple(attrs.pop("parameters"))
     variables = [file["posterior"][name] for name in names]
     bounds = np.array([(v.attrs["lower"], v.attrs["upper"]) for v in variables], float).reshape(-1, 2)

@@ -23,8 +23,6 @@ __all__ = [
     "as_arrays",
     "build",
     "check_task",
-    "digest_sources",
-    "modules",
 ]
 
 TASKS = {
@@ -46,6 +44,10 @@ def build(spec: Mapping[str, Any]) -> Task:
 
     `settings` alone names an entry of the registry; `file` and `class` a Python class of the user's;
     `command` an executable; `simulations` a file of simulations. See `veridical.tasks.settings`.
+
+    >>> task = build({"name": "gaussian_linear", "settings": {"dimension": 2}})
+    >>> task.prior.sample(rng, 3).shape, task.x_shape
+    ((3, 2), (2,))
 
     Raises:
         UnknownName: If the registry has no such task.

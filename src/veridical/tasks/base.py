@@ -67,6 +67,19 @@ class Task(ABC):
     their randomness it also implements `noise`: it is then *coupled*, and `simulate` gets what
     `noise` returned (a dict of arrays (N, ...)) in place of a generator.
 
+    >>> class Decay(Task):
+    ...     name, fidelities = "decay", {"exact": 1.0}
+    ...     parameters = (Parameter("rate", 0.0, unit="1/h"),)
+    ...     dimensions = (Dimension("time", (0, 1, 2, 3), "h"),)
+    ...
+    ...     def simulate(self, theta, rng, fidelity):
+    ...         x = np.exp(-theta * np.arange(4))
+    ...         return x + 0.1 * rng.normal(size=x.shape)
+    >>> Decay().x_shape, Decay().coupled
+    ((4,), False)
+    >>> Decay().simulate(np.ones((2, 1)), rng, "exact").shape
+    (2, 4)
+
     Attributes:
         name: Names the task in paths and seeds.
         parameters: The D parameters.

@@ -41,7 +41,11 @@ class Marginal(Protocol):
 
 @dataclass(frozen=True)
 class Uniform:
-    """The uniform distribution on [lower, upper]."""
+    """The uniform distribution on [lower, upper].
+
+    >>> Uniform(2.0, 6.0).quantile(np.array([0.25, 0.5]))
+    array([3., 4.])
+    """
 
     lower: float
     upper: float
@@ -67,7 +71,11 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Normal:
-    """The normal distribution; `mean` and `sd` are those before truncation to [lower, upper]."""
+    """The normal distribution; `mean` and `sd` are those before truncation to [lower, upper].
+
+    >>> Normal(0.0, 1.0, lower=0.0).quantile(np.array([0.5])).round(3)  # the median of |z|
+    array([0.674])
+    """
 
     mean: float
     sd: float
@@ -116,7 +124,11 @@ class Normal:
 
 @dataclass(frozen=True)
 class LogNormal:
-    """The distribution of a positive value whose logarithm is normal with `mean` and `sd`."""
+    """The distribution of a positive value whose logarithm is normal with `mean` and `sd`.
+
+    >>> LogNormal(np.log(3.0), 0.5).quantile(np.array([0.5])).round(12)  # `mean` is that of the logarithm
+    array([3.])
+    """
 
     mean: float
     sd: float
@@ -144,7 +156,11 @@ class LogNormal:
 
 @dataclass(frozen=True)
 class LogitNormal:
-    """The distribution of lower + (upper - lower) sigmoid(z) for normal z with `mean` and `sd`."""
+    """The distribution of lower + (upper - lower) sigmoid(z) for normal z with `mean` and `sd`.
+
+    >>> LogitNormal(0.0, 10.0).log_prob(np.array([5.0, 11.0])).round(3)
+    array([-1.835,   -inf])
+    """
 
     lower: float
     upper: float
@@ -180,6 +196,13 @@ class Product:
 
     Arguments:
         marginals: The distribution of each parameter, by name and in order.
+
+    >>> prior = Product({"rate": LogNormal(0.0, 1.0), "share": Uniform(0.0, 1.0)})
+    >>> theta = prior.sample(rng, 5)
+    >>> theta.shape, prior.log_prob(theta).shape
+    ((5, 2), (5,))
+    >>> prior.parameters({"rate": "1/h"})[0]
+    Parameter(name='rate', lower=0.0, upper=inf, unit='1/h')
     """
 
     def __init__(self, marginals: Mapping[str, Marginal]) -> None:
@@ -221,6 +244,10 @@ class MultivariateNormal:
     Arguments:
         means: Mean of each parameter, by name and in order.
         covariance: Their covariance, shape (D, D).
+
+    >>> prior = MultivariateNormal({"a": 0.0, "b": 1.0}, np.array([[1.0, 0.5], [0.5, 1.0]]))
+    >>> prior.log_prob(np.array([[0.0, 1.0]])).round(3)
+    array([-1.694])
     """
 
     def __init__(self, means: Mapping[str, float], covariance: Array) -> None:
