@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from veridical import bank, seeds
-from veridical.bank import shards
+from veridical.bank import shards, validity
 from veridical.errors import BankError, SimulationError
 
 Write = Callable[..., Path]
@@ -31,10 +31,10 @@ def make_arrays(n: int, *, seed: int = 0, first: int = 0) -> dict[str, np.ndarra
     arrays = {
         "theta": rng.normal(size=(n, 2)),
         "x": rng.normal(size=(n, 3, 2)).astype(np.float32),
-        "status": np.where(rng.random(n) < 0.2, bank.RAISED, bank.OK).astype(np.uint8),
+        "status": np.where(rng.random(n) < 0.2, validity.RAISED, validity.OK).astype(np.uint8),
     }
     arrays["theta"][:, 0] = np.arange(first, first + n)
-    arrays["x"][arrays["status"] != bank.OK] = np.nan
+    arrays["x"][arrays["status"] != validity.OK] = np.nan
     return arrays
 
 
@@ -100,7 +100,7 @@ def test_a_shard_is_a_plain_zarr_v3_group(write: Write, small_chunks: None) -> N
         assert array.metadata.dimension_names == DIMS[name]
         assert array.chunks == (10, *array.shape[1:])
         assert not array.compressors
-    assert np.isnan(group["x"].fill_value) and group["status"].fill_value == bank.HOLE
+    assert np.isnan(group["x"].fill_value) and group["status"].fill_value == validity.HOLE
     store.close()
     names = zipfile.ZipFile(path).namelist()
     assert len(names) == len(set(names)) == 3 * 4 + 4
@@ -314,7 +314,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_row_that_was_never_written_is_reported(tmp_path: Path) -> None:
     arrays = make_arrays(10)
-    arrays["status"][7] = bank.HOLE
+    arrays["status"][7] = validity.HOLE
     path = tmp_path / bank.shard_name(0, 9)
     bank.write(path, arrays, make_attributes(arrays), DIMS)
     with pytest.raises(BankError, match=r"rows-.*row 7 was never written"):
@@ -373,7 +373,7 @@ def test_shards_whose_arrays_differ_are_refused(write: Write, tmp_path: Path, ch
 
 
 def test_valid_rows_and_validation_rows() -> None:
-    status = np.array([bank.OK, bank.NON_FINITE, bank.RAISED, bank.TIMED_OUT, bank.OK])
+    status = np.array([validity.OK, validity.NON_FINITE, validity.RAISED, validity.TIMED_OUT, validity.OK])
     assert bank.valid({"status": status}).tolist() == [True, False, False, False, True]
     assert np.flatnonzero(bank.validation_mask(30)).tolist() == [9, 19, 29]
     np.testing.assert_array_equal(bank.validation_mask(100)[:37], bank.validation_mask(37))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import bank, seeds, tasks
-from veridical.bank import blocks
+from veridical import seeds, tasks
+from veridical.bank import blocks, validity
 from veridical.errors import SimulationTimeout, TaskError
 from veridical.tasks import Task
 from veridical.tasks.base import Array, Dimension, FileTask, Parameter
@@ -101,10 +101,10 @@ def bad_rows(arrays: dict[str, Array], share: float = 0.2) -> Array:
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
-        ("nan", bank.NON_FINITE),
-        ("overflow", bank.NON_FINITE),
-        ("square_root", bank.NON_FINITE),
-        ("raise", bank.RAISED),
+        ("nan", validity.NON_FINITE),
+        ("overflow", validity.NON_FINITE),
+        ("square_root", validity.NON_FINITE),
+        ("raise", validity.RAISED),
     ],
 )
 def test_only_bad_rows_fail(fault: str, status: int) -> None:
@@ -112,7 +112,7 @@ def test_only_bad_rows_fail(fault: str, status: int) -> None:
     block = simulate(make_task(fault=fault, block_rows=50))
     bad = bad_rows(good)
     assert 0 < bad.sum() < 50
-    np.testing.assert_array_equal(block.arrays["status"], np.where(bad, status, bank.OK))
+    np.testing.assert_array_equal(block.arrays["status"], np.where(bad, status, validity.OK))
     assert np.isnan(block.arrays["x"][bad]).all()
     if fault != "square_root":
         np.testing.assert_array_equal(block.arrays["x"][~bad], good["x"][~bad])
@@ -130,7 +130,7 @@ def test_rows_redone_without_coupling_have_generators_of_their_own() -> None:
     once, again = (simulate(make_task("loose", fault="raise", block_rows=50)).arrays for _ in range(2))
     np.testing.assert_array_equal(once["x"], again["x"])
     bad = bad_rows(once)
-    np.testing.assert_array_equal(once["status"] == bank.RAISED, bad)
+    np.testing.assert_array_equal(once["status"] == validity.RAISED, bad)
     x = once["x"][~bad]
     assert len(np.unique(x)) == x.size
     row = int(np.flatnonzero(~bad)[3])
@@ -177,7 +177,7 @@ def test_a_time_out_is_raised_unless_it_is_data() -> None:
         simulate(task)
     task.timeout_is_data = True
     arrays = simulate(task).arrays
-    np.testing.assert_array_equal(arrays["status"] == bank.TIMED_OUT, bad_rows(arrays))
+    np.testing.assert_array_equal(arrays["status"] == validity.TIMED_OUT, bad_rows(arrays))
     with pytest.raises(SimulationTimeout):
         blocks.simulate_block(task, 7, "low", "train", 0, 0, timeout_is_data=False)
 

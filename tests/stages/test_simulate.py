@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from veridical import bank, tasks
-from veridical.bank import blocks, filling
+from veridical.bank import blocks, filling, validity
 from veridical.bank.filling import ShardRows
 from veridical.errors import BankError, SettingError, SimulationError, SimulationTimeout, TaskError
 from veridical.stages.simulate import simulate_shard
@@ -158,7 +158,7 @@ def test_a_job_imports_numpy_and_zarr_only_and_starts_soon(tmp_path: Path) -> No
 def test_failures_are_counted_in_the_manifest(tmp_path: Path) -> None:
     (path,) = fill(tmp_path, 60, 60, make_spec(fault="raise"), max_invalid=0.5, workers=2, replicate=3)
     manifest, arrays = bank.verify(path), bank.load([path])
-    failed = int((arrays["status"] == bank.RAISED).sum())
+    failed = int((arrays["status"] == validity.RAISED).sum())
     assert failed == (arrays["theta"][:, 0] > 0.8).sum() > 0
     assert manifest["counts"] == {"ok": 60 - failed, "non_finite": 0, "raised": failed, "timed_out": 0}
     assert (manifest["n_invalid"], manifest["first"], manifest["last"]) == (failed, 0, 59)
@@ -205,7 +205,7 @@ def test_a_hanging_row_can_be_data(tmp_path: Path) -> None:
     arrays = bank.load([path])
     late = arrays["theta"][:, 0] > 0.95
     assert late.sum() == 1
-    np.testing.assert_array_equal(arrays["status"], np.where(late, bank.TIMED_OUT, bank.OK))
+    np.testing.assert_array_equal(arrays["status"], np.where(late, validity.TIMED_OUT, validity.OK))
     np.testing.assert_array_equal(arrays["theta"], good["theta"])
     np.testing.assert_array_equal(arrays["x"][~late], good["x"][~late])
     assert np.isnan(arrays["x"][late]).all()

@@ -11,12 +11,7 @@ from veridical.bank.reading import contiguous, find, load
 from veridical.bank.shards import SCHEMA_VERSION, digest, manifest, opened, shard_name, verify, write
 from veridical.bank.streaming import open
 from veridical.bank.validity import (
-    HOLE,
-    NON_FINITE,
-    OK,
-    RAISED,
     STATUS,
-    TIMED_OUT,
     require_plausible,
     require_valid,
     status_counts,
@@ -25,13 +20,8 @@ from veridical.bank.validity import (
 )
 
 __all__ = [
-    "HOLE",
-    "NON_FINITE",
-    "OK",
-    "RAISED",
     "SCHEMA_VERSION",
     "STATUS",
-    "TIMED_OUT",
     "contiguous",
     "digest",
     "find",
