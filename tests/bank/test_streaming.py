@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from veridical import bank
-from veridical.bank import streaming
+from veridical.bank import streaming, validity
 from veridical.errors import BankError
 
 ROWS, SHARD, CHUNK = 6000, 1000, 50
@@ -30,7 +30,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             arrays = {
                 "theta": np.stack([row, -row], axis=1).astype(float),
                 "x": np.repeat(row[:, None], 3, axis=1).astype(np.float32),
-                "status": np.where(row % 7 == 0, bank.RAISED, bank.OK).astype(np.uint8),
+                "status": np.where(row % 7 == 0, validity.RAISED, validity.OK).astype(np.uint8),
             }
             attributes = {
                 "task": "t", "key": "k", "fidelity": "low", "split": "train", "replicate": 0,
@@ -56,7 +56,7 @@ def test_each_row_comes_exactly_once_and_whole(
     for batch in batches:
         np.testing.assert_array_equal(batch["theta"][:, 0], batch["row"])
         np.testing.assert_array_equal(batch["x"][:, 2], batch["row"])
-        np.testing.assert_array_equal(batch["status"] == bank.RAISED, batch["row"] % 7 == 0)
+        np.testing.assert_array_equal(batch["status"] == validity.RAISED, batch["row"] % 7 == 0)
 
 
 def test_only_kept_rows_and_named_arrays_come(shards: list[Path], rng: np.random.Generator) -> None:
@@ -112,7 +112,7 @@ READER = """
 import json, resource, os, sys
 import numpy as np
 from veridical import bank, seeds
-from veridical.bank import streaming
+from veridical.bank import streaming, validity
 from veridical.bank.shards import opened
 allowed, paths = int(sys.argv[1]), sys.argv[2:]
 with opened(paths[0]) as arrays:
