@@ -12,6 +12,11 @@ from hashlib import blake2b
 
 import numpy as np
 
+# The version of what makes the arrays of banks beside a task's own code: this module, `blocks`, `tasks.base`,
+# and tasks that settings describe (`tasks.command`, `tasks.elsewhere`). It stands in the names of banks for that
+# code, and in the digests of jobs for this module and `tasks.base`. Whoever changes an array raises it.
+STREAMS = 1
+
 STAGES = {
     "theta": 1,  # parameters of a block: (task, split, replicate, block)
     "noise": 2,  # simulator noise of a block: (task, [fidelity], split, replicate, block)
