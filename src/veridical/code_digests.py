@@ -2,11 +2,11 @@
 
 They are taken over definitions, not over files: over what a rule's script names, what that names in turn, and
 so on through this package. Of a definition counts its syntax tree without what changes no result: docstrings
-(comments are not in a tree), descriptions of settings, messages of errors, what a task needs of a machine, and
-from where in the package a name is imported. A moved file is thus the same code.
+(comments are not in a tree), descriptions of settings, messages of errors, what a task needs of a machine,
+and from where in the package a name is imported. A moved file is thus the same code.
 
 The walk stops at registries (packages' own `__init__`, `REGISTRIES`), which name all methods while a job uses
-one; at plumbing; and at the modules `STREAMS`, for which the number `seeds.STREAMS` stands.
+one; at plumbing; and at the modules `VERSIONED`, for which the number `seeds.STREAMS` stands.
 """
 
 from __future__ import annotations
@@ -25,21 +25,18 @@ SOURCE = Path(__file__).parent
 
 # Plumbing moves results without making them: its formats carry version numbers, its settings are params.
 # It is these modules, these packages but for `MAKING`, and all modules whose names end in `settings`.
-PLUMBING = frozenset(
-    """
+_PLUMBING = """
     artifacts coordinates digests errors files job methods own_code sections setting_messages
     tasks.needs training.checkpoints bank saved study
-    """.split()  # noqa: SIM905
-)
+"""
 # Where modules of these packages lie until they have moved there.
-PLUMBING_TODAY = frozenset(
-    """
+_PLUMBING_TODAY = """
     checkpoints code_digests experiments fitting_methods layout needs observations parallel posteriors
     runs shards streaming tasks.own workers
-    """.split()  # noqa: SIM905
-)
+"""
+PLUMBING = frozenset(f"{_PLUMBING} {_PLUMBING_TODAY}".split())
 MAKING = frozenset({"bank.blocks", "saved.estimates"})
-STREAMS = frozenset({"seeds", "tasks.base"})
+VERSIONED = frozenset({"seeds", "tasks.base"})
 REGISTRIES = frozenset({"MARGINALS"})
 
 Reference = tuple[str, str | None]  # a module, and a name in it or all of it
@@ -125,9 +122,9 @@ def _origins(module: str, name: str | None) -> Iterator[Reference]:
 def _counts(module: str) -> bool:
     """Whether digests look into a module."""
     path = module.removeprefix(f"{PACKAGE}.")
-    if path in STREAMS or path.endswith("settings"):
+    if path in VERSIONED or path.endswith("settings"):
         return False
-    return path in MAKING or not {path, path.partition(".")[0]} & (PLUMBING | PLUMBING_TODAY)
+    return path in MAKING or not {path, path.partition(".")[0]} & PLUMBING
 
 
 # ---- modules and their definitions -----------------------------------------------------------------
