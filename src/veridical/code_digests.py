@@ -202,7 +202,10 @@ class _Module:
                 source = name if _file_of(source) else source
             if source == "__future__":
                 continue
-            if _file_of(source):
+            if _file_of(source) and part == "*":
+                for each in {*_module(source).all, *_module(source).imports}:
+                    self.imports.setdefault(each, set()).add((source, each))
+            elif _file_of(source):
                 self.imports.setdefault(name, set()).add((source, part))
             else:
                 self.foreign.setdefault(name, set()).add(f"{source} {part}")
@@ -280,7 +283,7 @@ class _Reader:
 
     def _name(self, name: str) -> list[str]:
         module = self.module
-        if name in module.statements or name in module.foreign:
+        if (name in module.statements or name in module.foreign) and name not in REGISTRIES:
             self.own.add(("", name))
         targets = module.imports.get(name, set())
         self.uses |= targets

@@ -13,8 +13,8 @@ from hashlib import blake2b
 import numpy as np
 
 # The version of what makes the arrays of banks beside a task's own code: this module, `blocks`, `tasks.base`,
-# and tasks that settings describe (`tasks.command`, `tasks.elsewhere`). It stands in the names of banks for that
-# code, and in the digests of jobs for this module and `tasks.base`. Whoever changes an array raises it.
+# tasks that settings describe (`tasks.command`, `tasks.elsewhere`). It stands for all that in names of banks,
+# and for this module and `tasks.base` in the digests of jobs. Whoever changes an array raises it.
 STREAMS = 1
 
 STAGES = {
