@@ -152,7 +152,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         set(),
     ),
     "how one figure is drawn": ("plots.pairs", "", LINE, {"figures"}),
-    "what all figures share": ("plots.style", "def save(", "BLUE = 1\n\n\ndef save(", set()),
+    "what all figures share": ("plots.style", "return rows, -", "return rows + 1, -", {"figures"}),
     "a summary network": (
         "networks.summary",
         "super().__init__()",
