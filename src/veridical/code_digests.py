@@ -172,9 +172,8 @@ class _Module:
         self.foreign: dict[str, set[str]] = {}
         self._units: dict[str, tuple[str, set[Reference]]] = {}
         tree = ast.parse(text, filename=name)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                self._bind(node)
+        for node in _imports(tree.body):
+            self._bind(node)
         for statement in tree.body:
             self._define(statement)
 
@@ -228,6 +227,15 @@ class _Module:
         for name in names:
             if name != "__all__":
                 self.statements.setdefault(name, []).append(statement)
+
+
+def _imports(statements: list[Any]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All imports among statements and those inside them; several times as fast as `ast.walk`."""
+    for statement in statements:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            yield statement
+        for inside in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _imports(getattr(statement, inside, []))
 
 
 def _targets(node: ast.Import | ast.ImportFrom) -> list[Reference]:
