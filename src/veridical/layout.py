@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from veridical import bank, checks, digests, methods, shards, tasks
+from veridical import bank, checks, code_digests, digests, methods, seeds, shards, tasks
 from veridical.errors import SettingError, suggest
 from veridical.method_settings import has_summaries
 from veridical.observations import FRACTION
@@ -28,6 +28,8 @@ from veridical.runs import REAL, Run, Runs
 from veridical.settings import RESERVED_DATASETS, ObservationSettings
 
 SIMULATED = "simulated"
+SCRIPTS = code_digests.SOURCE.parents[1] / "scripts"
+TEMPLATES = tuple(sorted((code_digests.SOURCE / "report" / "templates").iterdir()))
 FOLDERS = frozenset(
     {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
 )
@@ -68,19 +70,18 @@ class Layout(Runs):
 
     @cached_property
     def task_digest(self) -> str:
-        """Digest of everything that decides what the task's simulator returns."""
-        sources = {str(p): digests.source_digest(p) for p in tasks.digest_sources(self.task_spec)}
-        modules = tasks.modules(self.task_spec)
-        return digests.short([self.task_spec, sources, digests.code_digest(*modules)], 16)
+        """Digest of what is the task's own: its settings, its code, files of the user's."""
+        sources = {str(p): code_digests.code_digest(p) for p in tasks.digest_sources(self.task_spec)}
+        code = code_digests.code_digest(*tasks.modules(self.task_spec))
+        return digests.short([self.task_spec, sources, code], 16)
 
     @cached_property
     def bank_key(self) -> str:
-        """Short hash of everything that decides the arrays of the bank."""
-        code = digests.code_digest("veridical.blocks", "veridical.seeds")
+        """Short hash of all that decides the arrays of the bank, and of nothing else."""
         task = self.task
         limit = self.study.simulation.time_limit if task.timeout_is_data else None
         return digests.short(
-            [self.task_digest, code, self.study.seed, task.block_rows, bank.SCHEMA_VERSION, limit]
+            [self.task_digest, seeds.STREAMS, self.study.seed, task.block_rows, bank.SCHEMA_VERSION, limit]
         )
 
     @cached_property
@@ -296,16 +297,16 @@ class Layout(Runs):
 
     # ---- code digests: what a change of code reruns ----------------------------------------------
 
-    def code(self, rule: str, *modules: str) -> str:
-        """Digest of the code behind a rule: its script and the modules that it names."""
-        script = digests.SOURCE.parents[1] / "scripts" / f"{rule}.py"
-        return digests.short([digests.script_digest(script), digests.code_digest(*modules)], 16)
+    def code(self, rule: str, *code: str | Path) -> str:
+        """Digest of the code behind a rule: what its script uses, and what a registry hands to the job."""
+        script = SCRIPTS / f"{rule}.py"
+        return digests.short([seeds.STREAMS, code_digests.code_digest(script, *code)], 16)
 
-    def method_code(self, rule: str, run: Run, *shared: str) -> str:
+    def method_code(self, rule: str, run: Run) -> str:
         """Digest of the code behind a rule that calls a method: the method's and its ancestors' as well."""
         specs = [self.spec(r.method) for r in (run, *self.ancestors(run))]
-        sources = [digests.source_digest(path) for spec in specs for path in methods.sources(spec)]
-        own = self.code(rule, *shared, *(module for spec in specs for module in methods.modules(spec)))
+        sources = [code_digests.code_digest(path) for spec in specs for path in methods.sources(spec)]
+        own = self.code(rule, *(module for spec in specs for module in methods.modules(spec)))
         return digests.short([own, sources], 16) if sources else own
 
     # ---- before anything runs --------------------------------------------------------------------
