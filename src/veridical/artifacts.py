@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from veridical import __version__, digests, methods
+from veridical import digests, methods
 from veridical.errors import ArtifactError, UnknownName
 from veridical.estimators.base import Estimator, TaskInfo
 from veridical.files import Migrations, migrated, whole
+from veridical.version import VERSION
 
 if TYPE_CHECKING:
     from veridical.training.session import TrainingResult
@@ -118,7 +119,7 @@ def load_estimator(folder: str | Path) -> Estimator:
         return cls.from_arrays(record["settings"], task, load(weights), parent)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
-            f"{folder}: this version of veridical ({__version__}) cannot rebuild the estimator: {error}"
+            f"{folder}: this version of veridical ({VERSION}) cannot rebuild the estimator: {error}"
         ) from error
 
 
@@ -185,7 +186,7 @@ def costs(result: TrainingResult | None) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Returns versions of what an estimator's numbers depend on."""
     found = {name: metadata.version(name) for name in PACKAGES}
-    return {"veridical": __version__, "python": platform.python_version(), **found}
+    return {"veridical": VERSION, "python": platform.python_version(), **found}
 
 
 def _plain(settings: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from veridical import __version__
 from veridical.errors import ArtifactError, VeridicalError
+from veridical.version import VERSION
 
 Migrations = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
 
@@ -42,7 +42,7 @@ def migrated(
     stored = record.get(key) if isinstance(record, dict) else None
     if type(stored) is int and stored > version:
         raise error(
-            f"{path}: expected {key} {version}, got {stored}, which a later veridical than {__version__} "
+            f"{path}: expected {key} {version}, got {stored}, which a later veridical than {VERSION} "
             "wrote. Update veridical."
         )
     while stored != version:

@@ -72,7 +72,7 @@ def _require_fitted(spec: Mapping[str, Any], found: Any) -> None:
 def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the modules of this package that define a method, for the digest of its code."""
     if spec["type"] == OWN:
-        return ("veridical.estimators.base", "veridical.training.session")
+        return ("veridical.estimators.base",)
     return (_entry(spec["type"]).partition(":")[0], "veridical.networks.summary")
 
 

@@ -12,6 +12,11 @@ from hashlib import blake2b
 
 import numpy as np
 
+# The version of what makes the arrays of banks beside a task's own code: this module, `blocks`, `tasks.base`,
+# tasks that settings describe (`tasks.command`, `tasks.elsewhere`). It stands for all that in names of banks,
+# and for this module and `tasks.base` in the digests of jobs. Whoever changes an array raises it.
+STREAMS = 1
+
 STAGES = {
     "theta": 1,  # parameters of a block: (task, split, replicate, block)
     "noise": 2,  # simulator noise of a block: (task, [fidelity], split, replicate, block)

@@ -65,9 +65,7 @@ def test_needs_make_no_new_bank_and_no_other_training() -> None:
     run = Run("npe", 20_000, 0)
     assert other.bank == plain.bank
     assert other.spec("npe") == plain.spec("npe")
-    assert other.method_code("train", run, "veridical.stages.train") == plain.method_code(
-        "train", run, "veridical.stages.train"
-    )
+    assert other.method_code("train", run) == plain.method_code("train", run)
 
 
 def test_memory_holds_the_arrays() -> None:

@@ -87,7 +87,9 @@ def test_a_simulator_in_c(tmp_path: Path, rng: np.random.Generator) -> None:
     settings = spec(f"{program} {{theta}} {{out}} {{fidelity}} {{seeds}}", depends_on=[str(source)])
     task = tasks.build(settings)
     assert tasks.digest_sources(settings) == sorted([program, source])
-    assert tasks.modules(settings) == ("veridical.tasks.command",)
+    assert tasks.modules(settings) == tuple(
+        f"veridical.tasks.priors:{name}" for name in ("Product", "Normal", "Uniform")
+    )
     theta = task.prior.sample(rng, 200)
     x = task.simulate(theta, rng, "high")
     np.testing.assert_array_equal(x[:, :2], np.stack([theta[:, 0], theta.sum(axis=1)], axis=1))

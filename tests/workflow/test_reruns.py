@@ -27,6 +27,14 @@ def test_nothing_after_a_finished_run_or_a_change_that_cannot_matter(project: Pr
         subprocess.run([*git, *command], cwd=project.folder, check=True)
     project.edit("README.md", "veridical", "Veridical")
     project.edit("src/veridical/bank/reading.py", '"""', '"""Really: ')
+    project.edit("src/veridical/bank/blocks.py", "choose another name", "take another name")
+    project.edit("src/veridical/seeds.py", '"probe": 4,', '"probe": 4, "propose": 16,')
+    project.edit(
+        "src/veridical/tasks/base.py", "    block_rows: int", '    colour: str = ""\n    block_rows: int'
+    )
+    networks = project.folder / "src/veridical/networks"
+    (networks / "flow.py").rename(networks / "moved.py")
+    project.edit("src/veridical/estimators/npe.py", "veridical.networks.flow", "veridical.networks.moved")
     for path in (
         "stages/train.py",
         "stages/simulate.py",
@@ -59,7 +67,7 @@ def test_other_studies_and_scales_share_the_bank(project: Project) -> None:
 
 
 def test_a_plot_redraws_figures_and_report(project: Project) -> None:
-    project.add_code("src/veridical/plots/style.py")
+    project.add_code("src/veridical/plots/pairs.py")
     assert rules(project) == {"figures", "report"}
 
 

@@ -24,9 +24,7 @@ rule check:
     params:
         settings=lambda wildcards: layout.checks[wildcards.check],
         seed=root,
-        code=lambda wildcards: layout.code(
-            "check", "veridical.stages.check", *checks.modules(wildcards.check)
-        ),
+        code=lambda wildcards: layout.code("check", *checks.modules(wildcards.check)),
     script:
         "../../scripts/check.py"
 
@@ -55,9 +53,7 @@ rule experiment:
         fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
         experiments=layout.experiment_settings,
         seed=root,
-        code=lambda wildcards: layout.method_code(
-            "experiment", run_of(wildcards), "veridical.stages.experiment"
-        ),
+        code=lambda wildcards: layout.method_code("experiment", run_of(wildcards)),
     script:
         "../../scripts/experiment.py"
 
@@ -83,6 +79,6 @@ rule experiments:
     params:
         names=layout.asked,
         seed=root,
-        code=code_of("experiments", "veridical.checks.experiments"),
+        code=code_of("experiments"),
     script:
         "../../scripts/experiments.py"

@@ -131,9 +131,9 @@ def threads_of(wildcards):
     return layout.threads(wildcards.method)
 
 
-def code_of(rule, *modules):
+def code_of(rule, *others):
     """The digest of the code behind a rule, taken for its jobs only: each cluster job reads all rules."""
-    return lambda wildcards: layout.code(rule, *modules)
+    return lambda wildcards: layout.code(rule, *others)
 
 
 def gpus_of(wildcards):

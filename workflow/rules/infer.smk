@@ -25,9 +25,7 @@ rule infer:
         folder=subpath(input.record, parent=True),
         draws=draws_for,
         seed=root,
-        code=lambda wildcards: layout.method_code(
-            "infer", run_of(wildcards), "veridical.stages.infer"
-        ),
+        code=lambda wildcards: layout.method_code("infer", run_of(wildcards)),
     script:
         "../../scripts/infer.py"
 
@@ -54,9 +52,7 @@ rule estimate:
         runtime=minutes(30),
     params:
         folder=subpath(input.record, parent=True),
-        code=lambda wildcards: layout.method_code(
-            "estimate", run_of(wildcards), "veridical.stages.estimate"
-        ),
+        code=lambda wildcards: layout.method_code("estimate", run_of(wildcards)),
     script:
         "../../scripts/estimate.py"
 
@@ -86,9 +82,7 @@ rule exact:
         fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
         sizes=layout.exact_sizes,
         seed=root,
-        code=lambda wildcards: layout.method_code(
-            "exact", run_of(wildcards), "veridical.stages.exact"
-        ),
+        code=lambda wildcards: layout.method_code("exact", run_of(wildcards)),
     script:
         "../../scripts/exact.py"
 
@@ -114,7 +108,7 @@ rule predict:
         task_digest=layout.task_digest,
         fidelity=layout.target,
         seed=root,
-        code=code_of("predict", "veridical.stages.predict"),
+        code=code_of("predict"),
     script:
         "../../scripts/predict.py"
 
@@ -145,7 +139,7 @@ rule reference_ensemble:
             else None
         ),
         seed=root,
-        code=code_of("reference_ensemble", "veridical.stages.reference"),
+        code=code_of("reference_ensemble"),
     script:
         "../../scripts/reference_ensemble.py"
 
@@ -171,6 +165,6 @@ rule reference:
     params:
         task=layout.task_spec,
         reference=study.reference.model_dump(mode="json") if study.reference else None,
-        code=code_of("reference", "veridical.stages.reference"),
+        code=code_of("reference"),
     script:
         "../../scripts/reference.py"

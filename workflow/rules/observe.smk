@@ -18,7 +18,7 @@ rule observe:
         observation=lambda wildcards: layout.observations[
             wildcards.dataset
         ].model_dump(mode="json"),
-        code=code_of("observe", "veridical.stages.observe"),
+        code=code_of("observe"),
     script:
         "../../scripts/observe.py"
 
@@ -47,7 +47,7 @@ rule observe_simulated:
         task=layout.task_spec,
         rows=study.test_rows,
         fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
-        code=code_of("observe_simulated", "veridical.stages.observe"),
+        code=code_of("observe_simulated"),
     script:
         "../../scripts/observe_simulated.py"
 
@@ -71,7 +71,7 @@ rule observe_mixtures:
         task_digest=layout.task_digest,
         experiments=layout.experiment_settings,
         seed=root,
-        code=code_of("observe_mixtures", "veridical.stages.observe"),
+        code=code_of("observe_mixtures"),
     script:
         "../../scripts/observe_mixtures.py"
 
@@ -88,6 +88,6 @@ rule look:
     conda:
         "../../envs/cpu.yaml"
     params:
-        code=code_of("look", "veridical.bank.probe"),
+        code=code_of("look"),
     script:
         "../../scripts/look.py"

@@ -1,5 +1,7 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
+from veridical.report import figures
+
 
 rule metrics:
     input:
@@ -34,7 +36,7 @@ rule metrics:
         study=study.study,
         task=layout.task_spec["name"],
         ledgers=layout.ledgers(),
-        code=code_of("metrics", "veridical.stages.aggregate"),
+        code=code_of("metrics"),
     script:
         "../../scripts/metrics.py"
 
@@ -80,7 +82,7 @@ rule figures:
         mem_mb=more(2000),
         runtime=minutes(15),
     params:
-        code=code_of("figures", "veridical.stages.figures"),
+        code=code_of("figures", *figures.modules()),
     script:
         "../../scripts/figures.py"
 
@@ -114,7 +116,7 @@ rule provenance:
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
         rows=layout.used_rows,
-        code=code_of("provenance", "veridical.stages.provenance"),
+        code=code_of("provenance"),
     script:
         "../../scripts/provenance.py"
 
@@ -148,6 +150,6 @@ rule report:
         data={
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
-        code=code_of("report", "veridical.stages.report"),
+        code=code_of("report", *layouts.TEMPLATES),
     script:
         "../../scripts/report.py"

@@ -28,9 +28,7 @@ rule train:
         rows=lambda wildcards: layout.source_rows(run_of(wildcards)),
         fidelity=lambda wildcards: layout.fidelity_of(wildcards.method),
         seed=root,
-        code=lambda wildcards: layout.method_code(
-            "train", run_of(wildcards), "veridical.stages.train"
-        ),
+        code=lambda wildcards: layout.method_code("train", run_of(wildcards)),
     script:
         "../../scripts/train.py"
 

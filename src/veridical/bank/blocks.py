@@ -10,7 +10,7 @@ Its randomness is named, not counted, so a bank is the same for any shard size, 
 
 Where a simulator raises, the block is redone row by row: a coupled row with its slice of the block's noise,
 another with a generator of its own. Only the rows that raise again fail. All arrays that decide what a bank
-holds are made here; a change of this module makes new banks.
+holds are made here; whoever changes one raises `seeds.STREAMS`, which renames all banks.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from veridical import __version__
 from veridical.digests import file_digest
 from veridical.errors import ArtifactError, if_bad, if_gone
 from veridical.files import write_text
+from veridical.version import VERSION
 
 CRATE = "https://w3id.org/ro/crate/1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
@@ -296,7 +296,7 @@ def _software() -> list[Entity]:
         "@id": "#veridical",
         "@type": "SoftwareApplication",
         "name": "veridical",
-        "softwareVersion": __version__,
+        "softwareVersion": VERSION,
         "softwareRequirements": _reference(packages),
         "additionalProperty": {"git_revision": commit, "git_dirty": dirty},
     }

@@ -51,6 +51,11 @@ LEARNING_METRICS = (
 )
 
 
+def modules() -> tuple[str, ...]:
+    """Returns the modules that draw figures, for the digest of their code."""
+    return tuple(sorted({entry.partition(":")[0] for entry in PLOTS.values()}))
+
+
 def render(kind: str, data: Mapping[str, Any]) -> Figure:
     """Returns the figure of one kind, drawn from its data; call it inside `plots.style.styled()`."""
     module, _, attribute = PLOTS[kind].partition(":")

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from veridical import __version__, bank, seeds, tasks
+from veridical import bank, seeds, tasks
 from veridical.bank import blocks, shards
 from veridical.bank.filling import ShardRows, simulate_rows
 from veridical.tasks.base import Array, Task
+from veridical.version import VERSION
 
 
 def simulate_shard(
@@ -137,7 +138,7 @@ def _machine() -> dict[str, Any]:
     """Versions and CPU features: a bank is bit-identical where these are equal."""
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return {
-        "versions": {"veridical": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "versions": {"veridical": VERSION, "python": platform.python_version(), "numpy": np.__version__},
         "cpu": {
             "machine": platform.machine(),
             "features": [*simd.get("baseline", ()), *simd.get("found", ())],

@@ -17,10 +17,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
-from veridical import bank, digests, methods, tasks
+from veridical import bank, digests, methods, seeds, tasks
 from veridical.coordinates import LABELLED, Run
+from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
+
+SCRIPTS = code_digests.SOURCE.parents[1] / "scripts"
+TEMPLATES = tuple(sorted((code_digests.SOURCE / "report" / "templates").iterdir()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +58,18 @@ class Layout(Asked):
 
     @cached_property
     def task_digest(self) -> str:
-        """Digest of everything that decides what the task's simulator returns."""
-        sources = {str(p): digests.source_digest(p) for p in tasks.digest_sources(self.task_spec)}
-        modules = tasks.modules(self.task_spec)
-        return digests.short([self.task_spec, sources, digests.code_digest(*modules)], 16)
+        """Digest of what is the task's own: its settings, its code, files of the user's."""
+        sources = {str(p): code_digests.code_digest(p) for p in tasks.digest_sources(self.task_spec)}
+        code = code_digests.code_digest(*tasks.modules(self.task_spec))
+        return digests.short([self.task_spec, sources, code], 16)
 
     @cached_property
     def bank_key(self) -> str:
-        """Short hash of everything that decides the arrays of the bank."""
-        code = digests.code_digest("veridical.bank.blocks", "veridical.seeds")
+        """Short hash of all that decides the arrays of the bank, and of nothing else."""
         task = self.task
         limit = self.study.simulation.time_limit if task.timeout_is_data else None
         return digests.short(
-            [self.task_digest, code, self.study.seed, task.block_rows, bank.SCHEMA_VERSION, limit]
+            [self.task_digest, seeds.STREAMS, self.study.seed, task.block_rows, bank.SCHEMA_VERSION, limit]
         )
 
     @cached_property
@@ -186,14 +190,14 @@ class Layout(Asked):
 
     # ---- code digests: what a change of code reruns ----------------------------------------------
 
-    def code(self, rule: str, *modules: str) -> str:
-        """Digest of the code behind a rule: its script and the modules that it names."""
-        script = digests.SOURCE.parents[1] / "scripts" / f"{rule}.py"
-        return digests.short([digests.script_digest(script), digests.code_digest(*modules)], 16)
+    def code(self, rule: str, *code: str | Path) -> str:
+        """Digest of the code behind a rule: what its script uses, and what a registry hands to the job."""
+        script = SCRIPTS / f"{rule}.py"
+        return digests.short([seeds.STREAMS, code_digests.code_digest(script, *code)], 16)
 
-    def method_code(self, rule: str, run: Run, *shared: str) -> str:
+    def method_code(self, rule: str, run: Run) -> str:
         """Digest of the code behind a rule that calls a method: the method's and its ancestors' as well."""
         specs = [self.spec(r.method) for r in (run, *self.ancestors(run))]
-        sources = [digests.source_digest(path) for spec in specs for path in methods.sources(spec)]
-        own = self.code(rule, *shared, *(module for spec in specs for module in methods.modules(spec)))
+        sources = [code_digests.code_digest(path) for spec in specs for path in methods.sources(spec)]
+        own = self.code(rule, *(module for spec in specs for module in methods.modules(spec)))
         return digests.short([own, sources], 16) if sources else own

@@ -95,13 +95,18 @@ def digest_sources(spec: Mapping[str, Any]) -> list[Path]:
 
 
 def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the modules of this package that define a task, for the digest of its code."""
-    if "command" in spec:
-        return ("veridical.tasks.command",)
-    if "simulations" in spec:
-        return ("veridical.tasks.elsewhere",)
+    """Returns the code of this package that defines a task: its module, or the priors that its settings name.
+
+    A task in a file of the user's names what it uses there.
+    """
     if "file" in spec:
-        return ("veridical.tasks.base", "veridical.tasks.priors")
+        return ()
+    if "command" in spec or "simulations" in spec:
+        from veridical.tasks.priors import MARGINALS, Product
+
+        kinds = sorted({p["prior"] for p in spec["parameters"].values() if p.get("prior")})
+        classes: list[type] = [Product, *(MARGINALS[kind] for kind in kinds)] if kinds else []
+        return tuple(f"{cls.__module__}:{cls.__name__}" for cls in classes)
     _registered(spec["name"])
     return (TASKS[spec["name"]].partition(":")[0],)
 
