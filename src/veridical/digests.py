@@ -18,6 +18,8 @@ from typing import Any
 
 PACKAGE = "veridical"
 SOURCE = Path(__file__).parent
+_INSTALLED = SOURCE / "_workflow"
+HOME = _INSTALLED if _INSTALLED.is_dir() else SOURCE.parents[1]  # of workflow/, scripts/, envs/, profiles/
 PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
     for name in (

@@ -298,7 +298,7 @@ class Layout(Runs):
 
     def code(self, rule: str, *modules: str) -> str:
         """Digest of the code behind a rule: its script and the modules that it names."""
-        script = digests.SOURCE.parents[1] / "scripts" / f"{rule}.py"
+        script = digests.HOME / "scripts" / f"{rule}.py"
         return digests.short([digests.script_digest(script), digests.code_digest(*modules)], 16)
 
     def method_code(self, rule: str, run: Run, *shared: str) -> str:
