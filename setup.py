@@ -10,7 +10,7 @@ FOLDERS = ("workflow", "scripts", "envs", "profiles")  # keep in step with `veri
 
 
 class WithWorkflow(build_py):
-    """The usual build, then a copy of the folders as `veridical/_workflow`; an editable install uses the clone's."""
+    """The usual build, and the folders as `veridical/_workflow`; an editable install uses those of the clone."""
 
     def run(self):
         """Copies one file at a time, so that nothing but sources gets in."""

@@ -71,7 +71,7 @@ def _new(chosen: argparse.Namespace) -> int:
     from veridical import project
 
     folder = project.create(chosen.folder, chosen.task)
-    print(f"{folder} holds study {folder.name}, which runs as it is; README.md there says what to edit. Next:")
+    print(f"{folder} holds a study that runs as it is; README.md there says what to edit. Next:\n")
     print(f"    cd {shlex.quote(str(chosen.folder))}\n    make SCALE=smoke")
     return 0
 

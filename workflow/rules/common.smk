@@ -20,10 +20,10 @@ from veridical.errors import VeridicalError
 
 if in_clone:
     job.share_code()
-elif home.is_dir() and not home.samefile(digests.HOME):
+elif home.is_dir() and not home.parent.samefile(digests.SOURCE):
     raise WorkflowError(
-        f"The rules in {home} and the package in {digests.SOURCE} are of two installations. Use Snakemake of the "
-        "environment that holds the rules, `python -m snakemake -s $(python -m veridical workflow) ...`."
+        f"Rules and package are of two installations: expected the package around {home}, got {digests.SOURCE}. "
+        "Start both from one Python, as in `python -m snakemake -s $(python -m veridical workflow) ...`."
     )
 
 

@@ -1,7 +1,7 @@
 """Writes a folder that runs at once: a study, its model, its data, profiles and what to type.
 
-The folder is put together from `templates/common` and `templates/{kind}`. In all texts `my_study` stands for the
-study and `MyStudy` for a class of that name; `<<name>>` alone in a line stands for the kind's `fragments/name`.
+The folder is put together from `templates/common` and `templates/{kind}`. In all texts `my_study` stands for
+the study and `MyStudy` for a class of that name; a line `<<name>>` stands for the kind's `fragments/name`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _write(folder: Path, name: str, kind: str) -> None:
             inside = path.relative_to(source)
             if path.is_dir() or {"fragments", "__pycache__"} & {*inside.parts}:
                 continue
-            text = re.sub(r"^<<(.+)>>\n", lambda m: fragments[m[1]], path.read_text("utf-8"), flags=re.MULTILINE)
+            text = re.sub(r"(?m)^<<(.+)>>\n", lambda m: fragments[m[1]], path.read_text("utf-8"))
             target = folder / str(inside).replace("my_study", name)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(re.sub("my_study|MyStudy", lambda m: names[m[0]], text), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Writes config/data/runs.npz; stands for the program that made your simulations, and is never run by a study.
+"""Writes config/data/runs.npz; stands for the program that made your simulations. No study runs it.
 
-5,000 runs of a stochastic SIR model of influenza in a school of 763 pupils, three of them ill on day 1: `theta`
-(5000, 2), rates of infection and recovery per day, and `x` (5000, 13), pupils in bed on days 2 to 14.
+5,000 runs of a stochastic SIR model of influenza in a school of 763 pupils, three of them ill on day 1:
+`theta` (5000, 2), rates of infection and recovery per day, and `x` (5000, 13), pupils in bed on days 2 to 14.
 """
 
 import numpy as np
