@@ -10,7 +10,7 @@ FOLDERS = ("workflow", "scripts", "envs", "profiles")  # keep in step with `veri
 
 
 class WithWorkflow(build_py):
-    """The usual build, and the folders as `veridical/_workflow`; an editable install uses those of the clone."""
+    """The usual build, and these folders as `veridical/_workflow`; an editable install uses the clone's."""
 
     def run(self):
         """Copies one file at a time, so that nothing but sources gets in."""

@@ -127,8 +127,9 @@ def test_top_level_holds_what_the_design_names() -> None:
         pytest.skip("not a git checkout")
     top = {name.split("/")[0] for name in listed.stdout.splitlines()}
     allowed = {
-        "workflow", "scripts", "envs", "config", "src", "tests", "profiles", "README.md", "pyproject.toml", "setup.py",
-        "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs", "benchmarks",
+        "workflow", "scripts", "envs", "config", "src", "tests", "profiles", "README.md", "pyproject.toml",
+        "setup.py", "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs",
+        "benchmarks",
     }  # fmt: skip
     assert {name for name in top if not name.startswith(".")} <= allowed
 
