@@ -63,15 +63,21 @@ def test_stored_simulations_are_what_their_script_says(tmp_path: Path) -> None:
     assert abs(error.mean()) < 5 * error.std() / np.sqrt(len(error))
 
 
+def test_the_page_shows_the_snakefile_of_the_readme(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2].joinpath("docs/bring_your_own.md").read_text()
+    readme = (project.create(tmp_path / "my_study") / "README.md").read_text()
+    assert readme.split("```")[1] in page.split("```")
+
+
 @pytest.mark.parametrize("name", ["1st", "my-study", "my study", "café", "_x", "a.b", "bank"])
 def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="expected letters, digits and underscores.*got.*another name"):
+    with pytest.raises(SettingError, match=r"expected letters, digits and underscores.*got.*another name"):
         project.create(tmp_path / name)
     assert not any(tmp_path.iterdir())
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="expected one of python, command, file, got 'comand'.*'command'"):
+    with pytest.raises(SettingError, match=r"expected one of python, command, file, got 'comand'.*'command'"):
         project.create(tmp_path / "a", "comand")
     assert not any(tmp_path.iterdir())
 
@@ -104,7 +110,7 @@ def test_nothing_is_left_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError("No space left on device")
 
     monkeypatch.setattr(documents, "schema_text", full)
-    with pytest.raises(SettingError, match="cannot be written.*No space left.*on a disk with room"):
+    with pytest.raises(SettingError, match=r"cannot be written.*No space left.*on a disk with room"):
         project.create(tmp_path / "a")
     assert not any(tmp_path.iterdir())
 

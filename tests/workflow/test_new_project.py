@@ -1,4 +1,4 @@
-"""`python -m veridical new`: from a new folder outside the clone to a finished report, in each way to run it."""
+"""`python -m veridical new`: from a new folder to a finished report, in each way to run it."""
 
 from __future__ import annotations
 
@@ -133,13 +133,10 @@ def test_from_nothing_to_a_report_by_the_path_of_the_workflow(kind: str, site: P
 
 
 def as_a_module(code: Path, folder: Path) -> None:
-    """The Snakefile of the README takes the results of the other way for its own, and makes what is missing."""
+    """The README's Snakefile takes the results of the other way for its own, and makes what is missing."""
     (snakefile,) = SNAKEFILE.findall((folder / "README.md").read_text())
     (folder / "Snakefile").write_text(snakefile)
-    (folder / "config" / "flu.yaml").write_text(
-        yaml.safe_dump(yaml.safe_load((folder / "config" / "flu.yaml").read_text()) | QUICKER)
-    )
-    smoke = ("--config", "scale=smoke")
+    smoke = ("--configfile", "quicker.yaml", "--config", "scale=smoke")
     assert "Nothing to be done" in snakemake(code, folder, *smoke, "--dry-run")
     report = folder / "results" / "flu@smoke" / "report.html"
     report.unlink()
@@ -148,19 +145,22 @@ def as_a_module(code: Path, folder: Path) -> None:
     assert "good condition" in snakemake(code, folder, *smoke, "--lint")
 
 
-def test_as_a_module_of_a_clone(tmp_path: Path) -> None:
-    source = digests.SOURCE.parent
-    folder = project.create(tmp_path / "flu")
+def test_as_a_module_of_a_clone_with_a_rule_of_the_users_own(tmp_path: Path) -> None:
+    source, folder = digests.SOURCE.parent, project.create(tmp_path / "flu")
     (snakefile,) = SNAKEFILE.findall((folder / "README.md").read_text())
-    (folder / "Snakefile").write_text(snakefile + "\n\nrule mine:\n    input: rules.observe.output\n")
-    said = snakemake(source, folder, "--config", "scale=smoke", "--", "results/flu@smoke/observe/school.nc")
+    own = "rule mine:\n    input: rules.report.output.page\n    output: 'mine.txt'\n    shell: 'touch {output}'\n"
+    (folder / "Snakefile").write_text(f"{snakefile}\n\n{own}")
+    smoke = ("--config", "scale=smoke")
+    said = snakemake(source, folder, *smoke, "--", "results/flu@smoke/observe/school.nc")
     assert "1 of 1 steps" in said
-    options = ["-s", project.snakefile(), "--configfile", "config/flu.yaml", "--config", "scale=smoke"]
-    jobs = [
-        snakemake(source, folder, *way, "--dry-run", "--quiet", "progress") for way in (options, options[4:])
+    direct = ("-s", project.snakefile(), "--configfile", "config/flu.yaml", *smoke)
+    counts = [
+        dict(re.findall(r"^(\w+) +(\d+)$", snakemake(source, folder, "--dry-run", *way), flags=re.MULTILINE))
+        for way in (direct, smoke, (*smoke, "--", "mine.txt"))
     ]
-    tables = [re.findall(r"^(\w+) +(\d+)$", text, flags=re.MULTILINE) for text in jobs]
-    assert tables[0] == tables[1] and ("train", "1") in tables[0]
+    assert counts[0] == counts[1] and counts[0]["train"] == "1" and "observe" not in counts[0]
+    assert counts[2].pop("mine") == "1"
+    assert {**counts[2], "all": "1"} == counts[0]
 
 
 def test_rules_and_package_of_two_installations_are_told_apart(site: Path, tmp_path: Path) -> None:
@@ -168,4 +168,4 @@ def test_rules_and_package_of_two_installations_are_told_apart(site: Path, tmp_p
     command = ["-m", "snakemake", "-s", str(site / "veridical/_workflow/workflow/Snakefile"), "--dry-run"]
     done = run(digests.SOURCE.parent, folder, *command, "--configfile", "config/flu.yaml")
     assert done.returncode == 1
-    assert "Rules and package are of two installations: expected the package around" in done.stderr
+    assert "Rules and package are of two installations: expected the package around" in done.stdout
