@@ -15,9 +15,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import veridical
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "veridical"
-MODULES = sorted(SOURCE.rglob("*.py"))
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if "templates" not in path.parts)
 
 
 def imported(path: Path, *, top_level: bool = False) -> set[str]:
@@ -129,9 +131,25 @@ def test_top_level_holds_what_the_design_names() -> None:
     top = {name.split("/")[0] for name in listed.stdout.splitlines()}
     allowed = {
         "workflow", "scripts", "envs", "config", "src", "tests", "profiles", "README.md", "pyproject.toml",
-        "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs", "benchmarks",
+        "setup.py", "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs",
+        "benchmarks",
     }  # fmt: skip
     assert {name for name in top if not name.startswith(".")} <= allowed
+
+
+def test_the_version_is_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == str(citation["version"]) == veridical.__version__
+
+
+def test_the_workflow_catalog_is_told_what_is_there() -> None:
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    flags = usage["mandatory-flags"]["flags"].split()
+    assert flags[::2] == ["--profile", "--configfile"] and all((ROOT / path).exists() for path in flags[1::2])
+    assert usage["report"] is usage["software-stack-deployment"]["conda"] is True
+    listed = set(re.findall(r"`(\w+)`", (ROOT / "config/README.md").read_text().split("| --- |")[-1]))
+    assert listed == {path.stem for path in (ROOT / "config").glob("*.yaml")}
 
 
 def test_the_package_imports_nothing_heavy() -> None:

@@ -40,6 +40,9 @@ NAMES = {
     "inverse kinds mean require_inside scale",
 }
 COMMANDS = {
+    "new": "[--task] folder",
+    "workflow": "",
+    "schema": "",
     "verify": "[folder]",
     "gc": "[--results] [--config] [--delete]",
     "export": "--study [--scale] [--out]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m veridical", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+
+    new = commands.add_parser("new", help="write a folder with a study of your own that runs at once")
+    new.add_argument("folder", type=Path, help="a new folder; its name becomes that of the study")
+    new.add_argument("--task", default="python", help="what simulates: python (default), command or file")
+    new.set_defaults(run=_new)
+
+    workflow = commands.add_parser("workflow", help="print the path of the Snakefile")
+    workflow.set_defaults(run=_workflow)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of a study file, for editors")
+    schema.set_defaults(run=_schema)
 
     verify = commands.add_parser("verify", help="check the digests of a shard, or of all below a folder")
     verify.add_argument("folder", type=Path, nargs="?", default=Path("results/bank"))
@@ -53,6 +65,29 @@ def _parser() -> argparse.ArgumentParser:
     documents = commands.add_parser("documents", help="write schema and settings page from the typed classes")
     documents.set_defaults(run=_documents)
     return parser
+
+
+def _new(chosen: argparse.Namespace) -> int:
+    from veridical import project
+
+    folder = project.create(chosen.folder, chosen.task)
+    print(f"{folder} holds a study that runs as it is; README.md there says what to edit. Next:\n")
+    print(f"    cd {shlex.quote(str(chosen.folder))}\n    make SCALE=smoke")
+    return 0
+
+
+def _workflow(chosen: argparse.Namespace) -> int:
+    from veridical import project
+
+    print(project.snakefile())
+    return 0
+
+
+def _schema(chosen: argparse.Namespace) -> int:
+    from veridical.study import documents
+
+    print(documents.schema_text(), end="")
+    return 0
 
 
 def _verify(chosen: argparse.Namespace) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Project
+from .conftest import ROOT, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 
@@ -36,6 +37,36 @@ def test_snakemake_lints_clean(finished: Project) -> None:
     assert "Congratulations" in done.stderr
 
 
+def test_without_a_study_the_clones_smallest_is_linted_and_run(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    for name in ("config/gaussian.yaml", "config/data/gaussian_example.csv"):
+        shutil.copy(ROOT / name, project.folder / name)
+
+    def run(*options: str) -> str:
+        done = subprocess.run(
+            [*project.command, *options],
+            cwd=project.folder,
+            env=project.environment,
+            text=True,
+            capture_output=True,
+        )
+        return done.stdout + done.stderr
+
+    assert "Congratulations" in run("--lint")
+    assert "results/gaussian@smoke/report.html" in run("--dry-run", "--config", "scale=smoke")
+    (project.folder / "empty.yaml").write_text("{}")
+    none = "No study is named. Add `--configfile config/NAME.yaml`; config/ has "
+    assert f"{none}gaussian, tiny." in run("--dry-run", "--configfile", "empty.yaml")
+    (project.folder / "config/gaussian.yaml").unlink()
+    assert f"{none}tiny." in run("--dry-run", "--config", "scale=smoke")
+
+
+def test_a_users_study_is_never_mixed_with_the_default(project: Project) -> None:
+    """The default has a reference, a title, other budgets: any of them would make jobs run again."""
+    shutil.copy(ROOT / "config/gaussian.yaml", project.folder / "config/gaussian.yaml")
+    assert project.reruns() == {}
+
+
 def test_a_run_says_nothing_of_rules_that_do_not_apply(finished: Project) -> None:
     done = finished.snakemake("--dry-run", "--forceall")
     assert "Exception" not in done.stdout + done.stderr
@@ -51,6 +82,7 @@ def test_snakemakes_report_shows_every_result_with_its_caption(finished: Project
     )
     assert done.returncode == 0, done.stderr
     text = page.read_text()
+    assert "Results of the study <strong>tiny</strong>" in text
     found = json.loads(re.search(r"var results = (\{.*?\});\n", text, flags=re.DOTALL)[1])
     categories = json.loads(re.search(r"var categories = (\{.*?\});\n", text, flags=re.DOTALL)[1])
     results = Path("results/tiny")

@@ -8,15 +8,25 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-# This process and all jobs run the code beside this file, whose digests decide what reruns, in whatever
-# environment they run.
-sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
+# In a clone this process and all jobs run the code in its src/, whose digests decide what reruns, in whatever
+# environment they run. In an installed package this file lies inside of the code, which Python finds by itself.
+home = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+in_clone = (home / "src" / "veridical").is_dir()
+if in_clone:
+    sys.path.insert(0, str(home / "src"))
 
 from veridical import checks, coordinates, job
-from veridical.study import layout as layouts, resources, settings, validation
+from veridical.study import code_digests, layout as layouts, resources, settings, validation
 from veridical.errors import VeridicalError
 
-job.share_code()
+if in_clone:
+    job.share_code()
+elif home.is_dir() and not home.parent.samefile(code_digests.SOURCE):
+    raise WorkflowError(
+        "Rules and package are of two installations: "
+        f"expected the package around {home}, got {code_digests.SOURCE}. "
+        "Start both from one Python, as in `python -m snakemake -s $(python -m veridical workflow) ...`."
+    )
 
 
 def read_study(options):
@@ -67,6 +77,14 @@ def simulation_minutes(wildcards, input, attempt):
 def training_memory(wildcards, attempt):
     """Memory for the rows that a run learns from."""
     return resources.train_mb(layout, run_of(wildcards)) * growth(attempt)
+
+
+def names_of_studies():
+    """What a reader who named no study can choose from, in words."""
+    found = sorted(path.stem for path in Path("config").glob("*.yaml"))
+    if found:
+        return f"config/ has {', '.join(found)}"
+    return "`python -m veridical new my_study` writes one"
 
 
 def one_of(names):
@@ -165,9 +183,9 @@ def check_inputs(wildcards):
     return inputs
 
 
-if not config:
+if not config.keys() - {"scale", "data"}:
     raise WorkflowError(
-        "No study is named. Run `make study NAME=lynx_hare`, or add `--configfile config/NAME.yaml`."
+        f"No study is named. Add `--configfile config/NAME.yaml`; {names_of_studies()}."
     )
 
 layout = read_study(config)

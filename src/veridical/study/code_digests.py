@@ -22,6 +22,8 @@ from veridical.digests import file_digest, short
 
 PACKAGE = "veridical"
 SOURCE = Path(__file__).parents[1]
+_INSTALLED = SOURCE / "_workflow"
+HOME = _INSTALLED if _INSTALLED.is_dir() else SOURCE.parents[1]  # of workflow/, scripts/, envs/, profiles/
 
 # Plumbing moves results without making them: its formats carry version numbers, its settings are params.
 # It is these modules, these packages but for `MAKING`, and all modules whose names end in `settings`.

@@ -24,7 +24,7 @@ from veridical.coordinates import LABELLED, Run
 from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
 
-SCRIPTS = code_digests.SOURCE.parents[1] / "scripts"
+SCRIPTS = code_digests.HOME / "scripts"
 TEMPLATES = tuple(sorted((code_digests.SOURCE / "report" / "templates").iterdir()))
 
 

@@ -1,0 +1,173 @@
+"""`python -m veridical new`: from a new folder to a finished report, in each way to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from veridical import project
+from veridical.study import code_digests
+
+from .conftest import ROOT, copy_project
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+SNAKEFILE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
+QUICKER = {
+    "estimators": {"npe": {"training": {"epochs": 2}}},
+    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None, "detection": None},
+}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the package has been installed from a wheel."""
+    base = tmp_path_factory.mktemp("wheel")
+    clone = copy_project(base / "clone").folder
+    for name in ("setup.py", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", base, clone],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = base.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", base / "site", wheel], check=True)
+    shutil.copy(wheel, base / "site")
+    return base / "site"
+
+
+def run(code: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a folder with the package in `code`."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(code)},
+        text=True,
+        capture_output=True,
+    )
+
+
+def snakemake(code: Path, folder: Path, *options: str) -> str:
+    """Runs Snakemake there with the project's profile; returns what it said."""
+    done = run(code, folder, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2", *options)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+    return done.stdout + done.stderr
+
+
+def by_its_path(code: Path, folder: Path) -> list[str]:
+    """What to say so that Snakemake runs a study at the smoke scale, but quicker."""
+    (folder / "quicker.yaml").write_text(yaml.safe_dump(QUICKER))
+    path = run(code, folder, "-m", "veridical", "workflow").stdout.strip()
+    return [
+        "-s",
+        path,
+        "--configfile",
+        f"config/{folder.name}.yaml",
+        "quicker.yaml",
+        "--config",
+        "scale=smoke",
+    ]
+
+
+def assert_finished(folder: Path) -> None:
+    """The report is there, and the estimates are those of an influenza."""
+    results = folder / "results" / f"{folder.name}@smoke"
+    assert "How fast does influenza spread" in (results / "report.html").read_text()
+    (verdict,) = json.loads((results / "verdict.json").read_text())["verdicts"]
+    assert (verdict["method"], verdict["dataset"], verdict["budget"]) == ("npe", "school", 1000)
+
+
+def test_the_wheel_holds_the_workflow_as_it_stands(site: Path) -> None:
+    (wheel,) = site.glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        prefix = "veridical/_workflow/"
+        held = {
+            name.removeprefix(prefix): opened.read(name)
+            for name in opened.namelist()
+            if name.startswith(prefix)
+        }
+    folders = ("workflow", "scripts", "envs", "profiles")
+    paths = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file()]
+    expected = {str(path.relative_to(ROOT)): path.read_bytes() for path in paths if path.suffix != ".pyc"}
+    assert held == expected
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_class_as_written_by_make_in_an_installed_package(site: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my flu" / "flu"
+    folder.parent.mkdir()
+    assert run(site, folder.parent, "-m", "veridical", "new", "flu").returncode == 0
+    done = subprocess.run(
+        ["make", f"PYTHON={sys.executable}", "SCALE=smoke"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert f"{folder}/results/flu@smoke/report.html" in done.stdout
+    assert_finished(folder)
+    assert not (ROOT / "results" / "flu@smoke").exists()
+    snakemake(site, folder, *by_its_path(site, folder)[:4], "--config", "scale=smoke", "--report", "all.html")
+    assert "Start with the report" in (folder / "all.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["command", "file"])
+def test_from_nothing_to_a_report_by_the_path_of_the_workflow(kind: str, site: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "flu"
+    assert run(site, tmp_path, "-m", "veridical", "new", "flu", "--task", kind).returncode == 0
+    snakemake(site, folder, *by_its_path(site, folder))
+    assert_finished(folder)
+    if kind == "file":
+        as_a_module(site, folder)
+
+
+def as_a_module(code: Path, folder: Path) -> None:
+    """The README's Snakefile takes the results of the other way for its own, and makes what is missing."""
+    (snakefile,) = SNAKEFILE.findall((folder / "README.md").read_text())
+    (folder / "Snakefile").write_text(snakefile)
+    smoke = ("--configfile", "quicker.yaml", "--config", "scale=smoke")
+    assert "Nothing to be done" in snakemake(code, folder, *smoke, "--dry-run")
+    report = folder / "results" / "flu@smoke" / "report.html"
+    report.unlink()
+    assert "1 of 2 steps" in snakemake(code, folder, *smoke)
+    assert report.is_file()
+    assert "good condition" in snakemake(code, folder, *smoke, "--lint")
+
+
+def test_as_a_module_of_a_clone_with_a_rule_of_the_users_own(tmp_path: Path) -> None:
+    source, folder = code_digests.SOURCE.parent, project.create(tmp_path / "flu")
+    (snakefile,) = SNAKEFILE.findall((folder / "README.md").read_text())
+    own = "rule mine:\n    input: rules.report.output.page\n    output: 'mine.txt'\n"
+    own += "    shell: 'touch {output}'\n"
+    (folder / "Snakefile").write_text(f"{snakefile}\n\n{own}")
+    smoke = ("--config", "scale=smoke")
+    said = snakemake(source, folder, *smoke, "--", "results/flu@smoke/observe/school.nc")
+    assert "1 of 1 steps" in said
+    direct = ("-s", project.snakefile(), "--configfile", "config/flu.yaml", *smoke)
+    counts = [
+        dict(re.findall(r"^(\w+) +(\d+)$", snakemake(source, folder, "--dry-run", *way), flags=re.MULTILINE))
+        for way in (direct, smoke, (*smoke, "--", "mine.txt"))
+    ]
+    assert counts[0] == counts[1] and counts[0]["train"] == "1" and "observe" not in counts[0]
+    assert counts[2].pop("mine") == "1"
+    assert {**counts[2], "all": "1"} == counts[0]
+
+
+def test_rules_and_package_of_two_installations_are_told_apart(site: Path, tmp_path: Path) -> None:
+    folder = project.create(tmp_path / "flu")
+    command = ["-m", "snakemake", "-s", str(site / "veridical/_workflow/workflow/Snakefile"), "--dry-run"]
+    done = run(code_digests.SOURCE.parent, folder, *command, "--configfile", "config/flu.yaml")
+    assert done.returncode == 1
+    assert "Rules and package are of two installations: expected the package around" in done.stdout
