@@ -76,6 +76,7 @@ schema docs: $(VENV)/.installed
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint --configfile config/lynx_hare.yaml
 

@@ -19,6 +19,7 @@ TOOLS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
+    "import-linter": ["lint-imports", "--no-cache"],
     "snakefmt": ["snakefmt", "--check", "workflow"],
 }
 
