@@ -16,7 +16,13 @@ if in_clone:
     sys.path.insert(0, str(home / "src"))
 
 from veridical import checks, coordinates, job
-from veridical.study import code_digests, layout as layouts, resources, settings, validation
+from veridical.study import (
+    code_digests,
+    layout as layouts,
+    resources,
+    settings,
+    validation,
+)
 from veridical.errors import VeridicalError
 
 if in_clone:
