@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 # This process and all jobs run the code beside this file, whose digests decide what reruns, in whatever
 # environment they run.
@@ -173,6 +174,8 @@ layout = read_study(config)
 study = layout.study
 root = study.seed
 simulation = needs.simulation_needs(layout)
+if workflow.is_main_process:
+    logger.info("", extra={"study": layout})  # heard by `--logger veridical` alone
 
 
 wildcard_constraints:

@@ -47,6 +47,16 @@ class Job:
         """Path of its log."""
         return f"{self.folder}/logs/{self.stem}.log"
 
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return name_of(self.rule, self.stem)
+
+
+def name_of(rule: str, stem: str) -> str:
+    """Returns what a reader calls a job: the name of its log, after its rule where that does not say it."""
+    return stem if rule in stem else f"{rule} {stem}".rstrip()
+
 
 def stage_of(rule: str) -> str | None:
     """Returns the stage of a rule, also where a user's workflow gave it a prefix; None for targets.
