@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from veridical.errors import SettingError
 from veridical.progress import logs
 from veridical.progress.estimates import time_left, typical
 from veridical.progress.jobs import STAGES, Job, jobs
-from veridical.study import settings
 from veridical.study.layout import Layout
 
 STATES = ("done", "running", "waiting", "failed")
@@ -31,39 +29,17 @@ class Seen:
     told: logs.Told | None
 
 
-def open_study(study: str | Path, scale: str = "laptop", config: str | Path = "config") -> Layout:
-    """Returns the layout of a study.
-
-    Arguments:
-        study: Its file, or its folder of results, whose name then tells the scale.
-        scale: The scale, where `study` is a file.
-        config: Where the files of studies lie.
-
-    Raises:
-        SettingError: If there is no such study or scale, or its settings are wrong.
-    """
-    path = Path(study)
-    if path.suffix not in (".yaml", ".yml"):
-        name, _, own = path.name.partition("@")
-        path, scale = Path(config) / f"{name}.yaml", own or "laptop"
-        if not path.is_file():
-            raise SettingError(
-                f"{study}: expected a study's file, or a folder of results whose study is {path}, which does "
-                "not exist. Name the file, such as config/lynx_hare.yaml."
-            )
-    settings.require_scale(scale)
-    return Layout(settings.load(path, scale), scale=scale)
-
-
 def look(asked: Sequence[Job], now: float) -> list[Seen]:
     """Returns the state of each job at the time `now`."""
     return [_seen(job, now) for job in asked]
 
 
 def _seen(job: Job, now: float) -> Seen:
-    if all(Path(path).exists() for path in job.outputs):
+    files = all(Path(path).is_file() for path in job.outputs)
+    told = None if files else logs.read(job.log, now)
+    made = all(Path(path).exists() for path in job.outputs)  # a folder is there before it is full
+    if files or (made and (told is None or told.state == "done")):
         return Seen(job, "done", None)
-    told = logs.read(job.log, now)
     if told is None or told.state == "done":  # its files were removed since, by hand or for a new attempt
         return Seen(job, "waiting", None)
     return Seen(job, "running" if told.state == "running" else "failed", told)
