@@ -1,5 +1,5 @@
-# make demo | test | study | plan | infer | export | digest | verify | gc | docs | format | lint | slurm-test
-# | chaos      (see README.md)
+# make demo | test | study | plan | status | infer | export | digest | verify | gc | docs | format | lint
+# | slurm-test | chaos      (see README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ SNAKEMAKE = $(BIN)/snakemake --profile "$$PROFILE" --configfile
 override DATA := $(value DATA)
 override PROFILE := $(value PROFILE)
 export DATA PROFILE
-.PHONY: demo test slurm-test chaos study plan infer export digest verify gc schema docs lint format clean help
+.PHONY: demo test slurm-test chaos study plan status infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make chaos SEED=1                  as root: kill jobs at random on that cluster, compare the results"
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
 	@echo "make plan NAME=... SCALE=...       what that study would cost: jobs, hours, disk, inodes"
+	@echo "make status NAME=... SCALE=...     how far that study is, what failed and why, time left"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
 	@echo "make export STUDY=...              pack a finished study into one archive"
 	@echo "make digest STUDY=...              one digest of all results, to compare machines"
@@ -53,6 +54,9 @@ study: $(VENV)/.installed config/$(NAME).yaml
 plan: $(VENV)/.installed config/$(NAME).yaml
 	@$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)' --dry-run --cores 100000 | \
 	  $(BIN)/python -m veridical plan --study 'config/$(NAME).yaml' --scale '$(SCALE)'
+
+status: $(VENV)/.installed config/$(NAME).yaml
+	@$(BIN)/python -m veridical status 'config/$(NAME).yaml' --scale '$(SCALE)'
 
 infer: $(VENV)/.installed config/$(STUDY).yaml
 	@test -n "$$DATA" || { echo 'make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv' >&2; exit 2; }

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,7 +64,8 @@ def test_an_error_that_a_reader_can_mend_is_one_sentence(
     code, log = run(main, make(tmp_path))
     sentence = "SimulationError: rows 0..9: 30 % failed, expected at most 20 %. Mend the simulator.\n"
     assert code == 1
-    assert log == f"so far so good\n{sentence}"
+    assert log.startswith(f"so far so good\n{sentence}failed after ")
+    assert job.LAST.fullmatch(log.splitlines()[-1])
     told = capsys.readouterr().err
     assert told == f"\nsimulate ({tmp_path}/logs/deep/simulate.log):\n{sentence}"
     assert "Traceback" not in told
@@ -119,4 +121,36 @@ def test_a_polite_kill_runs_all_clean_up(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
     assert (tmp_path / "clean").exists()
-    assert (tmp_path / "job.log").read_text() == "working\n"
+    assert (tmp_path / "job.log").read_text().startswith("working\nstopped after ")
+
+
+def test_what_child_processes_print_is_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shell = ["sh", "-c", "echo one; echo two >&2"]
+    code, log = run(lambda _: subprocess.run(shell, check=True), make(tmp_path))
+    assert code == 0
+    assert log.startswith("one\ntwo\ndone in ")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_terminal_gets_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(snakemake: Any) -> None:
+        raise SimulationError("\x1b[2J\rall is well\x9b1m\u202e")
+
+    _, log = run(main, make(tmp_path))
+    assert "\x1b[2J" in log
+    told = capsys.readouterr().err
+    assert "\\x1b[2J\\rall is well\\x9b1m\\u202e" in told
+    assert all(c.isprintable() or c == "\n" for c in told)
+
+
+def test_a_job_that_says_nothing_touches_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "LIFE_SECONDS", 0.01)
+
+    def main(snakemake: Any) -> None:
+        path, end = Path(snakemake.log[0]), time.monotonic() + 30
+        os.utime(path, (1.0, 1.0))
+        while path.stat().st_mtime == 1.0:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    assert run(main, make(tmp_path))[0] == 0

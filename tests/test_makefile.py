@@ -76,7 +76,7 @@ def test_a_profile_may_lie_anywhere(name: str, home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a;touch x;", "`touch x`", "a b", "$$(touch x)"])
 def test_a_strange_name_of_a_study_is_no_command(name: str, home: Path) -> None:
-    for target in ("study", "plan", "infer", "export", "digest"):
+    for target in ("study", "plan", "status", "infer", "export", "digest"):
         make(home, target, "DATA=a.csv", f"NAME={name}", f"SCALE={name}")
     assert not (home / "x").exists()
 

@@ -48,10 +48,12 @@ COMMANDS = {
     "export": "--study [--scale] [--out]",
     "digest": "[--list] study",
     "plan": "--study [--scale]",
+    "status": "[--scale] study",
     "documents": "",
 }
 TARGETS = (
-    "demo test slurm-test chaos study plan infer export digest verify gc schema docs lint format clean help"
+    "demo test slurm-test chaos study plan status infer export digest verify gc schema docs lint format "
+    "clean help"
 )
 SETTINGS = (
     "title description study seed task simulation observations reference estimators remedies budgets "

@@ -62,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--scale", default="laptop")
     plan.set_defaults(run=_plan)
 
+    status = commands.add_parser("status", help="how far a study is and what failed, from its own files")
+    status.add_argument("study", type=Path, help="its file, such as config/lynx_hare.yaml")
+    status.add_argument("--scale", default="laptop")
+    status.set_defaults(run=_status)
+
     documents = commands.add_parser("documents", help="write schema and settings page from the typed classes")
     documents.set_defaults(run=_documents)
     return parser
@@ -166,6 +171,17 @@ def _plan(chosen: argparse.Namespace) -> int:
     from veridical import plan
 
     print(plan.table(plan.costs_of(sys.stdin.read(), chosen.study, chosen.scale)))
+    return 0
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    from veridical.job import printable
+    from veridical.progress import status
+    from veridical.study import settings
+    from veridical.study.layout import Layout
+
+    layout = Layout(settings.load(chosen.study, chosen.scale), scale=chosen.scale)
+    print(printable(status.text(layout)))
     return 0
 
 

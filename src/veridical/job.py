@@ -3,45 +3,90 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from veridical.errors import VeridicalError
 
 END_SECONDS = 120.0
+LIFE_SECONDS = 30.0  # between two signs of life of a job: the time stamp of its log
+LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s")  # how a log ends
 
 
 def run(main: Callable[[Any], None], snakemake: Any) -> None:
-    """Calls `main(snakemake)` with its output in the rule's log; exits with 1 on any error.
+    """Calls `main(snakemake)` with all output in the rule's log; exits with 1 on any error.
 
     An error that a reader can mend is shown in one sentence, any other with its traceback; both
-    reach the log and the terminal. A polite kill (SIGTERM) runs all clean-up before the job ends.
+    reach the log and, without control characters, the terminal. The log ends in a line that `LAST` knows,
+    unless the job was killed. A polite kill (SIGTERM) runs all clean-up before the job ends.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # clears up on the way out
-    message = None
-    with path.open("w", encoding="utf-8", buffering=1) as log:
-        with redirect_stdout(log), redirect_stderr(log):
-            try:
-                main(snakemake)
-                print(f"done in {time.perf_counter() - started:.2f} s")
-            except VeridicalError as error:
-                message = f"{type(error).__name__}: {error}"
-            except Exception:
-                message = traceback.format_exc()
-        if message is not None:
-            log.write(message.rstrip() + "\n")
-    if message is not None:
-        sys.stderr.write(f"\n{snakemake.rule} ({path}):\n{message.rstrip()}\n")
+    end, message = "stopped after", ""
+    with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log, _life(path), _into(log):
+        try:
+            main(snakemake)
+            end = "done in"
+        except VeridicalError as error:
+            end, message = "failed after", f"{type(error).__name__}: {error}"
+        except Exception:
+            end, message = "failed after", traceback.format_exc()
+        finally:
+            told = f"{message.rstrip()}\n" if message else ""
+            log.write(f"{told}{end} {time.perf_counter() - started:.2f} s\n")
+    if message:
+        sys.stderr.write(f"\n{snakemake.rule} ({path}):\n{printable(told)}")
         sys.exit(1)
+
+
+@contextmanager
+def _into(log: TextIO) -> Iterator[None]:
+    """Sends both outputs of this process to the log, those of libraries and child processes too."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    try:
+        for number in kept:
+            os.dup2(log.fileno(), number)
+        with redirect_stdout(log), redirect_stderr(log):
+            yield
+    finally:
+        for number, own in kept.items():
+            os.dup2(own, number)
+            os.close(own)
+
+
+@contextmanager
+def _life(path: Path) -> Iterator[None]:
+    """Touches a job's log while it runs, so that a killed job can be told from one with nothing to say."""
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(LIFE_SECONDS):
+            with suppress(OSError):  # the file server does not answer just now
+                os.utime(path)
+
+    threading.Thread(target=touch, name=f"life of {path}", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def printable(text: str) -> str:
+    """Returns text that a terminal may be shown: other control characters than line ends as escapes."""
+    kept = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(kept)
 
 
 def share_code() -> None:

@@ -14,6 +14,10 @@ import yaml
 from veridical import files, plan
 from veridical.errors import PlanError
 from veridical.plan import dry_run
+from veridical.progress import jobs as progress_jobs
+from veridical.progress import status
+from veridical.study import settings
+from veridical.study.layout import Layout
 
 from .conftest import ROOT, TINY, Project
 
@@ -49,6 +53,16 @@ def test_jobs_are_those_that_snakemake_counts(finished: Project, text: str) -> N
     assert [Path(name).name for name in train.outputs] == [
         "weights.safetensors", "estimator.json", "history.json", "cost.json",
     ]  # fmt: skip
+
+
+def test_the_settings_alone_tell_the_same_jobs(
+    finished: Project, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    listed = progress_jobs.jobs(Layout(settings.load("config/tiny.yaml", "laptop"), scale="laptop"))
+    found = {(job.rule, job.log, job.outputs) for job in listed}
+    assert found == {(job.rule, job.log, job.outputs) for job in dry_run.jobs(text)}
+    assert {seen.state for seen in status.look(listed, 0.0)} == {"done"}
 
 
 def test_a_job_that_was_measured_costs_what_it_cost(finished: Project, costs: dict[str, plan.Cost]) -> None:

@@ -119,17 +119,32 @@ class Costs:
             basis={**basis, disk: 1.0} if disk else basis,
         )
 
+    def seconds(self, piece: Piece) -> float | None:
+        """Seconds of a job, as measured, declared or probed; None where nothing is known of its kind."""
+        work = amount(piece, self.layout)
+        rate = None if work is None else self._rate(piece)
+        if rate is not None and work is not None:
+            return rate.seconds(work)
+        known = self._simulated(piece)
+        return None if known is None else known[0]
+
     def _assumed(self, piece: Piece | None, limit: float) -> tuple[float, str]:
         """Seconds of a job of which none was measured, and what they rest on."""
-        if piece is not None and piece.kind == "simulate":
-            blocks = ceil(rows_of(piece) / self.layout.task.block_rows)
-            cores = min(resources.simulation_needs(self.layout).cores, blocks)
-            known = self._seconds_per_row(piece.group)
-            if known is not None:
-                return known[0] * rows_of(piece) / cores, f"time {known[1]}"
+        known = None if piece is None else self._simulated(piece)
+        if known is not None:
+            return known
         if limit:
             return limit, "time assumed: the limit"
         return _ASSUMED_SECONDS, f"time assumed: {_ASSUMED_SECONDS:g} s"
+
+    def _simulated(self, piece: Piece) -> tuple[float, str] | None:
+        """Seconds of one shard as declared or probed, and which of the two; None for other jobs."""
+        known = self._seconds_per_row(piece.group) if piece.kind == "simulate" else None
+        if known is None:
+            return None
+        blocks = ceil(rows_of(piece) / self.layout.task.block_rows)
+        cores = min(resources.simulation_needs(self.layout).cores, blocks)
+        return known[0] * rows_of(piece) / cores, f"time {known[1]}"
 
     def _seconds_per_row(self, fidelity: str) -> tuple[float, str] | None:
         """Seconds of one simulation as declared, or as the probe found."""

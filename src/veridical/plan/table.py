@@ -30,7 +30,7 @@ def table(found: Sequence[Cost]) -> str:
 def _cells(cost: Cost) -> tuple[str, ...]:
     memory = [f"{cost.mb_asked:.0f}" if cost.mb_asked else "", f"{cost.mb_seen:.0f}" if cost.mb_seen else ""]
     hours = [_rounded(cost.cpu_hours), _rounded(cost.gpu_hours) if cost.gpu_hours else "0"]
-    told = (cost.rule, f"{cost.jobs:,}", *hours, _duration(cost.longest), *memory)
+    told = (cost.rule, f"{cost.jobs:,}", *hours, duration(cost.longest), *memory)
     return (*told, _size(cost.bytes), f"{cost.inodes:,.0f}", "; ".join(_known(cost.basis)))
 
 
@@ -51,8 +51,8 @@ def _warnings(found: Sequence[Cost], total: Cost) -> list[str]:
     for cost in found:
         if cost.limit and cost.longest > cost.limit:
             lines.append(
-                f"WARNING: {cost.rule} may take {_duration(cost.longest)}, its first attempt has "
-                f"{_duration(cost.limit)}; raise it with --set-resources {cost.rule}:runtime=MINUTES."
+                f"WARNING: {cost.rule} may take {duration(cost.longest)}, its first attempt has "
+                f"{duration(cost.limit)}; raise it with --set-resources {cost.rule}:runtime=MINUTES."
             )
         if cost.mb_seen > cost.mb_asked > 0:
             lines.append(
@@ -72,7 +72,8 @@ def _rounded(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Returns a time in the unit that suits it."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""What a user sees of a study while it runs: stages, time left, failures with their sentences."""

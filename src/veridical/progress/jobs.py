@@ -1,0 +1,131 @@
+"""The jobs that a study is made of, from its settings alone: rule, log and outputs of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from veridical.coordinates import SIMULATED
+from veridical.study.layout import Layout
+
+STAGES = {
+    "simulate": ("probe", "simulate"),
+    "observe": ("observe", "observe_simulated", "observe_mixtures", "look"),
+    "train": ("train", "fine_tune"),
+    "remedy": ("remedy",),
+    "infer": ("infer", "estimate", "exact", "predict", "reference_ensemble", "reference"),
+    "check": ("check", "experiment", "experiments"),
+    "report": ("metrics", "figures", "provenance", "report"),
+}
+_STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
+_ARTIFACT = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a study.
+
+    Attributes:
+        rule: Its rule.
+        folder: The folder below which its log lies in `logs/`: that of the results, the report or the bank.
+        stem: The name of its log there, without suffix.
+        outputs: The files or folders that it makes.
+    """
+
+    rule: str
+    folder: str
+    stem: str
+    outputs: tuple[str, ...]
+
+    @property
+    def stage(self) -> str:
+        """Its stage."""
+        return _STAGE_OF[self.rule]
+
+    @property
+    def log(self) -> str:
+        """Path of its log."""
+        return f"{self.folder}/logs/{self.stem}.log"
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it: the name of its log, after its rule where that does not say it."""
+        return self.stem if self.rule in self.stem else f"{self.rule} {self.stem}"
+
+
+def jobs(layout: Layout) -> list[Job]:
+    """Returns all jobs of a study, whether or not they have been done."""
+    found = [*_simulate(layout), *_observe(layout), *_fit(layout), *_infer(layout), *_check(layout)]
+    return found + list(_report(layout))
+
+
+def _simulate(layout: Layout) -> Iterator[Job]:
+    for fidelity in dict.fromkeys(part.split("/")[0] for part in layout.used_rows):
+        yield Job("probe", layout.bank, f"probe-{fidelity}", (f"{layout.bank}/{fidelity}/probe.json",))
+    for shard in layout.all_shards():
+        stem = PurePosixPath(shard).relative_to(layout.bank).as_posix().removesuffix(".zarr.zip")
+        yield Job("simulate", layout.bank, stem, (shard,))
+
+
+def _observe(layout: Layout) -> Iterator[Job]:
+    asked = {dataset for run in layout.runs for dataset in layout.datasets(run)}
+    asked |= {SIMULATED, *layout.observations} if layout.observations else set()
+    for dataset in sorted(asked):
+        rule = "observe_mixtures" if layout.of_classes else "observe_simulated"
+        rule = "observe" if dataset in layout.observations else rule
+        yield Job(rule, layout.results, f"observe/{dataset}", (f"{layout.results}/observe/{dataset}.nc",))
+    for dataset in layout.observations:
+        stem = f"observe/{dataset}.look"
+        yield Job("look", layout.results, stem, (f"{layout.results}/{stem}.json",))
+
+
+def _fit(layout: Layout) -> Iterator[Job]:
+    for run in layout.runs:
+        folder = layout.artifact(run)
+        stem = PurePosixPath(folder).relative_to(layout.results).as_posix()
+        started = "train" if layout.parent(run.method) is None else "fine_tune"
+        rule = "remedy" if run.method in layout.study.remedies else started
+        yield Job(rule, layout.results, stem, tuple(f"{folder}/{name}" for name in _ARTIFACT))
+
+
+def _infer(layout: Layout) -> Iterator[Job]:
+    for run in layout.runs:
+        rule = "estimate" if layout.answers(run.method) == "estimate" else "infer"
+        for dataset in layout.datasets(run):
+            stem, asked = f"infer/{run.folder}/{dataset}", layout.applicable(run, dataset)
+            yield Job(rule, layout.results, stem, (layout.answer(run, dataset),))
+            for name, check in (("predict", "predictive"), ("exact", "exact")):
+                if check in asked:
+                    own = f"{stem}.{check}"
+                    yield Job(name, layout.results, own, (f"{layout.results}/{own}.npz",))
+    for path in layout.references:
+        stem = PurePosixPath(path).relative_to(layout.results).with_suffix("").as_posix()
+        for ensemble in range(layout.study.reference.ensembles if layout.study.reference else 0):
+            own = f"{stem}/ensemble-{ensemble}"
+            yield Job("reference_ensemble", layout.results, own, (f"{layout.results}/{own}.npz",))
+        yield Job("reference", layout.results, stem, (path,))
+
+
+def _check(layout: Layout) -> Iterator[Job]:
+    for path in layout.check_results():
+        stem = PurePosixPath(path).relative_to(layout.results).with_suffix("").as_posix()
+        rule = "experiments" if stem.endswith("/experiments") else "check"
+        yield Job(rule, layout.results, stem, (path,))
+    for run, dataset in layout.experiments:
+        for batch in layout.batches:
+            stem = f"check/{run.folder}/{dataset}/experiments"
+            shard = f"{layout.results}/{stem}/batch-{batch}.zarr.zip"
+            yield Job("experiment", layout.results, f"{stem}-{batch}", (shard,))
+
+
+def _report(layout: Layout) -> Iterator[Job]:
+    made = {
+        "metrics": ("metrics.csv", "verdict.json"),
+        "figures": ("figures",),
+        "provenance": ("provenance.json",),
+        "report": ("report.html",),
+    }
+    for rule, names in made.items():
+        paths = tuple(f"{layout.report}/{name}" for name in names)
+        yield Job(rule, layout.report, f"report/{rule}", paths)
