@@ -95,13 +95,16 @@ class LogHandler(LogHandlerBase):
             self._message(record)
 
     def _begin(self, layout: Layout, stats: dict[str, int]) -> None:
-        from veridical.progress.watch import Watch
-
-        counts = {rule: n for rule, n in stats.items() if rule != "total"}
-        self.watch = Watch(layout, counts)
+        self.watch = self._new_watch(layout, {rule: n for rule, n in stats.items() if rule != "total"})
         self.screen.say(f"{self.watch.title()}\nFull log: {_full_log()}")
         self._plain_line(self.watch)
         threading.Thread(target=self._tick, args=[self.watch], name="progress", daemon=True).start()
+
+    @staticmethod
+    def _new_watch(layout: Layout, counts: dict[str, int]) -> Watch:
+        from veridical.progress.watch import Watch
+
+        return Watch(layout, counts)
 
     def _message(self, record: logging.LogRecord) -> None:
         text = self.format(record)
@@ -116,6 +119,8 @@ class LogHandler(LogHandlerBase):
             text = ""
         if text.strip():
             self.screen.say(text)
+        if self.layout is not None and text.startswith("Nothing to be done"):
+            self.watch = self._new_watch(self.layout, {})
 
     def _tick(self, watch: Watch) -> None:
         while not self._ended.wait(TICK_SECONDS):

@@ -20,6 +20,7 @@ from veridical.study.layout import Layout
 
 _SLOWEST = 3
 _MOST = 10  # failures, and verdicts, that the summary shows
+_STOPPED = "was stopped from outside, as by a time limit, preemption or Ctrl-C."
 _LOOK_SECONDS = 10.0  # between two looks at the logs of jobs that a cluster holds
 
 
@@ -31,7 +32,8 @@ class Started:
         rule: Its rule.
         log: Path of its log; empty where it has none.
         since: When it was handed on, as `time.time()` counts.
-        runs: Whether it is known to run; a cluster may let it wait.
+        here: Whether to this machine, where it runs at once and tells the terminal itself why it fails.
+        seen: Whether a job of a cluster has been seen to run.
         seconds: How long it took; None before it has ended.
         failure: What its log said when it failed; empty where it did not.
     """
@@ -39,7 +41,8 @@ class Started:
     rule: str
     log: str
     since: float
-    runs: bool = True
+    here: bool = True
+    seen: bool = False
     seconds: float | None = None
     failure: str = ""
 
@@ -53,7 +56,7 @@ class Started:
         """Its state: `done`, `failed`, `running` or `queued`."""
         if self.seconds is not None:
             return "done"
-        return "failed" if self.failure else "running" if self.runs else "queued"
+        return "failed" if self.failure else "running" if self.here or self.seen else "queued"
 
 
 class Watch:
@@ -80,7 +83,7 @@ class Watch:
     def start(self, number: int, rule: str, log: str, here: bool = True) -> None:
         """Takes note of a job that is handed on, or handed on again; `here`: to this machine."""
         if stage_of(rule) is not None:
-            self._started[number] = Started(rule, log, time.time(), runs=here)
+            self._started[number] = Started(rule, log, time.time(), here)
 
     def finish(self, number: int) -> None:
         """Takes note of a job that has ended well; its log knows its time better than the scheduler."""
@@ -90,7 +93,7 @@ class Watch:
             job.seconds, job.failure = took if took is not None else time.time() - job.since, ""
 
     def fail(self, number: int, rule: str, files: Sequence[str], note: str = "") -> str:
-        """Takes note of a job that has failed; returns what to say of it.
+        """Takes note of a job that has failed; returns what to say of it, nothing where all is ended.
 
         Arguments:
             number: Its number.
@@ -98,6 +101,9 @@ class Watch:
             files: Its logs, the rule's first.
             note: What a cluster says of it.
         """
+        if self.interrupted:
+            self._started.pop(number, None)
+            return ""
         log = next(iter(files), "")
         job = self._started.setdefault(number, Started(rule, log, time.time()))
         told = logs.read(log, time.time())
@@ -107,10 +113,13 @@ class Watch:
             failure = told.sentence
         elif told.state == "done":
             failure = "said that it was done, yet its files were not found."
+        elif told.state == "stopped":
+            failure = _STOPPED
         else:
             failure = f"ended in the middle: killed, out of memory or of time. {told.sentence}"
         job.failure = " ".join([*failure.split(), *note.split()])
-        return f"FAILED {job.name}: {job.failure}\n  log: {', '.join(files) or 'none'}"
+        said = "see above" if job.here and told is not None and told.state == "failed" else job.failure
+        return f"FAILED {job.name}: {said}\n  log: {', '.join(files) or 'none'}"
 
     def again(self, number: int) -> str:
         """Returns what to say of a job that has failed and will be started again."""
@@ -149,9 +158,11 @@ class Watch:
 
     def summary(self) -> str:
         """Returns what a user wants to know at the end: verdict and report, or what failed and why."""
-        counts, total = self._counts(), self._total.total()
-        done = counts["done"].total()
-        failed = [job for job in self._started.values() if job.failure]
+        done, total = self._counts()["done"].total(), self._total.total()
+        if not total:
+            return "\n".join(self._verdict())
+        ended = _STOPPED if self.interrupted else None  # Ctrl-C reaches the jobs before their scheduler
+        failed = [job for job in self._started.values() if job.failure not in ("", ended)]
         how = "Interrupted" if self.interrupted else "Finished" if done == total else "Failed"
         lines = [f"{how}: {done} of {total} jobs done in {duration(time.time() - self.began)}."]
         took = sorted(((j.seconds, j.name) for j in self._started.values() if j.seconds), reverse=True)
@@ -177,7 +188,7 @@ class Watch:
             self._looked = now
             for job in self._started.values():
                 if job.state == "queued" and (told := logs.read(job.log, now)) is not None:
-                    job.runs = told.touched >= job.since
+                    job.seen = told.touched >= job.since
         counts = {state: Counter[str]() for state in ("done", "failed", "running", "queued")}
         for job in self._started.values():
             counts[job.state][job.rule] += 1
@@ -203,8 +214,8 @@ class Watch:
     def _verdict(self) -> list[str]:
         """The verdict on each method and data set, and the report; nothing where this run made none."""
         report = Path(self._layout.report)
-        made = any(stage_of(rule) == "report" and rule.endswith("report") for rule in self._total)
-        if self._total and not made:
+        asked = not self._total or any(rule.endswith("report") for rule in self._total)
+        if not asked or not (report / "verdict.json").is_file():
             return []
         found = json.loads((report / "verdict.json").read_text(encoding="utf-8"))["verdicts"]
         lines = [f"  {v['method']} on {v['dataset']}: {v['verdict']}. {v['summary']}" for v in found]
