@@ -83,7 +83,8 @@ class LogHandler(LogHandlerBase):
             self._begin(self.layout, record.stats)
         elif self.watch is not None and event == LogEvent.JOB_INFO:
             here = record.local or not self._cluster
-            self.watch.start(record.jobid, record.rule_name, next(iter(record.log), ""), here)
+            log = next(iter(record.log), "")
+            self.watch.start(record.jobid, record.rule_name, log, record.created, here)
         elif self.watch is not None and event == LogEvent.JOB_FINISHED:
             self.watch.finish(record.job_id)
             self._plain_line(self.watch)

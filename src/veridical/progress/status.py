@@ -48,7 +48,7 @@ def open_study(study: str | Path, scale: str = "laptop") -> Layout:
     file, scale = Path("config", f"{name}.yaml"), own or "laptop"
     settings.require_scale(scale)
     layout = Layout(settings.load(file, scale), scale=scale) if file.is_file() else None
-    if layout is None or not path.samefile(layout.results):
+    if layout is None or path.resolve() != Path(layout.results).resolve():
         raise SettingError(
             f"{study}: expected a study's file, or its folder of results where the study stands in {file}. "
             "Name the file, in the folder where the study runs: config/lynx_hare.yaml."

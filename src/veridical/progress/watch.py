@@ -34,6 +34,7 @@ class Started:
         since: When it was handed on, as `time.time()` counts.
         here: Whether to this machine, where it runs at once and tells the terminal itself why it fails.
         seen: Whether a job of a cluster has been seen to run.
+        before: When the log of an earlier attempt was touched last; None where there was none.
         seconds: How long it took; None before it has ended.
         failure: What its log said when it failed; empty where it did not.
     """
@@ -43,6 +44,7 @@ class Started:
     since: float
     here: bool = True
     seen: bool = False
+    before: float | None = None
     seconds: float | None = None
     failure: str = ""
 
@@ -57,6 +59,11 @@ class Started:
         if self.seconds is not None:
             return "done"
         return "failed" if self.failure else "running" if self.here or self.seen else "queued"
+
+    def told(self) -> logs.Told | None:
+        """What its log tells; None before it has begun to write one."""
+        told = logs.read(self.log, time.time()) if self.log else None
+        return None if told is None or told.touched == self.before else told
 
 
 class Watch:
@@ -80,15 +87,17 @@ class Watch:
 
     # ---- events ------------------------------------------------------------------------------------
 
-    def start(self, number: int, rule: str, log: str, here: bool = True) -> None:
-        """Takes note of a job that is handed on, or handed on again; `here`: to this machine."""
+    def start(self, number: int, rule: str, log: str, since: float, here: bool = True) -> None:
+        """Takes note of a job that was handed on, or handed on again, at a time; `here`: to this machine."""
         if stage_of(rule) is not None:
-            self._started[number] = Started(rule, log, time.time(), here)
+            self._started[number] = job = Started(rule, log, since, here)
+            earlier = job.told()
+            job.before = None if earlier is None or earlier.touched > since else earlier.touched
 
     def finish(self, number: int) -> None:
         """Takes note of a job that has ended well; its log knows its time better than the scheduler."""
         if (job := self._started.get(number)) is not None:
-            told = logs.read(job.log, time.time())
+            told = job.told()
             took = None if told is None else told.seconds
             job.seconds, job.failure = took if took is not None else time.time() - job.since, ""
 
@@ -101,13 +110,13 @@ class Watch:
             files: Its logs, the rule's first.
             note: What a cluster says of it.
         """
-        if self.interrupted:
-            self._started.pop(number, None)
-            return ""
         log = next(iter(files), "")
         job = self._started.setdefault(number, Started(rule, log, time.time()))
-        told = logs.read(log, time.time())
-        if told is None or told.touched < job.since - 1.0:  # a clock of a file server may be a little late
+        told = job.told()
+        if self.interrupted and (told is None or told.state != "failed"):
+            del self._started[number]
+            return ""
+        if told is None:
             failure = "left no log: it could not be started, or was killed at once."
         elif told.state == "failed":
             failure = told.sentence
@@ -187,8 +196,7 @@ class Watch:
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
             for job in self._started.values():
-                if job.state == "queued" and (told := logs.read(job.log, now)) is not None:
-                    job.seen = told.touched >= job.since
+                job.seen |= job.state == "queued" and job.told() is not None
         counts = {state: Counter[str]() for state in ("done", "failed", "running", "queued")}
         for job in self._started.values():
             counts[job.state][job.rule] += 1
