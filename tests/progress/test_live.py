@@ -147,7 +147,7 @@ def test_a_terminal_shows_one_line_that_is_replaced(
     told.begin()
     told.start(3, "train", TRAIN)
     until = time.monotonic() + 10
-    while "train 0/1 1 running" not in told.shown() and time.monotonic() < until:
+    while "train 0/1 1" not in told.shown() and time.monotonic() < until:
         time.sleep(0.01)
     told.handler.close()
     live = [line for line in told.shown().split("\r") if "train 0/1 1" in line]
