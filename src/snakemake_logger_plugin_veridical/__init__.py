@@ -87,7 +87,6 @@ class LogHandler(LogHandlerBase):
             self.watch.start(record.jobid, record.rule_name, log, record.created, here)
         elif self.watch is not None and event == LogEvent.JOB_FINISHED:
             self.watch.finish(record.job_id)
-            self._plain_line(self.watch)
         elif self.watch is not None and event == LogEvent.JOB_ERROR:
             self.screen.say(
                 self.watch.fail(record.jobid, record.rule_name, record.log, record.rule_msg or "")
@@ -98,7 +97,7 @@ class LogHandler(LogHandlerBase):
     def _begin(self, layout: Layout, stats: dict[str, int]) -> None:
         self.watch = self._new_watch(layout, {rule: n for rule, n in stats.items() if rule != "total"})
         self.screen.say(f"{self.watch.title()}\nFull log: {_full_log()}")
-        self._plain_line(self.watch)
+        self.show(self.watch)
         threading.Thread(target=self._tick, args=[self.watch], name="progress", daemon=True).start()
 
     @staticmethod
@@ -126,11 +125,15 @@ class LogHandler(LogHandlerBase):
     def _tick(self, watch: Watch) -> None:
         while not self._ended.wait(TICK_SECONDS):
             with self._one:
-                self.screen.show(watch.line(whole=False))
-                self._plain_line(watch)
+                self.show(watch)
 
-    def _plain_line(self, watch: Watch) -> None:
-        """Says how far the run is: where a stage has ended, much was done, or long nothing was said."""
+    def show(self, watch: Watch) -> None:
+        """Shows how far the run is; in a line that stays where a stage has ended.
+
+        Without a terminal also where much was done, or long nothing was said.
+        """
+        if self.screen.live:
+            self.screen.show(watch.line(whole=False))
         shortest, longest, at_last = LINE_SECONDS
         now, share, complete = time.time(), watch.share(), watch.complete()
         waited, gained = now - self._last[0], share - self._last[1]

@@ -27,10 +27,9 @@ class Screen:
         self._shown = False
 
     def show(self, line: str) -> None:
-        """Writes a line that the next one replaces; on a live terminal only."""
-        if self.live:
-            self._write(f"\r{_printable(line)[: self._width() - 1]}\033[K")
-            self._shown = True
+        """Writes a line that the next one replaces, cut at the width of the terminal."""
+        self._write(f"\r{_printable(line)[: self._width() - 1]}\033[K")
+        self._shown = True
 
     def _width(self) -> int:
         try:

@@ -59,6 +59,11 @@ class Run:
 
     def finish(self, number: int) -> None:
         self.hear("Finished ...", event=LogEvent.JOB_FINISHED, job_id=number)
+        self.show()
+
+    def show(self) -> None:
+        if self.handler.watch is not None:
+            self.handler.show(self.handler.watch)
 
     def fail(self, number: int, rule: str, *logs: Path, note: str | None = None) -> None:
         asked = {"event": LogEvent.JOB_ERROR, "jobid": number, "rule_name": rule, "rule_msg": note}
@@ -76,7 +81,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr(plugin, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(plugin, "TICK_SECONDS", 1000.0)  # the test calls `show`
 
     def make(terminal: bool = False, **options: Any) -> Run:
         monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
@@ -146,9 +151,7 @@ def test_a_terminal_shows_one_line_that_is_replaced(
     told = run(terminal=True)
     told.begin()
     told.start(3, "train", TRAIN)
-    until = time.monotonic() + 10
-    while "train 0/1 1" not in told.shown() and time.monotonic() < until:
-        time.sleep(0.01)
+    told.show()
     told.handler.close()
     live = [line for line in told.shown().split("\r") if "train 0/1 1" in line]
     assert live and all(len(line) <= 79 + len("\033[K") and "\n" not in line for line in live)
