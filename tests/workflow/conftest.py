@@ -75,6 +75,11 @@ class Project:
         counts = dict(re.findall(r"^(\w+) +(\d+)$", table.split("\ntotal")[0], flags=re.MULTILINE))
         return {rule: int(n) for rule, n in counts.items() if rule != "all"}
 
+    def ran(self) -> set[str]:
+        """Rules that the last run ran, by its full log."""
+        log = max((self.folder / ".snakemake/log").glob("*.log"))
+        return set(re.findall(r"^(?:local)?rule (\w+):", log.read_text(), flags=re.MULTILINE))
+
     def settings(self, study: str = "tiny") -> dict:
         """The settings of a study there."""
         return yaml.safe_load((self.folder / f"config/{study}.yaml").read_text())
@@ -115,7 +120,7 @@ def copy_project(folder: Path) -> Project:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny study, run to its end once for all tests."""
     project = copy_project(tmp_path_factory.mktemp("finished"))
-    project.snakemake()
+    (project.folder / "said.txt").write_text(project.snakemake().stderr)
     return project
 
 
