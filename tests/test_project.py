@@ -47,7 +47,7 @@ def test_imports_go_one_way(path: Path) -> None:
         assert not starts(names, "torch", "lightning", "zuko", "scipy.stats")
     if folder == "checks":
         assert not starts(names, "torch", "lightning", "zuko", "veridical.estimators", "veridical.networks")
-    if folder == "plots":
+    if folder == "figures":
         assert not starts(names, "veridical.checks", "veridical.estimators", "veridical.tasks", "scipy")
     if folder != "stages" and path.name not in ("__main__.py",):
         assert not starts(names, "veridical.stages"), "only scripts import stages"

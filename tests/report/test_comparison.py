@@ -21,11 +21,14 @@ from veridical.evidence import comparison, metrics, variants
 from veridical.evidence.comparison import Measured
 from veridical.evidence.metrics import Row, row
 from veridical.evidence.variants import Variant
-from veridical.plots import comparison as comparison_plots
-from veridical.plots import experiments as experiment_plots
-from veridical.plots import style
-from veridical.plots import transport as transport_plots
-from veridical.report import captions, comparison_figures, figures, remedy_figures, verdict
+from veridical.figures import base as figures
+from veridical.figures import coverages as comparison_figures
+from veridical.figures import deviations as experiment_plots
+from veridical.figures import intervals as remedy_figures
+from veridical.figures import points as comparison_plots
+from veridical.figures import style
+from veridical.figures import transport as transport_plots
+from veridical.report import captions, verdict
 from veridical.saved import experiments, observations, posteriors
 from veridical.saved.posteriors import Draws
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from veridical import checks, methods, tasks
-from veridical.report import figures
+from veridical.figures import base as figures
 from veridical.study import code_digests, layout, settings
 from veridical.tasks import priors
 
@@ -157,8 +157,8 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "\n\ndef whiten(x):\n    return x\n",
         set(),
     ),
-    "how one figure is drawn": ("plots.pairs", "", LINE, {"figures"}),
-    "what all figures share": ("plots.style", "return rows, -", "return rows + 1, -", {"figures"}),
+    "how one figure is drawn": ("figures.posterior", "", LINE, {"figures"}),
+    "what all figures share": ("figures.style", "return rows, -", "return rows + 1, -", {"figures"}),
     "a summary network": (
         "networks.summary",
         "super().__init__()",

@@ -13,7 +13,7 @@ import pytest
 
 from tests.golden.compare import digest_is_recorded
 from veridical import bank, checks
-from veridical.report import figures
+from veridical.figures import base as figures
 
 from .conftest import ROOT, Examples, Project
 

@@ -11,9 +11,12 @@ from veridical import checks, files
 from veridical.coordinates import Coordinates
 from veridical.evidence import comparison, metrics, variants
 from veridical.evidence.variants import Variant, of_coordinates
+from veridical.figures import base as figures
+from veridical.figures import coverage as check_figures
+from veridical.figures import coverages as comparison_figures
+from veridical.figures import intervals as remedy_figures
+from veridical.figures import style
 from veridical.files import write_text
-from veridical.plots import style
-from veridical.report import check_figures, comparison_figures, figures, remedy_figures
 from veridical.saved import posteriors
 from veridical.saved.observations import load as load_observations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from veridical.plots import style
+from veridical.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.plots import style
+from veridical.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

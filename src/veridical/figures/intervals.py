@@ -9,8 +9,8 @@ import numpy as np
 
 from veridical.evidence.numbers import rounded
 from veridical.evidence.variants import Variant
-from veridical.report.check_figures import histogram
-from veridical.report.figures import Array, Data, plain_list
+from veridical.figures.base import Array, Data, plain_list
+from veridical.figures.coverage import histogram
 
 EXAMPLES = 50
 EXAMPLE_LEVEL, EXAMPLE_Z = 0.9, 1.6448536269514722

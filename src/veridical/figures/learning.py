@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from veridical.plots import style
+from veridical.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

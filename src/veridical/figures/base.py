@@ -23,22 +23,22 @@ Array = np.ndarray
 Data = dict[str, Any]
 
 PLOTS = {
-    "posterior": "veridical.plots.pairs:draw",
-    "prior": "veridical.plots.predictive:draw",
-    "predictive": "veridical.plots.predictive:draw",
-    "ranks": "veridical.plots.calibration:draw_ecdf",
-    "coverage": "veridical.plots.calibration:draw_coverage",
-    "typicality": "veridical.plots.typicality:draw",
-    "training": "veridical.plots.training:draw",
-    "learning": "veridical.plots.learning:draw",
-    "cost": "veridical.plots.cost:draw",
-    "coverages": "veridical.plots.comparison:draw_coverages",
-    "calibration": "veridical.plots.comparison:draw_calibration_sizes",
-    "deviations": "veridical.plots.experiments:draw_deviations",
-    "intervals": "veridical.plots.experiments:draw_intervals",
-    "transport": "veridical.plots.transport:draw",
-    "tradeoff": "veridical.plots.comparison:draw_tradeoff",
-    "detection": "veridical.plots.detection:draw",
+    "posterior": "veridical.figures.posterior:draw",
+    "prior": "veridical.figures.predictive:draw",
+    "predictive": "veridical.figures.predictive:draw",
+    "ranks": "veridical.figures.ranks:draw_ecdf",
+    "coverage": "veridical.figures.ranks:draw_coverage",
+    "typicality": "veridical.figures.typicality:draw",
+    "training": "veridical.figures.training:draw",
+    "learning": "veridical.figures.learning:draw",
+    "cost": "veridical.figures.cost:draw",
+    "coverages": "veridical.figures.points:draw_coverages",
+    "calibration": "veridical.figures.points:draw_calibration_sizes",
+    "deviations": "veridical.figures.deviations:draw_deviations",
+    "intervals": "veridical.figures.deviations:draw_intervals",
+    "transport": "veridical.figures.transport:draw",
+    "tradeoff": "veridical.figures.points:draw_tradeoff",
+    "detection": "veridical.figures.detection:draw",
 }
 MAX_PARAMETERS = 8
 BINS = 36
@@ -57,7 +57,7 @@ def modules() -> tuple[str, ...]:
 
 
 def render(kind: str, data: Mapping[str, Any]) -> Figure:
-    """Returns the figure of one kind, drawn from its data; call it inside `plots.style.styled()`."""
+    """Returns the figure of one kind, drawn from its data; call it inside `figures.style.styled()`."""
     module, _, attribute = PLOTS[kind].partition(":")
     draw: Callable[[Mapping[str, Any]], Figure] = getattr(import_module(module), attribute)
     return draw(data)

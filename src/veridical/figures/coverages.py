@@ -12,7 +12,7 @@ from veridical.evidence.comparison import Measured, labelled_dataset, measured, 
 from veridical.evidence.metrics import Row
 from veridical.evidence.numbers import rounded
 from veridical.evidence.variants import PRIOR, SBI, Variant
-from veridical.report.figures import Array, Data, plain_list
+from veridical.figures.base import Array, Data, plain_list
 
 MAX_POINTS = 60
 SIZE_METRICS = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical.report.figures import Array, Data, plain_list
+from veridical.figures.base import Array, Data, plain_list
 
 MAX_PANELS = 8
 MAX_LINES = 20
