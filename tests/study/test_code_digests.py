@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from veridical import checks, methods, tasks
-from veridical.figures import base as figures
+from veridical import checks, figures, methods, tasks
 from veridical.study import code_digests, layout, settings
 from veridical.tasks import priors
 
@@ -86,7 +85,7 @@ ENTRIES = [
     *((entry, {f"bank of {name}"}) for name, entry in tasks.TASKS.items()),
     *((entry, jobs(name)) for name, entry in methods.METHODS.items()),
     *((entry, {f"check {name}"}) for name, entry in checks.CHECKS.items()),
-    *((f"{module}:draw", {"figures"}) for module in figures.modules()),
+    *((entry, {"figures"}) for entry in figures.FIGURES.values()),
 ]
 
 

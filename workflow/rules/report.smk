@@ -1,6 +1,6 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
-from veridical.figures import base as figures
+from veridical import figures
 
 
 rule metrics:

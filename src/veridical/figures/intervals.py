@@ -1,104 +1,85 @@
-"""The data of the figures about remedies: repeated experiments, the transport plan, detection; plain JSON."""
+"""Repeated experiments: how intervals lie about one true value.
+
+Data: `level`, `true_value`, `reach` of good intervals and `panels` (label, `value`, `half`: half-widths,
+`statistical`: the part of them that a larger observation would shrink, `misses`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from veridical.evidence.numbers import rounded
 from veridical.evidence.variants import Variant
-from veridical.figures.base import Array, Data, plain_list
-from veridical.figures.coverage import histogram
+from veridical.figures import style
+from veridical.figures.base import Axes, Data, Drawn, Figure, Found, Results, Sources, listed, plain
+from veridical.figures.deviations import leading_curves
 
 EXAMPLES = 50
 EXAMPLE_LEVEL, EXAMPLE_Z = 0.9, 1.6448536269514722
-Z_POINTS = 61
-NEARLY_RIGHT, LEAST_REACH = 0.1, 0.08
-CELLS = 120  # pixels of the picture of a plan, along either side
-FACTS = ("gamma", "tau", "mean cost", "row error", "residual", "iterations")
-Results = Mapping[int, Mapping[str, Any]]  # saved results of a check by replicate
+ONE_AXIS = 2.0  # panels whose intervals reach no farther share an axis, in units of what good ones reach
 
 
-# ---- repeated experiments ------------------------------------------------------------------------
+class Intervals(Figure):
+    """Intervals of many pseudo-experiments at one true value."""
 
+    section = "comparison"
+    heading = "What the intervals look like"
+    read = (
+        "The first experiments at one true value (dotted), sorted by their estimate: the estimate and its "
+        "90 % interval. The thick part of a bar is the error of a finite observation alone, the thin part "
+        "adds the error of the trained method. Intervals that miss the truth are orange with a cross; "
+        "about one in ten should. Methods that are far off have an axis of their own."
+    )
 
-def deviations(found: Mapping[Variant, Results]) -> Data:
-    """Returns c(z) minus its ideal, a panel per true value with a curve per method.
+    def found(self, sources: Sources) -> Iterator[Found]:
+        if found := sources.experiments("true_values"):
+            yield Found((found,))
 
-    The band around a curve is one standard error: the standard deviation over trainings, divided by the
-    root of their number; None for a single training.
-
-    Arguments:
-        found: The saved check `experiments` of methods that estimate, by variant and replicate.
-    """
-    first = _first(found)
-    z = np.asarray(first["z"], dtype=float)
-    thin = np.unique(np.linspace(0, len(z) - 1, min(len(z), Z_POINTS)).round().astype(int))
-    panels = []
-    for v, true_value in enumerate(first["true_values"]):
-        curves = []
+    def data(self, found: Mapping[Variant, Results]) -> dict[str, Any]:
+        """Returns the first intervals of each method at one true value, sorted; of the first replicate."""
+        first = leading_curves(found)
+        at = len(first["true_values"]) // 2
+        true_value = first["true_values"][at]
+        panels = []
         for variant in sorted(found, key=lambda variant: variant.order):
-            every = [result["curves"]["residual_total"][v] for _, result in sorted(found[variant].items())]
-            residual = np.asarray(every, dtype=float)[:, thin]
-            curves.append({"label": variant.label, "trainings": len(every), **_mean_and_error(residual)})
-        panels.append(
-            {"true_value": true_value, "label": f"truth {rounded(true_value, 2)}", "curves": curves}
-        )
-    return {"z": plain_list(z[thin]), "panels": panels, "reach": _reach(panels)}
+            curves = found[variant][min(found[variant])]["curves"]
+            value, total, statistical = (
+                np.asarray(curves[f"example_{name}"], dtype=float)[:EXAMPLES, at]
+                for name in ("value", "total", "statistical")
+            )
+            order = np.argsort(value, kind="stable")
+            misses = ~(np.abs(value - true_value) <= EXAMPLE_Z * total)
+            panel = {"label": variant.label, "value": plain(value[order]), "misses": misses[order].tolist()}
+            panel["half"] = plain(EXAMPLE_Z * total[order])
+            panel["statistical"] = plain(EXAMPLE_Z * statistical[order])
+            panels.append(panel)
+        about = {"level": EXAMPLE_LEVEL, "true_value": true_value, "panels": panels}
+        return {**about, "reach": _spread(panels, true_value)}
 
+    def draw(self, data: Data) -> Drawn:
+        panels = data["panels"]
+        made, axes = style.grid(len(panels), 4, height=(0.4, 3.3), width=(0.6, 2.0))
+        truth, reach = data["true_value"], 1.06 * data["reach"]
+        common = []
+        for ax, panel in zip(axes.flat, panels, strict=False):
+            draw_stack(ax, panel, truth)
+            low, high = ax.get_xlim()
+            if max(truth - low, high - truth) <= ONE_AXIS * reach:
+                common.append(ax)
+            ax.locator_params(axis="x", nbins=4)
+        limits = [ax.get_xlim() for ax in common]
+        for ax in common:
+            ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+        words = f"estimate with its {100 * data['level']:.0f} % interval (dotted: the truth)"
+        made.supxlabel(words, fontsize=10)
+        return made
 
-def _reach(panels: Sequence[Data]) -> float:
-    """How far the axis goes: so that curves that are nearly right can be seen, others may leave it."""
-    every = [curve for panel in panels for curve in panel["curves"]]
-    near = [curve for curve in every if curve["gap"] <= NEARLY_RIGHT] or every
-    far = [
-        np.abs(curve["mean"]) + (0.0 if curve["stderr"] is None else np.asarray(curve["stderr"]))
-        for curve in near
-    ]
-    return max(LEAST_REACH, 1.15 * float(np.max(far)))
-
-
-def _mean_and_error(values: Array) -> Data:
-    error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-    mean = values.mean(axis=0)
-    return {
-        "mean": plain_list(mean),
-        "stderr": None if error is None else plain_list(error),
-        "gap": float(np.abs(values).mean()),
-    }
-
-
-def intervals(found: Mapping[Variant, Results]) -> Data:
-    """Returns the first intervals of each method at one true value, sorted.
-
-    Arguments:
-        found: The saved check `experiments` of methods that estimate, by variant and replicate; the first
-            replicate is shown.
-    """
-    first = _first(found)
-    at = len(first["true_values"]) // 2
-    panels = []
-    for variant in sorted(found, key=lambda variant: variant.order):
-        curves = found[variant][min(found[variant])]["curves"]
-        value, total, statistical = (
-            np.asarray(curves[f"example_{name}"], dtype=float)[:EXAMPLES, at]
-            for name in ("value", "total", "statistical")
-        )
-        order = np.argsort(value, kind="stable")
-        misses = ~(np.abs(value - first["true_values"][at]) <= EXAMPLE_Z * total)
-        panel = {"label": variant.label, "value": plain_list(value[order]), "misses": misses[order].tolist()}
-        panel["half"] = plain_list(EXAMPLE_Z * total[order])
-        panel["statistical"] = plain_list(EXAMPLE_Z * statistical[order])
-        panels.append(panel)
-    true_value = first["true_values"][at]
-    return {
-        "level": EXAMPLE_LEVEL,
-        "true_value": true_value,
-        "panels": panels,
-        "reach": _spread(panels, true_value),
-    }
+    def shows(self, data: Data) -> str:
+        total = len(data["panels"][0]["value"])
+        missed = [f"{p['label']} {sum(p['misses'])}" for p in data["panels"]]
+        return f"Of {total} intervals miss the truth: {listed(missed)}."
 
 
 def _spread(panels: Sequence[Data], true_value: float) -> float:
@@ -109,76 +90,18 @@ def _spread(panels: Sequence[Data], true_value: float) -> float:
     return float(finite.max(initial=1e-12))
 
 
-def _first(found: Mapping[Variant, Results]) -> Mapping[str, Any]:
-    results = found[min(found, key=lambda variant: variant.order)]
-    curves: Mapping[str, Any] = results[min(results)]["curves"]
-    return curves
-
-
-# ---- the transport plan --------------------------------------------------------------------------
-
-
-def transport(extras: Mapping[str, Array], names: Sequence[str], units: Sequence[str]) -> Data:
-    """Returns a picture of a transport plan, sorted by the first parameter, and how many simulations count.
-
-    Arguments:
-        extras: What RoPE keeps beside its draws: `plan` (D, R, C), weights between groups of observations and
-            of simulations; `plan_rows` (D, R) and `plan_columns` (D, C), mean parameters of the groups;
-            `effective` (N,), effective numbers of simulations; `transport`, the FACTS of the solver.
-        names: Names of the D parameters.
-        units: Their units.
-    """
-    picture = _blocks(_blocks(np.asarray(extras["plan"])[0], CELLS, 0, np.mean), CELLS, 1, np.sum)
-    effective = np.asarray(extras["effective"], dtype=float)
-    counts, edges = np.histogram(effective, bins=min(30, max(8, len(effective) // 12)))
-    return {
-        "name": names[0],
-        "unit": units[0],
-        "picture": [[float(f"{v:.3g}") for v in line] for line in picture],
-        "row_values": plain_list(_blocks(np.asarray(extras["plan_rows"])[0], CELLS, 0, np.mean)),
-        "column_values": plain_list(_blocks(np.asarray(extras["plan_columns"])[0], CELLS, 0, np.mean)),
-        "observations": len(effective),
-        "effective": {
-            "counts": counts.tolist(),
-            "edges": plain_list(edges),
-            "median": float(np.median(effective)),
-            "smallest": float(effective.min()),
-        },
-        "facts": dict(zip(FACTS, map(float, np.asarray(extras["transport"])), strict=True)),
-    }
-
-
-def _blocks(values: Array, size: int, axis: int, reduce: Any) -> Array:
-    """Neighbouring entries taken together along one axis, until at most `size` are left."""
-    n = values.shape[axis]
-    if n <= size:
-        return values
-    parts = np.array_split(values, size, axis=axis)
-    return np.stack([reduce(part, axis=axis) for part in parts], axis=axis)
-
-
-# ---- detection -----------------------------------------------------------------------------------
-
-
-def detection(results: Results) -> Data:
-    """Returns root MMDs of simulated sets and of the data, a panel per replicate.
-
-    Arguments:
-        results: The saved check `detection` by replicate.
-    """
-    panels = []
-    for replicate, result in sorted(results.items()):
-        curves = result["curves"]
-        found = {m["name"]: m for m in result["metrics"]}
-        panels.append(
-            {
-                "label": f"repeat {replicate + 1}" if len(results) > 1 else "",
-                **histogram(np.asarray(curves["null"], dtype=float)),
-                "observed": float(np.asarray(curves["observed"]).ravel()[0]),
-                "critical": float(np.asarray(curves["critical"]).ravel()[0]),
-                "p": result["p_value"],
-                "n": found["mmd"]["n"] if "mmd" in found else None,
-                "power": found["power"]["value"] if "power" in found else None,
-            }
-        )
-    return {"panels": panels}
+def draw_stack(ax: Axes, panel: Mapping[str, Any], true_value: float) -> None:
+    """Draws intervals one above the other, sorted; those that miss the truth are orange with a cross."""
+    value, half, inner = (np.asarray(panel[name]) for name in ("value", "half", "statistical"))
+    at, misses = np.arange(len(value)), np.asarray(panel["misses"], dtype=bool)
+    for hit, colour, marker in ((True, style.ESTIMATE, "o"), (False, style.REFERENCE, "x")):
+        chosen = misses != hit
+        v, h, s, y = value[chosen], half[chosen], inner[chosen], at[chosen]
+        ax.hlines(y, v - h, v + h, color=colour, linewidth=0.9)
+        ax.hlines(y, v - s, v + s, color=colour, linewidth=2.8, alpha=0.5)
+        ax.plot(v, y, marker, color=colour, markersize=2.5 if hit else 4, linestyle="none")
+    ax.axvline(true_value, color=style.TRUTH, linewidth=1.1, linestyle=":")
+    held = len(value) - int(misses.sum())
+    ax.set_title(f"{panel['label']}\n{held} of {len(value)} hold the truth", fontsize=9)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)

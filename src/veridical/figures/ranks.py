@@ -1,96 +1,99 @@
-"""Calibration: do the stated probabilities hold on data whose truth is known?
+"""Ranks of the truth among posterior draws: are the stated probabilities right on simulated data?
 
-`draw_ecdf` is drawn from `panels` (label, `points`, `lower`, `upper`, `curves`), one per parameter;
-`draw_coverage` from `panels` (label, `band`: `levels`, `lower`, `upper`; `curves`: label, `levels`,
-`coverage`).
+Data: `panels` (label, `points`, `lower`, `upper`, `curves`: replicate, difference, inside), one per
+parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from veridical.figures import style
+from veridical.figures.base import Data, Drawn, Figure, Results, listed, plain, thinned
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
-def draw_rank_difference(ax: Axes, panel: Mapping[str, Any]) -> None:
-    """Draws rank ECDFs minus their expectation inside their simultaneous band; one that leaves it is orange.
-
-    Arguments:
-        ax: The axes to draw into.
-        panel: `points`, `lower`, `upper`, each of shape (K,), and `curves`: `difference` (K,) and `inside`,
-            whether the whole curve lies inside the band, of each replicate.
-    """
-    points = panel["points"]
-    ax.fill_between(points, panel["lower"], panel["upper"], color=style.BAND, linewidth=0)
-    ax.axhline(0, color=style.MUTED, linewidth=0.8)
-    for curve in panel["curves"]:
-        good = curve["inside"]
-        colour, width = (style.ESTIMATE, 1.1) if good else (style.REFERENCE, 1.7)
-        ax.plot(points, curve["difference"], color=colour, linewidth=width, linestyle="-" if good else "--")
-    outside = sum(not curve["inside"] for curve in panel["curves"])
-    ax.set_title(f"{panel['label']}: outside" if outside else panel["label"])
-    ax.set_xlim(0, 1)
+MAX_POINTS = 200
+INSIDE, OUTSIDE = (style.ESTIMATE, 1.1, "-"), (style.REFERENCE, 1.7, "--")
 
 
-def draw_ecdf(data: Mapping[str, Any]) -> Figure:
-    """Returns small multiples of rank ECDF differences, one per parameter, on one scale."""
-    panels = data["panels"]
-    rows, columns = style.grid_shape(len(panels))
-    width = min(style.WIDTH, 1.2 + 2.4 * columns)
-    made, axes = style.figure(rows, columns, height=0.7 + 1.65 * rows, width=width, sharex=True, sharey=True)
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        draw_rank_difference(ax, panel)
-        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        ax.tick_params(labelbottom=True)
-    style.hide_rest(axes, len(panels))
-    made.supxlabel(
-        "rank of the true value among the posterior draws (0 = below all, 1 = above all)", fontsize=10
+class Ranks(Figure):
+    """ECDFs of ranks minus their expectation, with their simultaneous band (simulation-based calibration)."""
+
+    section = "calibration"
+    check = "sbc"
+    read = (
+        "Tested on simulated data whose true parameters are known; one line per repeat. Inside the grey "
+        "band is fine: the band is what chance does to a perfect method. A line that rises and then falls "
+        "below zero means intervals that are too narrow; the other way round, too wide; one hump to a "
+        "side, a bias."
     )
-    made.supylabel("share of ranks below,\nminus expected share", fontsize=10)
-    return made
+
+    def data(self, results: Results) -> dict[str, Any]:
+        """Returns a panel per parameter, and one for the density, with a curve per replicate."""
+        first = results[min(results)]
+        curves = first["curves"]
+        grid, band = curves["grid"], (curves["lower"], curves["upper"])
+        panels = [
+            _rank_panel(name, {r: result["curves"]["ecdf"][j] for r, result in results.items()}, grid, band)
+            for j, name in enumerate(first["parameters"])
+        ]
+        if "ecdf_log_density" in curves:
+            band = curves["lower_log_density"], curves["upper_log_density"]
+            ecdfs = {r: result["curves"]["ecdf_log_density"] for r, result in results.items()}
+            panels.append(_rank_panel("density", ecdfs, grid, band))
+        return {"panels": panels}
+
+    def draw(self, data: Data) -> Drawn:
+        panels = data["panels"]
+        shape: dict[str, Any] = {"height": (0.7, 1.65), "width": (1.2, 2.4)}
+        made, axes = style.grid(len(panels), 4, **shape, sharex=True, sharey=True)
+        for ax, panel in zip(axes.flat, panels, strict=False):
+            points = panel["points"]
+            ax.fill_between(points, panel["lower"], panel["upper"], color=style.BAND, linewidth=0)
+            ax.axhline(0, color=style.MUTED, linewidth=0.8)
+            for curve in panel["curves"]:
+                colour, width, dash = INSIDE if curve["inside"] else OUTSIDE
+                ax.plot(points, curve["difference"], color=colour, linewidth=width, linestyle=dash)
+            inside = all(curve["inside"] for curve in panel["curves"])
+            ax.set_title(panel["label"] if inside else f"{panel['label']}: outside")
+            ax.set_xlim(0, 1)
+            ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            ax.tick_params(labelbottom=True)
+        words = "rank of the true value among the posterior draws (0 = below all, 1 = above all)"
+        made.supxlabel(words, fontsize=10)
+        made.supylabel("share of ranks below,\nminus expected share", fontsize=10)
+        return made
+
+    def shows(self, data: Data) -> str:
+        bad = [p["label"] for p in data["panels"] if any(not c["inside"] for c in p["curves"])]
+        if not bad:
+            return "All lines stay inside the grey band."
+        every = [curve["inside"] for panel in data["panels"] for curve in panel["curves"]]
+        lines = f"{every.count(False)} of {len(every)} lines leave the band"
+        return f"{lines}, for {listed(bad)} (dashed orange)."
 
 
-def draw_curve(ax: Axes, curve: Mapping[str, Any], index: int = 0) -> None:
-    """Draws coverage against nominal level; below the diagonal means over-confident."""
-    colour, dash = style.CYCLE[index % len(style.CYCLE)], style.DASHES[index % len(style.DASHES)]
-    ax.plot(curve["levels"], curve["coverage"], color=colour, linestyle=dash, label=curve["label"])
-
-
-def draw_coverage(data: Mapping[str, Any]) -> Figure:
-    """Returns expected coverage against nominal level, one panel per kind of interval, bands in grey."""
-    panels = data["panels"]
-    rows, columns = style.grid_shape(len(panels), 3)
-    width = min(style.WIDTH, 0.8 + 3.5 * columns)
-    made, axes = style.figure(rows, columns, height=3.5 * rows, width=width, sharey=True)
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        band = panel.get("band")
-        if band:
-            ax.fill_between(band["levels"], band["lower"], band["upper"], color=style.BAND, linewidth=0)
-        ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.8)
-        for index, curve in enumerate(panel["curves"]):
-            draw_curve(ax, curve, index)
-        ax.set(title=panel["label"], xlim=(0, 1), ylim=(0, 1), xlabel="stated probability")
-        ax.set_aspect("equal")
-        ax.set_xticks(np.linspace(0, 1, 5), ["0", "25 %", "50 %", "75 %", "100 %"])
-        ax.set_yticks(np.linspace(0, 1, 5), ["0", "25 %", "50 %", "75 %", "100 %"])
-        if 1 < len(panel["curves"]) <= 10:
-            ax.legend(fontsize=7.5, loc="upper left", handlelength=1.6, labelspacing=0.2, borderpad=0.1)
-        ax.text(
-            0.97,
-            0.05,
-            "below: too sure\nof itself",
-            transform=ax.transAxes,
-            ha="right",
-            fontsize=8,
-            color=style.MUTED,
-        )
-    axes[0, 0].set_ylabel("how often the truth was inside")
-    style.hide_rest(axes, len(panels))
-    return made
+def _rank_panel(
+    label: str,
+    ecdfs: Mapping[int, Sequence[float]],
+    points: Sequence[float],
+    band: tuple[Sequence[float], Sequence[float]],
+) -> dict[str, Any]:
+    """The panel of one column of ranks, from its ECDF by replicate; thinned, but judged at all points."""
+    grid, low, high = (np.asarray(values, dtype=float) for values in (points, *band))
+    thin = thinned(len(grid), MAX_POINTS)
+    curves = []
+    for replicate, values in sorted(ecdfs.items()):
+        ecdf = np.asarray(values, dtype=float)
+        inside = bool(((ecdf >= low - 1e-7) & (ecdf <= high + 1e-7)).all())
+        difference = plain((ecdf - grid)[thin])
+        curves.append({"replicate": replicate, "difference": difference, "inside": inside})
+    return {
+        "label": label,
+        "points": plain(grid[thin]),
+        "lower": plain((low - grid)[thin]),
+        "upper": plain((high - grid)[thin]),
+        "curves": curves,
+    }
