@@ -4,11 +4,11 @@ from veridical import job
 
 
 def main(snakemake):
+    from veridical.figures.sources import Sources
     from veridical.stages.figures import draw
 
     inputs = snakemake.input
-    draw(
-        snakemake.output.folder,
+    sources = Sources(
         results=inputs.results,
         draws=inputs.draws,
         observations=inputs.observations,
@@ -17,6 +17,7 @@ def main(snakemake):
         looks=inputs.looks,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
+    draw(snakemake.output.folder, sources)
 
 
 job.run(main, snakemake)  # noqa: F821

@@ -228,7 +228,7 @@ def test_documents_are_written_below_the_folder_where_it_runs(
 ) -> None:
     assert command_line.main(["documents"]) == 0
     paths = capsys.readouterr().out.split()
-    assert paths == [str(documents.SCHEMA), str(documents.PAGE), str(documents.METRICS)]
+    assert paths == [str(path) for path in documents.write(home)]
     assert all((home / path).is_file() for path in paths)
 
 

@@ -297,6 +297,7 @@ def made_up() -> SimpleNamespace:
 
 def finish(made: SimpleNamespace) -> SimpleNamespace:
     """Runs the stages of the report on what `build_study` made."""
+    from veridical.figures.sources import Sources
     from veridical.stages import aggregate, figures, provenance, report
 
     root = made.root
@@ -307,10 +308,11 @@ def finish(made: SimpleNamespace) -> SimpleNamespace:
         **getattr(made, "more", {}),
     )  # fmt: skip
     made.figures = root / "figures"
-    figures.draw(
-        made.figures, results=made.checks, draws=made.draws, observations=made.observations,
-        histories=made.histories, table=made.table, looks=made.looks, benchmarks=made.benchmarks,
+    sources = Sources(
+        results=made.checks, draws=made.draws, observations=made.observations, histories=made.histories,
+        table=made.table, looks=made.looks, benchmarks=made.benchmarks,
     )  # fmt: skip
+    figures.draw(made.figures, sources)
     made.provenance, made.page = root / "provenance.json", root / "report.html"
     files = [*made.checks, *made.draws, *made.observations, made.table, made.verdicts]
     provenance.record(made.settings, root=root, files=files, data={}, shards=[], rows={}, out=made.provenance)

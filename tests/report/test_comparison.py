@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from veridical import seeds
+from veridical import figures, seeds
 from veridical.checks.coverage import Coverage
 from veridical.checks.detection import Detection
 from veridical.checks.experiment_sums import Options
@@ -21,11 +21,9 @@ from veridical.evidence import comparison, metrics, variants
 from veridical.evidence.comparison import Measured
 from veridical.evidence.metrics import Row, row
 from veridical.evidence.variants import Variant
-from veridical.plots import comparison as comparison_plots
-from veridical.plots import experiments as experiment_plots
-from veridical.plots import style
-from veridical.plots import transport as transport_plots
-from veridical.report import captions, comparison_figures, figures, remedy_figures, verdict
+from veridical.figures import intervals, style, transport
+from veridical.figures.coverages import Coverages
+from veridical.report import verdict
 from veridical.saved import experiments, observations, posteriors
 from veridical.saved.posteriors import Draws
 
@@ -428,7 +426,7 @@ def test_coverage_curves_are_the_mean_of_those_saved_and_residuals_take_the_diag
         *(False, False, False),
     ]
     with style.styled():
-        made = comparison_plots.draw_coverages(data)
+        made = Coverages().draw(data)
     above, below = _pair(made, 5)
     np.testing.assert_allclose(above.lines[3].get_ydata(), panel["curves"][2]["coverage"])
     difference = np.subtract(panel["curves"][2]["coverage"], panel["band"]["levels"])
@@ -453,12 +451,12 @@ def test_quality_is_drawn_against_calibration_size_with_its_error(card: SimpleNa
         (found,) = metrics.select(rows, **cells)
         assert (mean, error) == (pytest.approx(found["value"]), pytest.approx(found["stderr"]))
     with style.styled():
-        made = comparison_plots.draw_calibration_sizes(data)
+        made = figures.build("calibration").draw(data)
     (drawn,) = (line for line in made.axes[0].lines if line.get_marker() == style.MARKERS[1])
     np.testing.assert_allclose(np.asarray(drawn.get_ydata(), dtype=float), lpp["curves"][1]["mean"])
     beyond = " ".join(text.get_text() for text in made.axes[0].texts)
     assert "\N{DOWNWARDS ARROW} npe: \N{MINUS SIGN}8.85" in beyond
-    assert "above the prior from 10 on" in captions.caption("calibration", data)[1]
+    assert "above the prior from 10 on" in figures.build("calibration").caption(data)[1]
 
 
 def test_quality_is_drawn_against_both_costs(card: SimpleNamespace) -> None:
@@ -470,11 +468,11 @@ def test_quality_is_drawn_against_both_costs(card: SimpleNamespace) -> None:
     in_runs = {curve["label"]: curve["x"] for curve in data["panels"][1]["curves"]}
     assert in_runs == {"npe": [1000, 4000], "ensemble": [4000], "rope": [4000]}
     with style.styled():
-        made = comparison_plots.draw_tradeoff(data)
+        made = figures.build("tradeoff").draw(data)
     drawn = [ax.containers for ax in made.axes[:2]]
     colours = [{c.get_label(): c[0].get_color() for c in containers} for containers in drawn]
     assert colours[1].items() <= colours[0].items(), "a method has one colour in all panels"
-    assert "by rope at a nominal cost of 60,000" in captions.caption("tradeoff", data)[1]
+    assert "by rope at a nominal cost of 60,000" in figures.build("tradeoff").caption(data)[1]
 
 
 def test_with_an_exact_answer_quality_is_the_distance_to_it() -> None:
@@ -486,10 +484,10 @@ def test_with_an_exact_answer_quality_is_the_distance_to_it() -> None:
         rows.append(row(**cells, metric="target_runs", value=cost))
         for name, value in (("nltp_gap", gap), ("c2st", 0.5 + gap), ("lpp", 1 - gap)):
             rows.append(row(**cells, metric=name, dataset="simulated", value=value, stderr=0.01))
-    data = comparison_figures.tradeoff(rows)
+    data = figures.build("tradeoff").data(rows)
     assert data is not None
     assert {panel["metric"] for panel in data["panels"]} == {"c2st", "nltp_gap"}
-    assert "NLTP gap: 0.200, by mf_npe" in captions.caption("tradeoff", data)[1]
+    assert "NLTP gap: 0.200, by mf_npe" in figures.build("tradeoff").caption(data)[1]
     table = comparison.table(rows, verdict.decide(rows)["verdicts"])
     assert table is not None
     assert [line["low"] for line in table["lines"]] == ["10,000", ""]
@@ -510,7 +508,7 @@ def test_deviations_are_averaged_over_trainings_with_their_spread(fractions: Sim
     np.testing.assert_allclose(curve["mean"], every.mean(axis=0)[::5], atol=1e-6)
     np.testing.assert_allclose(curve["stderr"], every.std(axis=0, ddof=1)[::5] / REPLICATES**0.5, atol=1e-6)
     assert data["reach"] < 0.2, "the curves that are nearly right decide the axis"
-    shows = captions.caption("deviations", data)[1]
+    shows = figures.build("deviations").caption(data)[1]
     assert re.search(
         r"off by 3 % or less.*wifi_bootstrap and wifi_partition.*naive_ensemble \(4\d %\)", shows
     )
@@ -521,12 +519,12 @@ def test_an_interval_is_highlighted_just_when_it_misses_the_truth(fractions: Sim
     assert (data["true_value"], len(data["panels"])) == (0.1, 3)
     for panel in data["panels"]:
         value, half = np.array(panel["value"]), np.array(panel["half"])
-        assert (np.diff(value) >= 0).all() and len(value) == remedy_figures.EXAMPLES
+        assert (np.diff(value) >= 0).all() and len(value) == intervals.EXAMPLES
         outside = (value - half > data["true_value"]) | (value + half < data["true_value"])
         np.testing.assert_array_equal(panel["misses"], outside)
         assert (np.array(panel["statistical"]) <= half + 1e-12).all()
     with style.styled():
-        made = experiment_plots.draw_intervals(data)
+        made = intervals.Intervals().draw(data)
     assert made.axes[1].get_xlim() == made.axes[2].get_xlim()
     naive = next(ax for ax in made.axes if "naive" in ax.get_title(loc="left"))
     crosses = next(line for line in naive.lines if line.get_marker() == "x")
@@ -536,7 +534,7 @@ def test_an_interval_is_highlighted_just_when_it_misses_the_truth(fractions: Sim
 def test_experiments_that_cannot_be_analysed_count_as_misses() -> None:
     curves = {"true_values": [0.1], "z": [0.0], "residual_total": [[0.0]]}
     curves |= {f"example_{k}": [[float("nan")], [0.1]] for k in ("value", "statistical", "total")}
-    data = remedy_figures.intervals({Variant("wifi"): {0: {"curves": curves}}})
+    data = intervals.Intervals().data({Variant("wifi"): {0: {"curves": curves}}})
     assert sum(data["panels"][0]["misses"]) == 1
 
 
@@ -553,22 +551,22 @@ def test_the_verdict_on_estimates_follows_their_experiments(fractions: SimpleNam
 
 def test_a_plan_is_coarsened_without_losing_weight(rng: np.random.Generator) -> None:
     extras = plan_extras(rng.normal(size=(400, 3)), 500, rng)
-    data = remedy_figures.transport(extras, ["a", "b", "c"], ["m", "", ""])
+    data = transport.Transport().data(extras, ["a", "b", "c"], ["m", "", ""])
     picture = np.array(data["picture"])
-    assert picture.shape == (remedy_figures.CELLS, remedy_figures.CELLS)
+    assert picture.shape == (transport.CELLS, transport.CELLS)
     np.testing.assert_allclose(picture.sum(axis=1), 1.0, rtol=0.01)
     assert sum(data["effective"]["counts"]) == data["observations"] == 400
     assert data["effective"]["median"] == pytest.approx(np.median(extras["effective"]))
     assert data["facts"]["iterations"] == 140
     with style.styled():
-        made = transport_plots.draw(figures.plain(data))
+        made = transport.Transport().draw(data)
     (image,) = made.axes[0].images
-    evenly = 1 / remedy_figures.CELLS
+    evenly = 1 / transport.CELLS
     assert image.get_array().max() == pytest.approx(picture.max() / evenly)
-    read, shows = captions.caption("transport", data)
+    read, shows = figures.build("transport").caption(data)
     assert "gamma 0.12" in read and "row sums are right to 1.0 × 10⁻¹²" in read
     few = {**data, "effective": {**data["effective"], "median": 3.0}}
-    assert "few" in captions.caption("transport", few)[1] and "few" not in shows
+    assert "few" in figures.build("transport").caption(few)[1] and "few" not in shows
 
 
 @pytest.mark.parametrize(("p", "words"), [(0.3, "not told from"), (0.002, "not distributed like")])
@@ -576,10 +574,10 @@ def test_detection_says_whether_the_data_look_simulated(p: float, words: str) ->
     null = np.linspace(1, 2, 101)
     curves = {"null": null.tolist(), "observed": [1.5], "critical": [1.95]}
     table = [{"name": "mmd", "value": 1.5, "n": 50}, {"name": "power", "value": 0.8, "n": 20}]
-    data = remedy_figures.detection({0: {"curves": curves, "metrics": table, "p_value": p}})
+    data = figures.build("detection").data({0: {"curves": curves, "metrics": table, "p_value": p}})
     (panel,) = data["panels"]
     assert (sum(panel["counts"]), panel["observed"], panel["n"]) == (101, 1.5, 50)
-    shows = captions.caption("detection", data)[1]
+    shows = figures.build("detection").caption(data)[1]
     assert words in shows and shows.startswith("50 data sets") and ("80 %" in shows) == (p > 0.01)
 
 
@@ -591,34 +589,10 @@ def test_repeated_experiments_on_real_data_take_the_place_of_test_data(
         path, {"rank": rng.uniform(size=(2000, 3)), "log_q": np.zeros(2000), "truth": np.zeros((2000, 3))}
     )
     result = aggregate([path], rng, ("a", "b", "c"), Options(bootstrap=20)).to_json()
-    data = comparison_figures.coverages(
-        {Variant("rope", 1, 5): {0: result}, Variant("npe", 1): {0: result}}, "real"
-    )
+    data = Coverages().data({Variant("rope", 1, 5): {0: result}, Variant("npe", 1): {0: result}}, "real")
     panel = data["panels"][1]
     assert np.ptp(np.subtract(panel["band"]["upper"], panel["band"]["lower"])) < 0.1
     assert not panel["curves"][0]["outside"]
-
-
-def test_all_kinds_of_figures_are_drawn_by_one_of_the_made_up_studies(
-    study: SimpleNamespace, card: SimpleNamespace, fractions: SimpleNamespace
-) -> None:
-    folders = (study.figures, card.figures, fractions.figures)
-    kinds = {path.name.split("--")[0] for folder in folders for path in folder.glob("*.svg")}
-    assert kinds == set(figures.PLOTS)
-
-
-def test_comparisons_are_redrawn_from_their_data_to_the_same_bytes(
-    card: SimpleNamespace, fractions: SimpleNamespace
-) -> None:
-    for made, kind in (
-        (card, "coverages"),
-        (card, "calibration"),
-        (card, "tradeoff"),
-        (fractions, "deviations"),
-    ):
-        with style.styled():
-            again = style.svg(figures.render(kind, record(made, f"{kind}--all")))
-        assert again == (made.figures / f"{kind}--all.svg").read_text(), kind
 
 
 # ---- the page ------------------------------------------------------------------------------------

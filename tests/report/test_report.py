@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import shutil
 import struct
@@ -147,7 +148,7 @@ def built(study: SimpleNamespace, **changes: Any) -> str:
         "settings": study.settings,
         "rows": metrics.read(study.table),
         "verdicts": verdict.load(study.verdicts),
-        "figures": report.load_figures(study.figures),
+        "pictures": report.load_figures(study.figures),
     }
     return report.build(**{**given, **changes})
 
@@ -162,7 +163,7 @@ def test_text_of_users_cannot_become_markup(study: SimpleNamespace) -> None:
 
 def test_a_page_without_provenance_and_figures_still_stands(study: SimpleNamespace) -> None:
     text = built(
-        study, figures=[], rows=[r for r in metrics.read(study.table) if r["metric"] != "posterior_quantile"]
+        study, pictures=[], rows=[r for r in metrics.read(study.table) if r["metric"] != "posterior_quantile"]
     )
     page = Page(text)
     assert "Provenance" not in words(page)
@@ -202,6 +203,17 @@ def test_a_broken_result_is_refused_rather_than_shown(
     (broken / "cost--all.json").unlink()
     with pytest.raises(FileNotFoundError):
         report.load_figures(broken)
+
+
+def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(
+    make_study: Callable[..., SimpleNamespace], finish_study: Callable[..., SimpleNamespace]
+) -> None:
+    made = finish_study(make_study(observed={}, reference=False, replicates=1, budgets=(2000,)))
+    kinds = {p.name.split("--")[0] for p in made.figures.glob("*.svg")}
+    assert kinds == {"posterior", "ranks", "coverage", "training", "cost"}
+    (found,) = json.loads(made.verdicts.read_text())["verdicts"]
+    assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
+    assert "An example answer" in made.page.read_text()
 
 
 # ---- in a browser --------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from veridical import checks, methods, tasks
-from veridical.report import figures
+from veridical import checks, figures, methods, tasks
 from veridical.study import code_digests, layout, settings
 from veridical.tasks import priors
 
@@ -86,7 +85,7 @@ ENTRIES = [
     *((entry, {f"bank of {name}"}) for name, entry in tasks.TASKS.items()),
     *((entry, jobs(name)) for name, entry in methods.METHODS.items()),
     *((entry, {f"check {name}"}) for name, entry in checks.CHECKS.items()),
-    *((f"{module}:draw", {"figures"}) for module in figures.modules()),
+    *((entry, {"figures"}) for entry in figures.FIGURES.values()),
 ]
 
 
@@ -158,8 +157,8 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "\n\ndef whiten(x):\n    return x\n",
         set(),
     ),
-    "how one figure is drawn": ("plots.pairs", "", LINE, {"figures"}),
-    "what all figures share": ("plots.style", "return rows, -", "return rows + 1, -", {"figures"}),
+    "how one figure is drawn": ("figures.posterior", "", LINE, {"figures"}),
+    "what all figures share": ("figures.style", "return rows, -", "return rows + 1, -", {"figures"}),
     "a summary network": (
         "networks.summary",
         "super().__init__()",

@@ -14,6 +14,7 @@ from veridical.study import documents, settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = documents.page_text()
+GENERATED = [documents.FIGURES, documents.CAPTIONS]
 
 
 def section(title: str) -> dict[str, list[str]]:
@@ -75,7 +76,7 @@ def test_types_ranges_defaults_and_meanings_are_readable(title: str, name: str, 
 
 def test_files_are_written_where_they_belong(tmp_path: Path) -> None:
     written = documents.write(tmp_path)
-    assert written == [documents.SCHEMA, documents.PAGE, documents.METRICS]
+    assert written == [documents.SCHEMA, documents.PAGE, documents.METRICS, *GENERATED]
     assert json.loads((tmp_path / documents.SCHEMA).read_text()) == settings.schema()
     assert (tmp_path / documents.PAGE).read_text() == PAGE
     assert (tmp_path / documents.METRICS).read_text() == definitions.page()

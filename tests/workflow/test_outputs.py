@@ -13,7 +13,6 @@ import pytest
 
 from tests.golden.compare import digest_is_recorded
 from veridical import bank, checks
-from veridical.report import figures
 
 from .conftest import ROOT, Examples, Project
 
@@ -116,9 +115,7 @@ def test_every_file_is_on_the_page_and_every_line_of_it_is_true(trees: list[Path
     assert seen == set(known), "lines without a file"
 
 
-def test_kinds_of_figures_and_curves_of_checks_are_complete(trees: list[Path]) -> None:
-    ((_, rows),) = tables("kind of figure")
-    assert [row[0].strip("`") for row in rows] == list(figures.PLOTS)
+def test_curves_of_checks_are_complete(trees: list[Path]) -> None:
     ((_, rows),) = tables("check")
     curves = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in rows}
     assert list(curves) == list(checks.CHECKS)

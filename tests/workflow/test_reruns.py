@@ -67,7 +67,7 @@ def test_other_studies_and_scales_share_the_bank(project: Project) -> None:
 
 
 def test_a_plot_redraws_figures_and_report(project: Project) -> None:
-    project.add_code("src/veridical/plots/pairs.py")
+    project.add_code("src/veridical/figures/posterior.py")
     assert rules(project) == {"figures", "report"}
 
 

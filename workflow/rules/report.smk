@@ -1,6 +1,6 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
-from veridical.report import figures
+from veridical import figures
 
 
 rule metrics:

@@ -14,22 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from veridical import coordinates
+from veridical import coordinates, figures
 from veridical.coordinates import dataset_cells
 from veridical.evidence import comparison, numbers, provenance, variants
 from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
-from veridical.report import captions, tables
+from veridical.report import tables
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
-COMPARING = (
-    ("coverages", "Do the stated probabilities come true?"),
-    ("deviations", "Do the stated errors come true?"),
-    ("intervals", "What the intervals look like"),
-    ("calibration", "How many labelled data does calibration need?"),
-    ("tradeoff", "What does quality cost?"),
-)
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
 BADGES = {"trust": ("good", "✓"), "caution": ("caution", "!"), "do not trust": ("bad", "✕")}
 MARKS = {"good": "✓", "caution": "!", "bad": "✕", "unknown": "–"}
@@ -42,14 +35,15 @@ GROUPS = (
 
 
 @dataclass(frozen=True)
-class Figure:
+class Picture:
     """One figure as the page shows it.
 
     Attributes:
-        kind: Its kind, as in `captions.CAPTIONS`.
+        kind: Its kind, as in `figures.FIGURES`.
         method: The method it shows; empty for all.
         calibration: The size of its calibration set, where it has one.
         dataset: The data set it shows; empty for none or all.
+        figure: What all figures of its kind share: section, heading.
         svg: The picture, ready to stand inside the page.
         read: How to read it.
         shows: What it shows here.
@@ -60,23 +54,42 @@ class Figure:
     method: str
     calibration: int | None
     dataset: str
+    figure: Any
     svg: str
     read: str
     shows: str
     data: Mapping[str, Any]
 
+    @property
+    def table(self) -> list[list[str]]:
+        """The lines of the table below it."""
+        found: list[list[str]] = self.figure.table(self.data)
+        return found
 
-def load_figures(folder: str | Path) -> list[Figure]:
-    """Returns the figures in a folder, each an SVG with its data as JSON beside it."""
+    def heading(self, several: bool) -> str:
+        """Returns what stands above it; with its subject where there are several of them."""
+        heading: str = self.figure.heading
+        if not (heading and several and (self.method or self.dataset)):
+            return heading
+        if not self.method:
+            return f"{heading} ({self.dataset})"
+        about = _subject(Variant(self.method, None, self.calibration), self.dataset)
+        return f"{heading} {about}" if heading.endswith("?") else f"{heading}: {about}"
+
+
+def load_figures(folder: str | Path) -> list[Picture]:
+    """Returns the figures in a folder, each an SVG with its data as JSON beside it, kinds as registered."""
     found = []
     for path in sorted(Path(folder).glob("*.svg")):
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        read, shows = captions.caption(record["kind"], record["data"])
+        figure = figures.build(record["kind"])
+        read, shows = figure.caption(record["data"])
         alternative = f"Figure: {record['kind']}. {shows or read}"
         svg = inline(path.read_text(encoding="utf-8"), path.stem, alternative)
         of = record["kind"], record["method"], record["calibration"], record["dataset"]
-        found.append(Figure(*of, svg, read, shows, record["data"]))
-    return found
+        found.append(Picture(*of, figure, svg, read, shows, record["data"]))
+    kinds = list(figures.FIGURES)
+    return sorted(found, key=lambda picture: kinds.index(picture.kind))
 
 
 def inline(svg: str, prefix: str, alternative: str) -> str:
@@ -101,7 +114,7 @@ def build(
     settings: Mapping[str, Any],
     rows: Sequence[Row],
     verdicts: Mapping[str, Any],
-    figures: Sequence[Figure],
+    pictures: Sequence[Picture],
     record: Mapping[str, Any] | None = None,
 ) -> str:
     """Returns the page.
@@ -110,25 +123,28 @@ def build(
         settings: The study's settings: `study`, `title`, `description`, `observations`, ...
         rows: The table of metrics.
         verdicts: The verdicts, as in `verdict.json`.
-        figures: The figures.
+        pictures: The figures.
         record: The record of provenance.
     """
     judged = [_verdict(found) for found in verdicts["verdicts"]]
     leading = set(variants.leading(variants.of_cells(v) for v in judged))
     shown = [v for v in judged if variants.of_cells(v) in leading]
+    answers = [_answer(rows, pictures, found) for found in shown]
+    calibration = [_calibration(rows, pictures, v) for v in sorted(leading, key=lambda v: v.order)]
+    parts = [*answers, *(part for about in calibration for part in about["labelled"])]
+    placed = [picture for part in parts for own in part["pictures"].values() for picture in own]
     context = {
         "title": settings.get("title") or settings["study"],
         "settings": settings,
         "task": verdicts.get("task") or "",
         "verdicts": judged,
         "comparison": comparison.table(rows, judged),
-        "comparing": [(kind, heading, f) for kind, heading in COMPARING if (f := _of(figures, kind))],
-        "answers": [_answer(rows, figures, found) for found in shown],
-        "calibration": [_calibration(rows, figures, v) for v in sorted(leading, key=lambda v: v.order)],
-        "training": _of(figures, "training"),
-        "learning": _of(figures, "learning"),
-        "cost": _of(figures, "cost"),
-        "costs": _cost_table(_of(figures, "cost")),
+        "answers": answers,
+        "calibration": calibration,
+        "whole": {
+            name: [p for p in pictures if p.figure.section == name and p not in placed]
+            for name in figures.SECTIONS
+        },
         "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
         "provenance": _provenance(record),
@@ -182,12 +198,14 @@ def _subject(variant: Variant, dataset: str) -> str:
     return f"{variant.label} on {dataset}{' data' if dataset == 'real' else ''}"
 
 
-def _answer(rows: Sequence[Row], figures: Sequence[Figure], found: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(rows: Sequence[Row], pictures: Sequence[Picture], found: Mapping[str, Any]) -> dict[str, Any]:
     """Tables and figures of one method on one data set."""
     variant, dataset = variants.of_cells(found), found["dataset"]
     where = {**variant.cells, **dataset_cells(dataset)}
-    picture = _of(figures, "posterior", variant, dataset)
-    units = picture.data["units"] if picture else {}
+    own_pictures = _of(pictures, ("answer", "data"), variant, dataset)
+    units: Mapping[str, str] = next(
+        (p.data["units"] for p in own_pictures["answer"] if "units" in p.data), {}
+    )
     quantiles = select(rows, metric="posterior_quantile", **where)
     observations = sorted({r["observation"] for r in quantiles})
     if found["kind"] != "observed":
@@ -201,17 +219,12 @@ def _answer(rows: Sequence[Row], figures: Sequence[Figure], found: Mapping[str, 
         "estimates": tables.estimate_table(own),
         "tables": [tables.posterior_table(own, exact, units, i) for i in observations[:MAX_OBSERVATIONS]],
         "observations": len(observations),
-        "posterior": picture,
-        "prior": _of(figures, "prior", None, dataset),
-        "predictive": _of(figures, "predictive", variant, dataset),
-        "typicality": _of(figures, "typicality", variant, dataset),
-        "detection": _of(figures, "detection", variant, dataset),
-        "transport": _of(figures, "transport", variant, dataset),
+        "pictures": own_pictures,
         "distance": tables.distance_table(own, exact, units),
     }
 
 
-def _calibration(rows: Sequence[Row], figures: Sequence[Figure], variant: Variant) -> dict[str, Any]:
+def _calibration(rows: Sequence[Row], pictures: Sequence[Picture], variant: Variant) -> dict[str, Any]:
     """Figures and numbers of a method on data whose truth is known."""
     own = select(rows, **variant.cells, parameter=None)
     labelled = []
@@ -222,29 +235,15 @@ def _calibration(rows: Sequence[Row], figures: Sequence[Figure], variant: Varian
             for choice in tables.CALIBRATION_METRICS
             if (line := tables.calibration_line(here, *choice)) is not None
         ]
-        pictures = [f for kind in ("ranks", "coverage") if (f := _of(figures, kind, variant, dataset))]
-        if lines or pictures:
+        own_pictures = _of(pictures, ("calibration",), variant, dataset)
+        if lines or own_pictures["calibration"]:
             n = max(
                 (r["n"] for r in here if r["metric"] == "coverage" and r["seed"] is not None), default=None
             )
             repeats = any(line["range"] for line in lines)
-            about = {"dataset": dataset, "lines": lines, "figures": pictures, "n": n, "repeats": repeats}
+            about = {"dataset": dataset, "lines": lines, "pictures": own_pictures, "n": n, "repeats": repeats}
             labelled.append(about)
     return {"method": variant.label, "labelled": labelled}
-
-
-def _cost_table(figure: Figure | None) -> list[dict[str, str]]:
-    if figure is None:
-        return []
-    return [
-        {
-            "name": stage["name"],
-            "jobs": f"{stage['jobs']:,}",
-            "time": numbers.duration(stage["seconds"]),
-            "memory": numbers.size(stage["peak_mb"] * 1e6) if stage["peak_mb"] else "not measured",
-        }
-        for stage in figure.data["stages"]
-    ]
 
 
 # ---- provenance ----------------------------------------------------------------------------------
@@ -295,8 +294,9 @@ def _provenance(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _of(
-    figures: Sequence[Figure], kind: str, variant: Variant | None = None, dataset: str = ""
-) -> Figure | None:
-    of = variant or Variant("")
-    wanted = (kind, of.method, of.calibration, dataset)
-    return next((f for f in figures if (f.kind, f.method, f.calibration, f.dataset) == wanted), None)
+    pictures: Sequence[Picture], sections: Sequence[str], variant: Variant, dataset: str
+) -> dict[str, list[Picture]]:
+    """The pictures of one method and data set, by section."""
+    of = (variant.method, variant.calibration, dataset)
+    own = [p for p in pictures if (p.method, p.calibration, p.dataset) == of]
+    return {section: [p for p in own if p.figure.section == section] for section in sections}

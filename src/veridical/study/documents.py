@@ -1,11 +1,13 @@
-"""Schema, page of settings and page of metrics, generated from the code so that they cannot disagree."""
+"""Schema, pages and captions, generated from the code so that they cannot disagree."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
+from veridical import figures
 from veridical.evidence import definitions
 from veridical.setting_messages import mapping_value
 from veridical.study import settings
@@ -13,6 +15,8 @@ from veridical.study import settings
 SCHEMA = Path("workflow/schemas/study.json")
 PAGE = Path("docs/settings.md")
 METRICS = Path(definitions.PAGE)
+FIGURES = Path("docs/figures.md")
+CAPTIONS = Path("workflow/report/figure.rst")
 
 _INTRODUCTION = """# Settings
 
@@ -21,10 +25,20 @@ or misspelt settings are refused with the nearest valid name. `scales:` holds ov
 and `paper`, merged over the rest key by key; lists are replaced.
 """
 
+_FIGURES = """# Figures
+
+One file in `src/veridical/figures/` is one kind of figure: what it is made from, its data, its drawing and
+its words. This page is generated from them (`make docs`), as are the captions of Snakemake's report. One more
+is a file there and a line in `figures/__init__.py`.
+
+| kind of figure | section of the page | shows | how to read it |
+| --- | --- | --- | --- |"""
+
 
 def write(root: str | Path = ".") -> list[Path]:
     """Writes the schema and the pages below `root`; returns their paths."""
     texts = {SCHEMA: schema_text(), PAGE: page_text(), METRICS: definitions.page()}
+    texts |= {FIGURES: figures_text(), CAPTIONS: captions_text()}
     for path, text in texts.items():
         target = Path(root) / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +49,25 @@ def write(root: str | Path = ".") -> list[Path]:
 def schema_text() -> str:
     """Returns the JSON schema of a study file as text."""
     return json.dumps(settings.schema(), indent=1) + "\n"
+
+
+def figures_text() -> str:
+    """Returns the page of figures: a line for each kind."""
+    found = [(kind, figures.build(kind)) for kind in figures.FIGURES]
+    rows = [f"| `{kind}` | {f.section} | {type(f).__doc__} | {f.read} |" for kind, f in found]
+    return "\n".join([_FIGURES, *rows]) + "\n"
+
+
+def captions_text() -> str:
+    """Returns the captions of figures in Snakemake's report, a template that chooses by the kind."""
+    lines = ['{% set kind = snakemake.wildcards.kind.split("--")[0] %}']
+    for kind in figures.FIGURES:
+        lines += [
+            f'{{% if kind == "{kind}" %}}',
+            *textwrap.wrap(figures.build(kind).read, 118),
+            "{% endif %}",
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def page_text() -> str:

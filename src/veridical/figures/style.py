@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,10 +104,43 @@ def grid_shape(panels: int, columns: int = 4) -> tuple[int, int]:
     return rows, -(-panels // rows)
 
 
-def hide_rest(axes: Any, used: int) -> None:
-    """Hides the axes of a grid beyond the first `used`."""
-    for ax in list(axes.flat)[used:]:
+def grid(
+    panels: int,
+    columns: int,
+    *,
+    height: tuple[float, float],
+    width: tuple[float, float] = (WIDTH, 0.0),
+    **options: Any,
+) -> Any:
+    """Returns a figure and its axes, of which the first `panels` can be seen.
+
+    Arguments:
+        panels: How many there are.
+        columns: How many stand side by side at most.
+        height: Inches for the figure, and for each row of panels.
+        width: Likewise for columns; never more than WIDTH.
+        options: What `subplots` takes.
+    """
+    rows, columns = grid_shape(panels, columns)
+    inches = {"height": height[0] + height[1] * rows, "width": min(WIDTH, width[0] + width[1] * columns)}
+    made, axes = figure(rows, columns, **inches, **options)
+    for ax in list(axes.flat)[panels:]:
         ax.set_visible(False)
+    return made, axes
+
+
+def legend(made: Figure, place: Any, columns: int = 9, **options: Any) -> None:
+    """Gives a figure one legend, with each label of its panels once."""
+    found: dict[str, Any] = {}
+    for ax in made.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    made.legend(list(found.values()), list(found), loc=place, ncols=min(len(found), columns), **options)
+
+
+def nth(index: int) -> dict[str, Any]:
+    """Returns colour and dash of the curve with this index."""
+    return {"color": CYCLE[index % len(CYCLE)], "linestyle": DASHES[index % len(DASHES)]}
 
 
 def log_ticks(ax: Axes) -> None:
@@ -148,32 +181,3 @@ def log_counts(ax: Axes, values: Sequence[float]) -> None:
 def with_unit(name: str, unit: str) -> str:
     """Returns an axis label: the name, and the unit in brackets where there is one."""
     return f"{name} [{unit}]" if unit else name
-
-
-def panels(
-    found: Sequence[Mapping[str, Any]],
-    draw_one: Callable[[Any, Mapping[str, Any]], None],
-    *,
-    x: str,
-    y: str,
-    legend: str,
-) -> Figure:
-    """Returns one panel for each entry, with common labels and one legend.
-
-    Arguments:
-        found: What each panel shows.
-        draw_one: Draws one of them on its axes.
-        x: Label below all panels.
-        y: Label beside the first.
-        legend: Where the legend stands.
-    """
-    rows, columns = grid_shape(len(found), 3)
-    made, axes = figure(rows, columns, height=0.8 + 2.2 * rows, width=WIDTH if columns > 1 else 5.6)
-    for ax, one in zip(axes.flat, found, strict=False):
-        draw_one(ax, one)
-    hide_rest(axes, len(found))
-    made.supxlabel(x, fontsize=10)
-    axes[0, 0].set_ylabel(y)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    made.legend(handles, labels, loc=legend, ncols=len(labels))
-    return made

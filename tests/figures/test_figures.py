@@ -1,12 +1,9 @@
-"""Figures: their data are what they say, what is drawn is their data, and equal data give equal bytes."""
+"""Figures: their data are what they say, and what is drawn is their data."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,29 +12,26 @@ import pytest
 from veridical.errors import ArtifactError
 from veridical.evidence import metrics
 from veridical.evidence.metrics import row
-from veridical.plots import calibration, cost, learning, pairs, predictive, style, training, typicality
-from veridical.report import captions, check_figures, figures
+from veridical.figures import posterior, style
+from veridical.figures.base import Figure
+from veridical.figures.cost import Cost
+from veridical.figures.coverage import Coverage
+from veridical.figures.learning import Learning
+from veridical.figures.posterior import Posterior
+from veridical.figures.predictive import Predictive
+from veridical.figures.ranks import Ranks
+from veridical.figures.training import Training
+from veridical.figures.typicality import Typicality
 
 YEARS = {"name": "year", "coordinates": [1900.0, 1901.0, 1902.0, 1903.0], "unit": ""}
 SPECIES = {"name": "species", "coordinates": ["hare", "lynx"], "unit": ""}
 
 
-ALONE = {
-    "posterior",
-    "prior",
-    "predictive",
-    "ranks",
-    "coverage",
-    "typicality",
-    "training",
-    "learning",
-    "cost",
-}
-
-
-def axes_of() -> Any:
-    _, axes = style.figure()
-    return axes[0, 0]
+def drawn(figure: Figure, data: Any) -> Any:
+    with style.styled():
+        made = figure.draw(data)
+        assert style.svg(made)
+    return made
 
 
 # ---- posterior -----------------------------------------------------------------------------------
@@ -48,14 +42,14 @@ def gaussian(rng: np.random.Generator, n: int = 4000, d: int = 3, shift: float =
 
 
 def test_marginals_integrate_to_the_mass_inside_the_axes(rng: np.random.Generator) -> None:
-    data = figures.posterior(["a", "b", "c"], ["", "", ""], {"npe": gaussian(rng)})
+    data = Posterior().data(["a", "b", "c"], ["", "", ""], {"npe": gaussian(rng)})
     for marginal in data["series"][0]["marginals"]:
         step = marginal["x"][1] - marginal["x"][0]
         assert sum(marginal["density"]) * step == pytest.approx(0.99, abs=0.02)
 
 
 def test_contours_hold_the_mass_that_they_name(rng: np.random.Generator) -> None:
-    data = figures.posterior(["a", "b"], ["", ""], {"npe": gaussian(rng, 40_000, 2)})
+    data = Posterior().data(["a", "b"], ["", ""], {"npe": gaussian(rng, 40_000, 2)})
     (pair,) = data["series"][0]["pairs"]
     outer, inner = pair["levels"]
     # a standard normal in two dimensions holds the mass m inside the radius sqrt(-2 log(1 - m))
@@ -67,32 +61,28 @@ def test_contours_hold_the_mass_that_they_name(rng: np.random.Generator) -> None
 
 def test_the_shift_to_a_reference_is_in_its_standard_deviations(rng: np.random.Generator) -> None:
     exact, own = 2 * gaussian(rng), 2 * gaussian(rng, shift=1.5)
-    data = figures.posterior(list("abc"), [""] * 3, {"npe": own, "exact": exact}, reference="exact")
+    data = Posterior().data(list("abc"), [""] * 3, {"npe": own, "exact": exact}, reference="exact")
     assert data["largest_shift"] == pytest.approx(1.5, abs=0.1)
     assert [s["role"] for s in data["series"]] == ["estimate", "reference"]
 
 
-@pytest.mark.parametrize(("d", "shown"), [(1, 1), (2, 2), (11, figures.MAX_PARAMETERS)])
+@pytest.mark.parametrize(("d", "shown"), [(1, 1), (2, 2), (11, posterior.MAX_PARAMETERS)])
 def test_any_number_of_parameters_is_drawn(rng: np.random.Generator, d: int, shown: int) -> None:
     names = [f"p{i}" for i in range(d)]
-    data = figures.plain(
-        figures.posterior(names, ["m"] * d, {"npe": gaussian(rng, 400, d)}, truth=np.zeros(d))
-    )
+    data = Posterior().data(names, ["m"] * d, {"npe": gaussian(rng, 400, d)}, truth=np.zeros(d))
     assert len(data["parameters"]) == shown
-    with style.styled():
-        made = pairs.draw(data)
+    made = drawn(Posterior(), data)
     visible = [ax for ax in made.axes if ax.get_visible()]
     assert len(visible) == shown * (shown + 1) // 2
     assert visible[-1].get_xlabel() == f"p{shown - 1}" + (" [m]" if d <= 4 else "")
-    assert ("are shown" in captions.posterior(data)[1]) == (d > shown)
+    assert ("are shown" in Posterior().shows(data)) == (d > shown)
 
 
 def test_draws_that_hardly_differ_still_give_a_figure() -> None:
     draws = np.full((100, 2), 3.0)
     draws[0] += 1e-9
-    data = figures.plain(figures.posterior(["a", "b"], ["", ""], {"npe": draws}))
-    with style.styled():
-        style.svg(figures.render("posterior", data))
+    data = Posterior().data(["a", "b"], ["", ""], {"npe": draws})
+    drawn(Posterior(), data)
 
 
 # ---- predictions ---------------------------------------------------------------------------------
@@ -105,13 +95,11 @@ def predictive_result(observed: np.ndarray) -> dict[str, Any]:
 
 def test_a_series_gets_a_panel_for_each_species_and_a_log_axis_where_it_spans_decades() -> None:
     observed = np.array([[1.0, 5.0], [10.0, 6.0], [100.0, 7.0], [1000.0, 8.0]])
-    data = check_figures.predictive(predictive_result(observed), [YEARS, SPECIES], "thousand")
-    assert data is not None
+    data = Predictive().data(predictive_result(observed), [YEARS, SPECIES], "thousand")
     assert [p["label"] for p in data["panels"]] == ["hare", "lynx"]
     assert [p["log"] for p in data["panels"]] == [True, False]
     assert data["panels"][0]["inside"] == 4
-    with style.styled():
-        made = predictive.draw(figures.plain(data))
+    made = drawn(Predictive(), data)
     hare = made.axes[0]
     assert hare.get_yscale() == "log"
     np.testing.assert_allclose(hare.lines[1].get_ydata(), observed[:, 0])
@@ -131,25 +119,22 @@ def test_a_series_gets_a_panel_for_each_species_and_a_log_axis_where_it_spans_de
 )
 def test_data_that_are_no_series_are_drawn_too(shape: tuple[int, ...], axes: list, numeric: bool) -> None:
     observed = np.arange(1.0, 1.0 + math.prod(shape)).reshape(shape)
-    data = check_figures.predictive(predictive_result(observed), axes, "")
-    assert data is not None
+    data = Predictive().data(predictive_result(observed), axes, "")
     (panel,) = data["panels"]
     assert panel["numeric"] == numeric
     assert panel["of"] == observed.size
-    with style.styled():
-        style.svg(predictive.draw(figures.plain(data)))
+    drawn(Predictive(), data)
 
 
 def test_named_features_are_shown_in_half_widths_of_their_own_interval() -> None:
     result = predictive_result(np.array([10.0, 1e6]))
     result["curves"]["observed"] = [[15.0, 0.5e6]]
-    data = check_figures.predictive(result, [SPECIES], "")
-    assert data is not None
+    data = Predictive().data(result, [SPECIES], "")
     assert data["panels"][0]["observed"] == pytest.approx([1.0, -1.0])
 
 
 def test_a_check_without_bands_gives_no_figure() -> None:
-    assert check_figures.predictive({"curves": {}}, [YEARS], "") is None
+    assert Predictive().data({"curves": {}}, [YEARS], "") is None
 
 
 # ---- calibration ---------------------------------------------------------------------------------
@@ -162,14 +147,12 @@ def sbc_result(ecdf: list[float]) -> dict[str, Any]:
 
 
 def test_a_rank_curve_is_outside_just_when_one_of_its_points_is() -> None:
-    data = check_figures.ranks({0: sbc_result([0.25, 0.5, 0.9]), 1: sbc_result([0.25, 0.66, 0.75])})
+    data = Ranks().data({0: sbc_result([0.25, 0.5, 0.9]), 1: sbc_result([0.25, 0.66, 0.75])})
     (panel,) = data["panels"]
     assert [c["inside"] for c in panel["curves"]] == [True, False]
     assert panel["curves"][1]["difference"] == pytest.approx([0.0, 0.16, 0.0])
-    assert "1 of 2 lines" in captions.ranks(data)[1]
-    with style.styled():
-        ax = axes_of()
-        calibration.draw_rank_difference(ax, panel)
+    assert "1 of 2 lines" in Ranks().shows(data)
+    (ax,) = drawn(Ranks(), data).axes
     np.testing.assert_allclose(ax.lines[2].get_ydata(), [0.0, 0.16, 0.0])
     assert ax.get_title(loc="left") == "a: outside"
 
@@ -179,38 +162,30 @@ def test_thinning_a_long_curve_loses_no_fault() -> None:
     ecdf = grid.copy()
     ecdf[500] += 0.2
     curves = {"grid": grid, "ecdf": [ecdf], "lower": grid - 0.1, "upper": grid + 0.1}
-    (panel,) = check_figures.ranks({0: {"parameters": ["a"], "curves": curves}})["panels"]
+    (panel,) = Ranks().data({0: {"parameters": ["a"], "curves": curves}})["panels"]
     assert len(panel["points"]) <= 200
     assert not panel["curves"][0]["inside"]
 
 
 def test_coverage_names_the_curves_outside_the_band() -> None:
     levels = [0.25, 0.5, 0.75]
-    curves = {
-        "levels": levels,
-        "central": [[0.2, 0.5, 0.8], [0.0, 0.1, 0.5]],
-        "lower": [0.1, 0.3, 0.6],
-        "upper": [0.4, 0.7, 0.9],
-    }
-    data = check_figures.coverage({0: {"parameters": ["a", "b"], "curves": curves}})
-    assert captions.coverage(data)[1] == "Outside the band: b."
-    with style.styled():
-        made = calibration.draw_coverage(figures.plain(data))
-    drawn = [line.get_ydata() for line in made.axes[0].lines]
-    np.testing.assert_allclose(drawn[2], curves["central"][1])
+    curves = {"levels": levels, "lower": [0.1, 0.3, 0.6], "upper": [0.4, 0.7, 0.9]}
+    curves["central"] = [[0.2, 0.5, 0.8], [0.0, 0.1, 0.5]]
+    data = Coverage().data({0: {"parameters": ["a", "b"], "curves": curves}})
+    assert Coverage().shows(data) == "Outside the band: b."
+    made = drawn(Coverage(), data)
+    np.testing.assert_allclose(made.axes[0].lines[2].get_ydata(), curves["central"][1])
 
 
 def test_the_observation_is_told_from_the_simulations() -> None:
     null = np.linspace(0, 3, 301).tolist()
     result = {"curves": {"null": null, "distances": [5.0, 1.0]}}
-    data = check_figures.typicality({0: result})
+    data = Typicality().data({0: result})
     (panel,) = data["panels"]
     assert panel["threshold"] == pytest.approx(2.97)
     assert sum(panel["counts"]) == 301
-    assert captions.typicality(data)[1].startswith("1 of 2")
-    with style.styled():
-        ax = axes_of()
-        typicality.draw_distances(ax, panel)
+    assert Typicality().shows(data).startswith("1 of 2")
+    (ax,) = drawn(Typicality(), data).axes
     colours = [line.get_color() for line in ax.lines[1:]]
     assert colours == [style.REFERENCE, style.ESTIMATE]
 
@@ -220,11 +195,8 @@ def test_the_observation_is_told_from_the_simulations() -> None:
 
 def test_the_weights_kept_are_marked_on_the_training_curve() -> None:
     entries = [{"epoch": float(e), "train_loss": 3.0 - e, "validation_loss": abs(2.0 - e)} for e in range(4)]
-    data = figures.training({"npe": {0: {"epochs": entries, "best_epoch": 2.0}}})
-    with style.styled():
-        ax = axes_of()
-        training.draw_run(ax, data["panels"][0]["runs"][0])
-    marker = ax.lines[-1]
+    data = Training().data({"npe": {0: {"epochs": entries, "best_epoch": 2.0}}})
+    marker = drawn(Training(), data).axes[0].lines[-1]
     assert (marker.get_xdata()[0], marker.get_ydata()[0]) == (2.0, 0.0)
 
 
@@ -238,37 +210,33 @@ def learning_rows(values: dict[int, list[float]], metric: str = "nltp", **cells:
 
 
 def test_the_learning_curve_shows_mean_error_and_every_replicate() -> None:
-    data = figures.learning(learning_rows({100: [1.0, 3.0], 1000: [0.5, 0.7]}))
-    assert data is not None
+    data = Learning().data(learning_rows({100: [1.0, 3.0], 1000: [0.5, 0.7]}))
     (curve,) = data["curves"]
     assert curve["mean"] == pytest.approx([2.0, 0.6])
     assert curve["stderr"] == pytest.approx([1.0, 0.1])
     assert curve["points"] == {"budget": [100, 100, 1000, 1000], "value": [1.0, 3.0, 0.5, 0.7]}
-    with style.styled():
-        made = learning.draw(data)
+    made = drawn(Learning(), data)
     assert [t.get_text() for t in made.axes[0].get_xticklabels()] == ["100", "1,000"]
     assert "lower is better" in made.axes[0].get_ylabel()
 
 
 def test_there_is_no_learning_curve_of_one_budget() -> None:
-    assert figures.learning(learning_rows({100: [1.0, 3.0]})) is None
+    assert Learning().data(learning_rows({100: [1.0, 3.0]})) is None
 
 
 def test_without_densities_the_learning_curve_averages_nrmse_over_parameters() -> None:
     rows = learning_rows({10: [0.2], 20: [0.1]}, "nrmse", parameter="a")
     rows += learning_rows({10: [0.4], 20: [0.3]}, "nrmse", parameter="b")
-    data = figures.learning(rows)
-    assert data is not None
+    data = Learning().data(rows)
     assert data["metric"]["name"] == "nrmse"
     assert data["curves"][0]["mean"] == pytest.approx([0.3, 0.2])
     assert data["curves"][0]["stderr"] == [None, None]
 
 
 def test_one_repeat_is_judged_by_the_error_over_its_test_data() -> None:
-    data = figures.learning(learning_rows({100: [1.0], 1000: [0.5]}, stderr=0.05))
-    assert data is not None
+    data = Learning().data(learning_rows({100: [1.0], 1000: [0.5]}, stderr=0.05))
     assert data["curves"][0]["stderr"] == [0.05, 0.05]
-    answer = captions.learning(data)[1]
+    answer = Learning().shows(data)
     assert answer.startswith("Probably yes") and "0.50 ± 0.071 (one repeat)" in answer
 
 
@@ -284,65 +252,30 @@ def test_one_repeat_is_judged_by_the_error_over_its_test_data() -> None:
     ],
 )
 def test_whether_more_simulations_would_help_is_answered_in_a_sentence(values: dict, answer: str) -> None:
-    data = figures.learning(learning_rows(values))
-    assert data is not None
-    assert captions.learning(data)[1].startswith(answer)
+    data = Learning().data(learning_rows(values))
+    assert Learning().shows(data).startswith(answer)
 
 
 def test_costs_are_summed_over_jobs() -> None:
     records = [{"s": 90.0, "max_rss": 100.0}, {"s": 45.5, "max_rss": "NA"}]
-    data = figures.cost({"simulate": records, "train": [], "infer": [{"s": 0.25, "max_rss": "NA"}]})
-    assert [(s["name"], s["jobs"], s["seconds"]) for s in data["stages"]] == [
-        ("simulate", 2, 135.5),
-        ("infer", 1, 0.25),
-    ]
-    assert [s["peak_mb"] for s in data["stages"]] == [100.0, None]
-    with style.styled():
-        ax = axes_of()
-        cost.draw_bars(ax, data["stages"])
+    data = Cost().data({"simulate": records, "train": [], "infer": [{"s": 0.25, "max_rss": "NA"}]})
+    found = [(s["name"], s["jobs"], s["seconds"], s["peak_mb"]) for s in data["stages"]]
+    assert found == [("simulate", 2, 135.5, 100.0), ("infer", 1, 0.25, None)]
+    (ax,) = drawn(Cost(), data).axes
     assert [bar.get_width() for bar in ax.patches] == [135.5, 0.25]
 
 
 # ---- all figures of a study ----------------------------------------------------------------------
 
 
-def test_every_figure_of_a_study_is_redrawn_from_its_data_to_the_same_bytes(study: SimpleNamespace) -> None:
-    paths = sorted(study.figures.glob("*.svg"))
-    assert {p.name.split("--")[0] for p in paths} == ALONE
-    for path in paths:
-        record = json.loads(path.with_suffix(".json").read_text())
-        with style.styled():
-            again = style.svg(figures.render(record["kind"], record["data"]))
-        assert again == path.read_text(), path.name
-
-
 def test_neither_numbers_nor_verdict_depend_on_the_code_that_draws() -> None:
     from veridical.study import code_digests, layout
 
     numbers = code_digests.dependencies([layout.SCRIPTS / "metrics.py"])
-    drawn = (".plots", "figures", "report.page", "report.tables", "report.captions")
-    assert not [name for name in numbers if any(part in name for part in drawn)]
+    parts = ("veridical.figures", "report.page", "report.tables")
+    assert not [name for name in numbers if any(part in name for part in parts)]
     page = code_digests.dependencies([layout.SCRIPTS / "report.py"])
-    assert not [name for name in page if ".plots" in name]
-
-
-def test_every_kind_of_figure_has_a_caption() -> None:
-    assert set(captions.CAPTIONS) == set(figures.PLOTS)
-
-
-def test_figures_carry_neither_dates_nor_versions_and_keep_text_as_text(study: SimpleNamespace) -> None:
-    text = (study.figures / "predictive--npe--pelts.svg").read_text()
-    assert "<dc:date>" not in text and "Matplotlib" not in text
-    assert ">hare</text>" in text
-
-
-def test_drawing_leaves_the_settings_of_matplotlib_alone() -> None:
-    import matplotlib as mpl
-
-    before = dict(mpl.rcParams)
-    with style.styled():
-        assert mpl.rcParams["svg.hashsalt"] == "veridical"
-    assert dict(mpl.rcParams) == before
+    assert not [name for name in page if "veridical.figures." in name]
 
 
 def test_nothing_is_left_of_a_figure_that_cannot_be_written(
@@ -357,14 +290,3 @@ def test_nothing_is_left_of_a_figure_that_cannot_be_written(
         with pytest.raises(ArtifactError, match=r"a\.svg: cannot be written .*No space"):
             style.save(made, tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(
-    make_study: Callable[..., SimpleNamespace], finish_study: Callable[..., SimpleNamespace]
-) -> None:
-    made = finish_study(make_study(observed={}, reference=False, replicates=1, budgets=(2000,)))
-    kinds = {p.name.split("--")[0] for p in made.figures.glob("*.svg")}
-    assert kinds == {"posterior", "ranks", "coverage", "training", "cost"}
-    (found,) = json.loads(made.verdicts.read_text())["verdicts"]
-    assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
-    assert "An example answer" in made.page.read_text()

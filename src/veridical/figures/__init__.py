@@ -1,0 +1,50 @@
+"""Figures: one file per kind, with its data, its drawing and its words; from saved results only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from veridical.errors import UnknownName, suggest
+
+if TYPE_CHECKING:
+    from veridical.figures.base import Figure
+
+SECTIONS = ("comparison", "answer", "data", "calibration", "training", "cost")  # of the page
+# In the order in which the sections of the page show them.
+FIGURES: dict[str, str] = {
+    "coverages": "veridical.figures.coverages:Coverages",
+    "deviations": "veridical.figures.deviations:Deviations",
+    "intervals": "veridical.figures.intervals:Intervals",
+    "calibration": "veridical.figures.calibration_sizes:CalibrationSizes",
+    "tradeoff": "veridical.figures.tradeoff:Tradeoff",
+    "posterior": "veridical.figures.posterior:Posterior",
+    "prior": "veridical.figures.prior:Prior",
+    "predictive": "veridical.figures.predictive:Predictive",
+    "typicality": "veridical.figures.typicality:Typicality",
+    "detection": "veridical.figures.detection:Detection",
+    "transport": "veridical.figures.transport:Transport",
+    "ranks": "veridical.figures.ranks:Ranks",
+    "coverage": "veridical.figures.coverage:Coverage",
+    "learning": "veridical.figures.learning:Learning",
+    "training": "veridical.figures.training:Training",
+    "cost": "veridical.figures.cost:Cost",
+}
+
+
+def build(kind: str) -> Figure:
+    """Returns the figure of a kind, as `FIGURES` names it.
+
+    Raises:
+        UnknownName: If there is no such figure.
+    """
+    if kind not in FIGURES:
+        raise UnknownName(f"figure {kind!r} is unknown. {suggest(kind, FIGURES)}")
+    module, _, attribute = FIGURES[kind].partition(":")
+    found: type[Figure] = getattr(import_module(module), attribute)
+    return found()
+
+
+def modules() -> tuple[str, ...]:
+    """Returns the modules that define figures, for the digest of their code."""
+    return tuple(sorted({entry.partition(":")[0] for entry in FIGURES.values()}))

@@ -1,0 +1,149 @@
+"""The saved results of a study, in which each figure finds what it is made from; loaded when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from veridical import checks, files
+from veridical.coordinates import REFERENCE, Coordinates
+from veridical.evidence import comparison, metrics, variants
+from veridical.evidence.metrics import Row
+from veridical.evidence.variants import PRIOR, Variant, of_coordinates
+from veridical.saved import observations, posteriors
+from veridical.saved.posteriors import Draws
+
+Paths = Iterable[str | Path]
+Results = Mapping[int, Mapping[str, Any]]  # saved results of a check by replicate
+EXAMPLE = 0  # the replicate and the observation that are drawn where only one can be
+
+
+class Found(NamedTuple):
+    """The arguments of `Figure.data` for one figure, its method and data set (None, empty: none or all)."""
+
+    given: tuple[Any, ...]
+    of: Variant | None = None
+    dataset: str = ""
+
+
+@dataclass(kw_only=True)
+class Sources:
+    """The saved results of a study.
+
+    Figures of one method show it at its largest budget and calibration set; those that compare show all
+    calibration sets, and all budgets where they are about cost.
+
+    Attributes:
+        results: Saved checks.
+        draws: Answers to observed data (to labelled data where there are none), and draws of the reference.
+            Of answers that are no draws (JSON) none is drawn.
+        observations: `observe/{dataset}.nc`, for the axes of the data.
+        histories: `{train,remedy}/{method}/{run}/history.json`; the largest budget is drawn.
+        table: `metrics.csv`.
+        looks: `observe/{dataset}.look.json`, what the probe saw of the observed data.
+        benchmarks: Snakemake's benchmark files by stage, first stage first.
+    """
+
+    results: Paths
+    draws: Paths
+    observations: Paths
+    histories: Paths
+    table: str | Path
+    looks: Paths = ()
+    benchmarks: Mapping[str, Paths] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows of the table that sum up methods."""
+        return variants.summarised(metrics.read(self.table))
+
+    @cached_property
+    def labelled(self) -> str:
+        """The data set that methods are compared on."""
+        return comparison.labelled_dataset(self.rows)
+
+    @cached_property
+    def checked(self) -> dict[tuple[str, str], dict[Variant, Results]]:
+        """Saved checks at the largest budgets, by check and data set, then by variant and replicate."""
+        found = [(Coordinates.of(path), Path(path)) for path in self.results]
+        final = set(variants.finals(of_coordinates(where) for where, _ in found))
+        loaded: dict[tuple[str, str], dict[Variant, Any]] = {}
+        for where, path in sorted(found, key=lambda pair: (pair[1].stem, str(pair[1]))):
+            variant = of_coordinates(where)
+            if variant in final:
+                of_check = loaded.setdefault((path.stem, where.dataset), {})
+                of_check.setdefault(variant, {})[where.replicate or 0] = checks.load(path)
+        return loaded
+
+    def of_check(self, name: str) -> Iterator[Found]:
+        """Yields the results of a check by replicate, for each method and data set."""
+        for (check, dataset), found in self.checked.items():
+            if check == name:
+                for variant in variants.leading(v for v in found if v.method != PRIOR):
+                    yield Found((found[variant],), variant, dataset)
+
+    def experiments(self, curve: str) -> dict[Variant, Results]:
+        """Returns repeated experiments on labelled data that hold a curve, by variant and replicate."""
+        found = self.checked.get(("experiments", self.labelled), {})
+        return {v: r for v, r in found.items() if all(curve in one["curves"] for one in r.values())}
+
+    def answers(self) -> Iterator[tuple[Variant, str, Draws, Draws | None]]:
+        """Yields method, data set, draws, and those of the exact reference where there is one."""
+        found = {Coordinates.of(path): path for path in self.draws if Path(path).suffix == ".nc"}
+        leading = set(variants.leading(of_coordinates(where) for where in found))
+        for where, path in sorted(found.items(), key=lambda item: str(item[0])):
+            variant = of_coordinates(where)
+            if variant in leading and where.replicate == EXAMPLE and where.method not in (REFERENCE, PRIOR):
+                exact = found.get(Coordinates(REFERENCE, dataset=where.dataset))
+                reference = None if exact is None else posteriors.load(exact)
+                yield variant, where.dataset, posteriors.load(path), reference
+
+    def looked(self) -> Iterator[tuple[str, Any, Any]]:
+        """Yields each observed data set, what the probe saw of it, and its first observation (*x_shape)."""
+        of_data = {Path(path).stem: path for path in self.observations}
+        for path in map(Path, self.looks):
+            dataset = path.name.split(".")[0]
+            x = observations.load(of_data[dataset]).x[EXAMPLE]
+            yield dataset, json.loads(path.read_text()), x
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[list[dict[str, Any]], str]]:
+        """Name, coordinates and unit of each dimension of a data set, and the unit of its data."""
+        return {Path(path).stem: _axes(path) for path in self.observations}
+
+    def trainings(self) -> dict[str, dict[int, Any]]:
+        """Returns the histories of trainings that have epochs, by method and replicate."""
+        found = {Coordinates.of(path): json.loads(Path(path).read_text()) for path in self.histories}
+        leading = set(variants.leading(of_coordinates(where) for where in found))
+        histories: dict[str, dict[int, Any]] = {}
+        for where, history in found.items():
+            if of_coordinates(where) in leading and history["epochs"]:
+                histories.setdefault(where.method, {})[where.replicate or 0] = history
+        return histories
+
+    def costs(self) -> dict[str, list[dict[str, Any]]]:
+        """Returns the records of all jobs by stage."""
+        return {
+            stage: [record for path in paths for record in files.benchmark_records(path)]
+            for stage, paths in self.benchmarks.items()
+        }
+
+
+def _axes(path: str | Path) -> tuple[list[dict[str, Any]], str]:
+    import xarray as xr
+
+    with xr.open_dataset(path, engine="h5netcdf") as stored:
+        x = stored["x"]
+        axes = [
+            {
+                "name": str(dim),
+                "coordinates": x[dim].to_numpy().tolist(),
+                "unit": x[dim].attrs.get("units", ""),
+            }
+            for dim in x.dims[1:]
+        ]
+        return axes, str(x.attrs.get("units", ""))

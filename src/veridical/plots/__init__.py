@@ -1,1 +1,0 @@
-"""Figures: saved results in, axes out. Nothing here computes a statistic."""

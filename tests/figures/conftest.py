@@ -1,0 +1,122 @@
+"""A small fabricated set of saved results, in which every figure finds what it is made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from veridical import checks, seeds, tasks
+from veridical.checks import CheckResult, Metric, prior_predictive
+from veridical.evidence import metrics
+from veridical.evidence.metrics import row
+from veridical.figures.sources import Sources
+from veridical.saved import observations, posteriors
+from veridical.saved.posteriors import Draws
+
+LEVELS = np.linspace(0.1, 0.9, 9)
+KAPPAS = np.array([0.1, 0.5])
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """Saved results of three methods: draws with calibration pairs, draws without, and estimates."""
+    root = tmp_path_factory.mktemp("saved")
+    rng = seeds.generator(7, "test", "figures", "saved")
+    task = tasks.build({"name": "gaussian_linear", "settings": {"dimension": 2}})
+    data = observations.Observations(rng.normal(size=(2, 2)), None, "pelts", "observed", "made up")
+    (root / "observe").mkdir()
+    observations.save(root / "observe/pelts.nc", data, task)
+    look = prior_predictive.look(data.x, rng.normal(size=(200, 2)))
+    runs = {"npe": ("n100-r0", "n100-r1"), "rope": ("n100-c10-r0", "n100-c50-r0")}
+    draws = [_draws(root / "infer/reference/pelts.nc", rng, {})]
+    draws += [_draws(root / f"infer/npe/{run}/pelts.nc", rng, {}) for run in runs["npe"]]
+    draws += [_draws(root / f"infer/rope/{run}/pelts.nc", rng, _plan(rng)) for run in runs["rope"]]
+    results = [
+        _check(root / f"check/{method}/{run}/{dataset}", name, curves)
+        for method, names in runs.items()
+        for run in names
+        for (dataset, name), curves in _curves(rng).items()
+    ]
+    results.append(_check(root / "check/wifi/n100-r0/simulated", "experiments", _experiments(rng)))
+    epochs = [{"epoch": float(e), "train_loss": 2.0 - e, "validation_loss": 2.1 - e} for e in range(3)]
+    record = {"s": 12.5, "h:m:s": "0:00:12", "max_rss": 300.0, "cpu_time": 11.0}
+    metrics.write(root / "metrics.csv", metrics.tidy(_rows()))
+    return Sources(
+        results=results,
+        draws=draws,
+        observations=[root / "observe/pelts.nc"],
+        histories=[_json(root / "train/npe/n100-r0/history.json", {"epochs": epochs, "best_epoch": 2.0})],
+        table=root / "metrics.csv",
+        looks=[_json(root / "observe/pelts.look.json", look)],
+        benchmarks={"train": [_json(root / "benchmarks/train.jsonl", record)]},
+    )
+
+
+def _json(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _check(folder: Path, name: str, curves: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    table = (Metric("mmd", 1.5, n=50), Metric("power", 0.8, n=20))
+    checks.save(CheckResult(name, ("a", "b"), table, curves, True, 0.4), folder / f"{name}.json")
+    return folder / f"{name}.json"
+
+
+def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
+    """Curves of the checks of draws, by data set and check."""
+    band = {"lower": LEVELS - 0.1, "upper": LEVELS + 0.1}
+    ranks = {"ecdf": np.stack([LEVELS, LEVELS + 0.2]), "ecdf_log_density": LEVELS, "grid": LEVELS}
+    ranks |= {f"{side}_log_density": values for side, values in band.items()}
+    null = {"null": rng.chisquare(2, size=100)}
+    x = rng.normal(size=(2, 2))
+    bands = np.stack([x + shift for shift in (-2, -1, 0, 1, 2)])
+    return {
+        ("simulated", "sbc"): {**ranks, **band},
+        ("simulated", "coverage"): {"levels": LEVELS, "central": [LEVELS] * 2, "hpd": LEVELS, **band},
+        ("pelts", "typicality"): {**null, "distances": np.array([1.0, 50.0])},
+        ("pelts", "detection"): {**null, "observed": np.array([1.0]), "critical": np.array([6.0])},
+        ("pelts", "predictive"): {"observed": x, "bands": bands},
+    }
+
+
+def _experiments(rng: np.random.Generator) -> dict[str, Any]:
+    curves = {"z": np.linspace(0, 3, 7), "true_values": KAPPAS, "residual_total": np.zeros((2, 7))}
+    examples = {name: 0.1 + rng.uniform(size=(20, 2)) for name in ("value", "total", "statistical")}
+    return curves | {f"example_{name}": values for name, values in examples.items()}
+
+
+def _draws(path: Path, rng: np.random.Generator, extras: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True)
+    bounds = np.array([[-9.0, 9.0]] * 2)
+    draws = rng.normal(size=(300, 2, 2))
+    posteriors.save(path, Draws(("a", "b"), bounds, ("m", ""), draws, None, extras=extras))
+    return path
+
+
+def _plan(rng: np.random.Generator) -> dict[str, Any]:
+    centres = np.sort(rng.normal(size=(2, 30)))
+    plan = rng.dirichlet(np.ones(30), size=(2, 30))
+    effective = rng.uniform(5, 30, size=30)
+    return {"plan": plan, "plan_rows": centres, "plan_columns": centres, "effective": effective,
+            "transport": np.array([0.1, 1.0, 3.0, 1e-9, 1e-9, 50.0])}  # fmt: skip
+
+
+def _rows() -> list[Any]:
+    """Quality and cost at two budgets, and with two numbers of calibration pairs."""
+    rows = []
+    runs = (("npe", 100, None), ("npe", 900, None), ("rope", 100, 10), ("rope", 100, 50))
+    for method, budget, pairs in runs:
+        for seed in range(2):
+            cells = {"method": method, "budget": budget, "n_calibration": pairs, "seed": seed}
+            rows.append(row(**cells, metric="nominal_cost", value=budget + (pairs or 0)))
+            for name in ("nltp", "lpp"):
+                value = 1.0 + seed / 10 + budget / 1000
+                rows.append(row(**cells, dataset="simulated", metric=name, value=value))
+    return rows
