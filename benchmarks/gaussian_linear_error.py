@@ -21,6 +21,7 @@ from veridical import bank, seeds, tasks
 from veridical.bank import blocks
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
+from veridical.estimators.npe_settings import NPESettings
 from veridical.training import session
 
 PRIOR_VARIANCE = 0.1
@@ -50,7 +51,9 @@ def measure(task: tasks.Task, seed: int, observations: int) -> dict[str, float]:
     truth, y = rows(task, "real", observations, ("real", 0))
     material = Material(Rows(theta, x, bank.validation_mask(ROWS)), prior=task.prior)
     begun = time.process_time()
-    estimator, _ = NPE.fit(SPEC, TaskInfo.of(task), material, session.Session(1, ("npe", seed)))
+    estimator, _ = NPE.fit(
+        NPESettings(**SPEC), TaskInfo.of(task), material, session.Session(1, ("npe", seed))
+    )
     seconds = time.process_time() - begun
     draws = estimator.sample(y, DRAWS, seeds.generator(1, "test", "draws", seed))
     own = (draws.mean(axis=0) - truth) ** 2 - draws.var(axis=0, ddof=1) / DRAWS

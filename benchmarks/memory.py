@@ -135,21 +135,15 @@ def estimates(folder: Path, n: int) -> int:
 
 def training(folder: Path, n: int) -> int:
     """A training of a small npe, cut after two steps: its rows in memory, and whatever it makes of them."""
+    from veridical.coordinates import Run
     from veridical.stages import train
 
     method = {"type": "npe", "summary": {"type": "none"}, "flow": {"transforms": 1, "hidden": [8]}}
     method["training"] = {"max_steps": 2, "rounds": 1, "accelerator": "cpu"}
-    sources = train.Sources(simulations=(shards(folder, n), n))
+    sources = train.Sources(simulations=(shards(folder, n), n), fidelity="model")
     with TemporaryDirectory() as out:
-        train.train(
-            *(TASK, method, sources, Path(out) / "npe"),
-            method="npe",
-            budget=n,
-            root=1,
-            replicate=0,
-            fidelity="model",
-            checkpoints=Path(out) / "checkpoints",
-        )
+        place, checkpoints = Path(out) / "npe", Path(out) / "checkpoints"
+        train.train(TASK, method, sources, place, Run("npe", n, 0), root=1, checkpoints=checkpoints)
     return n
 
 

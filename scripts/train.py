@@ -10,15 +10,13 @@ def main(snakemake):
     train(
         params.task,
         params.method,
-        Sources.of(dict(inputs.items()), params.rows),
+        Sources.of(dict(inputs.items()), params.rows, params.fidelity, float(limits.max_invalid)),
         params.folder,
+        coordinates.Run(**coordinates.of_wildcards(snakemake.wildcards)),
         root=params.seed,
-        fidelity=params.fidelity,
         checkpoints=limits.checkpoints,
         code=params.code,
-        max_invalid=float(limits.max_invalid),
         deadline=job.deadline(snakemake),
-        **coordinates.of_wildcards(snakemake.wildcards),
     )
 
 

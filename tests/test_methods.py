@@ -25,6 +25,7 @@ class Mine(Estimator):
 
     @classmethod
     def fit(cls, spec, task, material, run):
+        cls.given = spec
         return {returned}
 """
 
@@ -40,7 +41,7 @@ def test_a_pair_is_what_fit_returns(result: TrainingResult | None, tmp_path: Pat
     spec = own(tmp_path, f"cls(), {result}")
     fitted, found = methods.fit(spec, TASK, MATERIAL, Session(1, ("mine", 0)))
     assert type(fitted).__name__ == "Mine"
-    assert found == result
+    assert found == result and type(fitted).given is spec, "settings as plain data"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

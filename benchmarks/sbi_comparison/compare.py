@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from veridical import bank, checks, seeds, tasks
+from veridical.estimators.npe_settings import NPESettings
 from veridical.saved.posteriors import Draws
 from veridical.study import settings
 
@@ -111,7 +112,7 @@ def ours(task: tasks.Task, data: Data, chosen: argparse.Namespace) -> Iterator[L
     for seed in range(chosen.seeds):
         wall, cpu = time.perf_counter(), time.process_time()
         run = Session(ROOT, ("npe", seed), chosen.threads)
-        estimator, _ = NPE.fit(spec, info, Material(Rows(data.theta, data.x, held_back)), run)
+        estimator, _ = NPE.fit(NPESettings(**spec), info, Material(Rows(data.theta, data.x, held_back)), run)
         cost = (time.perf_counter() - wall, time.process_time() - cpu)
         with cpu_threads(chosen.threads):
             rng = seeds.generator(ROOT, "infer", "npe", seed, "simulated")

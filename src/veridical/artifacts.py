@@ -115,8 +115,9 @@ def load_estimator(folder: str | Path) -> Estimator:
         )
     try:
         cls = methods.method_class({**record["settings"], "type": record["type"]})
+        settings = methods.typed(record["type"], record["settings"])
         task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record)
-        return cls.from_arrays(record["settings"], task, load(weights), parent)
+        return cls.from_arrays(settings, task, load(weights), parent)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder}: this version of veridical ({VERSION}) cannot rebuild the estimator: {error}"

@@ -6,13 +6,18 @@ A specification is the settings of a method as plain data; its `type` names an e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from importlib import import_module
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from veridical.errors import TrainingError, UnknownName, suggest
 from veridical.estimators import ESTIMATORS
+from veridical.estimators.settings import Entry, MethodSettings
 from veridical.remedies import REMEDIES
 
 if TYPE_CHECKING:
@@ -21,6 +26,79 @@ if TYPE_CHECKING:
 
 METHODS = {**ESTIMATORS, **REMEDIES}
 OWN = "own"
+
+
+class OwnSettings(MethodSettings):
+    """A method in a Python file of the user's."""
+
+    type: Literal["own"] = "own"
+    file: str = Field(description="Python file.")
+    class_: str = Field(alias="class", description="Subclass of veridical.estimators.Estimator in the file.")
+    settings: dict[str, Any] = Field(
+        default={}, description="What the class finds in `spec['settings']` when it is fitted."
+    )
+    uses: list[Literal["simulations", "calibration"]] = Field(
+        default=["simulations"], description="What it learns from."
+    )
+    summaries: bool = Field(
+        default=False, description="Whether it has summaries of the data, for checks of typicality."
+    )
+    depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
+    fidelity: str | None = Field(
+        default=None, description="Fidelity it trains on; where not given, the dearest."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads of its jobs.")
+    gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of its training job.")
+
+    def learns_from(self, *what: str) -> bool:
+        """Returns whether it learns from any of these."""
+        return not {*what}.isdisjoint(self.uses)
+
+    def offers(self, what: str) -> bool:
+        """Returns whether it gives this: summaries, if anything."""
+        return what == "summaries" and self.summaries
+
+
+class OwnEstimatorSettings(OwnSettings):
+    """An estimator in a Python file of the user's."""
+
+
+class OwnRemedySettings(OwnSettings):
+    """A remedy in a Python file of the user's, around another method."""
+
+    of: str = Field(description="The method that it improves.")
+    uses: list[Literal["simulations", "calibration"]] = Field(
+        default=["calibration"], description="What it learns from."
+    )
+
+
+def _any_of(registry: Mapping[str, Entry], own: type[OwnSettings]) -> Any:
+    """The settings of any method of a registry, or of a user's own, told apart by their `type`."""
+    models: list[Any] = [*(entry.settings for entry in registry.values()), own]
+    return Annotated[reduce(or_, models), Field(discriminator="type")]
+
+
+if TYPE_CHECKING:
+    EstimatorSettings = MethodSettings
+    RemedySettings = MethodSettings
+else:
+    EstimatorSettings = _any_of(ESTIMATORS, OwnEstimatorSettings)
+    RemedySettings = _any_of(REMEDIES, OwnRemedySettings)
+
+
+def giving(what: Iterable[str]) -> list[str]:
+    """Returns the types of methods that give any of these."""
+    return [name for name, entry in METHODS.items() if not {*what}.isdisjoint(entry.settings.gives)]
+
+
+def typed(kind: str, spec: Mapping[str, Any]) -> Any:
+    """Returns settings as a class of this type gets them: typed; as they are where it is a user's own.
+
+    Raises:
+        UnknownName: If no registry has the type.
+        ValidationError: If a setting is wrong.
+    """
+    return spec if kind == OWN else _entry(kind).settings.model_validate(dict(spec))
 
 
 def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
@@ -35,7 +113,7 @@ def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
         from veridical.own_code import load_class
 
         return load_class(spec["file"], spec["class"], Estimator, "estimator", TrainingError)  # type: ignore[type-abstract]
-    module, _, attribute = _entry(spec["type"]).partition(":")
+    module, _, attribute = _entry(spec["type"]).code.partition(":")
     return getattr(import_module(module), attribute)
 
 
@@ -47,7 +125,7 @@ def fit(
     Raises:
         TrainingError: If training cannot go on, or a user's own class returns something else.
     """
-    found = method_class(spec).fit(spec, task, material, run)
+    found = method_class(spec).fit(typed(spec["type"], spec), task, material, run)
     if spec["type"] == OWN:
         _require_fitted(spec, found)
     return found
@@ -73,7 +151,7 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the modules of this package that define a method, for the digest of its code."""
     if spec["type"] == OWN:
         return ("veridical.estimators.base",)
-    return (_entry(spec["type"]).partition(":")[0], "veridical.networks.summary")
+    return (_entry(spec["type"]).code.partition(":")[0], "veridical.networks.summary")
 
 
 def sources(spec: Mapping[str, Any]) -> list[Path]:
@@ -91,7 +169,7 @@ def sources(spec: Mapping[str, Any]) -> list[Path]:
     return found
 
 
-def _entry(name: str) -> str:
+def _entry(name: str) -> Entry:
     if name not in METHODS:
         raise UnknownName(f"estimator {name!r} is unknown. {suggest(name, METHODS)}")
     return METHODS[name]

@@ -149,6 +149,22 @@ def test_a_row_alone_is_the_row_of_a_block_that_is_redone(name: str) -> None:
             np.testing.assert_array_equal(array[0], whole[key][row])
 
 
+@pytest.mark.parametrize("name", ["coupled", "loose"])
+def test_what_methods_simulate_fails_row_by_row_as_in_a_bank(name: str) -> None:
+    theta = simulate(make_task(block_rows=50)).arrays["theta"]
+    rng = seeds.generator(7, "test", "simulator")
+    quiet, faulty = (blocks.Simulator(make_task(name, fault=fault), "low") for fault in ("none", "raise"))
+    x = quiet(theta, rng)
+    assert np.isfinite(x).all() and x.dtype == np.float32
+    again, other = (faulty.block(theta, seeds.generator(7, "test", "simulator")) for _ in range(2))
+    bad = bad_rows({"theta": theta})
+    np.testing.assert_array_equal(again.arrays["status"] == validity.RAISED, bad)
+    np.testing.assert_array_equal(again.arrays["x"], other.arrays["x"])
+    assert np.isnan(again.arrays["x"][bad]).all() and "rows is too large" in again.first_traceback
+    if name == "coupled":
+        np.testing.assert_array_equal(again.arrays["x"][~bad], x[~bad])
+
+
 def test_a_simulator_that_spoils_its_inputs_spoils_nothing_else() -> None:
     good = simulate(make_task(block_rows=50)).arrays
     spoilt = simulate(make_task(fault="spoil_inputs", block_rows=50)).arrays

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from veridical.estimators import ESTIMATORS, estimator_class, modules
+from veridical import methods
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import SUMMARIES
 from veridical.training.settings import TrainingSettings
@@ -49,12 +49,6 @@ def test_unknown_keys_and_values_out_of_range_are_refused(wrong: dict[str, Any])
         NPESettings.model_validate(wrong)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_the_registry_names_classes_that_exist(name: str) -> None:
-    assert estimator_class(name).type == name
-    assert estimator_class(name).__module__ == modules(name)[0]
-
-
-def test_an_unknown_estimator_is_answered_with_the_nearest() -> None:
+def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     with pytest.raises(KeyError, match="Did you mean 'npe'"):
-        estimator_class("npo")
+        methods.method_class({"type": "npo"})

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from veridical import artifacts, seeds
+from veridical import seeds
 from veridical.errors import TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.joint import HalfAndHalf, JointNPE
-from veridical.estimators.npe import NPE, PosteriorNetwork
+from veridical.estimators.joint_settings import JNPESettings
+from veridical.estimators.npe import PosteriorNetwork
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.training.session import Session, seeded_initialisation
 
+RUN = Session(1, ("j", 0))
 TASK = TaskInfo("shifted", ("a",), np.array([(-np.inf, np.inf)]), ("",), (1,))
 SMALL = {"summary": {"type": "none"}, "flow": {"transforms": 1, "hidden": [16]}}
 QUICK = {**SMALL, "training": {"max_steps": 20, "batch_size": 64}}
@@ -40,11 +40,11 @@ def material(rng: np.random.Generator, simulations: int, pairs: int) -> Material
 
 
 def trained() -> JointNPE:
-    return JointNPE.fit(QUICK, TASK, material(seeds.generator(5, "test"), 300, 30), Session(1, ("j", 0)))[0]
+    return JointNPE.fit(JNPESettings(**QUICK), TASK, material(seeds.generator(5, "test"), 300, 30), RUN)[0]
 
 
 def test_a_training_batch_is_half_simulations_half_pairs(rng: np.random.Generator) -> None:
-    with seeded_initialisation(Session(1, ("j", 0))):
+    with seeded_initialisation(RUN):
         network = PosteriorNetwork(NPESettings.model_validate(SMALL), (1,), 1)
     theta, x = (rng.normal(size=(6, 1)).astype(np.float32) for _ in range(2))
     both = HalfAndHalf(network, theta[3:], x[3:])
@@ -77,7 +77,7 @@ def test_the_minimum_is_the_posterior_of_the_mixture(rng: np.random.Generator) -
     p(theta | x) = [N(x; 0, v) p_0(theta | x) + N(x; s, v) p_s(theta | x)] / [N(x; 0, v) + N(x; s, v)].
     """
     spec = {"summary": {"type": "none"}, "training": {"max_steps": 300, "rounds": 10}}
-    estimator, result = JointNPE.fit(spec, TASK, material(rng, 6000, 3000), Session(1, ("j", 0)))
+    estimator, result = JointNPE.fit(JNPESettings(**spec), TASK, material(rng, 6000, 3000), RUN)
     gaps = []
     for shift in (0.0, SHIFT):
         theta, x = draw(rng, 2000, shift)
@@ -103,35 +103,13 @@ def mixture_log_prob(theta: Array, x: Array) -> Array:
 def test_it_stops_at_the_best_look_on_pairs_held_out(rng: np.random.Generator) -> None:
     """Ten pairs are soon overfitted: the weights kept are an early look's, with many looks to choose from."""
     spec = {**SMALL, "training": {"max_steps": 300, "patience": 20, "batch_size": 64}}
-    _, result = JointNPE.fit(spec, TASK, material(rng, 500, 10), Session(1, ("j", 0)))
+    _, result = JointNPE.fit(JNPESettings(**spec), TASK, material(rng, 500, 10), RUN)
     losses = [look["validation_loss"] for look in result.rounds]
     assert len(losses) > 20 and result.best == int(np.argmin(losses))
 
 
-def test_the_same_seeds_give_the_same_bits_and_files_too(tmp_path: Path, rng: np.random.Generator) -> None:
-    first, again = trained(), trained()
-    artifacts.save_estimator(first, tmp_path)
-    loaded = artifacts.load_estimator(tmp_path)
-    assert type(loaded) is JointNPE and isinstance(loaded, NPE) and loaded.settings == first.settings
-    for name, array in first.arrays().items():
-        np.testing.assert_array_equal(again.arrays()[name], array)
-        np.testing.assert_array_equal(loaded.arrays()[name], array)
-    x = np.zeros((2, 1), np.float32)
-    draws, log_p = loaded.sample_and_log_prob(x, 50, rng)
-    assert draws.shape == (50, 2, 1)
-    np.testing.assert_allclose(loaded.log_prob(draws, x), log_p, atol=2e-3)
-    assert first.cloud is not None and first.cloud.mean.shape == (1,)
-    assert first.summary(x).shape == (2, 1)
-
-
-def test_the_density_integrates_to_one() -> None:
-    grid = np.linspace(-40, 40, 20_001)
-    p = np.exp(trained().log_prob(grid[:, None, None], np.zeros((1, 1), np.float32)))[:, 0]
-    assert np.trapezoid(p, grid) == pytest.approx(1, abs=1e-3)
-
-
 def test_what_cannot_be_fitted_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(TrainingError, match="'j_npe' needs at least 10 calibration pairs, got 5"):
-        JointNPE.fit(QUICK, TASK, material(rng, 100, 5), Session(1, ("j", 0)))
+        JointNPE.fit(JNPESettings(**QUICK), TASK, material(rng, 100, 5), RUN)
     with pytest.raises(TrainingError, match="needs calibration"):
-        JointNPE.fit(QUICK, TASK, Material(material(rng, 100, 10).simulations), Session(1, ("j", 0)))
+        JointNPE.fit(JNPESettings(**QUICK), TASK, Material(material(rng, 100, 10).simulations), RUN)

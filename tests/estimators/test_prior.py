@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import stats
 
-from veridical import artifacts, seeds, tasks
+from veridical import seeds, tasks
 from veridical.errors import ArtifactError, TaskError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.prior import PriorEstimator
+from veridical.estimators.prior_settings import PriorSettings
 from veridical.tasks import priors
 from veridical.tasks.base import Prior
 from veridical.tasks.priors import LogitNormal, LogNormal, MultivariateNormal, Normal, Product, Uniform
@@ -34,7 +33,9 @@ FAMILIES: dict[str, Prior] = {
 
 def fitted(name: str) -> tuple[PriorEstimator, tasks.Task]:
     task = tasks.build({"name": name})
-    estimator, result = PriorEstimator.fit({}, TaskInfo.of(task), Material(prior=task.prior), RUN)
+    estimator, result = PriorEstimator.fit(
+        PriorSettings(), TaskInfo.of(task), Material(prior=task.prior), RUN
+    )
     assert result is None
     return estimator, task
 
@@ -51,7 +52,7 @@ def test_a_prior_comes_back_from_plain_data(family: str) -> None:
 def test_a_prior_of_another_kind_is_refused() -> None:
     task = tasks.build({"name": "gaussian_variance"})
     with pytest.raises(TrainingError, match="a prior of type NormalInverseGamma cannot be written down"):
-        PriorEstimator.fit({}, TaskInfo.of(task), Material(prior=task.prior), RUN)
+        PriorEstimator.fit(PriorSettings(), TaskInfo.of(task), Material(prior=task.prior), RUN)
 
     class Odd(Product):
         pass
@@ -83,27 +84,17 @@ def test_the_multivariate_normal_against_scipy(rng: np.random.Generator) -> None
 
 
 @pytest.mark.parametrize("name", ["pendulum", "gaussian_chain", "lotka_volterra"])
-def test_the_answer_is_the_prior_whatever_x(name: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_the_answer_is_the_prior_whatever_x(name: str, rng: np.random.Generator) -> None:
     estimator, task = fitted(name)
     x = rng.normal(size=(3, *task.x_shape))
     draws, log_p = estimator.sample_and_log_prob(x, 400, rng)
     d = len(task.parameters)
-    assert draws.shape == (400, 3, d) and log_p.shape == (400, 3)
     flat = draws.reshape(-1, d)
     np.testing.assert_allclose(log_p.reshape(-1), task.prior.log_prob(flat))
     np.testing.assert_array_equal(estimator.log_prob(draws, x), log_p)
-    assert estimator.log_prob(draws[0], x).shape == (3,)
     assert (flat > task.bounds[:, 0]).all() and (flat < task.bounds[:, 1]).all()
     for j, other in enumerate(task.prior.sample(rng, 1200).T):
         assert stats.ks_2samp(flat[:, j], other).pvalue > 1e-4
-    assert estimator.summary(x) is None
-    assert set(estimator.transforms()["parameters"]) == set(task.parameter_names)
-
-    artifacts.save_estimator(estimator, tmp_path)
-    again = artifacts.load_estimator(tmp_path)
-    one, other = (e.sample_and_log_prob(x, 9, seeds.generator(1, "test")) for e in (estimator, again))
-    np.testing.assert_array_equal(one[0], other[0])
-    np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_draws_on_a_bound_are_moved_inside() -> None:
@@ -121,6 +112,6 @@ def test_a_damaged_record_is_named() -> None:
     info = TaskInfo.of(tasks.build({"name": "pendulum"}))
     for arrays in ({}, {"prior.json": np.frombuffer(b"{}", np.uint8)}, {"prior.json": np.zeros(3, np.uint8)}):
         with pytest.raises(ArtifactError, match="the prior cannot be read"):
-            PriorEstimator.from_arrays({"type": "prior"}, info, arrays)
+            PriorEstimator.from_arrays(PriorSettings(), info, arrays)
     with pytest.raises(TrainingError, match="needs prior"):
-        PriorEstimator.fit({}, info, Material(), RUN)
+        PriorEstimator.fit(PriorSettings(), info, Material(), RUN)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from veridical import artifacts, seeds
+from veridical import seeds
 from veridical.errors import ArtifactError, TaskError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.ratio_settings import RatiosSettings
@@ -36,7 +36,7 @@ def material(task: GaussianClasses, n: int, seed: int = 1) -> Material:
 def fit(members: int = 3, n: int = 600, run: session.Session = RUN, **options: Any) -> Ratios:
     task = GaussianClasses(0.5)
     spec = {"members": members, "training": QUICK, **options}
-    return Ratios.fit(spec, TaskInfo.of(task), material(task, n), run)[0]
+    return Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, n), run)[0]
 
 
 def equal(one: Ratios, other: Ratios) -> bool:
@@ -49,7 +49,7 @@ def test_members_learn_the_log_ratio(loss: str) -> None:
     """Root mean square error of the mean member within two sigma: below 0.1 for log r = x, 20,000 events."""
     task = GaussianClasses(0.5)
     spec = {"members": 4, "mode": "bootstrap", "loss": loss, "training": {"epochs": 12, "batch_size": 1000}}
-    ratios, result = Ratios.fit(spec, TaskInfo.of(task), material(task, 20_000), RUN)
+    ratios, result = Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, 20_000), RUN)
     x = np.linspace(-2, 2, 41)[:, None]
     f = ratios.functions(x)
     assert f.shape == (41, 5) and f.dtype == np.float64 and (f[:, 0] == 1).all()
@@ -78,12 +78,6 @@ def test_what_members_see() -> None:
     np.testing.assert_array_equal(whole.train[0][1], np.flatnonzero(~mask[0]))
     with pytest.raises(TrainingError, match="at least 10 valid training rows"):
         choose("partition", 100, mask, RUN)
-
-
-@pytest.mark.parametrize("mode", ["bootstrap", "partition", "whole"])
-def test_training_is_reproducible_and_seeds_matter(mode: str) -> None:
-    assert equal(fit(mode=mode), fit(mode=mode))
-    assert not equal(fit(mode=mode), fit(mode=mode, run=session.Session(5, ("ratios", 1))))
 
 
 def test_members_do_not_see_each_other() -> None:
@@ -177,10 +171,10 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         monkeypatch.setattr(RatioTraining, "_look", look)
         task = GaussianClasses(0.5)
         spec = {"members": 3, "training": QUICK}
-        resumed, result = Ratios.fit(spec, TaskInfo.of(task), material(task, 600), run)
+        resumed, result = Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, 600), run)
         assert result.resumed_from == [4 * 5] and len(result.rounds) == 3
         assert equal(resumed, undisturbed)
-        again, result = Ratios.fit(spec, TaskInfo.of(task), material(task, 600), run)
+        again, result = Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, 600), run)
         assert equal(again, undisturbed) and result.steps == 30, "a training that has ended is not redone"
 
 
@@ -200,20 +194,16 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     data.classes["background"][9] = 1e5
     spec = {"members": 2, "training": {**QUICK, "learning_rate": 0.5}}
     with pytest.raises(TrainingError, match="not finite at epoch"):
-        Ratios.fit(spec, TaskInfo.of(task), data, RUN)
+        Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), data, RUN)
 
 
-def test_saved_and_loaded(tmp_path: Path) -> None:
+def test_arrays_that_do_not_fit_are_refused() -> None:
     ratios = fit()
-    artifacts.save_estimator(ratios, tmp_path / "r")
-    found = artifacts.load_estimator(tmp_path / "r")
-    x = np.linspace(-3, 3, 7)[:, None]
-    np.testing.assert_array_equal(found.functions(x), ratios.functions(x))  # type: ignore[attr-defined]
     arrays = {name: array for name, array in ratios.arrays().items() if name != "inputs.mean"}
     with pytest.raises(ArtifactError, match="do not fit"):
-        Ratios.from_arrays({"members": 3}, ratios.task, arrays)
+        Ratios.from_arrays(RatiosSettings(members=3), ratios.task, arrays)
     with pytest.raises(ArtifactError, match="do not fit"):
-        Ratios.from_arrays({"members": 4}, ratios.task, ratios.arrays())
+        Ratios.from_arrays(RatiosSettings(members=4), ratios.task, ratios.arrays())
 
 
 def test_what_it_is_not(rng: np.random.Generator) -> None:
@@ -227,10 +217,10 @@ def test_what_it_is_not(rng: np.random.Generator) -> None:
     )
     for faulty, message in ((Material(), "needs classes"), (three, "two classes")):
         with pytest.raises(TrainingError, match=message):
-            Ratios.fit({}, ratios.task, faulty, RUN)
+            Ratios.fit(RatiosSettings(), ratios.task, faulty, RUN)
     with pytest.raises(ValidationError):
-        Ratios.fit({"mode": "bagging"}, ratios.task, data, RUN)
+        Ratios.fit(RatiosSettings(mode="bagging"), ratios.task, data, RUN)
     broken: dict[str, Array] = dict(ratios.arrays())
     broken["network.biases.0"] = np.full_like(broken["network.biases.0"], np.nan)
     with pytest.raises(ArtifactError, match="not finite"):
-        Ratios.from_arrays({"members": 3}, ratios.task, broken).functions(x)
+        Ratios.from_arrays(RatiosSettings(members=3), ratios.task, broken).functions(x)

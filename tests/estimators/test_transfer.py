@@ -40,7 +40,7 @@ def rows(n: int = 200, shift: float = 0.0, seed: int = 4) -> Rows:
 def fit(
     spec: dict[str, object] = SPEC, data: Rows | None = None, run: session.Session = RUN, **parts: object
 ) -> NPE:
-    return NPE.fit(spec, TASK, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
+    return NPE.fit(NPESettings(**spec), TASK, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_other_methods_and_missing_ones_are_refused(low: NPE) -> None:
         fit({**SPEC, "start": "low"})
     elsewhere = replace(TASK, parameters=("a", "c"))
     with pytest.raises(TrainingError, match="its parameters is"):
-        NPE.fit({**SPEC, "start": "low"}, elsewhere, Material(rows(), parent=low), RUN)
+        NPE.fit(NPESettings(**SPEC | {"start": "low"}), elsewhere, Material(rows(), parent=low), RUN)
 
 
 # ---- statistics ----------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_transfer_is_better_than_high_fidelity_alone() -> None:
 
     def score(spec: dict[str, object], data: Rows, parent: NPE | None = None) -> tuple[NPE, Array]:
         material = Material(data, prior=task.prior, parent=parent)
-        estimator, _ = NPE.fit(spec, info, material, RUN)
+        estimator, _ = NPE.fit(NPESettings(**spec), info, material, RUN)
         return estimator, estimator.log_prob(test.theta, test.x)
 
     low, low_score = score(crude, simulate(2000, "lf"))
@@ -221,7 +221,7 @@ def test_transfer_is_better_than_high_fidelity_alone() -> None:
 def test_settings_of_transfer() -> None:
     settings = NPESettings.model_validate({"start": "low", "standardise": "pooled", "budgets": [50, 100]})
     assert NPESettings.model_validate(settings.model_dump(mode="json")) == settings
-    assert NPESettings.simulations and not NPESettings.calibration
+    assert NPESettings.learns == ("simulations",) and settings.parent == "low"
     for wrong in ({"standardise": "none"}, {"budgets": []}, {"budgets": [0]}):
         with pytest.raises(ValueError, match=r"Input|List"):
             NPESettings.model_validate(wrong)

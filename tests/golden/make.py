@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tests.golden.compare import HOME, here
+from tests.remedies.shifted_task import simulator
 from veridical import artifacts, bank, checks, methods, seeds
 from veridical.estimators import Material, Rows, TaskInfo
 from veridical.saved import estimates, experiments, observations, posteriors
@@ -83,7 +84,7 @@ def fit(name: str, folder: Path) -> None:
         {cls: np.arange(100) % 10 == 9 for cls in classes},
         artifacts.load_estimator(of) if of else None,
         PRIOR,
-        simulate,
+        simulator(simulate, TASK),
     )
     task = TaskInfo.of(CLASSES) if name in ("ratios", "wifi") else TASK
     fitted, result = methods.fit(spec, task, material, Session(1, (name, 0)))

@@ -1,4 +1,8 @@
-"""What every method promises: one table for all entries of the registry, estimators and remedies alike."""
+"""What every method promises: one table for all entries of the registries, estimators and remedies alike.
+
+A new line in a registry is a new case: each method is made small by the names of its settings, gets what they
+say that it learns from and nothing else, and each remedy wraps each method that gives what it builds on.
+"""
 
 from __future__ import annotations
 
@@ -8,71 +12,112 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from scipy.special import expit
 from scipy.stats import kstest
 
-from tests.remedies.shifted_task import SHIFTED, rows, simulate
+from tests.remedies.shifted_task import SHIFTED, rows, simulator
 from veridical import artifacts, methods, seeds
-from veridical.estimators import Material, TaskInfo
+from veridical.estimators import ESTIMATORS, Material, TaskInfo
+from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.tasks.gaussian_classes import GaussianClasses
 from veridical.tasks.priors import Product, Uniform
 from veridical.training.session import Session
 
-FEW = {"epochs": 2, "batch_size": 50}
-NPE = {
-    "type": "npe",
-    "summary": {"type": "mlp", "hidden": [8], "features": 2},
-    "flow": {"transforms": 1, "bins": 4, "hidden": [8]},
-    "training": FEW,
-}
-POSTERIORS: dict[str, dict[str, Any]] = {  # each behind what it is built on
-    "npe": NPE,
-    "ensemble": {"type": "ensemble", "members": 2, "member": {k: v for k, v in NPE.items() if k != "type"}},
-    "j_npe": {**NPE, "type": "j_npe"},
-    "mlp": {"type": "mlp", "hidden": [8], "training": {"max_steps": 40}},
-    "ridge": {"type": "ridge"},
-    "prior": {"type": "prior"},
-    "tuned": {"type": "tuned", "of": "npe", "steps": 10, "looks": 2},
-    "rope": {"type": "rope", "of": "tuned", "simulations": 40},
-}
-CLASSES: dict[str, dict[str, Any]] = {
-    "ratios": {"type": "ratios", "members": 2, "hidden": [8], "training": {"epochs": 2}},
-    "wifi": {"type": "wifi", "of": "ratios"},
-}
-CASES = {**POSTERIORS, **CLASSES}
-TRAINED = ("npe", "ensemble", "j_npe", "mlp", "tuned", "ratios")
 TASK = GaussianClasses(0.5)
+SMALL = {
+    **{"hidden": [8], "features": 2, "transforms": 1, "bins": 4, "members": 2},
+    **{"epochs": 2, "max_steps": 40, "batch_size": 50, "steps": 10, "looks": 2},
+}
+
+
+def wrapped(name: str) -> list[str]:
+    """The methods that a method is tried around; none for an estimator."""
+    settings = methods.METHODS[name].settings
+    alike = [
+        n for n, e in ESTIMATORS.items() if ("classes" in e.settings.learns) == ("classes" in settings.learns)
+    ]
+    giving = methods.giving(settings.builds_on) if settings.builds_on else alike[:1]
+    return [] if name in ESTIMATORS else [parent for parent in giving if parent != name]
+
+
+CASES: dict[str, tuple[str, str | None]] = {}  # the type, and the case of what it wraps
+for _name in methods.METHODS:
+    for _parent in wrapped(_name) or [None]:
+        _case = next((case for case, (kind, _) in CASES.items() if kind == _parent), None)
+        CASES[f"{_name}-{_parent}" if _parent else _name] = (_name, _case)
+
+
+def answering(*answers: str) -> list[str]:
+    return [case for case, (name, _) in CASES.items() if methods.METHODS[name].settings.answers in answers]
+
+
+def trained(case: str) -> bool:
+    settings = methods.METHODS[CASES[case][0]].settings
+    return issubclass(settings, TrainedSettings) or "tuned encoder" in settings.gives
+
+
+def small(settings: BaseModel) -> dict[str, Any]:
+    """What makes a method small, of the settings that it has."""
+    found = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel) or name in SMALL:
+            found[name] = small(value) if isinstance(value, BaseModel) else SMALL[name]
+    return found
 
 
 def generator(*path: str | int) -> np.random.Generator:
     return seeds.generator(20261129, "test", "contract", *path)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("methods")
+class Fitted(dict[str, Any]):
+    """The method of each case, trained for a moment and saved when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, case: str) -> Any:
+        parent = CASES[case][1]
+        self[case], result = self.fit(case)
+        above = self.folder / parent if self[case].parent is not None and parent else None
+        artifacts.save_estimator(self[case], self.folder / case, result, parent=above)
+        return self[case]
+
+    def fit(self, case: str, replicate: int = 0) -> tuple[Any, Any]:
+        name, parent = CASES[case]
+        of = {} if parent is None else {"of": CASES[parent][0]}
+        spec = {"type": name, **of}
+        spec |= small(methods.typed(name, spec))
+        settings: MethodSettings = methods.typed(name, spec)
+        above = self[parent] if parent else None
+        if settings.learns_from("classes"):
+            classes = {cls: TASK.draw(400, generator(cls), cls) for cls in TASK.classes}
+            material = Material(
+                classes=classes, validation=dict.fromkeys(classes, np.arange(400) % 10 == 9), parent=above
+            )
+        else:
+            real = rows(40, True, generator("real"))
+            real.validation[:] = False
+            simulated = settings.fresh_rows or (settings.learns_from("simulations") and name in ESTIMATORS)
+            material = Material(
+                simulations=rows(200, False, generator("rows")) if simulated else None,
+                calibration=real if settings.learns_from("calibration") else None,
+                parent=above,
+                prior=Product({"share": Uniform(0.0, 1.0)}),
+                simulate=simulator(),
+            )
+        task = TaskInfo.of(TASK) if settings.learns_from("classes") else SHIFTED
+        return methods.fit(spec, task, material, Session(1, (name, replicate)))
 
 
 @pytest.fixture(scope="module")
-def fitted(folder: Path) -> dict[str, Any]:
-    """All methods, each trained for a moment and saved."""
-    found: dict[str, Any] = {}
-    classes = {cls: TASK.draw(400, generator(cls), cls) for cls in TASK.classes}
-    held = dict.fromkeys(classes, np.arange(400) % 10 == 9)
-    simulations, real = rows(200, False, generator("rows")), rows(40, True, generator("real"))
-    real.validation[:] = False
-    prior = Product({"share": Uniform(0.0, 1.0)})
-    for name, spec in CASES.items():
-        task = TaskInfo.of(TASK) if name in CLASSES else SHIFTED
-        of = spec.get("of")
-        material = Material(simulations, real, classes, held, found.get(of), prior, simulate)
-        found[name], result = methods.fit(spec, task, material, Session(1, (name, 0)))
-        artifacts.save_estimator(found[name], folder / name, result, parent=folder / of if of else None)
-    return found
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return Fitted(tmp_path_factory.mktemp("methods"))
 
 
-@pytest.fixture(params=POSTERIORS)
-def method(request: pytest.FixtureRequest, fitted: dict[str, Any]) -> Any:
+@pytest.fixture(params=answering("posterior"))
+def method(request: pytest.FixtureRequest, fitted: Fitted) -> Any:
     return fitted[request.param]
 
 
@@ -81,10 +126,6 @@ X = rows(3, True, generator("x")).x
 
 def events() -> np.ndarray:
     return np.concatenate([TASK.draw(20, generator("events", cls), cls) for cls in TASK.classes])
-
-
-def test_every_entry_of_the_registry_has_a_case() -> None:
-    assert set(CASES) == set(methods.METHODS)
 
 
 def test_shapes_support_and_stated_density(method: Any) -> None:
@@ -98,7 +139,7 @@ def test_shapes_support_and_stated_density(method: Any) -> None:
     for outside in (-0.5, 1.5):
         assert np.isneginf(method.log_prob(np.full((3, 1), outside), X)).all()
     summary = method.summary(X)
-    assert (summary is None) == (method.cloud is None)
+    assert (summary is None) == (method.cloud is None) == (not method.settings.offers("summaries"))
     if summary is not None:
         assert summary.shape == (3, len(method.cloud.mean)) and np.isfinite(summary).all()
         assert method.cloud.covariance.shape == (summary.shape[1],) * 2
@@ -128,23 +169,36 @@ def test_a_batch_is_a_loop_and_the_generator_decides(method: Any) -> None:
     assert not np.array_equal(method.sample(X, 20, generator("others")), draws)
 
 
-def test_files_give_the_same_bits(method: Any, folder: Path) -> None:
-    loaded: Any = artifacts.load_estimator(folder / method.type)
-    assert type(loaded) is type(method) and loaded.settings == method.settings
-    assert loaded.transforms() == method.transforms()
+@pytest.mark.parametrize("case", answering("posterior"))
+def test_files_give_the_same_bits(case: str, fitted: Fitted) -> None:
+    method, loaded = fitted[case], artifacts.load_estimator(fitted.folder / case)
+    assert type(loaded) is type(method) and loaded.type == CASES[case][0]
+    assert loaded.settings == method.settings and loaded.transforms() == method.transforms()
     assert all(np.array_equal(loaded.arrays()[k], array) for k, array in method.arrays().items())
     one, other = (m.sample_and_log_prob(X, 20, generator("draws")) for m in (method, loaded))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_gradient_reaches_every_parameter(name: str, fitted: dict[str, Any]) -> None:
-    owner = getattr(fitted[name], "posterior", getattr(fitted[name], "members", [fitted[name]])[0])
+@pytest.mark.parametrize("case", CASES)
+def test_the_seed_decides_a_fit_and_leaves_the_parent_alone(case: str, fitted: Fitted) -> None:
+    first, above = fitted[case].arrays(), fitted[case].parent
+    before = copy.deepcopy(above.arrays()) if above is not None else {}
+    again = fitted.fit(case)[0].arrays()
+    assert first.keys() == again.keys() and all(np.array_equal(first[k], again[k]) for k in first)
+    assert all(np.array_equal(above.arrays()[k], array) for k, array in before.items())
+    if trained(case):
+        other = fitted.fit(case, replicate=1)[0].arrays()
+        assert not all(np.array_equal(first[k], other[k]) for k in first)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if trained(case)])
+def test_a_gradient_reaches_every_parameter(case: str, fitted: Fitted) -> None:
+    owner = getattr(fitted[case], "posterior", getattr(fitted[case], "members", [fitted[case]])[0])
     network = copy.deepcopy(owner.network).to("cpu").requires_grad_(True)
     import torch
 
-    if name == "ratios":
+    if case in answering("functions"):
         loss = (network(torch.from_numpy(events()).float()) ** 2).sum()
     else:
         some = rows(100, False, generator("gradient"))
@@ -155,19 +209,21 @@ def test_a_gradient_reaches_every_parameter(name: str, fitted: dict[str, Any]) -
         assert parameter.grad is not None and (parameter.grad != 0).any(), at
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_functions_and_estimates(name: str, fitted: dict[str, Any], folder: Path) -> None:
+@pytest.mark.parametrize("case", answering("functions", "estimate"))
+def test_functions_and_estimates(case: str, fitted: Fitted) -> None:
     """Finite, of the stated shapes, one by one as together, and from files with the same bits."""
+    functions = case in answering("functions")
 
     def answer(method: Any, x: np.ndarray) -> np.ndarray:
-        if name == "ratios":
+        if functions:
             return method.functions(x)
         found = method.estimate(x)
         return np.stack([found.value, found.statistical, found.ratio, found.bias], axis=1)
 
-    x = events() if name == "ratios" else np.stack([TASK.mixture(500, 0.4, generator(i)) for i in range(3)])
-    found = answer(fitted[name], x)
-    assert found.shape == ((40, 3) if name == "ratios" else (3, 4)) and np.isfinite(found).all()
-    alone = np.concatenate([answer(fitted[name], x[i : i + 1]) for i in range(len(x))])
+    x = events() if functions else np.stack([TASK.mixture(500, 0.4, generator(i)) for i in range(3)])
+    method = fitted[case]
+    found = answer(method, x)
+    assert found.shape == ((40, method.size) if functions else (3, 4)) and np.isfinite(found).all()
+    alone = np.concatenate([answer(method, x[i : i + 1]) for i in range(len(x))])
     np.testing.assert_allclose(alone, found, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(answer(artifacts.load_estimator(folder / name), x), found)
+    np.testing.assert_array_equal(answer(artifacts.load_estimator(fitted.folder / case), x), found)

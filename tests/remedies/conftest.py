@@ -10,6 +10,7 @@ import pytest
 from tests.remedies.shifted_task import SHIFTED, rows
 from veridical.estimators.base import Material
 from veridical.estimators.npe import NPE
+from veridical.estimators.npe_settings import NPESettings
 from veridical.training import session
 
 
@@ -22,4 +23,6 @@ def npe() -> Iterator[NPE]:
         "summary": {"hidden": [32], "features": 4},
         "flow": {"transforms": 1, "hidden": [16]},
     }
-    yield NPE.fit(spec, SHIFTED, Material(rows(8000, False, rng)), session.Session(11, ("npe", 0)))[0]
+    yield NPE.fit(
+        NPESettings(**spec), SHIFTED, Material(rows(8000, False, rng)), session.Session(11, ("npe", 0))
+    )[0]

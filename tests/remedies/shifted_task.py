@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from veridical.bank.blocks import Simulator
 from veridical.estimators.base import Rows, TaskInfo
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, Dimension, Parameter, Task
 
 SHIFTED = TaskInfo("shifted", ("share",), np.array([(0.0, 1.0)]), ("",), (2,))
 SD = 0.1
@@ -25,6 +28,15 @@ class Uniform:
 def simulate(theta: Array, rng: np.random.Generator) -> Array:
     """x = (theta, 2 theta) + N(0, 0.1^2)."""
     return (theta * [1.0, 2.0] + SD * rng.normal(size=(len(theta), 2))).astype(np.float32)
+
+
+def simulator(function: Callable[..., Array] = simulate, task: TaskInfo = SHIFTED) -> Simulator:
+    """What a method gets that simulates: here, a function of theta (N, D) and a generator."""
+    names = {"parameters": tuple(map(Parameter, task.parameters)), "fidelities": {"model": 1.0}}
+    dimensions = tuple(Dimension(f"axis{i}", tuple(range(n))) for i, n in enumerate(task.x_shape))
+    call = {"simulate": lambda self, theta, rng, fidelity: function(theta, rng)}
+    made = type("Made", (Task,), {"name": task.name, "dimensions": dimensions, **names, **call})
+    return Simulator(made(), "model")
 
 
 def rows(n: int, real: bool, rng: np.random.Generator) -> Rows:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from veridical import artifacts, bank
+from veridical.coordinates import Run
 from veridical.errors import ArtifactError, DataError, SimulationError, TrainingError
 from veridical.saved import posteriors
 from veridical.saved.observations import Observations
@@ -62,9 +63,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def run(shards: list[Path], folder: Path, method_spec: dict[str, Any] = NPE, **changes: Any) -> None:
-    given = {"budget": 500, "root": 3, "method": "npe", "replicate": 0, "code": "abc", **changes}
-    sources = Sources((shards, given["budget"]))
-    train(SPEC, method_spec, sources, folder / "out", checkpoints=folder / "ckpt", **given)
+    given = {"method": "npe", "replicate": 0, "max_invalid": 1.0, **changes}
+    sources = Sources((shards, 500), max_invalid=given.pop("max_invalid"))
+    named = Run(given.pop("method"), 500, given.pop("replicate"))
+    given = {"root": 3, "code": "abc", "checkpoints": folder / "ckpt", **given}
+    train(SPEC, method_spec, sources, folder / "out", named, **given)
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +107,11 @@ def test_too_many_failures_stop_the_job(shards: list[Path], tmp_path: Path) -> N
 def test_a_class_of_the_users_own_that_returns_no_pair_is_named(shards: list[Path], tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from veridical.estimators.prior import PriorEstimator\n"
+        "from veridical.estimators.prior import PriorEstimator, PriorSettings\n"
         "class Mine(PriorEstimator):\n"
         "    @classmethod\n"
         "    def fit(cls, spec, *given):\n"
-        "        return super().fit({'type': 'prior'}, *given)[0]\n"
+        "        return super().fit(PriorSettings(), *given)[0]\n"
     )
     spec = {"type": "own", "file": str(file), "class": "Mine"}
     with pytest.raises(TrainingError, match=r"mine\.py: Mine\.fit: expected a pair, .* got Mine\."):

@@ -147,13 +147,13 @@ def test_a_shard_is_simulated_on_no_more_cores_than_it_has_blocks(tmp_path: Path
 )
 def test_networks_that_learn_from_simulations_ask_for_a_gpu(method: dict[str, Any], gpus: int) -> None:
     name = "prior" if method["type"] == "prior" else "asked"
-    assert needs.gpus(make(estimators={name: method}), name) == gpus
+    assert make(estimators={name: method}).methods[name].job_gpus == gpus
 
 
 def test_remedies_run_on_cpus() -> None:
     remedies = {"tuned": {"type": "tuned", "of": "npe"}, "rope": {"type": "rope", "of": "tuned"}}
     layout = make(remedies=remedies)
-    assert [needs.gpus(layout, name) for name in remedies] == [0, 0]
+    assert [layout.methods[name].job_gpus for name in remedies] == [0, 0]
 
 
 def test_modules_are_names_not_commands() -> None:

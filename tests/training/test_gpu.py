@@ -15,7 +15,9 @@ from veridical import artifacts
 from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.ensemble import Ensemble
+from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import NPE
+from veridical.estimators.npe_settings import NPESettings
 from veridical.training import session
 from veridical.training.checkpoints import CheckpointFolder
 
@@ -45,7 +47,7 @@ def spec(accelerator: str) -> dict[str, Any]:
 
 
 def fit(accelerator: str, run: session.Session = RUN) -> tuple[NPE, session.TrainingResult]:
-    return NPE.fit(spec(accelerator), TASK, material(), run)
+    return NPE.fit(NPESettings(**spec(accelerator)), TASK, material(), run)
 
 
 def same(one: Estimator, other: Estimator) -> bool:
@@ -89,7 +91,7 @@ def test_a_stack_on_a_gpu_is_its_members_up_to_rounding() -> None:
     losses = []
     for stacked in (True, False):
         given = {"members": 3, "member": spec("gpu"), "stacked": stacked}
-        _, result = Ensemble.fit(given, TASK, material(), RUN)
+        _, result = Ensemble.fit(EnsembleSettings(**given), TASK, material(), RUN)
         losses.append(
             sorted((entry["member"], entry["step"], entry["validation_loss"]) for entry in result.rounds)
         )

@@ -152,7 +152,7 @@ def ancestor_files(wildcards):
 
 def threads_of(wildcards):
     """CPU threads of a method's training."""
-    return layout.threads(wildcards.method)
+    return layout.methods[wildcards.method].job_threads
 
 
 def code_of(rule, *others):
@@ -162,7 +162,7 @@ def code_of(rule, *others):
 
 def gpus_of(wildcards):
     """GPUs of a method's training; 0 where it would gain nothing from one."""
-    return resources.gpus(layout, wildcards.method)
+    return layout.methods[wildcards.method].job_gpus
 
 
 def draws_for(wildcards):

@@ -15,9 +15,11 @@ holds are made here; whoever changes one raises `seeds.STREAMS`, which renames a
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,10 +98,47 @@ def simulate_at(
 
     Rows that raise, time out or are not finite hold NaN and say so in `status`.
     """
-    _require_fidelity(task, fidelity)
     tolerant = task.timeout_is_data if timeout_is_data is None else timeout_is_data
     rng = seeds.generator(root, stage, *path)
     noise = task.noise(rng, len(theta)) if task.coupled else rng
+    block = _together(task, theta, fidelity, noise, tolerant)
+    if block is not None:
+        return block
+    row_noise = _row_noise(task, len(theta), root, stage, path)
+    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """The simulator of a task at one level, for methods that simulate at parameters of their own.
+
+    Attributes:
+        task: The task.
+        fidelity: The level.
+    """
+
+    task: Task
+    fidelity: str
+
+    def __call__(self, theta: Array, rng: np.random.Generator) -> Array:
+        """Returns x (N, *x_shape) at theta (N, D); rows that fail are NaN."""
+        return self.block(theta, rng).arrays["x"]
+
+    def block(self, theta: Array, rng: np.random.Generator) -> Block:
+        """Simulates theta (N, D); rows that fail hold NaN and say so in `status`, as in a bank."""
+        task, tolerant = self.task, self.task.timeout_is_data
+        noise: Any = task.noise(rng, len(theta)) if task.coupled else rng
+        kept = copy.deepcopy(noise) if task.coupled else {}
+        block = _together(task, theta, self.fidelity, noise, tolerant)
+        if block is not None:
+            return block
+        row_noise = partial(_row_of, kept) if task.coupled else rng.spawn(len(theta)).__getitem__
+        return _redo(task, theta, self.fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+
+
+def _together(task: Task, theta: Array, fidelity: str, noise: Any, tolerant: bool) -> Block | None:
+    """Simulates all rows in one call; None where the simulator raises, so that rows have to be redone."""
+    _require_fidelity(task, fidelity)
     try:
         with np.errstate(all="ignore"):
             simulated = task.simulate(theta.copy(), noise, fidelity)
@@ -108,10 +147,8 @@ def simulate_at(
     except Exception as error:
         if isinstance(error, SimulationTimeout) and not tolerant:
             raise
-    else:
-        return Block(_checked(task, fidelity, theta, simulated))
-    row_noise = _row_noise(task, len(theta), root, stage, path)
-    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+        return None
+    return Block(_checked(task, fidelity, theta, simulated))
 
 
 def noise_path(task: Task, fidelity: str, split: str, replicate: int) -> tuple[str | int, ...]:
@@ -143,10 +180,14 @@ def _row_noise(
     """Returns the function that gives the noise of one row alone."""
     if task.coupled:
         noise = task.noise(seeds.generator(root, stage, *path), n)
-        return lambda row: {name: array[row : row + 1].copy() for name, array in noise.items()}
+        return partial(_row_of, noise)
     # Blocks keep the documented path; other stages are told apart by their name.
     prefix = () if stage == "noise" else (stage,)
     return lambda row: seeds.generator(root, "row", *prefix, *path, row)
+
+
+def _row_of(noise: dict[str, Array], row: int) -> dict[str, Array]:
+    return {name: array[row : row + 1].copy() for name, array in noise.items()}
 
 
 def _redo(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from veridical.errors import UnknownName, suggest
 from veridical.estimators.base import Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.ensemble_settings import EnsembleSettings
+from veridical.estimators.joint_settings import JNPESettings
+from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.prior_settings import PriorSettings
+from veridical.estimators.ratio_settings import RatiosSettings
+from veridical.estimators.regression_settings import MLPSettings
+from veridical.estimators.ridge_settings import RidgeSettings
+from veridical.estimators.settings import Entry
 
 __all__ = [
     "ESTIMATORS",
@@ -18,32 +23,11 @@ __all__ = [
 ]
 
 ESTIMATORS = {
-    "ensemble": "veridical.estimators.ensemble:Ensemble",
-    "j_npe": "veridical.estimators.joint:JointNPE",
-    "mlp": "veridical.estimators.regression:MLPRegression",
-    "npe": "veridical.estimators.npe:NPE",
-    "prior": "veridical.estimators.prior:PriorEstimator",
-    "ratios": "veridical.estimators.ratios:Ratios",
-    "ridge": "veridical.estimators.ridge:Ridge",
+    "npe": Entry(NPESettings, "veridical.estimators.npe:NPE"),
+    "ensemble": Entry(EnsembleSettings, "veridical.estimators.ensemble:Ensemble"),
+    "j_npe": Entry(JNPESettings, "veridical.estimators.joint:JointNPE"),
+    "mlp": Entry(MLPSettings, "veridical.estimators.regression:MLPRegression"),
+    "ridge": Entry(RidgeSettings, "veridical.estimators.ridge:Ridge"),
+    "prior": Entry(PriorSettings, "veridical.estimators.prior:PriorEstimator"),
+    "ratios": Entry(RatiosSettings, "veridical.estimators.ratios:Ratios"),
 }
-
-
-def estimator_class(name: str) -> type[Estimator]:
-    """Returns the class behind a name of the registry, importing its module.
-
-    Raises:
-        UnknownName: If the registry has no such name.
-    """
-    module, _, attribute = _entry(name).partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Returns the modules that define an estimator and its networks, for the digest of its code."""
-    return (_entry(name).partition(":")[0], "veridical.networks.summary")
-
-
-def _entry(name: str) -> str:
-    if name not in ESTIMATORS:
-        raise UnknownName(f"estimator {name!r} is unknown. {suggest(name, ESTIMATORS)}")
-    return ESTIMATORS[name]

@@ -6,7 +6,7 @@ Shapes: N observations, S draws, D parameters, K summaries; `x` (N, *x_shape), `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,8 +16,11 @@ from veridical.errors import TrainingError
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
+    from veridical.bank.blocks import Simulator
     from veridical.tasks.base import Prior, Task
     from veridical.training.session import Session, TrainingResult
+
+Arrays = Mapping[str, Array]  # what is saved of a method, by name
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class Material:
         parent: The trained method that this one builds on.
         prior: The task's prior.
         simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
-            rows that fail being NaN; None where simulations were made elsewhere.
+            rows that fail being NaN; `simulate.block` says by `status` how they failed. None where
+            simulations were made elsewhere.
     """
 
     simulations: Rows | None = None
@@ -149,7 +153,7 @@ class Material:
     validation: Mapping[str, Array] = field(default_factory=dict)
     parent: Estimator | None = None
     prior: Prior | None = None
-    simulate: Callable[[Array, np.random.Generator], Array] | None = None
+    simulate: Simulator | None = None
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.
@@ -183,12 +187,12 @@ class Estimator(ABC):
     @classmethod
     @abstractmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
+        cls, settings: Any, task: TaskInfo, material: Material, run: Session
     ) -> tuple[Estimator, TrainingResult | None]:
         """Returns a trained estimator and how its training went (None where nothing was iterated).
 
         Arguments:
-            spec: Settings as plain data.
+            settings: Its settings, validated; those of a user's own class as plain data.
             task: The task.
             material: What it learns from.
             run: Seeds, threads, checkpoints and limits of this training.
@@ -224,11 +228,7 @@ class Estimator(ABC):
     @classmethod
     @abstractmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Estimator:
         """Returns the estimator that `arrays` came from; `parent` is the method that it builds on."""
 

@@ -16,7 +16,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,9 +24,17 @@ import numpy as np
 from scipy.special import logsumexp
 
 from veridical.errors import ArtifactError, TrainingError
-from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.ensemble_settings import EnsembleSettings
-from veridical.estimators.npe import NPE, ROWS, PosteriorNetwork, Prepared, initial_network, parent_of
+from veridical.estimators.npe import (
+    NPE,
+    ROWS,
+    FlowPosterior,
+    PosteriorNetwork,
+    Prepared,
+    initial_network,
+    parent_of,
+)
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import weights
 from veridical.tasks.base import Array
@@ -50,10 +58,9 @@ class Ensemble(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
+        cls, settings: EnsembleSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Ensemble, session.TrainingResult]:
         """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
-        settings = EnsembleSettings.model_validate(dict(spec))
         member = settings.member.model_copy(update={"start": settings.start})
         parents = _parents(settings, member, task, material)
         data = Prepared.of(member, task, material, parents[0], run)
@@ -113,18 +120,13 @@ class Ensemble(Estimator):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: EnsembleSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ensemble:
         """Returns the ensemble that `arrays` came from.
 
         Raises:
             ArtifactError: If an array is missing or does not fit the settings.
         """
-        settings = EnsembleSettings.model_validate(dict(spec))
         found = {name.partition(".")[0] for name in arrays}
         expected = {f"member{m}" for m in range(settings.members)}
         if found != expected:
@@ -132,10 +134,8 @@ class Ensemble(Estimator):
                 f"estimator {cls.type}: expected weights of {len(expected)} members, got those of "
                 f"{len(found)}: they do not fit the settings. Train again."
             )
-        member, members = settings.member.model_dump(), []
-        for m in range(settings.members):
-            members.append(NPE.from_arrays(member, task, weights.below(arrays, f"member{m}.")))
-        return cls(settings, task, members)
+        own = (weights.below(arrays, f"member{m}.") for m in range(settings.members))
+        return cls(settings, task, [NPE.from_arrays(settings.member, task, each) for each in own])
 
 
 class MemberFolder(CheckpointFolder):
@@ -180,7 +180,7 @@ def together(results: Sequence[session.TrainingResult]) -> session.TrainingResul
 
 def _parents(
     settings: EnsembleSettings, member: NPESettings, task: TaskInfo, material: Material
-) -> list[NPE | None]:
+) -> list[FlowPosterior | None]:
     """The posterior from whose weights each member starts; None where it starts from nothing."""
     if not isinstance(material.parent, Ensemble):
         return [parent_of(member, task, material)] * settings.members

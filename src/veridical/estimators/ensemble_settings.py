@@ -6,15 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from veridical.estimators.npe_settings import NPESettings
-from veridical.sections import Budgets, Section
+from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
+from veridical.sections import Budgets
 
 
-class EnsembleSettings(Section):
+class EnsembleSettings(PosteriorSettings):
     """Independently seeded posteriors on the same rows; their mixture with equal weights."""
 
-    simulations: ClassVar[bool] = True
-    calibration: ClassVar[bool] = False
+    gives: ClassVar[tuple[str, ...]] = ("summaries", "members")
+    builds_on: ClassVar[tuple[str, ...]] = ("weights", "members")
 
     type: Literal["ensemble"] = "ensemble"
     members: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Number of members M.")
@@ -31,6 +31,11 @@ class EnsembleSettings(Section):
         description="Members trained together in one loop, or one by one; where not given, together if that "
         "is faster (small batches, any GPU).",
     )
+
+    @property
+    def network(self) -> NPESettings:
+        """The settings of one of its networks."""
+        return self.member
 
     @property
     def fidelity(self) -> str | None:

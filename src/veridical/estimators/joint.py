@@ -20,18 +20,14 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from veridical.errors import require_shape
-from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo
 from veridical.estimators.joint_settings import JNPESettings
-from veridical.estimators.npe import CLOUD_ROWS, NPE, PosteriorNetwork
-from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork
 from veridical.estimators.regression import held_out
 from veridical.networks import trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
@@ -65,17 +61,16 @@ class HalfAndHalf(trainable.Trainable):
         return self.posterior.loss(theta, x)
 
 
-class JointNPE(NPE):
+class JointNPE(FlowPosterior):
     """An amortised posterior trained on simulations and labelled real data."""
 
     type = "j_npe"
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
+        cls, settings: JNPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[JointNPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
-        settings = JNPESettings.model_validate(dict(spec))
         rows: Rows = material.require("simulations", settings.type)
         pairs: Rows = material.require("calibration", settings.type)
         for part in (rows, pairs):
@@ -89,29 +84,12 @@ class JointNPE(NPE):
             InputTransform.fit(pairs.x[~apart], kind, exchangeable=exchangeable)
         )
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
-        network_settings = _network_settings(settings)
         with session.seeded_initialisation(run):
-            network = PosteriorNetwork(network_settings, task.x_shape, len(task.parameters))
+            network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
         result = _train(network, rows, pairs, learn, apart, inputs, parameters, settings, run)
-        estimator = cls(network_settings, task, inputs, parameters, network)
-        estimator.settings = settings
+        estimator = cls(settings, task, inputs, parameters, network)
         estimator.cloud = _cloud(estimator, rows.x[learn][:CLOUD_ROWS], pairs.x[~apart])
         return estimator, result
-
-    @classmethod
-    def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
-    ) -> JointNPE:
-        """Returns the estimator that `arrays` came from; see `NPE.from_arrays`."""
-        settings = JNPESettings.model_validate(dict(spec))
-        estimator = super().from_arrays(_network_settings(settings).model_dump(), task, arrays)
-        assert isinstance(estimator, cls)
-        estimator.settings = settings
-        return estimator
 
 
 def _train(
@@ -144,12 +122,7 @@ def _train(
     )
 
 
-def _network_settings(settings: JNPESettings) -> NPESettings:
-    """The settings that decide the shape of the network and its transforms, as NPE knows them."""
-    return NPESettings(inputs=settings.inputs, summary=settings.summary, flow=settings.flow)
-
-
-def _cloud(estimator: NPE, x: Array, pairs: Array) -> SummaryCloud:
+def _cloud(estimator: JointNPE, x: Array, pairs: Array) -> SummaryCloud:
     """The cloud of the summaries of simulations and pairs, half of each."""
     simulated, labelled = estimator.summary(x), estimator.summary(pairs)
     return SummaryCloud.of(np.concatenate([simulated, np.resize(labelled, simulated.shape)]))

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from veridical.estimators.npe_settings import PosteriorSettings
 from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
-from veridical.sections import Section
 from veridical.training.settings import TrainingSettings
 
 
@@ -22,11 +22,10 @@ class JointTrainingSettings(TrainingSettings):
     )
 
 
-class JNPESettings(Section):
+class JNPESettings(PosteriorSettings):
     """Neural posterior estimation on simulations and calibration pairs, half and half in each batch."""
 
-    simulations: ClassVar[bool] = True
-    calibration: ClassVar[bool] = True
+    learns: ClassVar[tuple[str, ...]] = ("simulations", "calibration")
     type: Literal["j_npe"] = "j_npe"
     fidelity: str | None = Field(
         default=None, description="Fidelity of its simulations; where not given, the dearest."

@@ -23,19 +23,19 @@ References:
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, Rows, SummaryCloud, TaskInfo
-from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.encoded import Encoded
+from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.networks import build_summary, trainable, weights
 from veridical.networks.flow import SplineFlow
 from veridical.networks.transforms import InputTransform, ParameterTransform
@@ -51,7 +51,7 @@ PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 class PosteriorNetwork(trainable.Trainable):
     """A summary network and a flow; its loss is the negative log density of standardised parameters."""
 
-    def __init__(self, settings: NPESettings, x_shape: tuple[int, ...], parameters: int) -> None:
+    def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], parameters: int) -> None:
         super().__init__()
         self.summary = build_summary(settings.summary.model_dump(), x_shape)
         self.flow = SplineFlow(parameters, self.summary.features, **settings.flow.model_dump())
@@ -62,18 +62,16 @@ class PosteriorNetwork(trainable.Trainable):
         return -self.flow(theta, self.summary(x)).mean()
 
 
-class NPE(Estimator):
-    """An amortised posterior q(theta | x).
+class FlowPosterior(Encoded):
+    """An amortised posterior q(theta | x) by a summary network and a flow.
 
     Training is in single precision. So are draws, except where single precision fails; densities at
     given parameters are in double precision.
     """
 
-    type = "npe"
-
     def __init__(
         self,
-        settings: NPESettings,
+        settings: PosteriorSettings,
         task: TaskInfo,
         inputs: InputTransform,
         parameters: ParameterTransform,
@@ -88,20 +86,6 @@ class NPE(Estimator):
         if cloud is not None:
             self.cloud = cloud
 
-    @classmethod
-    def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
-    ) -> tuple[NPE, session.TrainingResult]:
-        """Returns a trained posterior and how its training went; see `Estimator.fit`."""
-        settings = NPESettings.model_validate(dict(spec))
-        parent = parent_of(settings, task, material)
-        data = Prepared.of(settings, task, material, parent, run)
-        network = initial_network(settings, task, parent, run)
-        result = fitting.fit(
-            network, data.train, data.validation, settings.training, run, offsets=data.offsets
-        )
-        return data.estimator(settings, task, network, cls), result
-
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
         d = len(self.task.parameters)
@@ -112,6 +96,17 @@ class NPE(Estimator):
             draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), d)), context, rows // n)
         return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T
 
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The summary network; None where the flow sees all numbers of x."""
+        return None if self.settings.summary.type == "none" else self.network.summary
+
+    def with_encoder(self, encoder: nn.Module) -> NPE:
+        """Returns the posterior of the same flow behind another summary network."""
+        network = copy.deepcopy(self.network)
+        network.summary = encoder
+        return NPE(self.settings, self.task, self.inputs, self.parameters, network, self.cloud)
+
     def contexts(self, x: Array) -> Tensor:
         """Returns what the flow sees of x (N, *x_shape), in single precision, shape (N, K)."""
         inputs = torch.from_numpy(self.inputs(x, np.float32))
@@ -119,13 +114,7 @@ class NPE(Estimator):
             return torch.cat([self.network.summary(part) for part in inputs.split(ROWS)])
 
     def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
-        """Returns draws (B, D) and their log densities (B,) from base noise.
-
-        Arguments:
-            noise: Standard normal numbers, shape (B, D).
-            context: What `contexts` returned, shape (N, K).
-            index: The context of each row of noise, ascending, shape (B,).
-        """
+        """Returns draws (B, D) and their log densities (B,) from base noise; see `Encoded.push`."""
         z, density = self._push(noise, context, torch.from_numpy(index))
         draws = self.parameters.inverse(z)
         return draws, density + self.parameters.forward(draws)[1]
@@ -149,6 +138,10 @@ class NPE(Estimator):
             )
         return z, density
 
+    def density(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of z (B, D) given summaries (B, K), in double precision."""
+        return self._precise.flow(z, context)
+
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
         theta = np.asarray(theta, float)
@@ -161,7 +154,7 @@ class NPE(Estimator):
             for first in range(0, len(rows), ROWS):
                 index = torch.arange(first, min(first + ROWS, len(rows)))
                 part = torch.from_numpy(rows[first : first + ROWS])
-                out[first : first + ROWS] = self._precise.flow(part, context[index % len(x)]).numpy()
+                out[first : first + ROWS] = self.density(part, context[index % len(x)]).numpy()
         out = out.reshape(log_slope.shape)
         if np.isnan(out).any():
             raise ArtifactError(
@@ -197,18 +190,13 @@ class NPE(Estimator):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
-    ) -> NPE:
+        cls, settings: PosteriorSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
+    ) -> Self:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If an array is missing or does not fit the settings.
         """
-        settings = NPESettings.model_validate(dict(spec))
         with torch.random.fork_rng(devices=[]):
             network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
         with weights.fitting(f"estimator {cls.type}"):
@@ -217,6 +205,25 @@ class NPE(Estimator):
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)
             cloud = SummaryCloud.from_arrays(arrays)
         return cls(settings, task, inputs, parameters, network, cloud)
+
+
+class NPE(FlowPosterior):
+    """A posterior trained on simulations."""
+
+    type = "npe"
+
+    @classmethod
+    def fit(
+        cls, settings: NPESettings, task: TaskInfo, material: Material, run: session.Session
+    ) -> tuple[NPE, session.TrainingResult]:
+        """Returns a trained posterior and how its training went; see `Estimator.fit`."""
+        parent = parent_of(settings, task, material)
+        data = Prepared.of(settings, task, material, parent, run)
+        network = initial_network(settings, task, parent, run)
+        result = fitting.fit(
+            network, data.train, data.validation, settings.training, run, offsets=data.offsets
+        )
+        return data.estimator(settings, task, network), result
 
 
 @dataclass(frozen=True)
@@ -245,7 +252,7 @@ class Prepared:
         settings: NPESettings,
         task: TaskInfo,
         material: Material,
-        parent: NPE | None,
+        parent: FlowPosterior | None,
         run: session.Session,
     ) -> Prepared:
         """Returns the data of a training that starts from nothing, or from `parent`."""
@@ -269,16 +276,14 @@ class Prepared:
             rows.x[learn][:CLOUD_ROWS],
         )
 
-    def estimator(
-        self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork, cls: type[NPE] = NPE
-    ) -> NPE:
+    def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
         """Returns the posterior of a trained network."""
-        estimator = cls(settings, task, self.inputs, self.parameters, network)
+        estimator = NPE(settings, task, self.inputs, self.parameters, network)
         estimator.cloud = SummaryCloud.of(estimator.summary(self.x))
         return estimator
 
 
-def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> NPE | None:
+def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> FlowPosterior | None:
     """Returns the trained posterior that a method starts from; None where it starts from nothing.
 
     Raises:
@@ -287,17 +292,12 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> NPE 
     if settings.start is None:
         return None
     parent = material.require("parent", settings.type)
-    if not isinstance(parent, NPE):
+    if not isinstance(parent, FlowPosterior):
         raise TrainingError(
             f"start: {settings.start!r} is of type {parent.type!r}, whose weights fit no {settings.type!r}; "
             f"expected a method of type {settings.type!r}."
         )
-    own = {"parameters": task.parameters, "x_shape": task.x_shape, **_architecture(settings)}
-    there = {
-        "parameters": parent.task.parameters,
-        "x_shape": parent.task.x_shape,
-        **_architecture(parent.settings),
-    }
+    own, there = _shape(settings, task), _shape(parent.settings, parent.task)
     for name, wanted in own.items():
         if there[name] != wanted:
             raise TrainingError(
@@ -307,12 +307,13 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> NPE 
     return parent
 
 
-def _architecture(settings: NPESettings) -> dict[str, Any]:
-    return {name: getattr(settings, name).model_dump() for name in ("inputs", "summary", "flow")}
+def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
+    architecture = {name: getattr(settings, name).model_dump() for name in settings.architecture}
+    return {"parameters": task.parameters, "x_shape": task.x_shape, **architecture}
 
 
 def initial_network(
-    settings: NPESettings, task: TaskInfo, parent: NPE | None, run: session.Session
+    settings: NPESettings, task: TaskInfo, parent: FlowPosterior | None, run: session.Session
 ) -> PosteriorNetwork:
     """Returns a network to train, with the parent's weights where there is one."""
     with session.seeded_initialisation(run):
@@ -322,7 +323,7 @@ def initial_network(
     return network
 
 
-def _input_transform(settings: NPESettings, x: Array, parent: NPE | None) -> InputTransform:
+def _input_transform(settings: NPESettings, x: Array, parent: FlowPosterior | None) -> InputTransform:
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
@@ -332,7 +333,7 @@ def _input_transform(settings: NPESettings, x: Array, parent: NPE | None) -> Inp
 
 
 def _parameter_transform(
-    theta: Array, task: TaskInfo, material: Material, parent: NPE | None, run: session.Session
+    theta: Array, task: TaskInfo, material: Material, parent: FlowPosterior | None, run: session.Session
 ) -> ParameterTransform:
     """The transform of theta, whose distribution is the prior at every fidelity.
 

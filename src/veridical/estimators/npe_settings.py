@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
-from veridical.sections import Budgets, Section
+from veridical.sections import Budgets
 from veridical.training.settings import TrainingSettings
 
 
-class NPESettings(Section):
+class PosteriorSettings(TrainedSettings):
+    """Base for posteriors by a transform of x, a summary network and a flow."""
+
+    architecture: ClassVar[tuple[str, ...]] = ("inputs", "summary", "flow")
+    gives: ClassVar[tuple[str, ...]] = ("summaries", "weights", "encoder")
+
+    if TYPE_CHECKING:
+        inputs: InputsSettings
+        summary: Any
+        flow: FlowSettings
+
+    def offers(self, what: str) -> bool:
+        """Returns whether it gives this: an encoder only where it has a summary network."""
+        return super().offers(what) and not (what == "encoder" and self.network.summary.type == "none")
+
+    def misfit(self, parent: MethodSettings, name: str) -> str | None:
+        """Returns why it cannot begin with the weights of a method, if so: they fit equal networks only."""
+        for part in self.architecture:
+            if getattr(self.network, part) != getattr(parent.setting("network"), part):
+                return f"its weights begin as those of {name!r}, but `{part}` differs; give both the same."
+        own, theirs = self.setting("members"), parent.setting("members")
+        if None in (own, theirs) or own == theirs:
+            return None
+        return f"{name!r} has {theirs} members, not {own}; give both as many."
+
+
+class NPESettings(PosteriorSettings):
     """Neural posterior estimation: a summary network and a neural spline flow."""
 
-    simulations: ClassVar[bool] = True
-    calibration: ClassVar[bool] = False
+    builds_on: ClassVar[tuple[str, ...]] = ("weights",)
 
     type: Literal["npe"] = "npe"
     fidelity: str | None = Field(

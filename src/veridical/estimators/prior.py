@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.prior_settings import PriorSettings
 from veridical.tasks import priors
 from veridical.tasks.base import Array, Prior
@@ -30,14 +29,13 @@ class PriorEstimator(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
+        cls, settings: PriorSettings, task: TaskInfo, material: Material, run: Session
     ) -> tuple[PriorEstimator, None]:
         """Returns the task's prior; there is nothing to train.
 
         Raises:
             TrainingError: If the prior cannot be written down, for it is not made of known distributions.
         """
-        settings = PriorSettings.model_validate(dict(spec))
         prior: Prior = material.require("prior", settings.type)
         try:
             priors.to_json(prior)
@@ -71,18 +69,13 @@ class PriorEstimator(Estimator):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: PriorSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> PriorEstimator:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If the prior is missing or cannot be read.
         """
-        settings = PriorSettings.model_validate(dict(spec))
         try:
             prior = priors.from_json(json.loads(arrays[ARRAY].tobytes()))
         except (KeyError, ValueError) as error:

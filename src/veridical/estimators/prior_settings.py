@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from veridical.sections import Section
+from veridical.estimators.settings import MethodSettings
 
 
-class PriorSettings(Section):
+class PriorSettings(MethodSettings):
     """The prior itself, as an answer that learns nothing from the data."""
 
-    simulations: ClassVar[bool] = False
-    calibration: ClassVar[bool] = False
-    summaries: ClassVar[bool] = False
+    learns: ClassVar[tuple[str, ...]] = ()
     type: Literal["prior"] = "prior"

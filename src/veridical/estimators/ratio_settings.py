@@ -6,17 +6,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from veridical.estimators.settings import TrainedSettings
 from veridical.networks.settings import InputsSettings
-from veridical.sections import Section, Widths
+from veridical.sections import Widths
 from veridical.training.settings import RatioTrainingSettings
 
 
-class RatiosSettings(Section):
+class RatiosSettings(TrainedSettings):
     """An ensemble of small networks for the density ratio of two classes."""
 
-    simulations: ClassVar[bool] = False
-    calibration: ClassVar[bool] = False
-    classes: ClassVar[bool] = True
+    answers: ClassVar = "functions"
+    learns: ClassVar[tuple[str, ...]] = ("classes",)
+    gives: ClassVar[tuple[str, ...]] = ("functions",)
 
     type: Literal["ratios"] = "ratios"
     members: Annotated[int, Field(ge=1, le=1024)] = Field(default=16, description="Number of networks.")

@@ -17,16 +17,16 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import prod
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 
 from veridical import seeds
-from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.errors import ArtifactError, require_shape
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
+from veridical.estimators.classes import Functions, two_classes
 from veridical.estimators.ratio_settings import RatiosSettings
 from veridical.networks import weights
 from veridical.networks.stacked import StackedMLP
@@ -36,26 +36,7 @@ from veridical.training import devices, session
 from veridical.training.ratio_loop import CHUNK, RatioTraining, choose
 
 
-class WithoutPosterior(Estimator):
-    """A method about classes: it gives density ratios or estimates of a fraction, and no posterior."""
-
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
-        """Refuses: there is no posterior."""
-        self._refuse()
-
-    def log_prob(self, theta: Array, x: Array) -> NoReturn:
-        """Refuses: there is no posterior."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise TaskError(
-            f"method {self.type!r} is about classes: it gives density ratios and estimates of a fraction, "
-            "but no posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such "
-            "as npe."
-        )
-
-
-class Ratios(WithoutPosterior):
+class Ratios(Functions):
     """Log density ratios of two classes; no posterior."""
 
     type = "ratios"
@@ -70,10 +51,9 @@ class Ratios(WithoutPosterior):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
+        cls, settings: RatiosSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Ratios, session.TrainingResult]:
         """Returns trained members; `material.classes` has the numerator first. See `Estimator.fit`."""
-        settings = RatiosSettings.model_validate(dict(spec))
         numerator, denominator = two_classes(material, settings.type)
         marked = material.require("validation", settings.type)
         masks = [np.asarray(marked[name], bool) for name in material.classes]
@@ -94,10 +74,15 @@ class Ratios(WithoutPosterior):
             result = loop.fit()
         return cls(settings, task, inputs, network), result
 
+    @property
+    def size(self) -> int:
+        """Number of the functions: 1 and the members."""
+        return self.settings.members + 1
+
     def functions(self, x: Array) -> Array:
         """Returns 1 and the members' log ratios at events x (N, *x_shape), float64, shape (N, M + 1)."""
         inputs = torch.from_numpy(_flat(self.inputs, x))
-        out: Array = np.ones((len(x), self.settings.members + 1))
+        out: Array = np.ones((len(x), self.size))
         with torch.no_grad():
             for first in range(0, len(x), CHUNK):
                 part = inputs[first : first + CHUNK]
@@ -121,38 +106,18 @@ class Ratios(WithoutPosterior):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: RatiosSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ratios:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If an array is missing or does not fit the settings.
         """
-        settings = RatiosSettings.model_validate(dict(spec))
         network = _network(settings, task)
         with weights.fitting(f"estimator {cls.type}"):
             weights.load_into(network, arrays)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
         return cls(settings, task, inputs, network)
-
-
-def two_classes(material: Material, method: str) -> tuple[Array, Array]:
-    """Returns the events of numerator and denominator.
-
-    Raises:
-        TrainingError: If there are not two classes.
-    """
-    classes = material.require("classes", method)
-    if len(classes) != 2:
-        raise TrainingError(
-            f"estimator {method!r}: expected events of two classes, got {', '.join(classes)}; name two."
-        )
-    numerator, denominator = classes.values()
-    return numerator, denominator
 
 
 def _network(settings: RatiosSettings, task: TaskInfo) -> StackedMLP:

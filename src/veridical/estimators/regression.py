@@ -19,17 +19,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.regression_settings import MLPSettings
 from veridical.networks import trainable, weights
@@ -99,10 +97,9 @@ class MLPRegression(GaussianEstimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
+        cls, settings: MLPSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[MLPRegression, session.TrainingResult]:
         """Returns the trained regression and how its training went; see `Estimator.fit`."""
-        settings = MLPSettings.model_validate(dict(spec))
         pairs: Rows = material.require("calibration", settings.type)
         require_shape("theta", pairs.theta, len(pairs), len(task.parameters))
         require_shape("x", pairs.x, None, *task.x_shape)
@@ -150,18 +147,13 @@ class MLPRegression(GaussianEstimator):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: MLPSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> MLPRegression:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If an array is missing or does not fit the settings.
         """
-        settings = MLPSettings.model_validate(dict(spec))
         with torch.random.fork_rng(devices=[]):
             network = cls._network(settings, task)
         with weights.fitting(f"estimator {cls.type}"):

@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from veridical.estimators.settings import TrainedSettings
 from veridical.networks.settings import InputsSettings
-from veridical.sections import Section, Widths
+from veridical.sections import Widths
 from veridical.training.settings import TrainingSettings
 
 
@@ -32,11 +33,10 @@ class MLPTrainingSettings(TrainingSettings):
     )
 
 
-class MLPSettings(Section):
+class MLPSettings(TrainedSettings):
     """A dense network trained on calibration pairs alone: a normal distribution for each observation."""
 
-    simulations: ClassVar[bool] = False
-    calibration: ClassVar[bool] = True
+    learns: ClassVar[tuple[str, ...]] = ("calibration",)
     type: Literal["mlp"] = "mlp"
     inputs: InputsSettings = InputsSettings()
     hidden: Widths = Field(default=[256, 128], description="Widths of the hidden layers.")

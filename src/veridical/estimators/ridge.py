@@ -26,12 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.ridge_settings import RidgeSettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
@@ -106,10 +105,9 @@ class Ridge(GaussianEstimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
+        cls, settings: RidgeSettings, task: TaskInfo, material: Material, run: Session
     ) -> tuple[Ridge, None]:
         """Returns the regression; see `Estimator.fit`."""
-        settings = RidgeSettings.model_validate(dict(spec))
         pairs: Rows = material.require("calibration", settings.type)
         d = len(task.parameters)
         require_shape("theta", pairs.theta, len(pairs), d)
@@ -156,18 +154,13 @@ class Ridge(GaussianEstimator):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: RidgeSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ridge:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If an array is missing.
         """
-        settings = RidgeSettings.model_validate(dict(spec))
         try:
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)

@@ -6,15 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from veridical.estimators.settings import MethodSettings
 from veridical.networks.settings import InputsSettings
-from veridical.sections import Section
 
 
-class RidgeSettings(Section):
+class RidgeSettings(MethodSettings):
     """Ridge regression on calibration pairs alone, with normal residuals."""
 
-    simulations: ClassVar[bool] = False
-    calibration: ClassVar[bool] = True
+    learns: ClassVar[tuple[str, ...]] = ("calibration",)
     type: Literal["ridge"] = "ridge"
     inputs: InputsSettings = InputsSettings()
     smallest: Annotated[float, Field(gt=0)] = Field(

@@ -6,10 +6,8 @@ A job is known by the stem of its log below the folder of results or of the bank
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -81,7 +79,8 @@ def amount(piece: Piece, layout: Layout) -> float | None:
         )
         return None if nominal is None else (last - first + 1) * nominal
     if piece.kind in ("train", "remedy"):
-        return _visits(Run.of(where["method"], where["run"]), layout)
+        rows = sum(layout.source_rows(Run.of(where["method"], where["run"])).values())
+        return layout.methods[where["method"]].visits(rows or 1)
     if piece.kind in ("infer", "predict", "check"):
         return float(np.prod(_answers(where["dataset"], layout)))
     if piece.kind == "exact":
@@ -110,21 +109,6 @@ def size(piece: Piece, layout: Layout) -> float | None:
 def rows_of(piece: Piece) -> int:
     """Returns the rows of a shard."""
     return int(piece.where["last"]) - int(piece.where["first"]) + 1
-
-
-def _visits(run: Run, layout: Layout) -> float:
-    """Rows that a training sees, by all its members."""
-    settings: Any = layout.methods[run.method]
-    rows = sum(layout.source_rows(run).values()) or 1
-    member = getattr(settings, "member", settings)
-    training = getattr(member, "training", None)
-    seen = float(rows)
-    if training is not None:
-        steps = getattr(training, "max_steps", None)
-        seen = min(rows * training.epochs, math.inf if steps is None else steps * training.batch_size)
-    elif hasattr(settings, "steps"):
-        seen = float(settings.steps * min(settings.batch_size, rows))
-    return seen * (getattr(settings, "members", 1) or 1)
 
 
 def _answers(dataset: str, layout: Layout) -> tuple[int, int]:

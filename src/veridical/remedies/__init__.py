@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from veridical.estimators.settings import Entry
+from veridical.remedies.rope_settings import RoPESettings
+from veridical.remedies.tuned_settings import TunedSettings
+from veridical.remedies.wifi_settings import WifiSettings
+
 REMEDIES = {
-    "rope": "veridical.remedies.rope:RoPE",
-    "tuned": "veridical.remedies.tuned:Tuned",
-    "wifi": "veridical.remedies.wifi:Wifi",
+    "tuned": Entry(TunedSettings, "veridical.remedies.tuned:Tuned"),
+    "rope": Entry(RoPESettings, "veridical.remedies.rope:RoPE"),
+    "wifi": Entry(WifiSettings, "veridical.remedies.wifi:Wifi"),
 }

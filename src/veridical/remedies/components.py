@@ -12,13 +12,11 @@ gain the slope of z. Draws are exact for the density stated, smoothed or not.
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 
 from veridical.errors import ArtifactError
-from veridical.estimators.npe import NPE
+from veridical.estimators.encoded import Encoded
 from veridical.tasks.base import Array
 
 NEGLIGIBLE = 1e-12  # weight that all components left out of one density may have together
@@ -31,16 +29,17 @@ class Components:
     """The components of mixtures.
 
     Arguments:
-        npe: The posterior.
+        posterior: The posterior.
         summaries: Summaries of the simulations, shape (n, K).
         centres: Draws of each component in z, shape (n, m, D); None for components as they are.
         width: Standard deviation b of the Gaussians around them.
     """
 
-    def __init__(self, npe: NPE, summaries: Array, centres: Array | None = None, width: float = 0.0) -> None:
-        self.npe, self.width, self.centres = npe, width, centres
+    def __init__(
+        self, posterior: Encoded, summaries: Array, centres: Array | None = None, width: float = 0.0
+    ) -> None:
+        self.posterior, self.width, self.centres = posterior, width, centres
         self.context = torch.from_numpy(np.asarray(summaries, float))
-        self._flow = copy.deepcopy(npe.network.flow).double()
 
     def __len__(self) -> int:
         """Number of components."""
@@ -56,17 +55,17 @@ class Components:
 
     def latent(self, m: int, rng: np.random.Generator) -> Array:
         """Returns m draws of each component in z, shape (n, m, D)."""
-        n, d = len(self), len(self.npe.task.parameters)
+        n, d = len(self), len(self.posterior.task.parameters)
         index = np.repeat(np.arange(n), m)
         draws = self._push(rng.standard_normal((n * m, d)), index)
-        return self.npe.parameters.forward(draws)[0].reshape(n, m, d)
+        return self.posterior.parameters.forward(draws)[0].reshape(n, m, d)
 
     def sample(self, weights: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n draws (n, N, D) of each mixture with weights (N, components), in the task's coordinates.
 
         Randomness is drawn observation by observation.
         """
-        d = len(self.npe.task.parameters)
+        d = len(self.posterior.task.parameters)
         chosen, inner = np.empty((len(weights), n), int), np.zeros((len(weights), n), int)
         noise = np.empty((len(weights), n, d))
         for i, row in enumerate(weights):
@@ -76,7 +75,7 @@ class Components:
                 inner[i] = rng.integers(self.centres.shape[1], size=n)
             noise[i] = rng.standard_normal((n, d))
         if self.centres is not None:
-            draws = self.npe.parameters.inverse(self.centres[chosen, inner] + self.width * noise)
+            draws = self.posterior.parameters.inverse(self.centres[chosen, inner] + self.width * noise)
         else:
             order = np.argsort(chosen, axis=None, kind="stable")
             draws = np.empty((len(order), d))
@@ -87,7 +86,7 @@ class Components:
         """Draws (B, D) of the components `index` (ascending) from base noise."""
         context = self.context.float()
         parts = [slice(first, first + FLOW_ROWS) for first in range(0, len(noise), FLOW_ROWS)]
-        return np.concatenate([self.npe.push(noise[part], context, index[part])[0] for part in parts])
+        return np.concatenate([self.posterior.push(noise[part], context, index[part])[0] for part in parts])
 
     def log_prob(self, theta: Array, log_weights: Array) -> Array:
         """Returns log densities (N,) of theta (N, D), each under the mixture of its own log weights.
@@ -97,12 +96,12 @@ class Components:
             log_weights: Logarithms of weights that sum to one in each row, shape (N, components); components
                 whose weights together stay below 1e-12 are left out, which can only lower a density.
         """
-        z, log_slope = self.npe.parameters.forward(theta)
+        z, log_slope = self.posterior.parameters.forward(theta)
         density = self._flows(z, log_weights) if self.centres is None else self._kernels(z, log_weights)
         if np.isnan(density).any():
             raise ArtifactError(
-                f"mixture for task {self.npe.task.name}: {int(np.isnan(density).sum())} log densities are "
-                "not numbers; the network is broken. Train it again."
+                f"mixture for task {self.posterior.task.name}: {int(np.isnan(density).sum())} log densities "
+                "are not numbers; the network is broken. Train it again."
             )
         return density + log_slope
 
@@ -116,7 +115,7 @@ class Components:
             row, column = np.nonzero(kept[part])
             terms = np.full(kept[part].shape, -np.inf)
             with torch.no_grad():
-                density = self._flow(points[part][row], self.context[column]).numpy()
+                density = self.posterior.density(points[part][row], self.context[column]).numpy()
             terms[row, column] = log_weights[part][row, column] + density
             out[part] = _logsumexp(terms)
         return out

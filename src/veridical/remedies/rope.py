@@ -29,7 +29,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,12 +36,11 @@ from scipy.spatial.distance import cdist
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
-from veridical.estimators.npe import NPE
+from veridical.estimators.base import Arrays, Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.encoded import Encoded, Recoded, encoder_of
 from veridical.remedies.components import Components
 from veridical.remedies.rope_settings import RoPESettings
 from veridical.remedies.transport import Plan, semi_balanced
-from veridical.remedies.tuned import Tuned, encoder_of
 from veridical.tasks.base import Array, Prior
 from veridical.training import devices, session
 
@@ -57,13 +55,13 @@ class RoPE(Estimator):
     """Posteriors by optimal transport between real observations and simulations."""
 
     type = "rope"
-    parent: NPE | Tuned
+    parent: Encoded | Recoded
 
     def __init__(
         self,
         settings: RoPESettings,
         task: TaskInfo,
-        parent: NPE | Tuned,
+        parent: Encoded | Recoded,
         summaries: Array,
         means: Array,
         centres: Array | None,
@@ -72,11 +70,11 @@ class RoPE(Estimator):
         self.settings = settings
         self.task = task
         self.parent = parent
-        self.npe = encoder_of_either(parent, self.type)
+        self.simulated = encoder_of_either(parent, self.type)
         self.summaries = summaries
         self.means = means
         self.gap = gap
-        self.components = Components(self.npe, summaries, centres, settings.smoothing)
+        self.components = Components(self.simulated, summaries, centres, settings.smoothing)
         self.cloud = SummaryCloud.of(summaries)
         self.scale = (
             summaries.std(axis=0) if settings.standardise == "simulated" else np.ones(summaries.shape[1])
@@ -84,12 +82,11 @@ class RoPE(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
+        cls, settings: RoPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[RoPE, None]:
         """Returns the remedy with the summaries of its simulations; see `Estimator.fit`."""
-        settings = RoPESettings.model_validate(dict(spec))
         parent = material.require("parent", settings.type)
-        npe = encoder_of_either(parent, settings.type)
+        posterior = encoder_of_either(parent, settings.type)
         rows: Rows = material.require("simulations", settings.type)
         require_shape("theta", rows.theta, len(rows), len(task.parameters))
         require_shape("x", rows.x, None, *task.x_shape)
@@ -101,10 +98,10 @@ class RoPE(Estimator):
         theta, x = rows.theta[: settings.simulations], rows.x[: settings.simulations]
         rng = seeds.generator(run.root, "remedy", *run.path, "rope")
         with devices.cpu_threads(run.threads or settings.threads):
-            summaries = npe.summary(x)
-            drawn = Components(npe, summaries).latent(settings.component_draws, rng)
+            summaries = posterior.summary(x)
+            drawn = Components(posterior, summaries).latent(settings.component_draws, rng)
             centres = drawn if settings.smoothing else None
-            gap = _gap(Components(npe, summaries, centres, settings.smoothing), theta, material.prior)
+            gap = _gap(Components(posterior, summaries, centres, settings.smoothing), theta, material.prior)
         remedy = cls(settings, task, parent, summaries, drawn.mean(axis=1), centres, gap)
         if remedy.warning:
             print(f"{'/'.join(map(str, run.path))}: {remedy.warning}")
@@ -150,9 +147,7 @@ class RoPE(Estimator):
 
     def summary(self, x: Array) -> Array:
         """Returns summaries g(x) (N, K) of real data x (N, *x_shape)."""
-        found = self.parent.summary(x)
-        assert found is not None
-        return found
+        return self.parent.summary(x)
 
     def plan(self, x: Array) -> Plan:
         """Returns the transport plan between x (N, *x_shape) and the simulations."""
@@ -178,19 +173,14 @@ class RoPE(Estimator):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: RoPESettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> RoPE:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If the parent is missing, or an array.
         """
-        settings = RoPESettings.model_validate(dict(spec))
-        if not isinstance(parent, NPE | Tuned):
+        if not isinstance(parent, Encoded | Recoded):
             raise ArtifactError(f"remedy {cls.type}: expected {settings.of!r} beside it, got {parent}.")
         names = ["summaries", "means", *(["centres"] if settings.smoothing else []), "gap"]
         if missing := [name for name in names if name not in arrays]:
@@ -201,13 +191,13 @@ class RoPE(Estimator):
         )
 
 
-def encoder_of_either(parent: Estimator, method: str) -> NPE:
-    """Returns the NPE behind a parent, which is an NPE or a fine-tuned one.
+def encoder_of_either(parent: Estimator, method: str) -> Encoded:
+    """Returns the posterior with the encoder of simulations: the parent, or what a tuned one wraps.
 
     Raises:
         TrainingError: If it is something else, or has no summary network.
     """
-    return encoder_of(parent.parent if isinstance(parent, Tuned) and parent.parent else parent, method)
+    return encoder_of(parent.parent if isinstance(parent, Recoded) else parent, method)
 
 
 class Mixture(Conditioned):
@@ -256,7 +246,7 @@ class Mixture(Conditioned):
         (6,): gamma, tau, mean cost, row error, residual, iterations.
         """
         weights, plan = self.plan.weights, self.plan
-        inverse = self.estimator.npe.parameters.inverse
+        inverse = self.estimator.simulated.parameters.inverse
         of_columns, of_rows = self.estimator.means, weights @ self.estimator.means
         pictures = [_coarse(weights, of_rows[:, j], of_columns[:, j]) for j in range(of_columns.shape[1])]
         facts = [plan.gamma, plan.tau, plan.mean_cost, plan.row_error, plan.residual, float(plan.iterations)]

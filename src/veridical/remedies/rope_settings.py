@@ -1,8 +1,4 @@
-"""Settings of the remedies by optimal transport: the one place of their defaults, ranges and descriptions.
-
-What a remedy learns from stands in its attributes: `simulations`, where not 0, is a number of rows of the
-split `fit`, which are `fit_rows`; `calibration` are labelled real data.
-"""
+"""Settings of the remedies by optimal transport."""
 
 from __future__ import annotations
 
@@ -10,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.sections import Section
+from veridical.remedies.settings import EncoderRemedySettings
 
 
-class RoPESettings(Section):
+class RoPESettings(EncoderRemedySettings):
     """Robust posterior estimation: optimal transport between real observations and simulations."""
 
-    calibration: ClassVar[bool] = False
+    builds_on: ClassVar[tuple[str, ...]] = ("encoder", "tuned encoder")
 
     type: Literal["rope"] = "rope"
     of: str = Field(description="A `tuned` encoder; or an `npe`, whose encoder then serves real data too.")
@@ -52,6 +48,6 @@ class RoPESettings(Section):
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
 
     @property
-    def fit_rows(self) -> int:
-        """Rows of the split `fit` that it wants."""
+    def fresh_rows(self) -> int:
+        """Rows of the split `fit` that it learns from."""
         return self.simulations

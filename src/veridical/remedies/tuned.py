@@ -24,17 +24,17 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from veridical import seeds
+from veridical import bank, seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
-from veridical.estimators.npe import NPE
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
+from veridical.estimators.encoded import Encoded, Recoded, encoder_of
 from veridical.networks import weights
 from veridical.networks.transforms import InputTransform
 from veridical.remedies.tuned_settings import TunedSettings
@@ -44,26 +44,23 @@ from veridical.training import devices, session
 MIN_PAIRS = 5
 ENCODER = "encoder."  # before the names of its weights
 SIMULATED_ROWS = 8192  # simulations that are made at once
-Simulator = Callable[[Array, np.random.Generator], Array]
+Simulate = Callable[[Array, np.random.Generator], tuple[Array, Array]]  # x, and which rows are valid
 
 
-class Tuned(Estimator):
+class Tuned(Recoded):
     """The posterior q(theta | g(y)) of an NPE whose encoder was fine-tuned on labelled real data."""
 
     type = "tuned"
 
     def __init__(
-        self, settings: TunedSettings, task: TaskInfo, parent: NPE, encoder: torch.nn.Module, norms: Array
+        self, settings: TunedSettings, task: TaskInfo, parent: Encoded, encoder: torch.nn.Module, norms: Array
     ) -> None:
-        network = copy.deepcopy(parent.network)
-        network.summary = encoder
         self.settings = settings
         self.task = task
         self.parent = parent
         self.norms = norms
-        self.posterior = NPE(
-            parent.settings, parent.task, parent.inputs, parent.parameters, network, parent.cloud
-        )
+        self.posterior = parent.with_encoder(encoder)
+        self.encoder = encoder
         self.cloud = parent.cloud
 
     @property
@@ -73,18 +70,17 @@ class Tuned(Estimator):
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: session.Session
+        cls, settings: TunedSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Tuned, session.TrainingResult]:
         """Returns the fine-tuned posterior and how the tuning went; see `Estimator.fit`.
 
         Losses in the record are mean norms, in units of the summaries; the first entry is h itself.
         """
-        settings = TunedSettings.model_validate(dict(spec))
         parent = encoder_of(material.require("parent", settings.type), settings.type)
         pairs: Rows = material.require("calibration", settings.type)
         require_shape("theta", pairs.theta, len(pairs), len(task.parameters))
         require_shape("x", pairs.x, None, *task.x_shape)
-        simulate = simulator(settings, material)
+        simulate = simulations(settings, material)
         with devices.cpu_threads(run.threads or settings.threads):
             tuning = _Tuning(settings, parent, pairs, simulate, run)
             result = tuning.take_steps()
@@ -112,54 +108,30 @@ class Tuned(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns the weights of g by name, and the mean norms on held-back pairs of h and g."""
-        return {**weights.arrays_of(self.posterior.network.summary, ENCODER), "norms": self.norms}
+        return {**weights.arrays_of(self.encoder, ENCODER), "norms": self.norms}
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: TunedSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Tuned:
         """Returns the estimator that `arrays` came from.
 
         Raises:
             ArtifactError: If the parent is missing or of another shape.
         """
-        settings = TunedSettings.model_validate(dict(spec))
-        if not isinstance(parent, NPE):
+        if not isinstance(parent, Encoded) or parent.encoder is None:
             raise ArtifactError(
                 f"remedy {cls.type}: expected the npe {settings.of!r} beside it, got {parent}."
             )
-        encoder = copy.deepcopy(parent.network.summary)
+        encoder = copy.deepcopy(parent.encoder)
         with weights.fitting(f"remedy {cls.type}", f"those of {settings.of!r}"):
             weights.load_into(encoder, arrays, ENCODER)
             norms = np.asarray(arrays["norms"])
         return cls(settings, task, parent, encoder, norms)
 
 
-def encoder_of(parent: Estimator, method: str) -> NPE:
-    """Returns `parent` where it is an NPE with a summary network.
-
-    Raises:
-        TrainingError: If it is something else.
-    """
-    if not isinstance(parent, NPE):
-        raise TrainingError(
-            f"remedy {method!r} needs the encoder of an npe, but `of` leads to a method of type "
-            f"{parent.type!r}; name an npe."
-        )
-    if parent.settings.summary.type == "none":
-        raise TrainingError(
-            f"remedy {method!r} needs the encoder of an npe, but the one it builds on has `summary: none`; "
-            "give it a summary network, such as `summary: {type: mlp, features: 10}`."
-        )
-    return parent
-
-
-def simulator(settings: TunedSettings, material: Material) -> Simulator:
-    """Returns the task's simulator, or one that answers with the stored simulation of nearest parameters.
+def simulations(settings: TunedSettings, material: Material) -> Simulate:
+    """Returns what simulates: the task itself, or the stored simulations of nearest parameters.
 
     Distances between parameters are in units of their standard deviations over the stored simulations.
 
@@ -172,15 +144,21 @@ def simulator(settings: TunedSettings, material: Material) -> Simulator:
                 f"remedy {settings.type!r} simulates at the parameters of the pairs, but these simulations "
                 "were made elsewhere; set `simulations` to a number of stored ones to use the nearest ones."
             )
-        return material.simulate
+        simulate = material.simulate
+
+        def fresh(theta: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+            arrays = simulate.block(theta, rng).arrays
+            return arrays["x"], bank.valid(arrays)
+
+        return fresh
     from scipy.spatial import KDTree
 
     stored: Rows = material.require("simulations", settings.type)
     scale = stored.theta.std(axis=0)
     tree = KDTree(stored.theta / scale)
 
-    def nearest(theta: Array, rng: np.random.Generator) -> Array:
-        return stored.x[tree.query(theta / scale)[1]]
+    def nearest(theta: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        return stored.x[tree.query(theta / scale)[1]], np.ones(len(theta), bool)
 
     return nearest
 
@@ -189,12 +167,13 @@ class _Tuning:
     """One fine-tuning: data, network, optimiser."""
 
     def __init__(
-        self, settings: TunedSettings, parent: NPE, pairs: Rows, simulate: Simulator, run: session.Session
+        self, settings: TunedSettings, parent: Encoded, pairs: Rows, simulate: Simulate, run: session.Session
     ) -> None:
         self.started = time.perf_counter(), time.process_time()
         self.settings, self.simulate, self.inputs = settings, simulate, parent.inputs
         self.rng = seeds.generator(run.root, "remedy", *run.path, "tuned")
-        self.original = copy.deepcopy(parent.network.summary).eval().requires_grad_(False)
+        assert parent.encoder is not None
+        self.original = copy.deepcopy(parent.encoder).eval().requires_grad_(False)
         self.tuned = copy.deepcopy(self.original).requires_grad_(True)
         self.best = copy.deepcopy(self.original)
         train, held = self._split(len(pairs))
@@ -297,8 +276,7 @@ class _Tuning:
 
     def _encode(self, theta: Array) -> tuple[Tensor, Array]:
         """Summaries h (N, K) of fresh simulations at theta (N, D), and which of them did not fail."""
-        x = np.asarray(self.simulate(theta, self.rng))
-        valid = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        x, valid = self.simulate(theta, self.rng)
         with torch.no_grad():
             x = np.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, self.inputs.mean)
             return self.original(self._tensor(x, self.inputs)), valid

@@ -6,13 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.sections import Section
+from veridical.remedies.settings import EncoderRemedySettings
 
 
-class TunedSettings(Section):
+class TunedSettings(EncoderRemedySettings):
     """A copy of the encoder of an `npe`, fine-tuned on labelled real data."""
 
-    calibration: ClassVar[bool] = True
+    learns: ClassVar[tuple[str, ...]] = ("calibration",)
+    gives: ClassVar[tuple[str, ...]] = ("summaries", "tuned encoder")
 
     type: Literal["tuned"] = "tuned"
     of: str = Field(description="The `npe` whose encoder is copied.")
@@ -43,6 +44,10 @@ class TunedSettings(Section):
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
 
     @property
-    def fit_rows(self) -> int:
-        """Rows of the split `fit` that it wants."""
+    def fresh_rows(self) -> int:
+        """Rows of the split `fit` that it learns from."""
         return self.simulations
+
+    def visits(self, rows: int) -> float:
+        """Returns how many pairs its steps see in all."""
+        return float(self.steps * min(self.batch_size, rows))

@@ -22,8 +22,8 @@ from typing import Any, cast
 import numpy as np
 
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Estimator, Material, TaskInfo
-from veridical.estimators.ratios import Ratios, WithoutPosterior, two_classes
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
+from veridical.estimators.classes import Functions, WithoutPosterior, two_classes
 from veridical.inference import fractions, ratio_weights
 from veridical.inference.fractions import Fraction
 from veridical.inference.ratio_weights import Events, Normalisation, RatioFit
@@ -42,26 +42,25 @@ class Wifi(WithoutPosterior):
     type = "wifi"
 
     def __init__(self, settings: WifiSettings, task: TaskInfo, parent: Estimator, ratio: RatioFit) -> None:
-        if not isinstance(parent, Ratios):
+        if not isinstance(parent, Functions):
             raise TrainingError(
                 f"remedy 'wifi': expected `of` to name an ensemble of type 'ratios', got {parent.type!r}."
             )
         self.settings = settings
         self.task = task
-        self.parent: Ratios = parent
+        self.parent: Functions = parent
         self.ratio = ratio
 
     @classmethod
     def fit(
-        cls, spec: Mapping[str, Any], task: TaskInfo, material: Material, run: Session
+        cls, settings: WifiSettings, task: TaskInfo, material: Material, run: Session
     ) -> tuple[Wifi, None]:
         """Returns the remedy with weights fitted to all of `material.classes`; nothing in it is random.
 
         Raises:
             TrainingError: If the weights cannot be fitted.
         """
-        settings = WifiSettings.model_validate(dict(spec))
-        parent = cast(Ratios, material.require("parent", settings.type))
+        parent = cast(Functions, material.require("parent", settings.type))
         remedy = cls(settings, task, parent, RatioFit.fixed(np.zeros(1)))
         events = (FunctionTable(parent).events(x) for x in two_classes(material, settings.type))
         remedy.ratio = weigh(settings, *events)
@@ -115,19 +114,14 @@ class Wifi(WithoutPosterior):
 
     @classmethod
     def from_arrays(
-        cls,
-        spec: Mapping[str, Any],
-        task: TaskInfo,
-        arrays: Mapping[str, Array],
-        parent: Estimator | None = None,
+        cls, settings: WifiSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Wifi:
         """Returns the remedy that `arrays` came from, around its ensemble.
 
         Raises:
             ArtifactError: If an array is missing or does not fit the ensemble.
         """
-        settings = WifiSettings.model_validate(dict(spec))
-        members = parent.settings.members if isinstance(parent, Ratios) else None
+        members = parent.size - 1 if isinstance(parent, Functions) else None
         try:
             ratio = _ratio_from(arrays)
         except KeyError as error:
@@ -147,10 +141,10 @@ class FunctionTable:
     Only single numbers are looked at for that. What was evaluated is kept as long as events coincide.
     """
 
-    def __init__(self, ratios: Ratios) -> None:
+    def __init__(self, ratios: Functions) -> None:
         self.ratios = ratios
         self.known: Array = np.empty(0)
-        self.values: Array = np.empty((0, ratios.settings.members + 1))
+        self.values: Array = np.empty((0, ratios.size))
 
     def events(self, x: Array) -> Events:
         """Returns the functions at events x (N, *x_shape), distinct events where many coincide."""

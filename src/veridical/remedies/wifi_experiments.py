@@ -16,7 +16,7 @@ import numpy as np
 from veridical import seeds
 from veridical.errors import DataError, TrainingError, require_shape
 from veridical.estimators.base import Estimator
-from veridical.estimators.ratios import Ratios
+from veridical.estimators.classes import Functions
 from veridical.inference import fractions
 from veridical.inference.ratio_weights import Events, RatioFit
 from veridical.remedies.wifi import FunctionTable, Wifi, fixed_weights, needs_events, weigh
@@ -64,8 +64,8 @@ class Experiments:
 
 
 def experiments(
-    spec: Mapping[str, Any],
-    ratios: Ratios,
+    settings: WifiSettings,
+    ratios: Functions,
     task: ClassTask,
     generators: Generators,
     n: int,
@@ -77,7 +77,7 @@ def experiments(
     """Returns one batch of pseudo-experiments.
 
     Arguments:
-        spec: Settings of the remedy `wifi`.
+        settings: Settings of the remedy `wifi`.
         ratios: The ensemble.
         task: Draws the events.
         generators: Gives the generator of a piece of the batch: called with ("fit", e), ("point", e) and
@@ -94,7 +94,7 @@ def experiments(
     truth = np.asarray(true_values, float)
     if truth.ndim != 1 or not ((truth >= 0) & (truth <= 1)).all():
         raise DataError(f"experiments: expected true fractions in [0, 1], got {list(true_values)}.")
-    settings, table = WifiSettings.model_validate(dict(spec)), FunctionTable(ratios)
+    table = FunctionTable(ratios)
     found, pulls = np.empty((5, n, len(truth))), np.empty(n)
     for e in range(n):
         ratio = _weights(settings, table, task, generators("fit", e), fit_events)
@@ -123,7 +123,7 @@ def batch(
             f"experiments: expected a remedy of type 'wifi' for a task with classes, got {remedy.type!r}."
         )
     found = experiments(
-        remedy.settings.model_dump(mode="json"),
+        remedy.settings,
         remedy.parent,
         task,
         lambda part, *index: seeds.generator(root, "experiment", part, task.name, *path, *index),
@@ -155,12 +155,12 @@ def _weights(
 ) -> RatioFit:
     """Weights fitted to fresh events, where they are fitted at all."""
     if not needs_events(settings):
-        return fixed_weights(settings, table.ratios.settings.members + 1)
+        return fixed_weights(settings, table.ratios.size)
     numerator, denominator = (table.events(task.draw(events, rng, cls)) for cls in task.classes)
     return weigh(settings, numerator, denominator)
 
 
-def _pull(ratio: RatioFit, ratios: Ratios, task: ClassTask, rng: np.random.Generator) -> float:
+def _pull(ratio: RatioFit, ratios: Functions, task: ClassTask, rng: np.random.Generator) -> float:
     """The error of log r at one event of either class, in standard errors."""
     x = task.mixture(1, 0.5, rng)
     value, stderr = ratio.log_ratio(ratios.functions(x))

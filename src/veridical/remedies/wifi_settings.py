@@ -6,15 +6,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.sections import Section
+from veridical.estimators.settings import MethodSettings
 
 
-class WifiSettings(Section):
+class WifiSettings(MethodSettings):
     """A log density ratio as a weighted sum of the frozen members of `of`, with the error of its weights."""
 
-    simulations: ClassVar[bool] = False
-    calibration: ClassVar[bool] = False
-    classes: ClassVar[bool] = True
+    answers: ClassVar = "estimate"
+    learns: ClassVar[tuple[str, ...]] = ("classes",)
+    builds_on: ClassVar[tuple[str, ...]] = ("functions",)
 
     type: Literal["wifi"] = "wifi"
     of: str = Field(description="The ensemble of density ratios.")
@@ -35,3 +35,8 @@ class WifiSettings(Section):
         default=25_000,
         description="Events of each class, of the split `fit`, that the weights are fitted to.",
     )
+
+    @property
+    def fresh_rows(self) -> int:
+        """Rows of the split `fit` that it learns from."""
+        return self.fit_rows

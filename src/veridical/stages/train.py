@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from veridical import artifacts, bank, digests, methods, tasks
+from veridical.bank.blocks import Simulator
+from veridical.coordinates import Run
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.files import write_text
-from veridical.tasks.base import Array, FileTask, Task, as_arrays
+from veridical.tasks.base import Array, FileTask, Task
 from veridical.training.checkpoints import OUTPUT, CheckpointFolder
 
 
@@ -27,25 +29,33 @@ class Sources:
         calibration: Shards of labelled real data, and the number of rows.
         classes: Shards of each class of a class task, and the number of rows of each.
         parent: Folder of the method that this one builds on.
+        fidelity: The level of its simulations, at which it may simulate; None for none.
+        max_invalid: Largest share of failed simulations.
     """
 
     simulations: tuple[Sequence[str | Path], int] | None = None
     calibration: tuple[Sequence[str | Path], int] | None = None
     classes: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
     parent: str | Path | None = None
+    fidelity: str | None = None
+    max_invalid: float = 1.0
 
     @classmethod
-    def of(cls, inputs: Mapping[str, Any], rows: Mapping[str, int]) -> Sources:
+    def of(
+        cls, inputs: Mapping[str, Any], rows: Mapping[str, int], fidelity: str | None, max_invalid: float
+    ) -> Sources:
         """Returns the sources of a job.
 
         Arguments:
             inputs: Shards by the part that they belong to, and perhaps `parent`, the record of a method.
             rows: Number of rows of each part: `simulations`, `calibration`, or the name of a class.
+            fidelity: The level of its simulations.
+            max_invalid: Largest share of failed simulations.
         """
         parts = {name: (_listed(inputs[name]), n) for name, n in rows.items()}
         simulations, calibration = parts.pop("simulations", None), parts.pop("calibration", None)
         parent = Path(inputs["parent"]).parent if "parent" in inputs else None
-        return cls(simulations, calibration, parts, parent)
+        return cls(simulations, calibration, parts, parent, fidelity, max_invalid)
 
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
@@ -64,17 +74,12 @@ def train(
     method_spec: Mapping[str, Any],
     sources: Sources,
     out: str | Path,
+    run: Run,
     *,
-    method: str,
-    budget: int,
     root: int,
-    replicate: int,
-    calibration: int | None = None,
-    fidelity: str | None = None,
     checkpoints: str | Path,
     code: str = "",
     threads: int | None = None,
-    max_invalid: float = 1.0,
     deadline: float | None = None,
 ) -> None:
     """Fits a method and writes weights, record, history and cost.
@@ -88,16 +93,11 @@ def train(
         method_spec: Settings of the method, as plain data, with its `type`.
         sources: What it learns from.
         out: The folder of the method.
-        method: Name of the method, for seeds and the record.
-        budget: Number of rows of its last training, failures and validation rows included.
+        run: The method, its budget (failures and validation rows included), replicate and labelled rows.
         root: Root seed.
-        replicate: Which independent repetition.
-        calibration: Number of labelled real rows, None where it uses none.
-        fidelity: The level of its simulations.
         checkpoints: The folder of all running states.
         code: Digest of the code that trains.
         threads: CPU threads; those of the settings where None.
-        max_invalid: Largest share of failed simulations.
         deadline: When to stop with the state saved, so that a retry can go on, as `time.time()` counts.
 
     Raises:
@@ -109,15 +109,15 @@ def train(
 
     print(visible_gpus())
     for shards in sources.all_shards().values():
-        bank.require_valid(shards, max_invalid)
+        bank.require_valid(shards, sources.max_invalid)
     task = tasks.build(spec)
     parent = None if sources.parent is None else artifacts.load_estimator(sources.parent)
-    material, valid = _material(task, sources, fidelity, parent)
+    material, valid = _material(task, sources, parent)
     about: dict[str, Any] = {
-        "method": method,
-        "budget": budget,
-        "calibration": calibration,
-        "replicate": replicate,
+        "method": run.method,
+        "budget": run.budget,
+        "calibration": run.calibration,
+        "replicate": run.replicate,
         "seed": root,
         "digests": {"bank": bank_digest(sources), "code": code},
     }
@@ -130,12 +130,12 @@ def train(
     with CheckpointFolder(Path(checkpoints) / about["training"], wait_seconds=patience) as folder:
         write_text(folder.folder / OUTPUT, f"{out}\n")
         if artifacts.is_whole(out, about):
-            print(f"{method}: another job has just made it")
+            print(f"{run.method}: another job has just made it")
             folder.clear()
             return
         started = time.perf_counter(), time.process_time()
-        run = Session(root, (method, replicate), threads, folder, deadline)
-        fitted, result = methods.fit(method_spec, info, material, run)
+        session = Session(root, (run.method, run.replicate), threads, folder, deadline)
+        fitted, result = methods.fit(method_spec, info, material, session)
         share = 1 - valid / sources.rows if sources.rows else 0.0
         cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}
         if result is None:
@@ -146,7 +146,7 @@ def train(
         folder.require()
         artifacts.save_estimator(fitted, out, result, record=about, cost=cost, parent=sources.parent)
         folder.clear()
-    print(f"{method}: {valid} valid of {sources.rows} rows; {_account(result)}")
+    print(f"{run.method}: {valid} valid of {sources.rows} rows; {_account(result)}")
 
 
 def _listed(paths: str | Sequence[str]) -> list[str]:
@@ -163,13 +163,12 @@ def _account(result: Any) -> str:
     )
 
 
-def _material(
-    task: Task, sources: Sources, fidelity: str | None, parent: Estimator | None
-) -> tuple[Material, int]:
+def _material(task: Task, sources: Sources, parent: Estimator | None) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
     simulations = None if sources.simulations is None else _rows(*sources.simulations, validate=True)
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
     classes = {name: _events(*part) for name, part in sources.classes.items()}
+    level = None if isinstance(task, FileTask) else sources.fidelity
     counts = [len(rows) for rows in (simulations, calibration) if rows is not None]
     material = Material(
         simulations=simulations,
@@ -178,7 +177,7 @@ def _material(
         validation={name: mask for name, (_, mask) in classes.items()},
         parent=parent,
         prior=task.prior,
-        simulate=_simulator(task, fidelity),
+        simulate=None if level is None else Simulator(task, level),
     )
     return material, sum(counts) + sum(len(x) for x, _ in classes.values())
 
@@ -194,19 +193,6 @@ def _events(shards: Sequence[str | Path], n: int) -> tuple[Array, Array]:
     arrays = bank.load(shards, n, names=["x", "status"])
     valid = bank.valid(arrays)
     return arrays["x"][valid], bank.validation_mask(n)[valid]
-
-
-def _simulator(task: Task, fidelity: str | None) -> Callable[[Array, np.random.Generator], Array] | None:
-    """The simulator at one level, for methods that need fresh simulations at parameters of their own."""
-    if fidelity is None or isinstance(task, FileTask):
-        return None
-
-    def simulate(theta: Array, rng: np.random.Generator) -> Array:
-        noise = task.noise(rng, len(theta)) if task.coupled else rng
-        with np.errstate(all="ignore"):
-            return as_arrays(task.simulate(theta, noise, fidelity))["x"].astype(task.x_dtype)
-
-    return simulate
 
 
 def bank_digest(sources: Sources) -> str:

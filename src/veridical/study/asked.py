@@ -9,7 +9,6 @@ from typing import Any
 
 from veridical import checks, tasks
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
-from veridical.method_settings import has_summaries
 from veridical.saved.observations import FRACTION
 from veridical.saved.settings import ObservationSettings
 from veridical.study.runs import Runs
@@ -55,7 +54,7 @@ class Asked(Runs):
         if self.answers(run.method) != "posterior":
             return []
         has = set()
-        if has_summaries(self.methods[run.method]) and not self.calibrated(run.method):
+        if self.methods[run.method].offers("summaries") and not self.calibrated(run.method):
             has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
         if dataset in LABELLED:
             has |= {"truth"}

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from veridical.method_settings import learns_from
 from veridical.tasks.needs import Needs
 
 if TYPE_CHECKING:
@@ -86,17 +85,3 @@ def metrics_mb(layout: Layout) -> int:
     The draws that it reads pass in parts; what grows is the table, which is sorted as a whole.
     """
     return METRICS_MB + ceil(METRICS_RUN_MB * len(layout.runs))
-
-
-def gpus(layout: Layout, method: str) -> int:
-    """Returns the GPUs of a method's training: one where it trains a network on simulations and may use one.
-
-    The few labelled pairs that others learn from are not worth one.
-    """
-    settings = layout.methods[method]
-    if (own := getattr(settings, "gpus", None)) is not None:
-        return int(own)
-    training = getattr(getattr(settings, "member", settings), "training", None)
-    accelerator = getattr(training, "accelerator", "cpu")
-    many = learns_from(settings, "simulations") or learns_from(settings, "classes")
-    return int(accelerator == "gpu" or (accelerator == "auto" and many))

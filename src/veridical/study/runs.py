@@ -13,7 +13,7 @@ from typing import Any
 
 from veridical import tasks
 from veridical.coordinates import REAL, Run
-from veridical.method_settings import fit_rows, learns_from, parent_of
+from veridical.methods import MethodSettings
 from veridical.study.settings import StudySettings
 
 
@@ -56,7 +56,7 @@ class Runs:
         return [self.target, REAL] if REAL in self.task.fidelities else [self.target]
 
     @cached_property
-    def methods(self) -> dict[str, Any]:
+    def methods(self) -> dict[str, MethodSettings]:
         """Settings of all methods by name."""
         return self.study.methods
 
@@ -64,15 +64,9 @@ class Runs:
         """The settings of a method as plain data, as jobs get them; not what decides no number."""
         return self.methods[method].model_dump(mode="json", exclude={"gpus"})
 
-    def threads(self, method: str) -> int:
-        """CPU threads of a method's training."""
-        settings = self.methods[method]
-        settings = getattr(settings, "member", settings)
-        return int(getattr(getattr(settings, "training", settings), "threads", 1))
-
     def fidelity(self, method: str) -> str:
         """The fidelity that a method trains on: its own choice, that of what it wraps, or the target."""
-        own, parent = getattr(self.methods[method], "fidelity", None), self.parent(method)
+        own, parent = self.methods[method].setting("fidelity"), self.parent(method)
         if own is None and parent is not None and method in self.study.remedies:
             return self.fidelity(parent)
         return own or self.target
@@ -83,30 +77,26 @@ class Runs:
 
     def parent(self, method: str) -> str | None:
         """The method that another one builds on."""
-        return parent_of(self.methods[method])
+        return self.methods[method].parent
 
     def calibrated(self, method: str) -> bool:
         """Whether a method, or one that it builds on, learns from labelled real data."""
         parent = self.parent(method)
-        return learns_from(self.methods[method], "calibration") or (
-            parent is not None and self.calibrated(parent)
-        )
+        own = self.methods[method].learns_from("calibration")
+        return own or (parent is not None and self.calibrated(parent))
 
     def answers(self, method: str) -> str:
         """What a method gives: `posterior`, `estimate`, or `functions` for others to build on."""
-        if not self.of_classes:
-            return "posterior"
-        return "estimate" if method in self.study.remedies else "functions"
+        return self.methods[method].answers
 
     def budgets(self, method: str) -> list[int]:
         """The budgets of a method: its own, its parent's last one, the study's, or none."""
         settings, parent = self.methods[method], self.parent(method)
-        if own := getattr(settings, "budgets", None):
+        if own := settings.setting("budgets"):
             return list(own)
         if method in self.study.remedies and parent is not None:
             return self.budgets(parent)[-1:]
-        simulated = learns_from(settings, "simulations") or learns_from(settings, "classes")
-        return list(self.study.budgets) if simulated else [0]
+        return list(self.study.budgets) if settings.learns_from("simulations", "classes") else [0]
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -151,22 +141,17 @@ class Runs:
         """What a run itself learns from: fidelity, split and number of rows of each part of the bank."""
         method, r = self.methods[run.method], run.replicate
         if self.of_classes:
-            if rows := self._fit_rows(run.method):
+            if rows := method.fresh_rows:
                 return [(cls, f"fit-r{r}", rows) for cls in self.task.fidelities]
             return [(cls, f"train-r{r}", run.budget) for cls in self.task.fidelities]
         parts = []
-        if rows := self._fit_rows(run.method):
+        if rows := method.fresh_rows:
             parts.append((self.fidelity(run.method), f"fit-r{r}", rows))
-        elif learns_from(method, "simulations") and run.method in self.study.estimators:
+        elif method.learns_from("simulations") and run.method in self.study.estimators:
             parts.append((self.fidelity(run.method), f"train-r{r}", run.budget))
-        if learns_from(method, "calibration") and run.calibration is not None:
+        if method.learns_from("calibration") and run.calibration is not None:
             parts.append((REAL, f"calibration-r{r}", run.calibration))
         return parts
-
-    def _fit_rows(self, method: str) -> int:
-        if method not in self.study.remedies:
-            return 0
-        return fit_rows(self.methods[method])
 
     def _role(self, fidelity: str, split: str) -> str:
         if self.of_classes:
@@ -197,6 +182,6 @@ class Runs:
                 "nominal": sum(nominal[level] * n for level, n in rows.items()),
                 "target": sum(rows.values()) if self.of_classes else rows.get(self.target, 0),
                 "budget_low": low if low and not self.of_classes else None,
-                "members": getattr(self.methods[run.method], "members", None),
+                "members": self.methods[run.method].setting("members"),
             }
         return found

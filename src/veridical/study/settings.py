@@ -25,7 +25,7 @@ from veridical.checks.experiment_settings import ExperimentSettings
 from veridical.coordinates import LABELLED, REFERENCE
 from veridical.errors import SettingError, suggest
 from veridical.inference.settings import ReferenceSettings
-from veridical.method_settings import EstimatorSettings, RemedySettings, learns_from, parent_of
+from veridical.methods import EstimatorSettings, MethodSettings, RemedySettings
 from veridical.saved.settings import ObservationSettings
 from veridical.sections import Name, Section
 from veridical.setting_messages import sentence
@@ -121,7 +121,7 @@ class StudySettings(Section):
         methods = self.methods
         for name in methods:
             chain = [name]
-            while (parent := parent_of(methods[chain[-1]])) is not None:
+            while (parent := methods[chain[-1]].parent) is not None:
                 if parent not in methods:
                     place = "estimators" if chain[-1] in self.estimators else "remedies"
                     raise ValueError(
@@ -131,7 +131,7 @@ class StudySettings(Section):
                 if parent in chain:
                     raise ValueError(f"methods build on each other in a circle: {', '.join(chain)}")
                 chain.append(parent)
-            if not self.calibration and any(learns_from(methods[m], "calibration") for m in chain):
+            if not self.calibration and any(methods[m].learns_from("calibration") for m in chain):
                 raise ValueError(
                     f"method {name!r} learns from labelled real data, but `calibration` is empty; give sizes"
                 )
@@ -143,7 +143,7 @@ class StudySettings(Section):
         return self
 
     @property
-    def methods(self) -> dict[str, Any]:
+    def methods(self) -> dict[str, MethodSettings]:
         """Settings of all methods by name: estimators, then remedies."""
         return {**self.estimators, **self.remedies}
 

@@ -10,7 +10,6 @@ from veridical import methods, tasks
 from veridical.bank import shards
 from veridical.coordinates import LABELLED, REAL
 from veridical.errors import SettingError, suggest
-from veridical.method_settings import learns_from
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
 
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
 FOLDERS = frozenset(
     {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
 )
-BUILDS_ON = {  # which types a type may build on
-    "npe": ("npe", "j_npe"),
-    "ensemble": ("npe", "ensemble"),
-    "tuned": ("npe", "j_npe"),
-    "rope": ("npe", "j_npe", "tuned"),
-    "wifi": ("ratios",),
-}
-SAME_NETWORKS = ("inputs", "summary", "flow")
 
 
 def validate(layout: Layout) -> None:
@@ -145,7 +136,7 @@ def _require_importable(layout: Layout, method: str) -> None:
 
 def _require_kind_of_task(layout: Layout, method: str) -> None:
     settings = layout.methods[method]
-    if learns_from(settings, "classes") == layout.of_classes:
+    if settings.learns_from("classes") == layout.of_classes:
         return
     task = layout.task
     if isinstance(task, tasks.ClassTask):
@@ -188,43 +179,16 @@ def _require_labelled(layout: Layout, method: str) -> None:
 
 def _require_parent(layout: Layout, method: str) -> None:
     settings, parent = layout.methods[method], layout.parent(method)
-    if parent is None or settings.type not in BUILDS_ON:
+    if parent is None or not settings.builds_on:
         return
-    kind, key = layout.methods[parent].type, "start" if method in layout.study.estimators else "of"
-    expected = BUILDS_ON[settings.type]
-    if kind not in expected:
+    theirs, key = layout.methods[parent], "start" if method in layout.study.estimators else "of"
+    if {*settings.builds_on}.isdisjoint(theirs.gives):
         raise SettingError(
             f"{place(layout, method)}.{key}: a method of type {settings.type!r} builds on one of type "
-            f"{' or '.join(expected)}, but {parent!r} is of type {kind!r}."
+            f"{' or '.join(methods.giving(settings.builds_on))}, but {parent!r} is of type {theirs.type!r}."
         )
-    if (
-        settings.type in ("tuned", "rope")
-        and kind != "tuned"
-        and layout.methods[parent].summary.type == "none"
-    ):
-        raise SettingError(
-            f"{place(layout, method)}.of: {parent!r} has no summary network (summary: none), so there is "
-            "no encoder to compare real and simulated data by; give it one."
-        )
-    if settings.type in ("npe", "ensemble"):
-        _require_same_networks(layout, method, parent)
-
-
-def _require_same_networks(layout: Layout, method: str, parent: str) -> None:
-    """Weights can only be copied between equal networks."""
-    own, theirs = (getattr(layout.methods[name], "member", layout.methods[name]) for name in (method, parent))
-    for part in SAME_NETWORKS:
-        if getattr(own, part) != getattr(theirs, part):
-            raise SettingError(
-                f"{place(layout, method)}.start: its weights begin as those of {parent!r}, but `{part}` "
-                "differs; give both the same."
-            )
-    counts = [getattr(layout.methods[name], "members", None) for name in (method, parent)]
-    if None not in counts and counts[0] != counts[1]:
-        raise SettingError(
-            f"{place(layout, method)}.start: {parent!r} has {counts[1]} members, not {counts[0]}; give both "
-            "as many."
-        )
+    if wrong := settings.misfit(theirs, parent):
+        raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
 
 
 def _require_answers(layout: Layout) -> None:

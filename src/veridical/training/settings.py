@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -47,6 +48,11 @@ class TrainingSettings(Section):
         default="auto", description="`auto` takes a GPU where there is one."
     )
 
+    def visits(self, rows: int) -> float:
+        """Returns how many rows a training sees in all, at most."""
+        steps = inf if self.max_steps is None else self.max_steps
+        return min(rows * self.epochs, steps * self.batch_size)
+
 
 class RatioTrainingSettings(Section):
     """How the networks are trained: Adam at a constant rate, each member keeping its best look."""
@@ -66,3 +72,7 @@ class RatioTrainingSettings(Section):
         default="cpu",
         description="These networks are too small to gain from a GPU; `auto` takes one if there.",
     )
+
+    def visits(self, rows: int) -> float:
+        """Returns how many events a member sees in all."""
+        return rows * self.epochs

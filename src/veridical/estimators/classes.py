@@ -1,0 +1,59 @@
+"""Methods about two classes of events: functions of events, estimates of a fraction, and no posterior."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NoReturn
+
+import numpy as np
+
+from veridical.errors import TaskError, TrainingError
+from veridical.estimators.base import Estimator, Material
+from veridical.tasks.base import Array
+
+
+class WithoutPosterior(Estimator):
+    """A method about classes: it gives density ratios or estimates of a fraction, and no posterior."""
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> NoReturn:
+        """Refuses: there is no posterior."""
+        self._refuse()
+
+    def log_prob(self, theta: Array, x: Array) -> NoReturn:
+        """Refuses: there is no posterior."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise TaskError(
+            f"method {self.type!r} is about classes: it gives density ratios and estimates of a fraction, "
+            "but no posterior draws or densities. Use estimate(x) of a remedy `wifi`, or an estimator such "
+            "as npe."
+        )
+
+
+class Functions(WithoutPosterior):
+    """Functions of events whose weighted sum is a log density ratio; the first is 1."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number P of the functions."""
+
+    @abstractmethod
+    def functions(self, x: Array) -> Array:
+        """Returns the functions at events x (N, *x_shape), float64, shape (N, P)."""
+
+
+def two_classes(material: Material, method: str) -> tuple[Array, Array]:
+    """Returns the events of numerator and denominator.
+
+    Raises:
+        TrainingError: If there are not two classes.
+    """
+    classes = material.require("classes", method)
+    if len(classes) != 2:
+        raise TrainingError(
+            f"estimator {method!r}: expected events of two classes, got {', '.join(classes)}; name two."
+        )
+    numerator, denominator = classes.values()
+    return numerator, denominator

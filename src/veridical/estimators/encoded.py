@@ -1,0 +1,83 @@
+"""What remedies may ask of a posterior behind an encoder: to be taken apart, and put together anew."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from veridical.errors import TrainingError
+from veridical.estimators.base import Estimator
+from veridical.tasks.base import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from veridical.networks.transforms import InputTransform, ParameterTransform
+
+
+class Encoded(Estimator):
+    """A posterior q(theta | s(x)) whose encoder s and density q can be had apart.
+
+    Attributes:
+        inputs: The transform of x before the encoder.
+        parameters: The transform between theta and z, where q is a density.
+    """
+
+    inputs: InputTransform
+    parameters: ParameterTransform
+
+    @property
+    @abstractmethod
+    def encoder(self) -> nn.Module | None:
+        """The network from transformed x (N, *x_shape) to summaries (N, K); None where there is none."""
+
+    @abstractmethod
+    def with_encoder(self, encoder: nn.Module) -> Encoded:
+        """Returns the same density behind another encoder."""
+
+    @abstractmethod
+    def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
+        """Returns draws (B, D) and their log densities (B,) from base noise.
+
+        Arguments:
+            noise: Standard normal numbers, shape (B, D).
+            context: Summaries in single precision, shape (N, K).
+            index: The summary of each row of noise, ascending, shape (B,).
+        """
+
+    @abstractmethod
+    def density(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of z (B, D) given summaries (B, K), in double precision."""
+
+    @abstractmethod
+    def summary(self, x: Array) -> Array:
+        """Returns summaries (N, K) of x (N, *x_shape)."""
+
+
+class Recoded(Estimator):
+    """A remedy whose own encoder sends real data where that of `parent` sends simulations."""
+
+    parent: Encoded
+
+    @abstractmethod
+    def summary(self, x: Array) -> Array:
+        """Returns summaries (N, K) of real data x (N, *x_shape)."""
+
+
+def encoder_of(parent: Estimator, method: str) -> Encoded:
+    """Returns `parent` where it is a posterior with an encoder.
+
+    Raises:
+        TrainingError: If it is something else.
+    """
+    if not isinstance(parent, Encoded):
+        raise TrainingError(
+            f"remedy {method!r} needs the encoder of an npe, but `of` leads to a method of type "
+            f"{parent.type!r}; name an npe."
+        )
+    if parent.encoder is None:
+        raise TrainingError(
+            f"remedy {method!r} needs the encoder of an npe, but the one it builds on has `summary: none`; "
+            "give it a summary network, such as `summary: {type: mlp, features: 10}`."
+        )
+    return parent

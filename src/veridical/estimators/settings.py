@@ -1,0 +1,109 @@
+"""What the settings of a method state about it: studies, plans and other methods look nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from veridical.sections import Section
+
+
+class MethodSettings(Section):
+    """Base of the settings of methods, estimators and remedies alike.
+
+    Some settings mean the same wherever a method has them: `fidelity` and `budgets` of its simulations,
+    `members`, `threads` and `gpus` of its jobs, and the method that it builds on, `start` (whose weights it
+    begins with) or `of` (which it wraps).
+
+    Attributes:
+        answers: What it gives: a `posterior`, an `estimate` of a fraction, or `functions` for others alone.
+        learns: What it learns from: `simulations` of its fidelity, `calibration` pairs, events of `classes`.
+        gives: What checks and other methods may ask of it: `summaries` of data, `weights` to begin with,
+            those of `members`, an `encoder` of simulations, a `tuned encoder` of real data, `functions` of
+            events.
+        builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
+    """
+
+    answers: ClassVar[Literal["posterior", "estimate", "functions"]] = "posterior"
+    learns: ClassVar[tuple[str, ...]] = ("simulations",)
+    gives: ClassVar[tuple[str, ...]] = ()
+    builds_on: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+        type: str
+
+    def setting(self, name: str) -> Any:
+        """Returns one of the settings that not every method has; None where this one has not."""
+        return getattr(self, name, None)
+
+    @property
+    def parent(self) -> str | None:
+        """Name of the method that it builds on; None for most."""
+        return self.setting("of") or self.setting("start")
+
+    def learns_from(self, *what: str) -> bool:
+        """Returns whether it learns from any of these."""
+        return not {*what}.isdisjoint(self.learns)
+
+    def offers(self, what: str) -> bool:
+        """Returns whether it gives this, with the settings as they are."""
+        return what in self.gives
+
+    def misfit(self, parent: MethodSettings, name: str) -> str | None:
+        """Returns what keeps it from building on a method of this name, if anything; None if they fit."""
+        return None
+
+    @property
+    def fresh_rows(self) -> int:
+        """Rows of the split `fit` that a remedy learns from; 0 for most."""
+        return 0
+
+    @property
+    def job_threads(self) -> int:
+        """CPU threads of its training."""
+        return int(self.setting("threads") or 1)
+
+    @property
+    def job_gpus(self) -> int:
+        """GPUs of its training."""
+        return int(self.setting("gpus") or 0)
+
+    def visits(self, rows: int) -> float:
+        """Returns how many rows its training sees in all, given so many: what its time grows with."""
+        return float(rows)
+
+
+class TrainedSettings(MethodSettings):
+    """Base for methods that have a `network`, or several alike, trained as a section `training` says."""
+
+    @property
+    def network(self) -> Any:
+        """The settings of one of its networks."""
+        return self
+
+    @property
+    def job_threads(self) -> int:
+        """CPU threads of its training."""
+        return int(self.network.training.threads)
+
+    @property
+    def job_gpus(self) -> int:
+        """GPUs of its training: the few labelled pairs that some methods learn from are not worth one."""
+        accelerator = self.network.training.accelerator
+        many = self.learns_from("simulations", "classes")
+        return int(accelerator == "gpu" or (accelerator == "auto" and many))
+
+    def visits(self, rows: int) -> float:
+        """Returns how many rows its training sees in all, by all members."""
+        return float(self.network.training.visits(rows) * (self.setting("members") or 1))
+
+
+class Entry(NamedTuple):
+    """A line of the registry of estimators or of remedies.
+
+    Attributes:
+        settings: The settings of the method; their `type` is its name.
+        code: Its class, as `module:Class`, which is imported on use.
+    """
+
+    settings: type[MethodSettings]
+    code: str
