@@ -181,7 +181,7 @@ def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproduci
             "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
             "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
         )
-    x = arrays["x"][arrays["status"] == validity.OK]
+    x = arrays["x"][validity.valid(arrays)]
     if len(x) > 1 and (x == x[0]).all():
         warnings.append("x is the same in all rows: it depends on neither the parameters nor the noise.")
     return {

@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from veridical import artifacts, seeds, tasks
+from veridical import artifacts, bank, seeds, tasks
 from veridical.bank import blocks
 from veridical.checks import coverage, uniformity
 from veridical.errors import SimulationError
@@ -66,14 +64,13 @@ def labelled(task: Task, rows: int, fidelity: str, root: int, path: tuple[int, i
     """Returns parameters from the prior (N, D) and data (N, *x_shape) of one batch, valid rows only."""
     theta = task.prior.sample(seeds.generator(root, "experiment", "theta", task.name, *path), rows)
     block = blocks.simulate_at(task, theta, fidelity, root, "experiment", "noise", task.name, *path)
-    x = block.arrays["x"]
-    valid = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    valid = bank.valid(block.arrays)
     if not valid.any():
         raise SimulationError(
             f"pseudo-experiments at fidelity {fidelity}: all {rows} simulations failed. "
             f"{block.first_traceback}"
         )
-    return theta[valid], x[valid]
+    return theta[valid], block.arrays["x"][valid]
 
 
 def _posteriors(
