@@ -241,7 +241,7 @@ def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
                 "ratio": np.full(z.shape, ratio),
                 "truth": KAPPAS,
             }
-            path = root / "experiments" / run / experiments.batch_name(0)
+            path = root / "experiments" / run / "batch-0000.zarr.zip"
             path.parent.mkdir(parents=True)
             experiments.write(path, batch)
             result = aggregate([path], rng, ("fraction",), Options(bootstrap=20))
@@ -586,7 +586,7 @@ def test_detection_says_whether_the_data_look_simulated(p: float, words: str) ->
 def test_repeated_experiments_on_real_data_take_the_place_of_test_data(
     card: SimpleNamespace, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    path = tmp_path / experiments.batch_name(0)
+    path = tmp_path / "batch-0000.zarr.zip"
     experiments.write(
         path, {"rank": rng.uniform(size=(2000, 3)), "log_q": np.zeros(2000), "truth": np.zeros((2000, 3))}
     )
