@@ -14,6 +14,7 @@ import pytest
 from veridical import tasks
 from veridical.bank import probe
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.stages import simulate
 
 FILE = Path(__file__).with_name("small_tasks.py")
 
@@ -48,7 +49,7 @@ def test_invalid_shares_are_reported() -> None:
 
 def test_write_leaves_json_and_says_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "low" / "probe.json"
-    probe.write(path, make_spec(fault="constant"), root=1, fidelity="low", rows=20)
+    simulate.probe(make_spec(fault="constant"), path, root=1, fidelity="low", rows=20)
     assert json.loads(path.read_text())["fidelities"]["low"]["rows"] == 20
     printed = capsys.readouterr().out
     assert "coupled, fidelity low: 20 rows" in printed

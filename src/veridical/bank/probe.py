@@ -22,7 +22,6 @@ import numpy as np
 from veridical import seeds, tasks
 from veridical.bank import blocks, validity, workers
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
-from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
@@ -61,19 +60,6 @@ def run(
     _require_success(f"task {name} at fidelity {fidelity}", found, max_invalid)
     warnings = [f"fidelity {fidelity}: {text}" for text in found.pop("warnings")]
     return {"task": name, "warnings": warnings, "fidelities": {fidelity: found}}
-
-
-def write(path: str | Path, spec: Mapping[str, Any] | Task, *, fidelity: str, **options: Any) -> None:
-    """Tries a task at one fidelity (see `run`), prints what matters and writes the result as JSON."""
-    found = run(spec, fidelity, **options)
-    measured = found["fidelities"][fidelity]
-    print(
-        f"{found['task']}, fidelity {fidelity}: {measured['rows']} rows, {measured['seconds_per_row']:.2g} s "
-        f"and {measured['bytes_per_row']} bytes per row, {measured['invalid_share']:.1%} failed"
-    )
-    for text in found["warnings"]:
-        print(f"warning: {text}")
-    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def _in_child(

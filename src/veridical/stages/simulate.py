@@ -8,6 +8,7 @@ the consumers of the bank hold the share over all rows they use against the limi
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
@@ -20,9 +21,24 @@ import numpy as np
 
 from veridical import bank, seeds, tasks
 from veridical.bank import blocks, shards
+from veridical.bank import probe as probing
 from veridical.bank.filling import ShardRows, simulate_rows
+from veridical.files import write_text
 from veridical.tasks.base import Array, Task
 from veridical.version import VERSION
+
+
+def probe(spec: Mapping[str, Any] | Task, path: str | Path, *, fidelity: str, **options: Any) -> None:
+    """Tries a task at one fidelity, prints what matters and writes the result as JSON."""
+    found = probing.run(spec, fidelity, **options)
+    measured = found["fidelities"][fidelity]
+    print(
+        f"{found['task']}, fidelity {fidelity}: {measured['rows']} rows, {measured['seconds_per_row']:.2g} s "
+        f"and {measured['bytes_per_row']} bytes per row, {measured['invalid_share']:.1%} failed"
+    )
+    for text in found["warnings"]:
+        print(f"warning: {text}")
+    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def simulate_shard(
