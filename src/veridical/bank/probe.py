@@ -81,8 +81,7 @@ def _in_child(
             )
         if ends[0].how != "done":
             raise ends[0].exception(what)
-        found: dict[str, Any] = json.loads(files["found.json"].read_text(encoding="utf-8"))
-        return found
+        return json.loads(files["found.json"].read_text(encoding="utf-8"))
 
 
 def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) -> None:

@@ -86,8 +86,7 @@ class CheckResult:
             "settings": dict(self.settings),
             "notes": list(self.notes),
         }
-        plain: dict[str, Any] = _plain(record)
-        return plain
+        return _plain(record)
 
 
 class Check(ABC):

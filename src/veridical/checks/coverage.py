@@ -82,20 +82,17 @@ def expected_coverage(levels_of_truth: Array, levels: Sequence[float] | Array) -
     held = np.searchsorted(np.asarray(levels), levels_of_truth, side="left")
     k = len(levels)
     counts = np.stack([np.bincount(column, minlength=k + 1)[:k] for column in held.T])
-    coverage: Array = counts.cumsum(axis=1) / len(levels_of_truth)
-    return coverage
+    return counts.cumsum(axis=1) / len(levels_of_truth)
 
 
 def acauc(levels_of_truth: Array) -> Array:
     """Returns ACAUC from levels of central intervals (N, ...): mean over N, minus one half."""
-    value: Array = levels_of_truth.mean(axis=0) - 0.5
-    return value
+    return levels_of_truth.mean(axis=0) - 0.5
 
 
 def coverage_gap(levels_of_truth: Array) -> Array:
     """Returns the mean of |EC(a) - a| over a = 0.05, 0.10, ..., 0.95 from levels (N, C), shape (C,)."""
-    gap: Array = np.abs(expected_coverage(levels_of_truth, GAP_LEVELS) - np.asarray(GAP_LEVELS)).mean(axis=1)
-    return gap
+    return np.abs(expected_coverage(levels_of_truth, GAP_LEVELS) - np.asarray(GAP_LEVELS)).mean(axis=1)
 
 
 def expected_gap(n: int) -> float:

@@ -85,8 +85,7 @@ class Whitening(NamedTuple):
         """Returns whitened points (N, K); their length is their Mahalanobis distance."""
         from scipy.linalg import solve_triangular
 
-        whitened: Array = solve_triangular(self.factor, (points - self.mean).T, lower=True).T
-        return whitened
+        return solve_triangular(self.factor, (points - self.mean).T, lower=True).T
 
 
 class Found(NamedTuple):

@@ -122,8 +122,7 @@ def on_grid(log_p: Array, log_q: Array, volume: Array | float) -> Densities:
 def optimal_accuracy(found: Densities) -> Array:
     """Returns 1/2 + TV/2 per data set, shape (G,)."""
     outside = np.maximum(1 - found.q.sum(axis=1), 0)
-    accuracy: Array = 0.5 + 0.25 * (np.abs(found.p - found.q).sum(axis=1) + outside)
-    return accuracy
+    return 0.5 + 0.25 * (np.abs(found.p - found.q).sum(axis=1) + outside)
 
 
 def sliced_wasserstein(
@@ -152,8 +151,7 @@ def _quantiles(values: Array, n: int) -> Array:
     ordered = np.sort(values, axis=0)
     if len(ordered) == n:
         return ordered
-    at: Array = ordered[((np.arange(n) + 0.5) * len(ordered) / n).astype(int)]
-    return at
+    return ordered[((np.arange(n) + 0.5) * len(ordered) / n).astype(int)]
 
 
 class Exact(Check):
@@ -194,8 +192,7 @@ class Exact(Check):
         require_shape("log_q_truth", log_q, len(log_p))
         require_finite("log_p_truth", log_p)
         require_finite("log_q_truth", log_q, allow=-np.inf)
-        gaps: Array = log_p - log_q
-        return gaps
+        return log_p - log_q
 
     def _nltp(self, gaps: Array) -> list[Metric]:
         zeros = int(np.isposinf(gaps).sum())

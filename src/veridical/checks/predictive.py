@@ -88,8 +88,7 @@ def discrepancy(x: Array, replicates: Array) -> Array:
     spread = np.maximum(replicates.std(axis=0), smallest)
     below, above = (np.where(w > smallest, w, spread) for w in (median - low, high - median))
     z = (x - median) / np.where(x < median, below, above)
-    total: Array = (z**2).sum(axis=-1)
-    return total
+    return (z**2).sum(axis=-1)
 
 
 def look(x: Array, replicates: Array, levels: Array, rng: np.random.Generator) -> Look:
@@ -122,8 +121,7 @@ def distances(x: Array, replicates: Array, prior: Array) -> Array:
     use = spread > 0
     if not use.any():
         raise DataError("prior predictive: expected data that differ from one another, got no spread at all.")
-    value: Array = np.sqrt((((replicates[:, use] - x[use]) / spread[use]) ** 2).mean(axis=1))
-    return value
+    return np.sqrt((((replicates[:, use] - x[use]) / spread[use]) ** 2).mean(axis=1))
 
 
 class Predictive(Check):

@@ -79,14 +79,12 @@ def nrmse(draws: Array, truth: Array) -> Array:
     per_draw = np.stack(
         [np.sqrt(((draws[:, :, j] - truth[:, j]) ** 2).mean(axis=1)) for j in range(truth.shape[1])], axis=-1
     )
-    value: Array = np.median(per_draw, axis=0) / np.ptp(truth, axis=0)
-    return value
+    return np.median(per_draw, axis=0) / np.ptp(truth, axis=0)
 
 
 def rmse(m: Moments) -> Array:
     """Returns the root mean square error of the posterior mean, shape (D,)."""
-    value: Array = np.sqrt(((m.mean - m.truth) ** 2).mean(axis=0))
-    return value
+    return np.sqrt(((m.mean - m.truth) ** 2).mean(axis=0))
 
 
 def contraction(m: Moments, prior_variance: Array | None = None) -> Array:
@@ -97,8 +95,7 @@ def contraction(m: Moments, prior_variance: Array | None = None) -> Array:
         prior_variance: Shape (D,); None takes the variance of the truth over data sets.
     """
     prior = m.truth.var(axis=0, ddof=1) if prior_variance is None else prior_variance
-    value: Array = np.clip(1 - m.variance / prior, 0, 1)
-    return value
+    return np.clip(1 - m.variance / prior, 0, 1)
 
 
 def z_score(m: Moments) -> Array:
@@ -122,8 +119,7 @@ def spread(z: Array) -> Array:
 def calibration_error(m: Moments) -> Array:
     """Returns the median over levels of the absolute miscoverage of central intervals, shape (D,)."""
     miss = np.abs(m.inside.mean(axis=1) - CALIBRATION_LEVELS[:, None])
-    value: Array = np.median(miss, axis=0)
-    return value
+    return np.median(miss, axis=0)
 
 
 def log_score_metrics(log_density_truth: Array, repeats: int, rng: np.random.Generator) -> list[Metric]:
@@ -217,8 +213,7 @@ def _inside(draws: Array, truth: Array) -> Array:
     """Which central intervals of draws (S, N) hold the truth (N,), one row per level, shape (20, N)."""
     lower = (1 - CALIBRATION_LEVELS) / 2
     bounds = np.quantile(draws, np.stack([lower, 1 - lower]), axis=0)
-    held: Array = (bounds[0] <= truth) & (truth <= bounds[1])
-    return held
+    return (bounds[0] <= truth) & (truth <= bounds[1])
 
 
 def _lpp_quantile(values: Array, level: float, repeats: int, rng: np.random.Generator) -> Metric:

@@ -251,13 +251,11 @@ class TwoSample(Check):
 
 def _pooled(errors: Array) -> Array:
     """The error of a mean of independent numbers with errors (N, D), shape (D,)."""
-    pooled: Array = np.sqrt((errors**2).sum(axis=0)) / len(errors)
-    return pooled
+    return np.sqrt((errors**2).sum(axis=0)) / len(errors)
 
 
 def _kurtosis(draws: Array) -> Array:
     """Fourth standardised moment, shape (D,)."""
     centred = draws - draws.mean(axis=0)
     variance = np.maximum((centred**2).mean(axis=0), np.finfo(float).tiny)
-    value: Array = (centred**4).mean(axis=0) / variance**2
-    return value
+    return (centred**4).mean(axis=0) / variance**2

@@ -66,8 +66,7 @@ def mahalanobis(summary: Array, mean: Array, cov: Array, ridge: float = 0.0) -> 
     centred = summary - mean
     factor = cho_factor(cov + ridge * max(np.trace(cov) / k, np.finfo(float).tiny) * np.eye(k), lower=True)
     squared = np.einsum("nk,kn->n", centred, cho_solve(factor, centred.T))
-    distance: Array = np.sqrt(np.maximum(squared, 0))
-    return distance
+    return np.sqrt(np.maximum(squared, 0))
 
 
 def set_p_value(observed: Array, null: Array, permutations: int, rng: np.random.Generator) -> float:
