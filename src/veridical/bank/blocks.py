@@ -47,8 +47,6 @@ def simulate_block(
     split: str,
     replicate: int,
     block: int,
-    *,
-    timeout_is_data: bool | None = None,
 ) -> Block:
     """Simulates one block, failed rows included.
 
@@ -59,8 +57,6 @@ def simulate_block(
         split: The base name of the split, such as `train`.
         replicate: The replicate; 0 for splits that all replicates share.
         block: The number of the block.
-        timeout_is_data: Whether `SimulationTimeout` from the simulator marks a row or is raised; the
-            task's own choice where None.
 
     Raises:
         TaskError: If the task breaks its contract: shapes, types, a prior that is not finite.
@@ -70,7 +66,7 @@ def simulate_block(
         return _stored_block(task, root, split, replicate, block)
     theta = draw_theta(task, root, split, replicate, block)
     path = (*noise_path(task, fidelity, split, replicate), block)
-    return simulate_at(task, theta, fidelity, root, "noise", *path, timeout_is_data=timeout_is_data)
+    return simulate_at(task, theta, fidelity, root, "noise", *path)
 
 
 def simulate_row(
@@ -90,14 +86,12 @@ def simulate_at(
     root: int,
     stage: str,
     *path: str | int,
-    timeout_is_data: bool | None = None,
 ) -> Block:
     """Simulates given parameters (N, D) with the randomness that the seed path (stage, *path) names.
 
     Rows that raise, time out or are not finite hold NaN and say so in `status`.
     """
     _require_fidelity(task, fidelity)
-    tolerant = task.timeout_is_data if timeout_is_data is None else timeout_is_data
     rng = seeds.generator(root, stage, *path)
     noise = task.noise(rng, len(theta)) if task.coupled else rng
     try:
@@ -106,12 +100,12 @@ def simulate_at(
     except (TaskError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, SimulationTimeout) and not tolerant:
+        if isinstance(error, SimulationTimeout) and not task.timeout_is_data:
             raise
     else:
         return Block(_checked(task, fidelity, theta, simulated))
     row_noise = _row_noise(task, len(theta), root, stage, path)
-    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=task.timeout_is_data)
 
 
 def noise_path(task: Task, fidelity: str, split: str, replicate: int) -> tuple[str | int, ...]:

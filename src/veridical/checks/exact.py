@@ -11,7 +11,7 @@ With p the exact posterior and q that of the method:
 - Sliced Wasserstein distance of order 2 between draws, in standard deviations of the exact posterior per
   parameter, and its null; two Gaussians of covariance 1 at distance m are :math:`m / \sqrt D` apart.
 
-What it is handed, `exact`, is a mapping of arrays, such as `load` reads from a file (npz):
+What it is handed, `exact`, is a mapping of arrays:
 
     log_p_truth, log_q_truth  (N,)       normalised log densities of the truth; log_q may be -inf
     log_p_grid, log_q_grid    (G, C)     on the cells of a grid per data set; q normalised, p up to a factor
@@ -31,7 +31,6 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -40,7 +39,7 @@ from pydantic import Field
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
 from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
 from veridical.checks.two_sample import c2st
-from veridical.errors import ArtifactError, DataError, require_shape
+from veridical.errors import DataError, require_shape
 from veridical.sections import Count, Section
 
 TRUTH = ("log_p_truth", "log_q_truth")
@@ -69,24 +68,6 @@ class Densities(NamedTuple):
     p: Array
     q: Array
     mass: Array
-
-
-def load(path: str | Path) -> dict[str, Array]:
-    """Reads the arrays of `exact` from a file.
-
-    Raises:
-        ArtifactError: If the file is missing or lacks an array.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: expected the exact posterior (npz), got none ({error}).") from error
-    try:
-        require_arrays(arrays)
-    except DataError as error:
-        raise ArtifactError(f"{path}: {error}") from error
-    return arrays
 
 
 def require_arrays(arrays: Mapping[str, Array]) -> None:

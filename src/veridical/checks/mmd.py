@@ -66,12 +66,6 @@ def root_mmd(own: float | Array, within: float | Array, across: float | Array) -
     return np.sqrt(np.maximum(np.asarray(own + within - 2 * np.asarray(across)), 0))
 
 
-def mmd(a: Array, b: Array, kernel: KernelName = "gaussian") -> float:
-    """Returns the root of the biased squared MMD of points (A, K) and points (B, K)."""
-    means = (kernel_matrix(x, y, kernel).mean() for x, y in ((a, a), (b, b), (a, b)))
-    return float(root_mmd(*means))
-
-
 @dataclass(frozen=True)
 class Reference:
     """Simulated summaries that sets of others are compared with.

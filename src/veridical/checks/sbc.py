@@ -61,12 +61,6 @@ class Uniformity(NamedTuple):
     band: Band
 
 
-def ranks(draws: Array, truth: Array, rng: np.random.Generator) -> Array:
-    """Returns ranks 0..S of the truth (N, D) among draws (S, N, D), ties broken at random, shape (N, D)."""
-    u = fractional_ranks(draws, truth, rng)
-    return np.minimum((u * (len(draws) + 1)).astype(int), len(draws))
-
-
 def uniform(u: Array, grid: Grid, alpha: float, null_draws: int) -> Uniformity:
     """Tests whether each column of u (N, D) is uniform, and all of them at a family-wise level.
 

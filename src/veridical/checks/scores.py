@@ -87,15 +87,9 @@ def rmse(m: Moments) -> Array:
     return np.sqrt(((m.mean - m.truth) ** 2).mean(axis=0))
 
 
-def contraction(m: Moments, prior_variance: Array | None = None) -> Array:
-    """Returns posterior contraction per data set, shape (N, D).
-
-    Arguments:
-        m: Moments of the draws.
-        prior_variance: Shape (D,); None takes the variance of the truth over data sets.
-    """
-    prior = m.truth.var(axis=0, ddof=1) if prior_variance is None else prior_variance
-    return np.clip(1 - m.variance / prior, 0, 1)
+def contraction(m: Moments) -> Array:
+    """Returns posterior contraction per data set, shape (N, D), against the variance of the truth."""
+    return np.clip(1 - m.variance / m.truth.var(axis=0, ddof=1), 0, 1)
 
 
 def z_score(m: Moments) -> Array:

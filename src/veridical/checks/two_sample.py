@@ -140,22 +140,6 @@ def c2st(
     return accuracy
 
 
-def c2st_on_grid(log_p: Array, log_q: Array, volume: Array | float = 1.0) -> float:
-    """Returns 1/2 + TV/2, the accuracy of the optimal classifier, for densities on one grid.
-
-    Arguments:
-        log_p: Log density up to a constant at the points of the grid, any shape; -inf where it is zero.
-        log_q: The other one, same shape.
-        volume: Volume of each cell, or one for all.
-    """
-    from scipy.special import logsumexp
-
-    require_shape("log_q", log_q, *log_p.shape)
-    log_volume = np.log(np.broadcast_to(volume, log_p.shape))
-    p, q = (np.exp(log + log_volume - logsumexp(log + log_volume)) for log in (log_p, log_q))
-    return float(0.5 + 0.25 * np.abs(p - q).sum())
-
-
 def effective_sizes(reference: DrawsLike) -> Array | None:
     """Returns the effective sample size per parameter that a reference states, shape (D,), or None.
 

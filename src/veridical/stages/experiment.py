@@ -28,7 +28,6 @@ def experiment(
     root: int,
     replicate: int,
     batch: int,
-    threads: int = 1,
 ) -> None:
     """Writes the answers to one batch, as `veridical.saved.experiments` reads them.
 
@@ -46,12 +45,11 @@ def experiment(
         root: Root seed.
         replicate: The training that is judged.
         batch: Number of the batch.
-        threads: CPU threads.
     """
     from veridical.training.devices import cpu_threads
 
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
-    with cpu_threads(threads):
+    with cpu_threads(1):
         if isinstance(task, ClassTask):
             record = _estimates(task, estimator, settings, root, (replicate, batch))
         else:

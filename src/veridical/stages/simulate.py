@@ -50,7 +50,6 @@ def simulate_shard(
     workers: int = 1,
     time_limit: float | None = None,
     max_invalid: float = 0.2,
-    timeout_is_data: bool | None = None,
 ) -> None:
     """Simulates rows and writes them as one shard.
 
@@ -62,8 +61,6 @@ def simulate_shard(
         workers: Blocks simulated at a time.
         time_limit: Seconds that a block may take.
         max_invalid: Largest share of failed simulations.
-        timeout_is_data: Whether a row that alone exceeds the limit is a failed row instead of a failed job;
-            the task's own choice where None.
 
     Raises:
         SimulationError: If the simulator dies, exceeds the limit or fails on too many rows.
@@ -79,7 +76,6 @@ def simulate_shard(
         shards.temporary(path, "scratch"),
         workers=workers,
         time_limit=time_limit,
-        timeout_is_data=timeout_is_data,
     )
     counts = bank.status_counts(block.arrays["status"])
     where = f"{task.name}, {rows}"
