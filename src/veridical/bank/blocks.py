@@ -40,14 +40,7 @@ class Block:
     first_traceback: str = ""
 
 
-def simulate_block(
-    task: Task,
-    root: int,
-    fidelity: str,
-    split: str,
-    replicate: int,
-    block: int,
-) -> Block:
+def simulate_block(task: Task, root: int, fidelity: str, split: str, replicate: int, block: int) -> Block:
     """Simulates one block, failed rows included.
 
     Arguments:
@@ -79,14 +72,7 @@ def simulate_row(
     return _redo(task, theta, fidelity, row_noise, [row], timeout_is_data=True)
 
 
-def simulate_at(
-    task: Task,
-    theta: Array,
-    fidelity: str,
-    root: int,
-    stage: str,
-    *path: str | int,
-) -> Block:
+def simulate_at(task: Task, theta: Array, fidelity: str, root: int, stage: str, *path: str | int) -> Block:
     """Simulates given parameters (N, D) with the randomness that the seed path (stage, *path) names.
 
     Rows that raise, time out or are not finite hold NaN and say so in `status`.

@@ -60,12 +60,7 @@ class ShardRows:
 
 
 def simulate_rows(
-    task: Task,
-    rows: ShardRows,
-    scratch: Path,
-    *,
-    workers: int = 1,
-    time_limit: float | None = None,
+    task: Task, rows: ShardRows, scratch: Path, *, workers: int = 1, time_limit: float | None = None
 ) -> Block:
     """Simulates whole blocks in child processes and returns their rows as one.
 

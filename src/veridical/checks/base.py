@@ -225,13 +225,7 @@ def finite_or_none(value: Any) -> float | None:
 
 
 def per_parameter(
-    name: str,
-    values: Array,
-    errors: Array,
-    names: Sequence[str],
-    *,
-    n: int,
-    level: float | None = None,
+    name: str, values: Array, errors: Array, names: Sequence[str], *, n: int, level: float | None = None
 ) -> list[Metric]:
     """Returns one metric per parameter from values and standard errors, shape (D,) each."""
     return [

@@ -135,12 +135,7 @@ class Coverage(Check):
         residuals = {f"residual_{name}": curve - LEVELS for name, curve in curves.items() if name != "levels"}
         note = f"A calibrated posterior has a coverage gap of {expected_gap(len(truth)):.3f} on average."
         return self._result(
-            draws,
-            table,
-            curves=curves | residuals,
-            passed=passed,
-            p_value=p_value,
-            notes=(note,),
+            draws, table, curves=curves | residuals, passed=passed, p_value=p_value, notes=(note,)
         )
 
     def _test(self, levels_of_truth: Array) -> tuple[bool, float, uniformity.Band]:

@@ -343,12 +343,7 @@ def _described(
 
 
 def _bias(
-    w: Array,
-    numerator: Events,
-    denominator: Events,
-    kind: str,
-    factor: tuple[Array, bool],
-    covariance: Array,
+    w: Array, numerator: Events, denominator: Events, kind: str, factor: tuple[Array, bool], covariance: Array
 ) -> Array:
     """The second-order bias of the weights, shape (P,)."""
     chosen, terms = LOSSES[kind], influence(w, numerator, denominator, kind)

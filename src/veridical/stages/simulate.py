@@ -13,7 +13,8 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from math import isfinite
+from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +72,7 @@ def simulate_shard(
     started = time.perf_counter()
     path.parent.mkdir(parents=True, exist_ok=True)
     block = simulate_rows(
-        task,
-        rows,
-        shards.temporary(path, "scratch"),
-        workers=workers,
-        time_limit=time_limit,
+        task, rows, shards.temporary(path, "scratch"), workers=workers, time_limit=time_limit
     )
     counts = bank.status_counts(block.arrays["status"])
     where = f"{task.name}, {rows}"
@@ -132,17 +129,10 @@ def _seed_record(task: Task, rows: ShardRows) -> dict[str, Any]:
 def _description(task: Task) -> dict[str, Any]:
     """Names, bounds and units of parameters and data; an infinite bound is null."""
     parameters = [
-        {
-            "name": p.name,
-            "lower": p.lower if isfinite(p.lower) else None,
-            "upper": p.upper if isfinite(p.upper) else None,
-            "unit": p.unit,
-        }
+        {name: None if cell in (-inf, inf) else cell for name, cell in asdict(p).items()}
         for p in task.parameters
     ]
-    dimensions = [
-        {"name": d.name, "coordinates": list(d.coordinates), "unit": d.unit} for d in task.dimensions
-    ]
+    dimensions = [asdict(d) for d in task.dimensions]
     return {"parameters": parameters, "dimensions": dimensions, "x_unit": task.x_unit}
 
 
