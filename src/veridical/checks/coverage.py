@@ -41,8 +41,9 @@ from veridical.checks.base import (
     per_parameter,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, densities, labelled
+from veridical.checks.inputs import Array, Inputs, densities, labelled
 from veridical.checks.uniformity import LEVELS, fractional_ranks
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
 
 GAP_LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -117,7 +118,7 @@ class Coverage(Check):
     settings_class: ClassVar = CoverageSettings
     settings: CoverageSettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)
         central = central_levels(theta, truth, rng)
         table = self._central(central, draws.names, rng)

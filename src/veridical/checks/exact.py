@@ -37,9 +37,10 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.checks.two_sample import c2st
 from veridical.errors import DataError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Section
 
 TRUTH = ("log_p_truth", "log_q_truth")
@@ -145,7 +146,7 @@ class Exact(Check):
     settings_class: ClassVar = ExactSettings
     settings: ExactSettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         arrays: Mapping[str, Array] = given(inputs.exact, "the exact posterior of the task", self.name)
         require_arrays(arrays)
         gaps = self._gaps(arrays)

@@ -38,8 +38,9 @@ from veridical.checks.base import (
     monte_carlo_p,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.errors import DataError, ShapeError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -132,7 +133,7 @@ class Predictive(Check):
     settings_class: ClassVar = PredictiveSettings
     settings: PredictiveSettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         x = np.asarray(given(draws.x, "the observed data", self.name), dtype=float)
         replicates = _replicates(given(inputs.predictive, "data simulated at the draws", self.name), x)
         require_finite("x", x)
@@ -179,7 +180,7 @@ class Predictive(Check):
         return table
 
     def _verdict(
-        self, draws: DrawsLike, table: list[Metric], curves: dict[str, Array], looks: list[Look], failed: int
+        self, draws: Draws, table: list[Metric], curves: dict[str, Array], looks: list[Look], failed: int
     ) -> CheckResult:
         p = next(metric.value for metric in table if metric.name == "predictive_p")
         used, notes = min(one.null for one in looks), []

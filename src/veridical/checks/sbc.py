@@ -22,8 +22,9 @@ from pydantic import Field
 
 from veridical.checks import uniformity
 from veridical.checks.base import Check, CheckResult, Metric, bootstrap, per_parameter
-from veridical.checks.inputs import Array, DrawsLike, Inputs, densities, labelled
+from veridical.checks.inputs import Array, Inputs, densities, labelled
 from veridical.checks.uniformity import Band, Grid, fractional_ranks
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
 
 
@@ -89,7 +90,7 @@ class SBC(Check):
     settings_class: ClassVar = SBCSettings
     settings: SBCSettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)
         table, found = self._test(fractional_ranks(theta, truth, rng), len(theta), draws.names, rng)
         curves = {"grid": found.band.grid, "ecdf": found.ecdf}

@@ -39,8 +39,9 @@ from veridical.checks.base import (
     per_parameter,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, density_of_truth, labelled
+from veridical.checks.inputs import Array, Inputs, density_of_truth, labelled
 from veridical.errors import DataError
+from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Repeats, Section
 
 CALIBRATION_LEVELS = np.linspace(0.005, 0.995, 20)
@@ -143,7 +144,7 @@ class Scores(Check):
     settings_class: ClassVar = ScoresSettings
     settings: ScoresSettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)
         if len(theta) < 2 or len(truth) < 2 or not (np.ptp(truth, axis=0) > 0).all():
             raise DataError(
@@ -160,7 +161,7 @@ class Scores(Check):
         return self._result(draws, table, curves=self._recovery(theta, m))
 
     def _estimates(
-        self, draws: DrawsLike, single_draws: Array, m: Moments, rng: np.random.Generator
+        self, draws: Draws, single_draws: Array, m: Moments, rng: np.random.Generator
     ) -> list[Metric]:
         shrink, z, width = contraction(m), z_score(m), np.ptp(m.truth, axis=0)
         values = {

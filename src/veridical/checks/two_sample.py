@@ -26,8 +26,9 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, mean_stderr, per_parameter
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, unlabelled
+from veridical.checks.inputs import Array, Inputs, given, unlabelled
 from veridical.errors import DataError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Section
 
 _UNITS_PER_PARAMETER = 10
@@ -140,7 +141,7 @@ def c2st(
     return accuracy
 
 
-def effective_sizes(reference: DrawsLike) -> Array | None:
+def effective_sizes(reference: Draws) -> Array | None:
     """Returns the effective sample size per parameter that a reference states, shape (D,), or None.
 
     Raises:
@@ -165,8 +166,8 @@ class TwoSample(Check):
     settings_class: ClassVar = TwoSampleSettings
     settings: TwoSampleSettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
-        reference: DrawsLike = given(inputs.reference, "draws of a reference", self.name)
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        reference: Draws = given(inputs.reference, "draws of a reference", self.name)
         theta, exact = unlabelled(draws), unlabelled(reference)
         if tuple(reference.names) != tuple(draws.names):
             raise DataError(
@@ -220,7 +221,7 @@ class TwoSample(Check):
             table.append(Metric(name, value, float(stderr), 2 * used))
         return table
 
-    def _moved(self, moments: Difference, draws: DrawsLike) -> list[Metric]:
+    def _moved(self, moments: Difference, draws: Draws) -> list[Metric]:
         n = len(draws.draws)
         shift, error = np.abs(moments.shift).mean(axis=0), _pooled(moments.shift_stderr)
         overall = float(np.sqrt((error**2).sum()) / len(error))

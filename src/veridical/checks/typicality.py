@@ -33,8 +33,9 @@ from veridical.checks.base import (
     monte_carlo_p,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.errors import require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Section
 
 
@@ -95,8 +96,8 @@ class Typicality(Check):
     settings_class: ClassVar = TypicalitySettings
     settings: TypicalitySettings
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
-        simulated: DrawsLike = given(inputs.null, "draws of simulated test sets", self.name)
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        simulated: Draws = given(inputs.null, "draws of simulated test sets", self.name)
         observed, null = self._distances(draws, draws), self._distances(simulated, draws)
         p_value = set_p_value(observed, null, self.settings.permutations, rng)
         n, against = len(observed), len(null) if len(observed) == 1 else self.settings.permutations
@@ -118,7 +119,7 @@ class Typicality(Check):
             notes=() if decidable else (note,),
         )
 
-    def _distances(self, of: DrawsLike, fitted: DrawsLike) -> Array:
+    def _distances(self, of: Draws, fitted: Draws) -> Array:
         """Distances of the summaries of some data from what was fitted on the training rows, shape (N,)."""
         wanted = {
             "summary": (of.summary, "learned summaries of the data"),
