@@ -26,8 +26,6 @@ from veridical.tasks.settings import TaskSettings
 
 SCALES = ("smoke", "laptop", "paper")
 Rows = Annotated[int, Field(gt=0)]
-
-
 ChecksSettings = create_model(  # type: ignore[call-overload]
     "ChecksSettings",
     __base__=Section,
