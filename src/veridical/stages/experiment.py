@@ -51,7 +51,9 @@ def experiment(
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
     with cpu_threads(1):
         if isinstance(task, ClassTask):
-            record = _estimates(task, estimator, settings, root, (replicate, batch))
+            from veridical.remedies import wifi_experiments
+
+            record = wifi_experiments.batch(task, estimator, settings, root, (replicate, batch))
         else:
             record = _posteriors(task, estimator, settings, fidelity, root, (replicate, batch))
     experiments.write(out, record)
@@ -89,12 +91,3 @@ def _posteriors(
     if log_density is not None:
         record["hpd"] = coverage.hpd_levels(log_density, log_q, rng)
     return record
-
-
-def _estimates(
-    task: ClassTask, estimator: Estimator, settings: dict[str, Any], root: int, path: tuple[int, int]
-) -> dict[str, Array]:
-    """Estimated fractions with their errors, with the weights fitted anew in each pseudo-experiment."""
-    from veridical.remedies import wifi_experiments
-
-    return wifi_experiments.batch(task, estimator, settings, root, path)
