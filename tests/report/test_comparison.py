@@ -103,20 +103,18 @@ def plan_extras(truth: np.ndarray, n: int, rng: Any) -> dict[str, np.ndarray]:
     }
 
 
+def empty_study(root: Path) -> SimpleNamespace:
+    """A study without results."""
+    lists: dict[str, list[Path]] = {
+        name: [] for name in ("checks", "draws", "costs", "histories", "observations", "looks")
+    }
+    return SimpleNamespace(root=root, benchmarks={}, more={}, **lists)
+
+
 def many_methods(root: Path, parts: Any) -> SimpleNamespace:
     """Writes a study with yardsticks, methods without and with calibration, and real data."""
     rng = seeds.generator(7, "test", "report", "card")
-    made = SimpleNamespace(
-        root=root,
-        checks=[],
-        draws=[],
-        costs=[],
-        histories=[],
-        observations=[],
-        looks=[],
-        benchmarks={},
-        more={},
-    )
+    made = empty_study(root)
     truth = parts.task.prior_sample(rng, TESTS)
     x = {
         "simulated": parts.task.simulate(truth, rng, "exact"),
@@ -218,17 +216,7 @@ ESTIMATORS = {"wifi_bootstrap": (1.0, 0.05), "wifi_partition": (1.0, 0.0), "naiv
 def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
     """Writes a study of methods that estimate a fraction with an interval, judged by experiments."""
     rng = seeds.generator(7, "test", "report", "estimates")
-    made = SimpleNamespace(
-        root=root,
-        checks=[],
-        draws=[],
-        costs=[],
-        histories=[],
-        observations=[],
-        looks=[],
-        benchmarks={},
-        more={},
-    )
+    made = empty_study(root)
     for method, (width, bias) in ESTIMATORS.items():
         for replicate in range(REPLICATES):
             run = f"{method}/n25000-r{replicate}"
