@@ -208,7 +208,7 @@ def make_experiments(folder: Path, largest: int) -> None:
 
     rng, truth = seeds.generator(1, "test", "memory", "experiments"), np.array([0.1, 0.3, 0.5])
     for batch in range(largest // BATCH):
-        name = experiments.batch_name(batch)
+        name = f"batch-{batch:04d}.zarr.zip"
         held = {
             "rank": rng.random((BATCH, 2)),
             "log_q": rng.normal(size=BATCH),

@@ -4,15 +4,18 @@ from veridical import coordinates, job
 
 
 def main(snakemake):
-    from veridical import seeds
-    from veridical.checks import save
-    from veridical.checks.experiments import aggregate
+    from veridical.stages.check import experiments
 
-    where = coordinates.of_wildcards(snakemake.wildcards)
-    path = ("experiments", where["method"], where["replicate"], where["dataset"])
-    rng = seeds.generator(snakemake.params.seed, "check", *path)
-    result = aggregate(snakemake.input.batches, rng, snakemake.params.names)
-    save(result, snakemake.output.result)
+    wildcards, params = snakemake.wildcards, snakemake.params
+    experiments(
+        snakemake.input.batches,
+        params.names,
+        snakemake.output.result,
+        root=params.seed,
+        method=wildcards.method,
+        replicate=coordinates.of_wildcards(wildcards)["replicate"],
+        dataset=wildcards.dataset,
+    )
 
 
 job.run(main, snakemake)  # noqa: F821

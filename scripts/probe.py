@@ -4,12 +4,12 @@ from veridical import job
 
 
 def main(snakemake):
-    from veridical.bank import probe
+    from veridical.stages.simulate import probe
 
     limits = snakemake.resources
-    probe.write(
-        snakemake.output[0],
+    probe(
         snakemake.params.task,
+        snakemake.output.probe,
         root=snakemake.params.seed,
         fidelity=snakemake.wildcards.fidelity,
         rows=limits.probe_rows,

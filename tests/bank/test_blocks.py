@@ -194,8 +194,6 @@ def test_a_time_out_is_raised_unless_it_is_data() -> None:
     task.timeout_is_data = True
     arrays = simulate(task).arrays
     np.testing.assert_array_equal(arrays["status"] == validity.TIMED_OUT, bad_rows(arrays))
-    with pytest.raises(SimulationTimeout):
-        blocks.simulate_block(task, 7, "low", "train", 0, 0, timeout_is_data=False)
 
 
 def test_a_lack_of_memory_is_no_property_of_a_row() -> None:

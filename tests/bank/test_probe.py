@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.bank.test_workers import has_ended
 from veridical import tasks
 from veridical.bank import probe
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.stages import simulate
 
 FILE = Path(__file__).with_name("small_tasks.py")
 
@@ -48,7 +48,7 @@ def test_invalid_shares_are_reported() -> None:
 
 def test_write_leaves_json_and_says_what_matters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "low" / "probe.json"
-    probe.write(path, make_spec(fault="constant"), root=1, fidelity="low", rows=20)
+    simulate.probe(make_spec(fault="constant"), path, root=1, fidelity="low", rows=20)
     assert json.loads(path.read_text())["fidelities"]["low"]["rows"] == 20
     printed = capsys.readouterr().out
     assert "coupled, fidelity low: 20 rows" in printed
@@ -136,17 +136,6 @@ def test_a_hanging_simulator_is_stopped_at_the_limit_with_its_grandchildren(tmp_
     with pytest.raises(SimulationTimeout, match=r"limit of 1\.5 s.*0 of 32 rows were simulated"):
         probe.run(spec, "low", root=1, rows=32, time_limit=1.5)
     assert has_ended(int((tmp_path / "grandchild").read_text()))
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process that was killed ends within ten seconds."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    ready, _, _ = select.select([process], [], [], 10)
-    os.close(process)
-    return bool(ready)
 
 
 def test_a_file_that_hangs_when_imported_is_stopped(tmp_path: Path) -> None:

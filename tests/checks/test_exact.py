@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from veridical.checks.exact import Exact, load, on_grid, optimal_accuracy, sliced_wasserstein
-from veridical.errors import ArtifactError, DataError, ShapeError
+from veridical.checks.exact import Exact, on_grid, optimal_accuracy, sliced_wasserstein
+from veridical.errors import DataError, ShapeError
 
 CELLS = np.linspace(-8, 8, 1601)
 WIDTH = CELLS[1] - CELLS[0]
@@ -119,20 +118,6 @@ def test_a_method_that_excludes_the_truth(
     assert gap.value == np.inf
     assert gap.stderr is None
     assert gap.extra == {"zero_densities": 2}
-
-
-def test_files_are_read_and_checked(tmp_path: Path, rng: np.random.Generator) -> None:
-    path, arrays = tmp_path / "exact.npz", _grid(rng, 0.5)
-    np.savez(path, **arrays)
-    found = load(path)
-    assert found.keys() == arrays.keys()
-    np.testing.assert_array_equal(found["log_q_grid"], arrays["log_q_grid"])
-    with pytest.raises(ArtifactError, match=r"no_such\.npz: expected the exact posterior"):
-        load(tmp_path / "no_such.npz")
-    del arrays["cell_volume"]
-    np.savez(path, **arrays)
-    with pytest.raises(ArtifactError, match=r"exact\.npz: exact: expected cell_volume"):
-        load(path)
 
 
 def test_what_cannot_be_compared_is_refused(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:

@@ -54,7 +54,7 @@ def saved(tmp_path: Path) -> Callable[..., list[Path]]:
     """Writes batches and returns their paths."""
 
     def save(*batches: dict[str, np.ndarray]) -> list[Path]:
-        paths = [tmp_path / experiments.batch_name(i) for i in range(len(batches))]
+        paths = [tmp_path / f"batch-{i:04d}.zarr.zip" for i in range(len(batches))]
         for path, arrays in zip(paths, batches, strict=True):
             experiments.write(path, arrays)
         return paths

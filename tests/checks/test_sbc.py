@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from veridical.checks.sbc import SBC, ranks, uniform
+from veridical.checks.sbc import SBC, uniform
 from veridical.checks.uniformity import fractional_ranks, rank_grid
 
 NULL = 9_999
@@ -121,12 +121,6 @@ def test_densities_of_zero_are_ranked_last(
     result = SBC().run(fake, rng)
     assert np.isfinite(value(result, "log_gamma", "log_density").value)
     assert value(result, "log_gamma", "log_density").value < 0
-
-
-def test_ranks_are_those_of_the_definition(rng: np.random.Generator) -> None:
-    draws = np.arange(9.0)[:, None, None]
-    truth = np.array([[-1.0], [4.5], [99.0]])
-    np.testing.assert_array_equal(ranks(np.tile(draws, (1, 3, 1)), truth, rng)[:, 0], [0, 5, 9])
 
 
 def test_the_error_is_the_spread_over_test_sets(

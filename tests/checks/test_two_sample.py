@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from veridical.checks.two_sample import TwoSample, c2st, c2st_on_grid, difference, effective_sizes
+from veridical.checks.exact import on_grid, optimal_accuracy
+from veridical.checks.two_sample import TwoSample, c2st, difference, effective_sizes
 from veridical.errors import DataError, ShapeError
 
 
@@ -46,20 +47,9 @@ def test_classes_are_balanced(rng: np.random.Generator) -> None:
 def test_the_grid_gives_the_optimal_accuracy() -> None:
     grid = np.linspace(-12, 13, 4001)
     for shift in (0.0, 1.0, 3.0):
-        found = c2st_on_grid(stats.norm.logpdf(grid) + 7, stats.norm.logpdf(grid, shift), grid[1] - grid[0])
+        p, q = stats.norm.logpdf(grid)[None] + 7, stats.norm.logpdf(grid, shift)[None]
+        found = optimal_accuracy(on_grid(p, q, grid[1] - grid[0]))
         assert found == pytest.approx(stats.norm.cdf(shift / 2), abs=1e-5)
-    apart = c2st_on_grid(np.array([0.0, -np.inf]), np.array([-np.inf, 0.0]))
-    assert apart == 1.0
-    with pytest.raises(ShapeError):
-        c2st_on_grid(np.zeros(3), np.zeros(4))
-
-
-def test_the_grid_weighs_cells_by_volume() -> None:
-    """Splitting a cell in two changes nothing."""
-    coarse = c2st_on_grid(np.log([0.5, 0.5]), np.log([0.2, 0.8]))
-    fine = c2st_on_grid(np.log([0.5, 0.5, 0.5]), np.log([0.2, 0.8, 0.8]), volume=np.array([1.0, 0.5, 0.5]))
-    assert fine == pytest.approx(coarse)
-    assert coarse == pytest.approx(0.5 + 0.5 * 0.3)
 
 
 def test_moments_and_their_errors(rng: np.random.Generator) -> None:

@@ -101,20 +101,18 @@ def plan_extras(truth: np.ndarray, n: int, rng: Any) -> dict[str, np.ndarray]:
     }
 
 
+def empty_study(root: Path) -> SimpleNamespace:
+    """A study without results."""
+    lists: dict[str, list[Path]] = {
+        name: [] for name in ("checks", "draws", "costs", "histories", "observations", "looks")
+    }
+    return SimpleNamespace(root=root, benchmarks={}, more={}, **lists)
+
+
 def many_methods(root: Path, parts: Any) -> SimpleNamespace:
     """Writes a study with yardsticks, methods without and with calibration, and real data."""
     rng = seeds.generator(7, "test", "report", "card")
-    made = SimpleNamespace(
-        root=root,
-        checks=[],
-        draws=[],
-        costs=[],
-        histories=[],
-        observations=[],
-        looks=[],
-        benchmarks={},
-        more={},
-    )
+    made = empty_study(root)
     truth = parts.task.prior_sample(rng, TESTS)
     x = {
         "simulated": parts.task.simulate(truth, rng, "exact"),
@@ -216,17 +214,7 @@ ESTIMATORS = {"wifi_bootstrap": (1.0, 0.05), "wifi_partition": (1.0, 0.0), "naiv
 def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
     """Writes a study of methods that estimate a fraction with an interval, judged by experiments."""
     rng = seeds.generator(7, "test", "report", "estimates")
-    made = SimpleNamespace(
-        root=root,
-        checks=[],
-        draws=[],
-        costs=[],
-        histories=[],
-        observations=[],
-        looks=[],
-        benchmarks={},
-        more={},
-    )
+    made = empty_study(root)
     for method, (width, bias) in ESTIMATORS.items():
         for replicate in range(REPLICATES):
             run = f"{method}/n25000-r{replicate}"
@@ -239,7 +227,7 @@ def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
                 "ratio": np.full(z.shape, ratio),
                 "truth": KAPPAS,
             }
-            path = root / "experiments" / run / experiments.batch_name(0)
+            path = root / "experiments" / run / "batch-0000.zarr.zip"
             path.parent.mkdir(parents=True)
             experiments.write(path, batch)
             result = aggregate([path], rng, ("fraction",), Options(bootstrap=20))
@@ -584,7 +572,7 @@ def test_detection_says_whether_the_data_look_simulated(p: float, words: str) ->
 def test_repeated_experiments_on_real_data_take_the_place_of_test_data(
     card: SimpleNamespace, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    path = tmp_path / experiments.batch_name(0)
+    path = tmp_path / "batch-0000.zarr.zip"
     experiments.write(
         path, {"rank": rng.uniform(size=(2000, 3)), "log_q": np.zeros(2000), "truth": np.zeros((2000, 3))}
     )

@@ -201,7 +201,9 @@ def test_a_hanging_row_can_be_data(tmp_path: Path) -> None:
     """Block 0 has one bad row and hangs; its other rows are those of an undisturbed block."""
     good = blocks.simulate_block(tasks.build(make_spec()), 7, "low", "train", 0, 0).arrays
     spec = make_spec(fault="hang", bad=0.05)
-    (path,) = fill(tmp_path, 10, 10, spec, timeout_is_data=True, time_limit=1.5, workers=4, max_invalid=0.5)
+    task = tasks.build(spec)
+    task.timeout_is_data = True
+    (path,) = fill(tmp_path, 10, 10, task, time_limit=1.5, workers=4, max_invalid=0.5)
     arrays = bank.load([path])
     late = arrays["theta"][:, 0] > 0.95
     assert late.sum() == 1

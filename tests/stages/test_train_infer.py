@@ -171,7 +171,7 @@ def observations(n: int, rng: np.random.Generator) -> Observations:
 
 def test_draws_have_all_that_checks_need(trained: Path, tmp_path: Path, rng: np.random.Generator) -> None:
     data = observations(40, rng)
-    infer(trained, data, tmp_path / "d.nc", draws=50, root=3, replicate=0, attrs={"code": "abc"})
+    infer(trained, data, tmp_path / "d.nc", draws=50, root=3, replicate=0)
     draws = posteriors.load(tmp_path / "d.nc")
     estimator = artifacts.load_estimator(trained)
     assert draws.draws.shape == (50, 40, 2) and draws.names == ("theta_0", "theta_1")
@@ -182,7 +182,7 @@ def test_draws_have_all_that_checks_need(trained: Path, tmp_path: Path, rng: np.
     np.testing.assert_allclose(draws.summary, estimator.summary(data.x))
     assert draws.summary_cov.shape == (3, 3)
     wanted = {"task": "gaussian_linear", "method": "npe", "dataset": "simulated", "kind": "simulated"}
-    wanted |= {"budget": 500, "replicate": 0, "dropped": 0, "code": "abc"}
+    wanted |= {"budget": 500, "replicate": 0, "dropped": 0}
     assert {name: draws.attrs[name] for name in wanted} == wanted
 
 

@@ -16,8 +16,6 @@ from veridical.tasks.bijection import Bijection
 
 ALL = sorted(tasks.TASKS)
 N = 60
-
-
 OF_CLASSES = {name for name in ALL if isinstance(tasks.build({"name": name}), tasks.ClassTask)}
 
 

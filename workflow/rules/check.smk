@@ -17,7 +17,6 @@ rule check:
         check="(?!experiments).*",
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=for_inputs(2000, 3),
         runtime=minutes(30),
@@ -31,9 +30,7 @@ rule check:
 
 rule experiment:
     input:
-        record=own_record,
-        weights=own_weights,
-        ancestors=ancestor_files,
+        unpack(method_files),
     output:
         batch=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/experiments/batch-{{batch}}.zarr.zip",
     log:
@@ -42,7 +39,6 @@ rule experiment:
         f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/experiments-{{batch}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(3000),
         runtime=minutes(60),
@@ -72,7 +68,6 @@ rule experiments:
         f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/experiments.jsonl"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),

@@ -119,35 +119,29 @@ def artifact_files(stage):
     return {key: f"{folder}/{name}" for key, name in zip(keys, names)}
 
 
-def own_record(wildcards):
-    """The record of a run."""
-    return f"{layout.artifact(run_of(wildcards))}/estimator.json"
-
-
-def own_weights(wildcards):
-    """The weights of a run."""
-    return f"{layout.artifact(run_of(wildcards))}/weights.safetensors"
-
-
-def parent_record(wildcards):
-    """The record of the run that a run builds on."""
-    return f"{layout.artifact(layout.parent_run(run_of(wildcards)))}/estimator.json"
-
-
-def parent_weights(wildcards):
-    """The weights of the run that a run builds on."""
-    return (
-        f"{layout.artifact(layout.parent_run(run_of(wildcards)))}/weights.safetensors"
-    )
+def record_and_weights(run):
+    """The two files that a run is loaded from."""
+    folder = layout.artifact(run)
+    return [f"{folder}/estimator.json", f"{folder}/weights.safetensors"]
 
 
 def ancestor_files(wildcards):
     """Records and weights of all runs that a run wraps."""
-    return [
-        f"{layout.artifact(run)}/{name}"
-        for run in layout.ancestors(run_of(wildcards))
-        for name in ("estimator.json", "weights.safetensors")
-    ]
+    ancestors = layout.ancestors(run_of(wildcards))
+    return [path for run in ancestors for path in record_and_weights(run)]
+
+
+def method_files(wildcards):
+    """Record and weights of a run, and those of all runs that it wraps."""
+    record, weights = record_and_weights(run_of(wildcards))
+    ancestors = ancestor_files(wildcards)
+    return {"record": record, "weights": weights, "ancestors": ancestors}
+
+
+def parent_files(wildcards):
+    """Record and weights of the run that a run builds on."""
+    parent = layout.parent_run(run_of(wildcards))
+    return dict(zip(("parent", "parent_weights"), record_and_weights(parent)))
 
 
 def threads_of(wildcards):

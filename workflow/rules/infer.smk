@@ -3,9 +3,7 @@
 
 rule infer:
     input:
-        record=own_record,
-        weights=own_weights,
-        ancestors=ancestor_files,
+        unpack(method_files),
         data=f"{layout.results}/observe/{{dataset}}.nc",
     output:
         draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
@@ -17,7 +15,6 @@ rule infer:
         method=one_of(m for m in layout.methods if layout.answers(m) == "posterior"),
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(3000),
         runtime=minutes(30),
@@ -32,9 +29,7 @@ rule infer:
 
 rule estimate:
     input:
-        record=own_record,
-        weights=own_weights,
-        ancestors=ancestor_files,
+        unpack(method_files),
         data=f"{layout.results}/observe/{{dataset}}.nc",
     output:
         estimate=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.json",
@@ -46,7 +41,6 @@ rule estimate:
         method=one_of(m for m in layout.methods if layout.answers(m) == "estimate"),
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),
@@ -59,9 +53,7 @@ rule estimate:
 
 rule exact:
     input:
-        record=own_record,
-        weights=own_weights,
-        ancestors=ancestor_files,
+        unpack(method_files),
         data=f"{layout.results}/observe/{{dataset}}.nc",
     output:
         arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.exact.npz",
@@ -71,7 +63,6 @@ rule exact:
         f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.exact.jsonl"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(3000),
         runtime=minutes(60),
@@ -98,7 +89,6 @@ rule predict:
         f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.predictive.jsonl"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),
@@ -124,7 +114,6 @@ rule reference_ensemble:
         f"{layout.results}/benchmarks/infer/reference/{{dataset}}/ensemble-{{ensemble}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
-    threads: 1
     resources:
         mem_mb=more(2000),
         runtime=minutes(60),

@@ -3,7 +3,7 @@
 
 rule probe:
     output:
-        f"{layout.bank}/{{fidelity}}/probe.json",
+        probe=f"{layout.bank}/{{fidelity}}/probe.json",
     log:
         f"{layout.bank}/logs/probe-{{fidelity}}.log",
     benchmark:
@@ -12,7 +12,6 @@ rule probe:
         "../../envs/cpu.yaml"
     envmodules:
         *simulation.modules,
-    threads: 1
     resources:
         mem_mb=more(resources.JOB_MB + simulation.mem_mb),
         runtime=minutes(10 + study.simulation.time_limit // 60),

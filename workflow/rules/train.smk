@@ -36,8 +36,7 @@ rule train:
 use rule train as fine_tune with:
     input:
         unpack(sources_of),
-        parent=parent_record,
-        parent_weights=parent_weights,
+        unpack(parent_files),
     output:
         **artifact_files("train"),
     log:
@@ -51,8 +50,7 @@ use rule train as fine_tune with:
 use rule train as remedy with:
     input:
         unpack(sources_of),
-        parent=parent_record,
-        parent_weights=parent_weights,
+        unpack(parent_files),
         ancestors=ancestor_files,
     output:
         **artifact_files("remedy"),

@@ -42,16 +42,7 @@ class Block:
     first_traceback: str = ""
 
 
-def simulate_block(
-    task: Task,
-    root: int,
-    fidelity: str,
-    split: str,
-    replicate: int,
-    block: int,
-    *,
-    timeout_is_data: bool | None = None,
-) -> Block:
+def simulate_block(task: Task, root: int, fidelity: str, split: str, replicate: int, block: int) -> Block:
     """Simulates one block, failed rows included.
 
     Arguments:
@@ -61,8 +52,6 @@ def simulate_block(
         split: The base name of the split, such as `train`.
         replicate: The replicate; 0 for splits that all replicates share.
         block: The number of the block.
-        timeout_is_data: Whether `SimulationTimeout` from the simulator marks a row or is raised; the
-            task's own choice where None.
 
     Raises:
         TaskError: If the task breaks its contract: shapes, types, a prior that is not finite.
@@ -72,7 +61,7 @@ def simulate_block(
         return _stored_block(task, root, split, replicate, block)
     theta = draw_theta(task, root, split, replicate, block)
     path = (*noise_path(task, fidelity, split, replicate), block)
-    return simulate_at(task, theta, fidelity, root, "noise", *path, timeout_is_data=timeout_is_data)
+    return simulate_at(task, theta, fidelity, root, "noise", *path)
 
 
 def simulate_row(
@@ -85,27 +74,18 @@ def simulate_row(
     return _redo(task, theta, fidelity, row_noise, [row], timeout_is_data=True)
 
 
-def simulate_at(
-    task: Task,
-    theta: Array,
-    fidelity: str,
-    root: int,
-    stage: str,
-    *path: str | int,
-    timeout_is_data: bool | None = None,
-) -> Block:
+def simulate_at(task: Task, theta: Array, fidelity: str, root: int, stage: str, *path: str | int) -> Block:
     """Simulates given parameters (N, D) with the randomness that the seed path (stage, *path) names.
 
     Rows that raise, time out or are not finite hold NaN and say so in `status`.
     """
-    tolerant = task.timeout_is_data if timeout_is_data is None else timeout_is_data
     rng = seeds.generator(root, stage, *path)
     noise = task.noise(rng, len(theta)) if task.coupled else rng
-    block = _together(task, theta, fidelity, noise, tolerant)
+    block = _together(task, theta, fidelity, noise)
     if block is not None:
         return block
     row_noise = _row_noise(task, len(theta), root, stage, path)
-    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=task.timeout_is_data)
 
 
 @dataclass(frozen=True)
@@ -126,17 +106,19 @@ class Simulator:
 
     def block(self, theta: Array, rng: np.random.Generator) -> Block:
         """Simulates theta (N, D); rows that fail hold NaN and say so in `status`, as in a bank."""
-        task, tolerant = self.task, self.task.timeout_is_data
+        task = self.task
         noise: Any = task.noise(rng, len(theta)) if task.coupled else rng
         kept = copy.deepcopy(noise) if task.coupled else {}
-        block = _together(task, theta, self.fidelity, noise, tolerant)
+        block = _together(task, theta, self.fidelity, noise)
         if block is not None:
             return block
         row_noise = partial(_row_of, kept) if task.coupled else rng.spawn(len(theta)).__getitem__
-        return _redo(task, theta, self.fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+        return _redo(
+            task, theta, self.fidelity, row_noise, range(len(theta)), timeout_is_data=task.timeout_is_data
+        )
 
 
-def _together(task: Task, theta: Array, fidelity: str, noise: Any, tolerant: bool) -> Block | None:
+def _together(task: Task, theta: Array, fidelity: str, noise: Any) -> Block | None:
     """Simulates all rows in one call; None where the simulator raises, so that rows have to be redone."""
     _require_fidelity(task, fidelity)
     try:
@@ -145,7 +127,7 @@ def _together(task: Task, theta: Array, fidelity: str, noise: Any, tolerant: boo
     except (TaskError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, SimulationTimeout) and not tolerant:
+        if isinstance(error, SimulationTimeout) and not task.timeout_is_data:
             raise
         return None
     return Block(_checked(task, fidelity, theta, simulated))

@@ -60,13 +60,7 @@ class ShardRows:
 
 
 def simulate_rows(
-    task: Task,
-    rows: ShardRows,
-    scratch: Path,
-    *,
-    workers: int = 1,
-    time_limit: float | None = None,
-    timeout_is_data: bool | None = None,
+    task: Task, rows: ShardRows, scratch: Path, *, workers: int = 1, time_limit: float | None = None
 ) -> Block:
     """Simulates whole blocks in child processes and returns their rows as one.
 
@@ -76,8 +70,6 @@ def simulate_rows(
         scratch: A folder for results on their way; made here and removed in any case.
         workers: Blocks simulated at a time.
         time_limit: Seconds that a block may take.
-        timeout_is_data: Whether a row that alone exceeds the limit is a failed row instead of a failed job;
-            the task's own choice where None.
 
     Raises:
         SettingError: If the rows are not whole blocks.
@@ -85,15 +77,17 @@ def simulate_rows(
         TaskError: If the task breaks its contract.
     """
     numbers = whole_blocks(task, rows.split, rows.first, rows.last)
-    tolerant = task.timeout_is_data if timeout_is_data is None else timeout_is_data
     scratch.mkdir(parents=True)
     try:
         files = {number: scratch / f"{number}.npz" for number in numbers}
         calls = [
-            (number, partial(_to_file, file, partial(_block, task, rows, number, tolerant)))
+            (
+                number,
+                partial(_to_file, file, partial(blocks.simulate_block, task, rows.root, *rows.place, number)),
+            )
             for number, file in files.items()
         ]
-        for number in _run(task, rows.fidelity, calls, workers, time_limit, tolerant):
+        for number in _run(task, rows.fidelity, calls, workers, time_limit, task.timeout_is_data):
             _redo_late(task, rows, number, files[number], workers, time_limit)
         return _gather(files, rows, task.block_rows)
     finally:
@@ -114,10 +108,6 @@ def whole_blocks(task: Task, split: str, first: int, last: int) -> range:
             f"once; expected whole multiples of {size}. Set simulation.shard_rows to a multiple."
         )
     return range(first // size, last // size + 1)
-
-
-def _block(task: Task, rows: ShardRows, number: int, tolerant: bool) -> Block:
-    return blocks.simulate_block(task, rows.root, *rows.place, number, timeout_is_data=tolerant)
 
 
 def _to_file(file: Path, simulate: Callable[[], Block]) -> None:

@@ -22,7 +22,6 @@ import numpy as np
 from veridical import seeds, tasks
 from veridical.bank import blocks, validity, workers
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
-from veridical.files import write_text
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
@@ -63,19 +62,6 @@ def run(
     return {"task": name, "warnings": warnings, "fidelities": {fidelity: found}}
 
 
-def write(path: str | Path, spec: Mapping[str, Any] | Task, *, fidelity: str, **options: Any) -> None:
-    """Tries a task at one fidelity (see `run`), prints what matters and writes the result as JSON."""
-    found = run(spec, fidelity, **options)
-    measured = found["fidelities"][fidelity]
-    print(
-        f"{found['task']}, fidelity {fidelity}: {measured['rows']} rows, {measured['seconds_per_row']:.2g} s "
-        f"and {measured['bytes_per_row']} bytes per row, {measured['invalid_share']:.1%} failed"
-    )
-    for text in found["warnings"]:
-        print(f"warning: {text}")
-    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
-
-
 def _in_child(
     spec: Mapping[str, Any] | Task, name: str, fidelity: str, root: int, rows: int, time_limit: float
 ) -> dict[str, Any]:
@@ -95,8 +81,7 @@ def _in_child(
             )
         if ends[0].how != "done":
             raise ends[0].exception(what)
-        found: dict[str, Any] = json.loads(files["found.json"].read_text(encoding="utf-8"))
-        return found
+        return json.loads(files["found.json"].read_text(encoding="utf-8"))
 
 
 def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) -> None:
@@ -181,7 +166,7 @@ def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproduci
             "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
             "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
         )
-    x = arrays["x"][arrays["status"] == validity.OK]
+    x = arrays["x"][validity.valid(arrays)]
     if len(x) > 1 and (x == x[0]).all():
         warnings.append("x is the same in all rows: it depends on neither the parameters nor the noise.")
     return {

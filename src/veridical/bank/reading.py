@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.bank.shards import (
-    SUFFIX,
-    Array,
-    PathLike,
-    manifest,
-    opened,
-    spans,
-)
+from veridical.bank.shards import SUFFIX, Array, PathLike, manifest, opened, spans
 from veridical.bank.validity import HOLE
 from veridical.errors import BankError, if_bad
 

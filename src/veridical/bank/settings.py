@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-)
+from pydantic import BeforeValidator, Field
 
 from veridical.bank.shards import MOST_ROWS
 from veridical.sections import Cores, Megabytes, Module, Seconds, Section, no_boolean
@@ -38,6 +35,5 @@ class SimulationSettings(Section):
         "else what the probe measures.",
     )
     modules: list[Module] | None = Field(
-        None,
-        description="Environment modules of a simulation job, for `--sdm env-modules`; else the task's.",
+        None, description="Environment modules of a simulation job, for `--sdm env-modules`; else the task's."
     )

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from veridical.bank.shards import (
-    Array,
-    PathLike,
-    manifest,
-)
+from veridical.bank.shards import Array, PathLike, manifest
 from veridical.errors import SimulationError
 
-if TYPE_CHECKING:
-    pass
-
-
 OK, NON_FINITE, RAISED, TIMED_OUT, HOLE = 0, 1, 2, 3, 255
-
-
 STATUS = {"ok": OK, "non_finite": NON_FINITE, "raised": RAISED, "timed_out": TIMED_OUT}
-
-
 VALIDATION_EVERY = 10
-
-
 CLEAR_SDS = 5.0
 
 

@@ -43,8 +43,7 @@ def check_class(name: str) -> type[Check]:
     if name not in CHECKS:
         raise UnknownName(f"check {name!r} is unknown. {suggest(name, CHECKS)}")
     module, _, attribute = CHECKS[name].partition(":")
-    found: type[Check] = getattr(import_module(module), attribute)
-    return found
+    return getattr(import_module(module), attribute)
 
 
 def build(name: str, **settings: Any) -> Check:

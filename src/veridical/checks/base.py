@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from veridical.checks.inputs import Array, DrawsLike, Inputs
+from veridical.checks.inputs import Array, Inputs
 from veridical.errors import ArtifactError, DataError
 from veridical.files import Migrations, migrated, write_text
+from veridical.saved.posteriors import Draws
 from veridical.sections import Section
 
 FORMAT = 1
@@ -86,8 +87,7 @@ class CheckResult:
             "settings": dict(self.settings),
             "notes": list(self.notes),
         }
-        plain: dict[str, Any] = _plain(record)
-        return plain
+        return _plain(record)
 
 
 class Check(ABC):
@@ -117,13 +117,13 @@ class Check(ABC):
 
     def run(
         self,
-        draws: DrawsLike,
+        draws: Draws,
         rng: np.random.Generator,
         *,
-        reference: DrawsLike | None = None,
+        reference: Draws | None = None,
         predictive: Array | None = None,
         prior_predictive: Array | None = None,
-        null: DrawsLike | None = None,
+        null: Draws | None = None,
         exact: Mapping[str, Array] | None = None,
     ) -> CheckResult:
         """Judges the draws of one method on one data set.
@@ -141,10 +141,10 @@ class Check(ABC):
         return self._judge(draws, rng, inputs)
 
     @abstractmethod
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         """Does the work of `run`."""
 
-    def _result(self, draws: DrawsLike, table: Sequence[Metric], **fields: Any) -> CheckResult:
+    def _result(self, draws: Draws, table: Sequence[Metric], **fields: Any) -> CheckResult:
         return CheckResult(
             check=self.name,
             parameters=tuple(draws.names),
@@ -228,13 +228,7 @@ def finite_or_none(value: Any) -> float | None:
 
 
 def per_parameter(
-    name: str,
-    values: Array,
-    errors: Array,
-    names: Sequence[str],
-    *,
-    n: int,
-    level: float | None = None,
+    name: str, values: Array, errors: Array, names: Sequence[str], *, n: int, level: float | None = None
 ) -> list[Metric]:
     """Returns one metric per parameter from values and standard errors, shape (D,) each."""
     return [

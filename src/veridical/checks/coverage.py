@@ -41,8 +41,9 @@ from veridical.checks.base import (
     per_parameter,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, densities, labelled
+from veridical.checks.inputs import Array, Inputs, densities, labelled
 from veridical.checks.uniformity import LEVELS, fractional_ranks
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
 
 GAP_LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -82,20 +83,17 @@ def expected_coverage(levels_of_truth: Array, levels: Sequence[float] | Array) -
     held = np.searchsorted(np.asarray(levels), levels_of_truth, side="left")
     k = len(levels)
     counts = np.stack([np.bincount(column, minlength=k + 1)[:k] for column in held.T])
-    coverage: Array = counts.cumsum(axis=1) / len(levels_of_truth)
-    return coverage
+    return counts.cumsum(axis=1) / len(levels_of_truth)
 
 
 def acauc(levels_of_truth: Array) -> Array:
     """Returns ACAUC from levels of central intervals (N, ...): mean over N, minus one half."""
-    value: Array = levels_of_truth.mean(axis=0) - 0.5
-    return value
+    return levels_of_truth.mean(axis=0) - 0.5
 
 
 def coverage_gap(levels_of_truth: Array) -> Array:
     """Returns the mean of |EC(a) - a| over a = 0.05, 0.10, ..., 0.95 from levels (N, C), shape (C,)."""
-    gap: Array = np.abs(expected_coverage(levels_of_truth, GAP_LEVELS) - np.asarray(GAP_LEVELS)).mean(axis=1)
-    return gap
+    return np.abs(expected_coverage(levels_of_truth, GAP_LEVELS) - np.asarray(GAP_LEVELS)).mean(axis=1)
 
 
 def expected_gap(n: int) -> float:
@@ -142,7 +140,7 @@ class Coverage(Check):
         ),
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)
         central = central_levels(theta, truth, rng)
         table = self._central(central, draws.names, rng)
@@ -160,12 +158,7 @@ class Coverage(Check):
         residuals = {f"residual_{name}": curve - LEVELS for name, curve in curves.items() if name != "levels"}
         note = f"A calibrated posterior has a coverage gap of {expected_gap(len(truth)):.3f} on average."
         return self._result(
-            draws,
-            table,
-            curves=curves | residuals,
-            passed=passed,
-            p_value=p_value,
-            notes=(note,),
+            draws, table, curves=curves | residuals, passed=passed, p_value=p_value, notes=(note,)
         )
 
     def _test(self, levels_of_truth: Array) -> tuple[bool, float, uniformity.Band]:

@@ -27,10 +27,11 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, monte_carlo_p, proportion_stderr
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.checks.mmd import Reference, jackknife
 from veridical.checks.mmd_null import Pool, fresh_sets, rejections, subsets
 from veridical.errors import DataError, ShapeError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Count, Section
 
 _RIDGE = 1e-6  # share of each variance: a summary that others determine, or that never moved, counts heavily
@@ -85,8 +86,7 @@ class Whitening(NamedTuple):
         """Returns whitened points (N, K); their length is their Mahalanobis distance."""
         from scipy.linalg import solve_triangular
 
-        whitened: Array = solve_triangular(self.factor, (points - self.mean).T, lower=True).T
-        return whitened
+        return solve_triangular(self.factor, (points - self.mean).T, lower=True).T
 
 
 class Found(NamedTuple):
@@ -129,8 +129,8 @@ class Detection(Check):
         ),
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
-        simulated: DrawsLike = given(inputs.null, "draws of simulated test sets", self.name)
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        simulated: Draws = given(inputs.null, "draws of simulated test sets", self.name)
         observed, rows = self._rows(draws, simulated, rng)
         n = len(observed)
         parts = self._parts(rows, n)
@@ -160,7 +160,7 @@ class Detection(Check):
             notes=self._notes(n, len(draws.draws[0]), parts, fresh, decidable),
         )
 
-    def _rows(self, draws: DrawsLike, simulated: DrawsLike, rng: np.random.Generator) -> tuple[Array, Array]:
+    def _rows(self, draws: Draws, simulated: Draws, rng: np.random.Generator) -> tuple[Array, Array]:
         """The summaries judged (N_o, K) and those simulated (M, K), in random order, that share no truth."""
         judged, null = self._summary(draws), self._summary(simulated)
         if judged.shape[1:] != null.shape[1:]:
@@ -185,7 +185,7 @@ class Detection(Check):
             )
         return judged[chosen[:n]], null[rng.permutation(len(null))]
 
-    def _summary(self, draws: DrawsLike) -> Array:
+    def _summary(self, draws: Draws) -> Array:
         summary = np.asarray(given(draws.summary, "learned summaries of the data", self.name), dtype=float)
         require_shape("summary", summary, draws.draws.shape[1], None)
         require_finite("summary", summary)

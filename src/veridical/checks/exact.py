@@ -11,7 +11,7 @@ With p the exact posterior and q that of the method:
 - Sliced Wasserstein distance of order 2 between draws, in standard deviations of the exact posterior per
   parameter, and its null; two Gaussians of covariance 1 at distance m are :math:`m / \sqrt D` apart.
 
-What it is handed, `exact`, is a mapping of arrays, such as `load` reads from a file (npz):
+What it is handed, `exact`, is a mapping of arrays:
 
     log_p_truth, log_q_truth  (N,)       normalised log densities of the truth; log_q may be -inf
     log_p_grid, log_q_grid    (G, C)     on the cells of a grid per data set; q normalised, p up to a factor
@@ -31,16 +31,16 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.checks.two_sample import c2st
-from veridical.errors import ArtifactError, DataError, require_shape
+from veridical.errors import DataError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Section
 
 TRUTH = ("log_p_truth", "log_q_truth")
@@ -69,24 +69,6 @@ class Densities(NamedTuple):
     p: Array
     q: Array
     mass: Array
-
-
-def load(path: str | Path) -> dict[str, Array]:
-    """Reads the arrays of `exact` from a file.
-
-    Raises:
-        ArtifactError: If the file is missing or lacks an array.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: expected the exact posterior (npz), got none ({error}).") from error
-    try:
-        require_arrays(arrays)
-    except DataError as error:
-        raise ArtifactError(f"{path}: {error}") from error
-    return arrays
 
 
 def require_arrays(arrays: Mapping[str, Array]) -> None:
@@ -122,8 +104,7 @@ def on_grid(log_p: Array, log_q: Array, volume: Array | float) -> Densities:
 def optimal_accuracy(found: Densities) -> Array:
     """Returns 1/2 + TV/2 per data set, shape (G,)."""
     outside = np.maximum(1 - found.q.sum(axis=1), 0)
-    accuracy: Array = 0.5 + 0.25 * (np.abs(found.p - found.q).sum(axis=1) + outside)
-    return accuracy
+    return 0.5 + 0.25 * (np.abs(found.p - found.q).sum(axis=1) + outside)
 
 
 def sliced_wasserstein(
@@ -152,8 +133,7 @@ def _quantiles(values: Array, n: int) -> Array:
     ordered = np.sort(values, axis=0)
     if len(ordered) == n:
         return ordered
-    at: Array = ordered[((np.arange(n) + 0.5) * len(ordered) / n).astype(int)]
-    return at
+    return ordered[((np.arange(n) + 0.5) * len(ordered) / n).astype(int)]
 
 
 class Exact(Check):
@@ -179,7 +159,7 @@ class Exact(Check):
         ),
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         arrays: Mapping[str, Array] = given(inputs.exact, "the exact posterior of the task", self.name)
         require_arrays(arrays)
         gaps = self._gaps(arrays)
@@ -207,8 +187,7 @@ class Exact(Check):
         require_shape("log_q_truth", log_q, len(log_p))
         require_finite("log_p_truth", log_p)
         require_finite("log_q_truth", log_q, allow=-np.inf)
-        gaps: Array = log_p - log_q
-        return gaps
+        return log_p - log_q
 
     def _nltp(self, gaps: Array) -> list[Metric]:
         zeros = int(np.isposinf(gaps).sum())

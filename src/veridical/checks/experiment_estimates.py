@@ -91,8 +91,7 @@ def estimate_sums(arrays: Mapping[str, Array], truth: Array) -> Sums:
 
 def gap(counts: Array, ideal: Array) -> Array:
     """Returns the mean over the grid of |curve - ideal| from cells (..., K + 1), shape (...)."""
-    mean: Array = np.abs(curve(counts) - ideal).mean(axis=-1)
-    return mean
+    return np.abs(curve(counts) - ideal).mean(axis=-1)
 
 
 def expected_gap_z(n: int) -> float:

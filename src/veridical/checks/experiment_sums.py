@@ -127,8 +127,7 @@ def added(groups: Groups, summed: Callable[..., Sums], options: Options, *more: 
         ]
         for part in dask.compute(*parts, scheduler="threads", num_workers=options.threads):
             total = part if total is None else _plus(total, part)
-    found: Sums = total
-    return found
+    return total
 
 
 def _plus(a: Any, b: Any) -> Any:
@@ -145,21 +144,18 @@ def cells(values: Array, grid: Array) -> Array:
     found = np.searchsorted(grid, values, side="right")
     k, c = len(grid), values.shape[1]
     flat = np.bincount((found + (k + 1) * np.arange(c)).ravel(), minlength=c * (k + 1))
-    counts: Array = flat.reshape(c, k + 1)
-    return counts
+    return flat.reshape(c, k + 1)
 
 
 def curve(counts: Array) -> Array:
     """Returns the share of values below each grid point from cells (..., K + 1), shape (..., K)."""
-    shares: Array = counts[..., :-1].cumsum(axis=-1) / counts.sum(axis=-1)[..., None]
-    return shares
+    return counts[..., :-1].cumsum(axis=-1) / counts.sum(axis=-1)[..., None]
 
 
 def resampled(counts: Array, repeats: int, rng: np.random.Generator) -> Array:
     """Returns cells of resampled experiments from cells (K + 1,), shape (repeats, K + 1)."""
     n = int(counts.sum())
-    again: Array = rng.multinomial(n, counts / n, size=repeats)
-    return again
+    return rng.multinomial(n, counts / n, size=repeats)
 
 
 def judge(counts: Array, n: int, grid: Grid, options: Options) -> tuple[bool, float, uniformity.Band]:

@@ -6,70 +6,17 @@ Shapes: S draws, N data sets, D parameters, K summaries; `draws` (S, N, D), `tru
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import DataError, ShapeError, require_shape
+from veridical.saved.posteriors import Draws
 
 Array = NDArray[Any]
-
-
-class DrawsLike(Protocol):
-    """What a check reads of the draws of one method on one data set."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of the D parameters."""
-        ...
-
-    @property
-    def draws(self) -> Array:
-        """Draws, shape (S, N, D)."""
-        ...
-
-    @property
-    def log_density(self) -> Array | None:
-        """Log densities of the draws, shape (S, N)."""
-        ...
-
-    @property
-    def truth(self) -> Array | None:
-        """True parameters, shape (N, D)."""
-        ...
-
-    @property
-    def log_density_truth(self) -> Array | None:
-        """Log densities of the truth, shape (N,)."""
-        ...
-
-    @property
-    def summary(self) -> Array | None:
-        """Learned summaries of the data, shape (N, K)."""
-        ...
-
-    @property
-    def summary_mean(self) -> Array | None:
-        """Mean of the summaries of the training rows, shape (K,)."""
-        ...
-
-    @property
-    def summary_cov(self) -> Array | None:
-        """Covariance of the summaries of the training rows, shape (K, K)."""
-        ...
-
-    @property
-    def x(self) -> Array | None:
-        """Data, shape (N, *x_shape)."""
-        ...
-
-    @property
-    def attrs(self) -> Mapping[str, Any]:
-        """Attributes; a sampler with autocorrelation states `ess` per parameter."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -84,10 +31,10 @@ class Inputs:
         exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
     """
 
-    reference: DrawsLike | None = None
+    reference: Draws | None = None
     predictive: Array | None = None
     prior_predictive: Array | None = None
-    null: DrawsLike | None = None
+    null: Draws | None = None
     exact: Mapping[str, Array] | None = None
 
 
@@ -115,7 +62,7 @@ def require_finite(name: str, array: Array, *, allow: float | None = None) -> No
         )
 
 
-def labelled(draws: DrawsLike, check: str) -> tuple[Array, Array]:
+def labelled(draws: Draws, check: str) -> tuple[Array, Array]:
     """Returns draws (S, N, D) and truth (N, D), checked.
 
     Raises:
@@ -129,7 +76,7 @@ def labelled(draws: DrawsLike, check: str) -> tuple[Array, Array]:
     return theta, truth
 
 
-def unlabelled(draws: DrawsLike) -> Array:
+def unlabelled(draws: Draws) -> Array:
     """Returns draws (S, N, D), checked."""
     theta = np.asarray(draws.draws, dtype=float)
     require_shape("draws", theta, None, None, len(draws.names))
@@ -139,7 +86,7 @@ def unlabelled(draws: DrawsLike) -> Array:
     return theta
 
 
-def density_of_truth(draws: DrawsLike) -> Array | None:
+def density_of_truth(draws: Draws) -> Array | None:
     """Returns log densities of the truth (N,), or None where they are missing.
 
     Raises:
@@ -154,7 +101,7 @@ def density_of_truth(draws: DrawsLike) -> Array | None:
     return log_q
 
 
-def densities(draws: DrawsLike) -> tuple[Array, Array] | None:
+def densities(draws: Draws) -> tuple[Array, Array] | None:
     """Returns log densities of draws (S, N) and of the truth (N,), or None where either is missing.
 
     Raises:

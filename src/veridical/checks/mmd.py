@@ -32,13 +32,11 @@ GATHERED = 1 << 22  # numbers that a step gathers, here and for the null
 
 
 def _gaussian(squared: Array, scale: float) -> Array:
-    value: Array = np.exp(squared * (-0.5 / scale))
-    return value
+    return np.exp(squared * (-0.5 / scale))
 
 
 def _inverse_multiquadratic(squared: Array, scale: float) -> Array:
-    value: Array = scale / (scale + squared)
-    return value
+    return scale / (scale + squared)
 
 
 _KERNELS: dict[str, Callable[[Array, float], Array]] = {
@@ -65,14 +63,7 @@ def kernel_matrix(a: Array, b: Array, kernel: KernelName = "gaussian") -> Array:
 
 def root_mmd(own: float | Array, within: float | Array, across: float | Array) -> Array:
     """Returns the root of own + within - 2 across, mean kernels of reference, set, both."""
-    root: Array = np.sqrt(np.maximum(np.asarray(own + within - 2 * np.asarray(across)), 0))
-    return root
-
-
-def mmd(a: Array, b: Array, kernel: KernelName = "gaussian") -> float:
-    """Returns the root of the biased squared MMD of points (A, K) and points (B, K)."""
-    means = (kernel_matrix(x, y, kernel).mean() for x, y in ((a, a), (b, b), (a, b)))
-    return float(root_mmd(*means))
+    return np.sqrt(np.maximum(np.asarray(own + within - 2 * np.asarray(across)), 0))
 
 
 @dataclass(frozen=True)

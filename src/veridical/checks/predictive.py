@@ -38,8 +38,9 @@ from veridical.checks.base import (
     monte_carlo_p,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.errors import DataError, ShapeError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -88,8 +89,7 @@ def discrepancy(x: Array, replicates: Array) -> Array:
     spread = np.maximum(replicates.std(axis=0), smallest)
     below, above = (np.where(w > smallest, w, spread) for w in (median - low, high - median))
     z = (x - median) / np.where(x < median, below, above)
-    total: Array = (z**2).sum(axis=-1)
-    return total
+    return (z**2).sum(axis=-1)
 
 
 def look(x: Array, replicates: Array, levels: Array, rng: np.random.Generator) -> Look:
@@ -122,8 +122,7 @@ def distances(x: Array, replicates: Array, prior: Array) -> Array:
     use = spread > 0
     if not use.any():
         raise DataError("prior predictive: expected data that differ from one another, got no spread at all.")
-    value: Array = np.sqrt((((replicates[:, use] - x[use]) / spread[use]) ** 2).mean(axis=1))
-    return value
+    return np.sqrt((((replicates[:, use] - x[use]) / spread[use]) ** 2).mean(axis=1))
 
 
 class Predictive(Check):
@@ -152,7 +151,7 @@ class Predictive(Check):
         ),
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         x = np.asarray(given(draws.x, "the observed data", self.name), dtype=float)
         replicates = _replicates(given(inputs.predictive, "data simulated at the draws", self.name), x)
         require_finite("x", x)
@@ -199,7 +198,7 @@ class Predictive(Check):
         return table
 
     def _verdict(
-        self, draws: DrawsLike, table: list[Metric], curves: dict[str, Array], looks: list[Look], failed: int
+        self, draws: Draws, table: list[Metric], curves: dict[str, Array], looks: list[Look], failed: int
     ) -> CheckResult:
         p = next(metric.value for metric in table if metric.name == "predictive_p")
         used, notes = min(one.null for one in looks), []

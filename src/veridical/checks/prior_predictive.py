@@ -10,8 +10,6 @@ from veridical.errors import SimulationError, require_shape
 from veridical.tasks.base import Array
 
 RANGE = (0.005, 0.995)
-
-
 LEVELS = (0.005, 0.05, 0.25, 0.5, 0.75, 0.95, 0.995)
 
 

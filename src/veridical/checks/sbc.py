@@ -22,8 +22,9 @@ from pydantic import Field
 
 from veridical.checks import uniformity
 from veridical.checks.base import Check, CheckResult, Metric, bootstrap, per_parameter
-from veridical.checks.inputs import Array, DrawsLike, Inputs, densities, labelled
+from veridical.checks.inputs import Array, Inputs, densities, labelled
 from veridical.checks.uniformity import Band, Grid, fractional_ranks
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
 
 
@@ -59,12 +60,6 @@ class Uniformity(NamedTuple):
     family_p: float
     ecdf: Array
     band: Band
-
-
-def ranks(draws: Array, truth: Array, rng: np.random.Generator) -> Array:
-    """Returns ranks 0..S of the truth (N, D) among draws (S, N, D), ties broken at random, shape (N, D)."""
-    u = fractional_ranks(draws, truth, rng)
-    return np.minimum((u * (len(draws) + 1)).astype(int), len(draws))
 
 
 def uniform(u: Array, grid: Grid, alpha: float, null_draws: int) -> Uniformity:
@@ -103,7 +98,7 @@ class SBC(Check):
         "sbc_p": "p-value of uniform ranks; without a parameter, Bonferroni-corrected over parameters.",
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)
         table, found = self._test(fractional_ranks(theta, truth, rng), len(theta), draws.names, rng)
         curves = {"grid": found.band.grid, "ecdf": found.ecdf}

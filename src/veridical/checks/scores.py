@@ -39,8 +39,9 @@ from veridical.checks.base import (
     per_parameter,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, density_of_truth, labelled
+from veridical.checks.inputs import Array, Inputs, density_of_truth, labelled
 from veridical.errors import DataError
+from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Repeats, Section
 
 CALIBRATION_LEVELS = np.linspace(0.005, 0.995, 20)
@@ -79,26 +80,17 @@ def nrmse(draws: Array, truth: Array) -> Array:
     per_draw = np.stack(
         [np.sqrt(((draws[:, :, j] - truth[:, j]) ** 2).mean(axis=1)) for j in range(truth.shape[1])], axis=-1
     )
-    value: Array = np.median(per_draw, axis=0) / np.ptp(truth, axis=0)
-    return value
+    return np.median(per_draw, axis=0) / np.ptp(truth, axis=0)
 
 
 def rmse(m: Moments) -> Array:
     """Returns the root mean square error of the posterior mean, shape (D,)."""
-    value: Array = np.sqrt(((m.mean - m.truth) ** 2).mean(axis=0))
-    return value
+    return np.sqrt(((m.mean - m.truth) ** 2).mean(axis=0))
 
 
-def contraction(m: Moments, prior_variance: Array | None = None) -> Array:
-    """Returns posterior contraction per data set, shape (N, D).
-
-    Arguments:
-        m: Moments of the draws.
-        prior_variance: Shape (D,); None takes the variance of the truth over data sets.
-    """
-    prior = m.truth.var(axis=0, ddof=1) if prior_variance is None else prior_variance
-    value: Array = np.clip(1 - m.variance / prior, 0, 1)
-    return value
+def contraction(m: Moments) -> Array:
+    """Returns posterior contraction per data set, shape (N, D), against the variance of the truth."""
+    return np.clip(1 - m.variance / m.truth.var(axis=0, ddof=1), 0, 1)
 
 
 def z_score(m: Moments) -> Array:
@@ -122,8 +114,7 @@ def spread(z: Array) -> Array:
 def calibration_error(m: Moments) -> Array:
     """Returns the median over levels of the absolute miscoverage of central intervals, shape (D,)."""
     miss = np.abs(m.inside.mean(axis=1) - CALIBRATION_LEVELS[:, None])
-    value: Array = np.median(miss, axis=0)
-    return value
+    return np.median(miss, axis=0)
 
 
 def log_score_metrics(log_density_truth: Array, repeats: int, rng: np.random.Generator) -> list[Metric]:
@@ -180,7 +171,7 @@ class Scores(Check):
         ),
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)
         if len(theta) < 2 or len(truth) < 2 or not (np.ptp(truth, axis=0) > 0).all():
             raise DataError(
@@ -197,7 +188,7 @@ class Scores(Check):
         return self._result(draws, table, curves=self._recovery(theta, m))
 
     def _estimates(
-        self, draws: DrawsLike, single_draws: Array, m: Moments, rng: np.random.Generator
+        self, draws: Draws, single_draws: Array, m: Moments, rng: np.random.Generator
     ) -> list[Metric]:
         shrink, z, width = contraction(m), z_score(m), np.ptp(m.truth, axis=0)
         values = {
@@ -244,8 +235,7 @@ def _inside(draws: Array, truth: Array) -> Array:
     """Which central intervals of draws (S, N) hold the truth (N,), one row per level, shape (20, N)."""
     lower = (1 - CALIBRATION_LEVELS) / 2
     bounds = np.quantile(draws, np.stack([lower, 1 - lower]), axis=0)
-    held: Array = (bounds[0] <= truth) & (truth <= bounds[1])
-    return held
+    return (bounds[0] <= truth) & (truth <= bounds[1])
 
 
 def _lpp_quantile(values: Array, level: float, repeats: int, rng: np.random.Generator) -> Metric:

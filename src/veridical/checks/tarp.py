@@ -29,9 +29,10 @@ from pydantic import Field
 from veridical.checks import uniformity
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
 from veridical.checks.coverage import expected_coverage
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, labelled, require_finite
+from veridical.checks.inputs import Array, Inputs, given, labelled, require_finite
 from veridical.checks.uniformity import LEVELS, fractional_ranks
 from veridical.errors import DataError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Count, Section
 
 
@@ -127,7 +128,7 @@ class TARP(Check):
         "tarp_p": "Kolmogorov-Smirnov p-value of TARP's credibility levels being uniform.",
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         from scipy.stats import kstest
 
         theta, truth = labelled(draws, self.name)
@@ -149,7 +150,7 @@ class TARP(Check):
             p_value=p_value,
         )
 
-    def _references(self, draws: DrawsLike, truth: Array, rng: np.random.Generator) -> Array:
+    def _references(self, draws: Draws, truth: Array, rng: np.random.Generator) -> Array:
         if self.settings.references == "uniform":
             return uniform_references(truth, rng)
         data = draws.x if draws.x is not None else draws.summary

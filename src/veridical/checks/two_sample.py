@@ -26,8 +26,9 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, mean_stderr, per_parameter
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, unlabelled
+from veridical.checks.inputs import Array, Inputs, given, unlabelled
 from veridical.errors import DataError, require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Section
 
 _UNITS_PER_PARAMETER = 10
@@ -140,23 +141,7 @@ def c2st(
     return accuracy
 
 
-def c2st_on_grid(log_p: Array, log_q: Array, volume: Array | float = 1.0) -> float:
-    """Returns 1/2 + TV/2, the accuracy of the optimal classifier, for densities on one grid.
-
-    Arguments:
-        log_p: Log density up to a constant at the points of the grid, any shape; -inf where it is zero.
-        log_q: The other one, same shape.
-        volume: Volume of each cell, or one for all.
-    """
-    from scipy.special import logsumexp
-
-    require_shape("log_q", log_q, *log_p.shape)
-    log_volume = np.log(np.broadcast_to(volume, log_p.shape))
-    p, q = (np.exp(log + log_volume - logsumexp(log + log_volume)) for log in (log_p, log_q))
-    return float(0.5 + 0.25 * np.abs(p - q).sum())
-
-
-def effective_sizes(reference: DrawsLike) -> Array | None:
+def effective_sizes(reference: Draws) -> Array | None:
     """Returns the effective sample size per parameter that a reference states, shape (D,), or None.
 
     Raises:
@@ -192,8 +177,8 @@ class TwoSample(Check):
         "sd_ratio": "Posterior standard deviation divided by that of the reference.",
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
-        reference: DrawsLike = given(inputs.reference, "draws of a reference", self.name)
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        reference: Draws = given(inputs.reference, "draws of a reference", self.name)
         theta, exact = unlabelled(draws), unlabelled(reference)
         if tuple(reference.names) != tuple(draws.names):
             raise DataError(
@@ -247,7 +232,7 @@ class TwoSample(Check):
             table.append(Metric(name, value, float(stderr), 2 * used))
         return table
 
-    def _moved(self, moments: Difference, draws: DrawsLike) -> list[Metric]:
+    def _moved(self, moments: Difference, draws: Draws) -> list[Metric]:
         n = len(draws.draws)
         shift, error = np.abs(moments.shift).mean(axis=0), _pooled(moments.shift_stderr)
         overall = float(np.sqrt((error**2).sum()) / len(error))
@@ -262,13 +247,11 @@ class TwoSample(Check):
 
 def _pooled(errors: Array) -> Array:
     """The error of a mean of independent numbers with errors (N, D), shape (D,)."""
-    pooled: Array = np.sqrt((errors**2).sum(axis=0)) / len(errors)
-    return pooled
+    return np.sqrt((errors**2).sum(axis=0)) / len(errors)
 
 
 def _kurtosis(draws: Array) -> Array:
     """Fourth standardised moment, shape (D,)."""
     centred = draws - draws.mean(axis=0)
     variance = np.maximum((centred**2).mean(axis=0), np.finfo(float).tiny)
-    value: Array = (centred**4).mean(axis=0) / variance**2
-    return value
+    return (centred**4).mean(axis=0) / variance**2

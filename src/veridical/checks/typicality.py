@@ -33,8 +33,9 @@ from veridical.checks.base import (
     monte_carlo_p,
     proportion_stderr,
 )
-from veridical.checks.inputs import Array, DrawsLike, Inputs, given, require_finite
+from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.errors import require_shape
+from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Section
 
 
@@ -66,8 +67,7 @@ def mahalanobis(summary: Array, mean: Array, cov: Array, ridge: float = 0.0) -> 
     centred = summary - mean
     factor = cho_factor(cov + ridge * max(np.trace(cov) / k, np.finfo(float).tiny) * np.eye(k), lower=True)
     squared = np.einsum("nk,kn->n", centred, cho_solve(factor, centred.T))
-    distance: Array = np.sqrt(np.maximum(squared, 0))
-    return distance
+    return np.sqrt(np.maximum(squared, 0))
 
 
 def set_p_value(observed: Array, null: Array, permutations: int, rng: np.random.Generator) -> float:
@@ -106,8 +106,8 @@ class Typicality(Check):
         ),
     }
 
-    def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
-        simulated: DrawsLike = given(inputs.null, "draws of simulated test sets", self.name)
+    def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
+        simulated: Draws = given(inputs.null, "draws of simulated test sets", self.name)
         observed, null = self._distances(draws, draws), self._distances(simulated, draws)
         p_value = set_p_value(observed, null, self.settings.permutations, rng)
         n, against = len(observed), len(null) if len(observed) == 1 else self.settings.permutations
@@ -129,7 +129,7 @@ class Typicality(Check):
             notes=() if decidable else (note,),
         )
 
-    def _distances(self, of: DrawsLike, fitted: DrawsLike) -> Array:
+    def _distances(self, of: Draws, fitted: Draws) -> Array:
         """Distances of the summaries of some data from what was fitted on the training rows, shape (N,)."""
         wanted = {
             "summary": (of.summary, "learned summaries of the data"),

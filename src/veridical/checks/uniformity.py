@@ -66,15 +66,13 @@ def counts_below(u: Array, grid: Grid) -> Array:
     cells = np.searchsorted(np.asarray(grid), u, side="right")
     k, d = len(grid), u.shape[1]
     flat = np.bincount((cells + (k + 1) * np.arange(d)).ravel(), minlength=d * (k + 1))
-    counts: Array = flat.reshape(d, k + 1)[:, :k].cumsum(axis=1)
-    return counts
+    return flat.reshape(d, k + 1)[:, :k].cumsum(axis=1)
 
 
 def log_gamma(counts: Array, n: int, grid: Grid) -> Array:
     """Returns log gamma of counts (..., K) out of n, shape (...)."""
     table = _log_tails(n, grid)
-    smallest: Array = table[counts, np.arange(len(grid))].min(axis=-1)
-    return smallest
+    return table[counts, np.arange(len(grid))].min(axis=-1)
 
 
 def log_threshold(n: int, grid: Grid, alpha: float, null_draws: int) -> float:

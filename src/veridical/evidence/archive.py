@@ -19,14 +19,7 @@ from veridical.evidence import provenance
 from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
-PATTERNS = (
-    "observe/*",
-    "train/**/*",
-    "remedy/**/*",
-    "infer/**/*.nc",
-    "check/**/*.json",
-    "figures/*",
-)
+PATTERNS = ("observe/*", "train/**/*", "remedy/**/*", "infer/**/*.nc", "check/**/*.json", "figures/*")
 CHECKSUMS = "SHA256SUMS"
 SUFFIX = ".tar.gz"
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -41,8 +42,10 @@ COLUMNS = (
     "dataset_name",
     "observation",
 )
-INTEGERS = frozenset({"budget", "seed", "n", "budget_low", "n_calibration", "members", "observation"})
-FLOATS = frozenset({"value", "stderr", "level", "true_value"})
+_KINDS: Mapping[str, type] = {  # what the standard columns hold, where not texts
+    **dict.fromkeys(("budget", "seed", "n", "budget_low", "n_calibration", "members", "observation"), int),
+    **dict.fromkeys(("value", "stderr", "level", "true_value"), float),
+}
 TIME_METRICS = frozenset({"fit_seconds", "sample_seconds", "simulation_seconds"})
 _ORDER = (
     *("study", "task", "method", "budget", "seed", "dataset", "dataset_name", "metric", "observation"),
@@ -51,6 +54,18 @@ _ORDER = (
 _NOT_KEY = frozenset({"seed", "value", "stderr", "n"})
 
 Row = dict[str, Any]
+
+
+class Table(list[Row]):
+    """Rows that stay as they are, so that those of one metric are found without looking at the others."""
+
+    @cached_property
+    def by_metric(self) -> dict[str, list[Row]]:
+        """The rows of each metric."""
+        found: dict[str, list[Row]] = {}
+        for cells in self:
+            found.setdefault(cells["metric"], []).append(cells)
+        return found
 
 
 def row(**cells: Any) -> Row:
@@ -74,15 +89,17 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
     ]
 
 
-def tidy(rows: Iterable[Row]) -> list[Row]:
+def tidy(rows: Iterable[Row]) -> Table:
     """Returns rows with their aggregates, in the order in which they are written."""
     rows = list(rows)
-    return sorted(rows + aggregate(rows), key=_order)
+    return Table(sorted(rows + aggregate(rows), key=_order))
 
 
-def select(rows: Iterable[Row], **cells: Any) -> list[Row]:
+def select(rows: Iterable[Row], **cells: Any) -> Table:
     """Returns the rows with the given cells, in their order."""
-    return [r for r in rows if all(r.get(key) == value for key, value in cells.items())]
+    if isinstance(rows, Table) and "metric" in cells:
+        rows = rows.by_metric.get(cells["metric"], ())
+    return Table(r for r in rows if all(r.get(key) == value for key, value in cells.items()))
 
 
 def value(rows: Iterable[Row], **cells: Any) -> float | None:
@@ -111,7 +128,7 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
     write_text(path, buffer.getvalue())
 
 
-def read(path: str | Path) -> list[Row]:
+def read(path: str | Path) -> Table:
     """Reads a table as written: integers, floats, strings, None for empty cells.
 
     Raises:
@@ -124,7 +141,7 @@ def read(path: str | Path) -> list[Row]:
             raise DataError(
                 f"{path}: expected the columns {', '.join(COLUMNS)}; {', '.join(missing)} missing."
             )
-        rows = []
+        rows = Table()
         for line, cells in enumerate(reader, start=2):
             try:
                 rows.append({column: _parse(column, cell) for column, cell in cells.items()})
@@ -172,14 +189,10 @@ def _text_row(cells: Row) -> str:
 
 
 def _parse(column: str, cell: str | None) -> Any:
-    if cell is None or cell == "":
+    if not cell:
         return None
-    if column in INTEGERS:
-        return int(cell)
-    if column in FLOATS:
-        return float(cell)
     if column in COLUMNS:
-        return cell
+        return _KINDS.get(column, str)(cell)
     for kind in (int, float):
         try:
             return kind(cell)

@@ -247,12 +247,7 @@ def _plain(value: Any) -> Any:
 
 
 def _descriptor() -> Entity:
-    return {
-        "@id": DESCRIPTOR,
-        "@type": "CreativeWork",
-        "conformsTo": {"@id": CRATE},
-        "about": {"@id": "./"},
-    }
+    return {"@id": DESCRIPTOR, "@type": "CreativeWork", "conformsTo": {"@id": CRATE}, "about": {"@id": "./"}}
 
 
 def _root_entity(

@@ -25,8 +25,6 @@ from veridical.evidence import metrics, provenance
 from veridical.evidence.metrics import TIME_METRICS, _text_row, read
 
 PIECE_NUMBERS = 1 << 18
-
-
 Stream = tuple[str, Any, tuple[int, ...], Iterable[np.ndarray]]
 
 

@@ -12,8 +12,6 @@ from veridical.coordinates import Coordinates
 from veridical.evidence.metrics import Row, row
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
 MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from veridical.coordinates import Coordinates
-from veridical.evidence.metrics import Row
+from veridical.evidence.metrics import Row, Table
 
 PRIOR, SBI, REFERENCE = "prior", "sbi", "reference"
 UPPER_BOUND = "npe"  # judged on simulated data it is the yardstick `sbi`
@@ -74,9 +74,9 @@ def of_rows(rows: Iterable[Row]) -> list[Variant]:
     return finals({of_cells(r) for r in rows if r["method"] != REFERENCE})
 
 
-def summarised(rows: Iterable[Row]) -> list[Row]:
+def summarised(rows: Iterable[Row]) -> Table:
     """Returns the rows that sum up a method: all but those of single posteriors, which are most."""
-    return [r for r in rows if not r["metric"].startswith("posterior_")]
+    return Table(r for r in rows if not r["metric"].startswith("posterior_"))
 
 
 def leading(found: Iterable[Variant]) -> list[Variant]:

@@ -48,38 +48,20 @@ class Reference:
     """Draws of the exact posterior and the evidence that they are.
 
     Attributes:
-        names: The D parameters.
         draws: Nearly independent draws, shape (S, D); any stretch of them mixes all ensembles.
         log_posterior: Log prior plus log likelihood at the draws, shape (S,); not normalised.
         rhat: Rank-normalised split R-hat across the ensembles, shape (D,).
         ess: Bulk effective sample size of all ensembles together, shape (D,).
-        acceptance: Share of accepted moves in each ensemble, shape (M,).
     """
 
-    names: tuple[str, ...]
     draws: Array
     log_posterior: Array
     rhat: Array
     ess: Array
-    acceptance: Array
 
     def converged(self, max_rhat: float, min_ess: float) -> bool:
         """Returns whether each parameter has a small enough R-hat and a large enough effective size."""
         return bool((self.rhat < max_rhat).all() and (self.ess > min_ess).all())
-
-    def require_converged(self, max_rhat: float, min_ess: float) -> None:
-        """Raises ConvergenceError unless `converged`, with the parameters at fault."""
-        if self.converged(max_rhat, min_ess):
-            return
-        faults = [
-            f"{name} (R-hat {rhat:.4f}, ESS {ess:.0f})"
-            for name, rhat, ess in zip(self.names, self.rhat, self.ess, strict=True)
-            if not (rhat < max_rhat and ess > min_ess)
-        ]
-        raise ConvergenceError(
-            f"reference: expected R-hat < {max_rhat} and ESS > {min_ess:g}, got {', '.join(faults)}. "
-            f"Raise `warm_up` and `steps` of the reference."
-        )
 
 
 class _Density:
@@ -164,12 +146,11 @@ def sample_ensemble(
     }
 
 
-def combine(chains: Sequence[Mapping[str, Array]], names: Sequence[str], draws: int) -> Reference:
+def combine(chains: Sequence[Mapping[str, Array]], draws: int) -> Reference:
     """Joins independent ensembles to a reference with its convergence across them.
 
     Arguments:
         chains: What `sample_ensemble` returned, for at least two ensembles.
-        names: The D parameters.
         draws: Draws to keep, at most; evenly spaced steps of all walkers.
     """
     if len(chains) < 2:
@@ -179,12 +160,10 @@ def combine(chains: Sequence[Mapping[str, Array]], names: Sequence[str], draws: 
     ensembles, steps, walkers, wide = theta.shape
     kept = np.linspace(steps - 1, 0, min(steps, -(-draws // (ensembles * walkers)))).astype(int)[::-1]
     return Reference(
-        names=tuple(names),
         draws=theta[:, kept].transpose(1, 2, 0, 3).reshape(-1, wide)[:draws],
         log_posterior=log_p[:, kept].transpose(1, 2, 0).reshape(-1)[:draws],
         rhat=np.array([rank_rhat(theta[..., j].reshape(ensembles, -1)) for j in range(wide)]),
         ess=np.array([bulk_ess(theta[..., j]) for j in range(wide)]),
-        acceptance=np.array([float(chain["acceptance"]) for chain in chains]),
     )
 
 

@@ -79,8 +79,7 @@ class Fraction:
         best = log_likelihood(self.value, self.excess, self.counts)
         deviance = 2 * (best - log_likelihood(at, self.excess, self.counts))
         root = np.sqrt(np.maximum(deviance, 0)) * self.statistical / self.total
-        z: Array = np.sign(self.value - at) * root
-        return z
+        return np.sign(self.value - at) * root
 
 
 def log_likelihood(fraction: Array | float, excess: Array, counts: Array) -> Array:

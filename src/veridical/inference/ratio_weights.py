@@ -85,20 +85,17 @@ class Events:
 
     def log_ratio(self, weights: Array) -> Array:
         """Returns the log ratio at the distinct events, shape (K,)."""
-        s: Array = self.functions @ weights + self.offset
-        return s
+        return self.functions @ weights + self.offset
 
     def mean(self, values: Array) -> Array:
         """Returns the mean over events of values (K, ...)."""
-        m: Array = self.counts @ values / self.total
-        return m
+        return self.counts @ values / self.total
 
     def covariance(self, values: Array) -> Array:
         """Returns the covariance over events of values (K, P), shape (P, P)."""
         mean = self.mean(values)
         centred = values - mean
-        cov: Array = centred.T @ (centred * self.counts[:, None]) / self.total
-        return cov
+        return centred.T @ (centred * self.counts[:, None]) / self.total
 
 
 @dataclass(frozen=True)
@@ -217,8 +214,7 @@ def influence(
 def spread(weights: Array, numerator: Events, denominator: Events, kind: str = "mlc") -> Array:
     """Returns U, the covariance of the gradient, shape (P, P)."""
     h, k = influence(weights, numerator, denominator, kind)
-    u: Array = numerator.covariance(h) / numerator.total + denominator.covariance(k) / denominator.total
-    return u
+    return numerator.covariance(h) / numerator.total + denominator.covariance(k) / denominator.total
 
 
 def fit(
@@ -347,12 +343,7 @@ def _described(
 
 
 def _bias(
-    w: Array,
-    numerator: Events,
-    denominator: Events,
-    kind: str,
-    factor: tuple[Array, bool],
-    covariance: Array,
+    w: Array, numerator: Events, denominator: Events, kind: str, factor: tuple[Array, bool], covariance: Array
 ) -> Array:
     """The second-order bias of the weights, shape (P,)."""
     chosen, terms = LOSSES[kind], influence(w, numerator, denominator, kind)
@@ -363,8 +354,7 @@ def _bias(
         lever = chosen.curvature(margin) * np.einsum("ki,ki->k", f, centred) / events.total
         spread = 0.5 * chosen.bend(margin) * np.einsum("ki,ki->k", f @ covariance, f)
         total -= sign * events.mean((lever + spread)[:, None] * f)
-    found: Array = linalg.cho_solve(factor, total)
-    return found
+    return linalg.cho_solve(factor, total)
 
 
 def _normalisation(

@@ -61,19 +61,11 @@ class Cost:
         for cost in costs:
             for text, far in cost.basis.items():
                 basis[text] = max(far, basis.get(text, 0.0))
-        return cls(
-            rule,
-            jobs=sum(n.jobs for n in costs),
-            longest=max(n.longest for n in costs),
-            limit=max(n.limit for n in costs),
-            cpu_hours=sum(n.cpu_hours for n in costs),
-            gpu_hours=sum(n.gpu_hours for n in costs),
-            mb_asked=max(n.mb_asked for n in costs),
-            mb_seen=max(n.mb_seen for n in costs),
-            bytes=sum(n.bytes for n in costs),
-            inodes=sum(n.inodes for n in costs),
-            basis=basis,
-        )
+        added = ("jobs", "cpu_hours", "gpu_hours", "bytes", "inodes")
+        largest = ("longest", "limit", "mb_asked", "mb_seen")
+        numbers = {name: sum(getattr(cost, name) for cost in costs) for name in added}
+        numbers |= {name: max(getattr(cost, name) for cost in costs) for name in largest}
+        return cls(rule, basis=basis, **numbers)
 
 
 class Costs:

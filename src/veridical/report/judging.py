@@ -41,20 +41,11 @@ class Evidence:
         cells = {"method": self.method, "budget": self.budget, "n_calibration": self.calibration}
         return select(self.rows, **cells)
 
-    @cached_property
-    def by_metric(self) -> dict[str, list[Row]]:
-        """Those rows by metric: there may be many of them, and the rules ask for few."""
-        found: dict[str, list[Row]] = {}
-        for row in self.own:
-            found.setdefault(row["metric"], []).append(row)
-        return found
-
     def of(self, metric: str, dataset: str | None = None) -> dict[int, list[Row]]:
         """Returns the rows of one metric by replicate; of the data set itself unless another is named."""
         where = dataset_cells(self.dataset if dataset is None else dataset)
-        found = select(self.by_metric.get(metric, ()), **where)
         by_seed: dict[int, list[Row]] = {}
-        for row in found:
+        for row in select(self.own, metric=metric, **where):
             if row["seed"] is not None:
                 by_seed.setdefault(row["seed"], []).append(row)
         return by_seed

@@ -50,17 +50,21 @@ class Rule:
     """One row of the table.
 
     Attributes:
-        name: Its name. question: What it asks. caution: When it says `caution`, in words; empty where it
-        never does. bad: When it says `do not trust`, in words; empty where it never does. judge: Returns an
-        outcome per replicate (0, 1, 2) and the sentence; None where there is nothing to judge.
+        judge: Returns an outcome per replicate (0, 1, 2) and the sentence; None where there is nothing to
+        judge. question: What it asks. caution: When it says `caution`, in words; empty where it never does.
+        bad: When it says `do not trust`, in words; empty where it never does. advice: What to do then.
     """
 
-    name: str
+    judge: Callable[[Evidence], Found]
     question: str
     caution: str
     bad: str
     advice: str
-    judge: Callable[[Evidence], Found]
+
+    @property
+    def name(self) -> str:
+        """Its name: that of the function that judges."""
+        return self.judge.__name__
 
     def line(self) -> str:
         """Returns its line in the table of `docs/verdict.md`."""
@@ -262,53 +266,48 @@ def complete(evidence: Evidence) -> Found:
 
 RULES: tuple[Rule, ...] = (
     Rule(
-        "typical",
+        typical,
         "Is the observation one that the simulator could have made?",
         "",
         f"`mahalanobis_p` < {TYPICAL_P} on the data set",
         "Check units, columns and outliers of the data first; then widen the prior or mend the simulator "
         "until its simulations look like the data.",
-        typical,
     ),
     Rule(
-        "reproduces",
+        reproduces,
         "Do simulations at the posterior look like the observation?",
         "",
         f"`predictive_p` < {PREDICTIVE_P} on the data set",
         "Look at where the data leave the predicted band: that is what the simulator lacks. A wider noise "
         "model or a missing process are the usual reasons.",
-        reproduces,
     ),
     Rule(
-        "like_simulations",
+        like_simulations,
         "Taken together, are the data distributed like simulated data?",
         f"`mmd_p` < {DETECTION_P} on the data set, and `labelled_coverage` is good",
         f"`mmd_p` < {DETECTION_P} on the data set otherwise",
         "The simulator differs from reality in a way that the network sees. Calibrate with labelled real "
         "data (remedies), or mend the simulator.",
-        like_simulations,
     ),
     Rule(
-        "labelled_coverage",
+        labelled_coverage,
         "Do intervals hold the truth on labelled real data as often as they say?",
         f"`coverage_p` < {CALIBRATION_P} on `real`, and they are too wide by three standard errors",
         f"`coverage_p` < {CALIBRATION_P} on `real` (family-wise: a coverage curve leaves its band) otherwise",
         "The simulator differs from reality where it matters. Calibrate with the labelled data, or mend "
         "the simulator; more simulations will not help.",
-        labelled_coverage,
     ),
     Rule(
-        "simulated_calibration",
+        simulated_calibration,
         "Do intervals hold the truth on simulated data as often as they say (calibrated methods: not asked)?",
         f"the smallest of `sbc_p`, `coverage_p`, `tarp_p` times their number < {CALIBRATION_P} on "
         f"`simulated`, and every `coverage_gap` and `hpd_coverage_gap` <= {SMALL_GAP}",
         f"the same with a gap > {SMALL_GAP}",
         "The network has not learned its simulator well enough: use more simulations, a longer training or "
         "a larger network.",
-        simulated_calibration,
     ),
     Rule(
-        "covered_in_experiments",
+        covered_in_experiments,
         "Do intervals hold the truth in repeated experiments as often as they say?",
         f"`experiments_p` < {CALIBRATION_P} (family-wise: a curve leaves its band), and every "
         "`coverage_gap_z` of the total error, `experiment_coverage_gap` and `experiment_hpd_coverage_gap` <= "
@@ -316,18 +315,16 @@ RULES: tuple[Rule, ...] = (
         f"the same with a gap > {SMALL_GAP}",
         "The intervals leave out a source of error: look at where coverage is lost; more members, more "
         "events for the fit of weights, or more calibration data are the usual ways out.",
-        covered_in_experiments,
     ),
     Rule(
-        "reference_reached",
+        reference_reached,
         "Did the exact sampler converge?",
         f"a `rhat` >= {RHAT} or an `ess` <= {ESS:.0f}; the reference then supports nothing",
         "",
         "Let the exact sampler run longer (settings of `reference`).",
-        reference_reached,
     ),
     Rule(
-        "near_reference",
+        near_reference,
         "Does the posterior agree with the exact one (where that converged)?",
         f"largest absolute `mean_shift_sd` > {SHIFT_CAUTION:g} or their mean > {MEAN_SHIFT_CAUTION:g}, an "
         f"`sd_ratio` outside [{1 / RATIO_CAUTION:.2f}, {RATIO_CAUTION:g}], or `c2st` > {C2ST_CAUTION:g}",
@@ -335,43 +332,38 @@ RULES: tuple[Rule, ...] = (
         f"`sd_ratio` outside [{1 / RATIO_BAD:g}, {RATIO_BAD:g}]",
         "The network is not accurate at these data: use more simulations, or more of them near the data (a "
         "narrower prior). Until then use the exact answer.",
-        near_reference,
     ),
     Rule(
-        "valid_simulations",
+        valid_simulations,
         "Did nearly all training simulations succeed?",
         f"`invalid_share` > {INVALID_CAUTION:g}",
         f"`invalid_share` > {INVALID_BAD:g}",
         "Find out where simulations fail, and mend the simulator there or leave that part out of the prior "
         "on purpose.",
-        valid_simulations,
     ),
     Rule(
-        "learned",
+        learned,
         "Did the data teach the network anything?",
         f"`contraction` < {CONTRACTION:g} for every parameter on `simulated` (calibrated methods: `real`)",
         "",
         "Look at the training curves; if training went well, the data do not identify these parameters.",
-        learned,
     ),
     Rule(
-        "supported",
+        supported,
         "Was anything but simulated data asked?",
         "neither a converged reference nor labelled `real` data: at best caution",
         "",
         "Give the task a likelihood and the study a `reference`, or add real data whose true parameters "
         "are known.",
-        supported,
     ),
     Rule(
-        "complete",
+        complete,
         "Did the checks run that a verdict needs?",
         "no calibration check, no typicality check (not asked of a calibrated method on `real`), or no real "
         "data at all",
         "",
         "Name real data under `observations` where there are none, switch the missing checks on, or use more "
         "simulated test data (`test_rows`).",
-        complete,
     ),
 )
 

@@ -64,8 +64,7 @@ class Estimate:
 
     def z(self, truth: Array) -> Array:
         """Returns the errors in standard errors, (value - truth) / total, shape (N,)."""
-        z: Array = (self.value - truth) / self.total
-        return z
+        return (self.value - truth) / self.total
 
     def interval(self, level: float, kind: Literal["parabola", "likelihood"] = "parabola") -> Array:
         """Returns central intervals of one confidence level, shape (N, 2).

@@ -49,11 +49,6 @@ _OPTIONAL = {"z_lr", "pull", "hpd"}
 _LEADING = {"estimates": "value", "posteriors": "rank"}
 
 
-def batch_name(batch: int) -> str:
-    """Returns the file name of a batch."""
-    return f"batch-{batch:06d}{shards.SUFFIX}"
-
-
 def write(path: PathLike, arrays: Mapping[str, Array], **attributes: Any) -> None:
     """Writes one batch, whole or not at all.
 

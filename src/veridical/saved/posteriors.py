@@ -14,8 +14,9 @@ data set, budget, replicate, digests, versions; what is not a number or a text i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MIGRATIONS: Migrations = {}
-SHAPE_AXES = "x_dim_"
+# Where what may be known beside the draws stands, with its axes; those of `x` go on with x_dim_0, ...
+FIELDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "log_density": ("sample_stats", ("chain", "draw", "observation")),
+    "truth": ("constant_data", ("observation", "parameter")),
+    "log_density_truth": ("constant_data", ("observation",)),
+    "summary": ("constant_data", ("observation", "summary_dim")),
+    "summary_mean": ("constant_data", ("summary_dim",)),
+    "summary_cov": ("constant_data", ("summary_dim", "summary_dim_2")),
+    "x": ("observed_data", ("observation",)),
+}
+DRAWS = ("chain", "draw", "observation")
 
 
 @dataclass(frozen=True)
@@ -70,23 +81,11 @@ class Draws:
     def __post_init__(self) -> None:
         d = len(self.names)
         require_shape("draws", self.draws, None, None, d)
-        s, n, _ = self.draws.shape
         require_shape("bounds", self.bounds, d, 2)
         require_shape("units", np.array(self.units), d)
-        k = None if self.summary is None else self.summary.shape[-1]
-        expected: dict[str, tuple[int | None, ...]] = {
-            "log_density": (s, n),
-            "truth": (n, d),
-            "log_density_truth": (n,),
-            "summary": (n, k),
-            "summary_mean": (k,),
-            "summary_cov": (k, k),
-        }
-        for name, shape in expected.items():
-            if getattr(self, name) is not None:
-                require_shape(name, getattr(self, name), *shape)
-        if self.x is not None:
-            require_shape("x", self.x, n, *self.x.shape[1:])
+        sizes = _sizes(self)
+        for name, _, axes, array in _known(self):
+            require_shape(name, array, *(sizes[axis] for axis in axes if axis != "chain"))
 
 
 def save(path: str | Path, draws: Draws) -> None:
@@ -150,13 +149,38 @@ def split(draws: Draws, size: int) -> Iterator[Draws]:
     """Yields the draws of `size` observations at a time."""
     for first in range(0, draws.draws.shape[1], size):
         rows = slice(first, first + size)
-        fields: dict[str, Any] = {"draws": draws.draws[:, rows]}
-        if draws.log_density is not None:
-            fields["log_density"] = draws.log_density[:, rows]
-        for name in ("truth", "log_density_truth", "summary", "x"):
-            if getattr(draws, name) is not None:
-                fields[name] = getattr(draws, name)[rows]
-        yield replace(draws, **fields)
+        fields = {
+            name: array[_rows(axes, rows)[axes[0] == "chain" :]]
+            for name, _, axes, array in _known(draws)
+            if "observation" in axes
+        }
+        yield replace(draws, draws=draws.draws[:, rows], **fields)
+
+
+def _known(draws: Draws) -> Iterator[tuple[str, str, tuple[str, ...], Array]]:
+    """Name, group, axes and array of each field that is known."""
+    for name, (group, axes) in FIELDS.items():
+        array = getattr(draws, name)
+        if array is not None:
+            more = range(array.ndim - 1) if name == "x" else ()
+            yield name, group, (*axes, *(f"x_dim_{i}" for i in more)), array
+
+
+def _sizes(draws: Draws) -> dict[str, int]:
+    """The lengths of all axes, of a summary as the first array states it that has one."""
+    s, n, d = draws.draws.shape
+    sizes = {"chain": 1, "draw": s, "observation": n, "parameter": d}
+    for name, _, axes, array in _known(draws):
+        if name == "x":
+            sizes |= dict(zip(axes[1:], array.shape[1:], strict=True))
+        elif "summary_dim" in axes:
+            sizes = {"summary_dim": array.shape[-1], "summary_dim_2": array.shape[-1]} | sizes
+    return sizes
+
+
+def _rows(axes: tuple[str, ...], rows: slice) -> tuple[Any, ...]:
+    """The index of some observations in a variable of the file."""
+    return tuple({"chain": 0, "observation": rows}.get(axis, slice(None)) for axis in axes)
 
 
 # ---- writing -------------------------------------------------------------------------------------
@@ -164,45 +188,20 @@ def split(draws: Draws, size: int) -> Iterator[Draws]:
 
 def _create(file: h5netcdf.File, part: Draws, observations: int) -> None:
     """Makes groups, dimensions and empty variables."""
-    s, _, d = part.draws.shape
     file.attrs.update(_encoded({**part.attrs, "format": FORMAT, "parameters": list(part.names)}))
-    sizes = {"chain": 1, "draw": s, "observation": observations}
-    posterior = _group(file, "posterior", sizes)
+    sizes = {**_sizes(part), "observation": observations}
+    posterior = _group(file, "posterior", DRAWS, sizes, part.names)
     for name, (lower, upper), unit in zip(part.names, part.bounds, part.units, strict=True):
-        variable = posterior.create_variable(name, tuple(sizes), float)
+        variable = posterior.create_variable(name, DRAWS, float)
         variable.attrs.update({"lower": float(lower), "upper": float(upper), "units": unit})
-    if part.log_density is not None:
-        _group(file, "sample_stats", sizes).create_variable("log_density", tuple(sizes), float)
-    _create_constants(file, part, observations, d)
-    if part.x is not None:
-        axes = {f"{SHAPE_AXES}{i}": n for i, n in enumerate(part.x.shape[1:])}
-        group = _group(file, "observed_data", {"observation": observations, **axes})
-        group.create_variable("x", ("observation", *axes), part.x.dtype)
+    for group, fields in groupby(_known(part), key=lambda field: field[1]):
+        found = list(fields)
+        used = dict.fromkeys(axis for _, _, axes, _ in found for axis in axes)
+        made = _group(file, group, used, sizes, part.names)
+        for name, _, axes, array in found:
+            made.create_variable(name, axes, array.dtype if name == "x" else float)
     if part.extras:
         _create_extras(file, part.extras)
-
-
-def _create_constants(file: h5netcdf.File, part: Draws, observations: int, d: int) -> None:
-    axes = {
-        "truth": ("observation", "parameter"),
-        "log_density_truth": ("observation",),
-        "summary": ("observation", "summary_dim"),
-        "summary_mean": ("summary_dim",),
-        "summary_cov": ("summary_dim", "summary_dim_2"),
-    }
-    known = [name for name in axes if getattr(part, name) is not None]
-    k = next((getattr(part, name).shape[-1] for name in known if name.startswith("summary")), 0)
-    all_sizes = {"observation": observations, "parameter": d, "summary_dim": k, "summary_dim_2": k}
-    used = dict.fromkeys(["observation", *(axis for name in known for axis in axes[name])])
-    if known:
-        group = _group(file, "constant_data", {axis: all_sizes[axis] for axis in used})
-        if "parameter" in used:
-            import h5py
-
-            coordinate = group.create_variable("parameter", ("parameter",), h5py.string_dtype())
-            coordinate[...] = np.array(part.names, dtype=object)
-        for name in known:
-            group.create_variable(name, axes[name], float)
 
 
 def _create_extras(file: h5netcdf.File, extras: Mapping[str, Array]) -> None:
@@ -214,13 +213,19 @@ def _create_extras(file: h5netcdf.File, extras: Mapping[str, Array]) -> None:
         group.create_variable(name, tuple(axes[name]), array.dtype, data=array)
 
 
-def _group(file: h5netcdf.File, name: str, sizes: Mapping[str, int]) -> h5netcdf.Group:
-    """Makes a group with its dimensions and their coordinates 0, 1, ..."""
+def _group(
+    file: h5netcdf.File, name: str, axes: Iterable[str], sizes: Mapping[str, int], names: tuple[str, ...]
+) -> h5netcdf.Group:
+    """Makes a group with its dimensions and their coordinates: 0, 1, ..., and names of parameters."""
+    import h5py
+
     group = file.create_group(name)
-    group.dimensions = dict(sizes)
-    for axis in ("chain", "draw", "observation"):
-        if axis in sizes:
+    group.dimensions = {axis: sizes[axis] for axis in axes}
+    for axis in group.dimensions:
+        if axis in DRAWS:
             group.create_variable(axis, (axis,), np.int64, data=np.arange(sizes[axis]))
+        elif axis == "parameter":
+            group.create_variable(axis, (axis,), h5py.string_dtype())[...] = np.array(names, dtype=object)
     return group
 
 
@@ -229,16 +234,9 @@ def _fill(file: h5netcdf.File, part: Draws, first: int) -> None:
     rows = slice(first, first + part.draws.shape[1])
     for j, name in enumerate(part.names):
         file["posterior"][name][0, :, rows] = part.draws[:, :, j]
-    if part.log_density is not None:
-        file["sample_stats"]["log_density"][0, :, rows] = part.log_density
-    for name in ("truth", "log_density_truth", "summary"):
-        if getattr(part, name) is not None:
-            file["constant_data"][name][rows] = getattr(part, name)
-    for name in ("summary_mean", "summary_cov"):
-        if first == 0 and getattr(part, name) is not None:
-            file["constant_data"][name][...] = getattr(part, name)
-    if part.x is not None:
-        file["observed_data"]["x"][rows] = part.x
+    for name, group, axes, array in _known(part):
+        if first == 0 or "observation" in axes:
+            file[group][name][_rows(axes, rows)] = array
 
 
 def _require_numbers(path: Path, part: Draws) -> None:
@@ -249,9 +247,8 @@ def _require_numbers(path: Path, part: Draws) -> None:
             f"{path}: {int((~inside).sum())} numbers among the draws are NaN or not inside the bounds; "
             "nothing was written."
         )
-    for name in ("log_density", "truth", "log_density_truth", "summary", "summary_mean", "summary_cov", "x"):
-        array = getattr(part, name)
-        if array is not None and np.isnan(array).any():
+    for name, _, _, array in _known(part):
+        if np.isnan(array).any():
             raise ArtifactError(
                 f"{path}: {name} holds {int(np.isnan(array).sum())} NaN; nothing was written."
             )
@@ -260,38 +257,17 @@ def _require_numbers(path: Path, part: Draws) -> None:
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def _along(*before: Any) -> Callable[[slice], Any]:
-    """The index of a variable whose observations lie behind some axes."""
-    return lambda rows: (*before, rows)
-
-
-def _whole(_: slice) -> Any:
-    """The index of a variable without observations."""
-    return ...
-
-
-_ROWS_OF: Mapping[str, Callable[[slice], Any]] = {
-    "log_density": _along(0, slice(None)),
-    **dict.fromkeys(("truth", "log_density_truth", "summary", "x"), _along()),
-    **dict.fromkeys(("summary_mean", "summary_cov"), _whole),
-}
-
-
 def _read(file: h5netcdf.File, path: str | Path, rows: slice) -> Draws:
     attrs = migrated(_decoded(dict(file.attrs)), path, FORMAT, MIGRATIONS)
     del attrs["format"]
     names = tuple(attrs.pop("parameters"))
     variables = [file["posterior"][name] for name in names]
     bounds = np.array([(v.attrs["lower"], v.attrs["upper"]) for v in variables], float).reshape(-1, 2)
-    found: dict[str, Array] = {}
-    for group, wanted in (
-        ("sample_stats", ("log_density",)),
-        ("constant_data", ("truth", "log_density_truth", "summary", "summary_mean", "summary_cov")),
-        ("observed_data", ("x",)),
-    ):
-        for name in wanted:
-            if group in file.groups and name in file[group].variables:
-                found[name] = file[group][name][_ROWS_OF[name](rows)]
+    found = {
+        name: file[group][name][_rows(axes, rows)]
+        for name, (group, axes) in FIELDS.items()
+        if group in file.groups and name in file[group].variables
+    }
     draws = np.stack([variable[0, :, rows] for variable in variables], axis=-1)
     units = tuple(str(v.attrs["units"]) for v in variables)
     others = file["extras"].variables if "extras" in file.groups else {}

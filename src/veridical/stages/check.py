@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from veridical import checks, seeds
 from veridical.checks.base import save
+from veridical.checks.experiments import aggregate
 from veridical.saved import observations, posteriors
 
 
@@ -52,3 +54,18 @@ def check(
     save(result, out)
     for metric in result.metrics():
         print(metric)
+
+
+def experiments(
+    batches: Sequence[str | Path],
+    names: Sequence[str],
+    out: str | Path,
+    *,
+    root: int,
+    method: str,
+    replicate: int,
+    dataset: str,
+) -> None:
+    """Writes what all batches of pseudo-experiments of one method say of its coverage, by parameter."""
+    rng = seeds.generator(root, "check", "experiments", method, replicate, dataset)
+    save(aggregate(batches, rng, names), out)

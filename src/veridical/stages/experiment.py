@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from veridical import artifacts, seeds, tasks
+from veridical import artifacts, bank, seeds, tasks
 from veridical.bank import blocks
 from veridical.checks import coverage, uniformity
 from veridical.errors import SimulationError
@@ -30,7 +28,6 @@ def experiment(
     root: int,
     replicate: int,
     batch: int,
-    threads: int = 1,
 ) -> None:
     """Writes the answers to one batch, as `veridical.saved.experiments` reads them.
 
@@ -48,14 +45,15 @@ def experiment(
         root: Root seed.
         replicate: The training that is judged.
         batch: Number of the batch.
-        threads: CPU threads.
     """
     from veridical.training.devices import cpu_threads
 
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
-    with cpu_threads(threads):
+    with cpu_threads(1):
         if isinstance(task, ClassTask):
-            record = _estimates(task, estimator, settings, root, (replicate, batch))
+            from veridical.remedies import wifi_experiments
+
+            record = wifi_experiments.batch(task, estimator, settings, root, (replicate, batch))
         else:
             record = _posteriors(task, estimator, settings, fidelity, root, (replicate, batch))
     experiments.write(out, record)
@@ -66,14 +64,13 @@ def labelled(task: Task, rows: int, fidelity: str, root: int, path: tuple[int, i
     """Returns parameters from the prior (N, D) and data (N, *x_shape) of one batch, valid rows only."""
     theta = task.prior.sample(seeds.generator(root, "experiment", "theta", task.name, *path), rows)
     block = blocks.simulate_at(task, theta, fidelity, root, "experiment", "noise", task.name, *path)
-    x = block.arrays["x"]
-    valid = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    valid = bank.valid(block.arrays)
     if not valid.any():
         raise SimulationError(
             f"pseudo-experiments at fidelity {fidelity}: all {rows} simulations failed. "
             f"{block.first_traceback}"
         )
-    return theta[valid], x[valid]
+    return theta[valid], block.arrays["x"][valid]
 
 
 def _posteriors(
@@ -94,12 +91,3 @@ def _posteriors(
     if log_density is not None:
         record["hpd"] = coverage.hpd_levels(log_density, log_q, rng)
     return record
-
-
-def _estimates(
-    task: ClassTask, estimator: Estimator, settings: dict[str, Any], root: int, path: tuple[int, int]
-) -> dict[str, Array]:
-    """Estimated fractions with their errors, with the weights fitted anew in each pseudo-experiment."""
-    from veridical.remedies import wifi_experiments
-
-    return wifi_experiments.batch(task, estimator, settings, root, path)

@@ -27,7 +27,6 @@ def infer(
     root: int,
     replicate: int,
     threads: int = 1,
-    attrs: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes posterior draws for all observations whose numbers are finite; counts the others.
 
@@ -39,7 +38,6 @@ def infer(
         root: Root seed.
         replicate: The estimator's replicate, for seeds.
         threads: CPU threads.
-        attrs: More attributes of the file.
 
     Raises:
         DataError: If the data have another shape than the simulations, or no row is finite.
@@ -63,7 +61,6 @@ def infer(
         "dropped": dropped,
         "estimator": record["record_sha256"],
         "versions": artifacts.versions(),
-        **(attrs or {}),
     }
     with cpu_threads(threads):
         posteriors.write(out, len(kept.x), _parts(estimator, kept, draws, rng, about))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical import tasks
+from veridical import bank, tasks
 from veridical.bank import blocks
 from veridical.errors import SimulationError
 from veridical.files import whole
@@ -37,8 +37,7 @@ def predict(
     s, n, d = theta.shape
     path = (method, replicate, str(posterior.attrs["dataset"]))
     block = blocks.simulate_at(task, theta.reshape(s * n, d), fidelity, root, "predict", *path)
-    x = block.arrays["x"]
-    failed = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+    x, failed = block.arrays["x"], ~bank.valid(block.arrays)
     if failed.all():
         raise SimulationError(
             f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "

@@ -60,9 +60,7 @@ def combine(
     ensembles = [_load(path) for path in files]
     names = task.parameter_names
     found = [
-        reference.combine(
-            [{k: v[i] for k, v in chain.items()} for chain in ensembles], names, settings["draws"]
-        )
+        reference.combine([{k: v[i] for k, v in chain.items()} for chain in ensembles], settings["draws"])
         for i in range(len(observed.x))
     ]
     rhat = np.max([one.rhat for one in found], axis=0)

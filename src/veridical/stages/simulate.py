@@ -8,11 +8,13 @@ the consumers of the bank hold the share over all rows they use against the limi
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
 from collections.abc import Mapping
-from math import isfinite
+from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,24 @@ import numpy as np
 
 from veridical import bank, seeds, tasks
 from veridical.bank import blocks, shards
+from veridical.bank import probe as probing
 from veridical.bank.filling import ShardRows, simulate_rows
+from veridical.files import write_text
 from veridical.tasks.base import Array, Task
 from veridical.version import VERSION
+
+
+def probe(spec: Mapping[str, Any] | Task, path: str | Path, *, fidelity: str, **options: Any) -> None:
+    """Tries a task at one fidelity, prints what matters and writes the result as JSON."""
+    found = probing.run(spec, fidelity, **options)
+    measured = found["fidelities"][fidelity]
+    print(
+        f"{found['task']}, fidelity {fidelity}: {measured['rows']} rows, {measured['seconds_per_row']:.2g} s "
+        f"and {measured['bytes_per_row']} bytes per row, {measured['invalid_share']:.1%} failed"
+    )
+    for text in found["warnings"]:
+        print(f"warning: {text}")
+    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 
 def simulate_shard(
@@ -34,7 +51,6 @@ def simulate_shard(
     workers: int = 1,
     time_limit: float | None = None,
     max_invalid: float = 0.2,
-    timeout_is_data: bool | None = None,
 ) -> None:
     """Simulates rows and writes them as one shard.
 
@@ -46,8 +62,6 @@ def simulate_shard(
         workers: Blocks simulated at a time.
         time_limit: Seconds that a block may take.
         max_invalid: Largest share of failed simulations.
-        timeout_is_data: Whether a row that alone exceeds the limit is a failed row instead of a failed job;
-            the task's own choice where None.
 
     Raises:
         SimulationError: If the simulator dies, exceeds the limit or fails on too many rows.
@@ -58,12 +72,7 @@ def simulate_shard(
     started = time.perf_counter()
     path.parent.mkdir(parents=True, exist_ok=True)
     block = simulate_rows(
-        task,
-        rows,
-        shards.temporary(path, "scratch"),
-        workers=workers,
-        time_limit=time_limit,
-        timeout_is_data=timeout_is_data,
+        task, rows, shards.temporary(path, "scratch"), workers=workers, time_limit=time_limit
     )
     counts = bank.status_counts(block.arrays["status"])
     where = f"{task.name}, {rows}"
@@ -120,17 +129,10 @@ def _seed_record(task: Task, rows: ShardRows) -> dict[str, Any]:
 def _description(task: Task) -> dict[str, Any]:
     """Names, bounds and units of parameters and data; an infinite bound is null."""
     parameters = [
-        {
-            "name": p.name,
-            "lower": p.lower if isfinite(p.lower) else None,
-            "upper": p.upper if isfinite(p.upper) else None,
-            "unit": p.unit,
-        }
+        {name: None if cell in (-inf, inf) else cell for name, cell in asdict(p).items()}
         for p in task.parameters
     ]
-    dimensions = [
-        {"name": d.name, "coordinates": list(d.coordinates), "unit": d.unit} for d in task.dimensions
-    ]
+    dimensions = [asdict(d) for d in task.dimensions]
     return {"parameters": parameters, "dimensions": dimensions, "x_unit": task.x_unit}
 
 

@@ -10,14 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    ValidationError,
-    ValidationInfo,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
 from veridical.bank.settings import SimulationSettings
 from veridical.checks import CHECKS, check_class
@@ -33,8 +26,6 @@ from veridical.tasks.settings import TaskSettings
 
 SCALES = ("smoke", "laptop", "paper")
 Rows = Annotated[int, Field(gt=0)]
-
-
 ChecksSettings = create_model(  # type: ignore[call-overload]
     "ChecksSettings",
     __base__=Section,

@@ -62,9 +62,10 @@ def build(spec: Mapping[str, Any]) -> Task:
 
         task = ElsewhereTask(spec)
     elif "file" in spec:
-        from veridical.tasks.own import load_class
+        from veridical.own_code import load_class
 
-        task = _instantiate(load_class(spec["file"], spec["class"]), spec)
+        cls = load_class(spec["file"], spec["class"], Task, "task", TaskError)  # type: ignore[type-abstract]
+        task = _instantiate(cls, spec)
         task.name = spec["name"]
     else:
         task = _instantiate(_registered(spec["name"]), spec)
