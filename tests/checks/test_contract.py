@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from veridical.errors import ArtifactError, UnknownName
 from veridical.evidence.definitions import METRICS
 from veridical.study.settings import ChecksSettings
 
+from .gaussian_model import gaussian
+
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive", "exact"}
 
 
-def _inputs(
-    gaussian: Callable[..., Any], rng: np.random.Generator, labelled: bool
-) -> tuple[Any, dict[str, Any]]:
+def _inputs(rng: np.random.Generator, labelled: bool) -> tuple[Any, dict[str, Any]]:
     """Draws and all else that a check may be handed; labelled test sets or one observation without truth."""
     simulated = gaussian(rng, 1.0, n=120, s=99, d=2)
     if labelled:
@@ -55,12 +54,10 @@ def _exact(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(params=sorted(checks.CHECKS))
-def result(
-    request: pytest.FixtureRequest, gaussian: Callable[..., Any], rng: np.random.Generator
-) -> CheckResult:
+def result(request: pytest.FixtureRequest, rng: np.random.Generator) -> CheckResult:
     """The result of each check in turn on a well-specified problem."""
     name = request.param
-    draws, others = _inputs(gaussian, rng, "truth" in checks.needs(name))
+    draws, others = _inputs(rng, "truth" in checks.needs(name))
     fast = {"patience": 2, "folds": 2} if name == "two_sample" else {}
     return checks.build(name, **fast).run(draws, rng, **others)
 
@@ -106,12 +103,12 @@ def test_results_survive_a_round_trip(result: CheckResult, tmp_path: Path) -> No
     json.loads(path.read_text(), parse_constant=pytest.fail)  # strict JSON: no NaN, no Infinity
 
 
-def test_results_are_reproducible(gaussian: Callable[..., Any]) -> None:
+def test_results_are_reproducible() -> None:
     for name in sorted(checks.CHECKS):
         runs = []
         for _ in range(2):
             rng = np.random.Generator(np.random.PCG64(5))
-            draws, others = _inputs(gaussian, rng, "truth" in checks.needs(name))
+            draws, others = _inputs(rng, "truth" in checks.needs(name))
             fast = {"patience": 2, "folds": 2} if name == "two_sample" else {}
             runs.append(checks.build(name, **fast).run(draws, rng, **others).to_json())
         assert runs[0] == runs[1], name
