@@ -16,6 +16,11 @@ import pytest
 from veridical import seeds
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests that run whole studies first: the many short ones behind them fill what time is left."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """A generator of the test's own, named by the test and its file, wherever that lies."""

@@ -163,6 +163,18 @@ def test_a_rule_is_as_far_from_what_was_measured_as_its_furthest_job() -> None:
     assert "measured at smoke (x 10)" in table([Cost.total("train", far)])
 
 
+def test_many_jobs_are_warned_of_with_the_remedy() -> None:
+    found = [
+        Cost(rule, jobs, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, {})
+        for rule, jobs in (("simulate", 990), ("train", 10))
+    ]
+    assert "WARNING" not in table(found)
+    told = table([*found, Cost.total("check", found[1:])])
+    assert "1,010 jobs, expected at most 1,000; most are simulate (990)" in told
+    assert "a larger simulation.shard_rows" in told
+    assert table([]).startswith("Nothing to be done")
+
+
 def test_a_shard_uses_no_more_cores_than_it_has_blocks() -> None:
     raw = settings.merge(
         settings.load(CONFIG / "gaussian.yaml").model_dump(mode="json", exclude_none=True),

@@ -66,6 +66,14 @@ def test_every_setting_is_described() -> None:
             {"task": {"name": "mixture", "seting": {}}},
             "task.seting: unknown setting. Did you mean 'settings'?",
         ),
+        (
+            {"task": {"name": "c", "comand": "awk {theta} {out}"}},
+            "task.comand: unknown setting. Did you mean 'command'?",
+        ),
+        (
+            {"task": {"simulations": "s.npz", "parameters": {"a": {}}, "reserved": {"tset": 10}}},
+            "expected 'test', 'calibration' or 'fit'; got 'tset'. Did you mean 'test'?",
+        ),
         ({"task": "my_model.py"}, "task: expected a class behind the file, as in my_model.py:MyTask"),
         ({"simulation": 3}, "simulation: expected a mapping of settings; got 3."),
         ({"observations": {"a": {"fil": "x.csv"}}}, "Did you mean 'file'?"),

@@ -38,7 +38,7 @@ class Flat:
 class Prior:
     """A prior whose draws and densities are what a test says."""
 
-    def __init__(self, draw: float = 0.5, log_p: Any = 0.0, dtype: type = float, wide: int = 2) -> None:
+    def __init__(self, draw: Any = 0.5, log_p: Any = 0.0, dtype: type = float, wide: int = 2) -> None:
         self.draw, self.log_p, self.dtype, self.wide = draw, log_p, dtype, wide
 
     def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
@@ -63,9 +63,12 @@ FAULTS = [
     ({"fidelities": {}}, "at least one name and cost"),
     ({"fidelities": {"../x": 1.0}}, "fidelity '../x' becomes a folder"),
     ({"fidelities": {"low": 0.0}}, "expected a positive cost, got 0.0"),
+    ({"fidelities": {"low": "cheap"}}, "fidelity 'low': expected a positive cost, got 'cheap'."),
+    ({"fidelities": {"real": 1.0}}, "expected a simulator's fidelity beside it"),
     ({"fidelities": {"high": 2.0, "low": 1.0}}, "cheapest first"),
     ({"block_rows": 0}, "block_rows must be at least 1, got 0"),
     ({"dimensions": ()}, "at least one dimension"),
+    ({"dimensions": "time"}, "dimensions must be a tuple of Dimension, got 'time'."),
     ({"dimensions": (Dimension("row", (1,)),)}, "names of dimensions must differ and be none of"),
     ({"dimensions": (Dimension("two words", (1,)),)}, "dimension 'two words'"),
     ({"dimensions": (Dimension("time", ()),)}, "'time' has no coordinates"),
@@ -109,6 +112,7 @@ FAULTS = [
     ({"prior": Prior(log_p=[0.0, 1.0])}, "prior.log_prob raised ValueError"),
     ({"prior": Prior(log_p=-np.inf)}, "prior.log_prob is not finite at the prior's own draw [0.5 0.5]"),
     ({"prior": Raises()}, "prior.log_prob raised ZeroDivisionError: no density"),
+    ({"prior": Prior(draw=[1.0, 2.0, 3.0])}, "prior.sample raised ValueError"),
 ]
 
 

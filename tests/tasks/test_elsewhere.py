@@ -153,12 +153,18 @@ def test_a_file_that_does_not_fit_is_refused(
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    columns = write(tmp_path / "columns.csv", np.ones((3, 2)), np.ones((3, 3)))
+    with pytest.raises(TaskError, match=r"'x4' is missing\. Did you mean 'x\d'\?"):
+        tasks.check_task(build(columns, columns=["x1", "x4"]))
+    with pytest.raises(TaskError, match="`columns` are those of a CSV"):
+        tasks.check_task(build(write(tmp_path / "s.npz", np.ones((3, 2)), np.ones((3, 3))), columns=["x1"]))
     with pytest.raises(TaskError, match=r"nowhere\.npz are missing"):
         build(tmp_path / "nowhere.npz")
     contents = {
         "broken.npz": ("no zip", "cannot be read"),
         "text.csv": ("a,b,x\n1,2,oops\n", "expected numbers below the header"),
         "names.csv": ("a,c,x\n1,2,3\n", "'b' is missing"),
+        "many.csv": ("s,t,u,v,w,x\n1,2,3,4,5,6\n", "'a' is missing. It holds s, t, u, v, w, ..."),
         "empty.csv": ("", "'a' is missing"),
         "header.csv": ("a,b,x\n", "none is left to train"),
         "old.h5": ("", r"expected .npz, .csv, .zarr or .zarr.zip"),

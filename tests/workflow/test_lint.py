@@ -32,12 +32,6 @@ def test_tools_find_nothing(tool: str) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\nRun `make format`, then `make lint`."
 
 
-def test_snakemake_lints_clean(finished: Project) -> None:
-    done = finished.snakemake("--lint", check=False)
-    assert done.returncode == 0, done.stdout
-    assert "Congratulations" in done.stderr
-
-
 def test_without_a_study_the_clones_smallest_is_linted_and_run(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     for name in ("config/gaussian.yaml", "config/data/gaussian_example.csv"):
@@ -60,17 +54,6 @@ def test_without_a_study_the_clones_smallest_is_linted_and_run(tmp_path: Path) -
     assert f"{none}gaussian, tiny." in run("--dry-run", "--configfile", "empty.yaml")
     (project.folder / "config/gaussian.yaml").unlink()
     assert f"{none}tiny." in run("--dry-run", "--config", "scale=smoke")
-
-
-def test_a_users_study_is_never_mixed_with_the_default(project: Project) -> None:
-    """The default has a reference, a title, other budgets: any of them would make jobs run again."""
-    shutil.copy(ROOT / "config/gaussian.yaml", project.folder / "config/gaussian.yaml")
-    assert project.reruns() == {}
-
-
-def test_a_run_says_nothing_of_rules_that_do_not_apply(finished: Project) -> None:
-    done = finished.snakemake("--dry-run", "--forceall")
-    assert "Exception" not in done.stdout + done.stderr
 
 
 def test_snakemakes_report_shows_every_result_with_its_caption(finished: Project, tmp_path: Path) -> None:

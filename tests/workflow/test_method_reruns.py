@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import REAL, Project
+from .conftest import REAL, Project, changeable
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -18,9 +17,7 @@ REPORT = {"metrics", "figures", "provenance", "report"}
 @pytest.fixture
 def methods(finished_methods: Project, tmp_path: Path) -> Project:
     """A copy of the finished studies that a test may change."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished_methods.folder, folder, symlinks=True, copy_function=shutil.copy2)
-    return Project(folder)
+    return changeable(finished_methods, tmp_path / "project")
 
 
 def change(project: Project, study: str, *path: str, to: Any) -> None:
