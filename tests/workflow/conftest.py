@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+Done = subprocess.CompletedProcess
 
 TINY = {
     "study": "tiny",
@@ -57,15 +58,21 @@ class Project:
         """The environment in which the code of the copy is what runs."""
         return {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": ""}
 
-    def snakemake(
-        self, *options: str, study: str = "tiny", check: bool = True
-    ) -> subprocess.CompletedProcess:
-        """Runs Snakemake there on the code of the copy."""
-        command = [*self.command, "--configfile", f"config/{study}.yaml", *options]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, text=True, capture_output=True)
+    def run(self, command: list[str], *, check: bool = True, **options: Any) -> Done:
+        """Runs a command there, on the code of the copy."""
+        there = {"cwd": self.folder, "env": self.environment, "text": True, "capture_output": True}
+        done = subprocess.run(command, **{**there, **options})
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
         return done
+
+    def snakemake(self, *options: str, study: str = "tiny", **others: Any) -> Done:
+        """Runs a study there."""
+        return self.run([*self.command, "--configfile", f"config/{study}.yaml", *options], **others)
+
+    def veridical(self, *arguments: str, **others: Any) -> Done:
+        """Runs `python -m veridical` there."""
+        return self.run([sys.executable, "-m", "veridical", *arguments], **others)
 
     def reruns(self, *options: str, study: str = "tiny") -> dict[str, int]:
         """Rules that would run now and how often; empty where nothing would."""
@@ -164,25 +171,15 @@ class Examples:
     folder: Path
     page: str
 
-    def snakemake(
-        self, study: str, *options: str, profile: bool = True, **changes: dict
-    ) -> subprocess.CompletedProcess:
+    def snakemake(self, study: str, *options: str, profile: bool = True, **changes: dict) -> Done:
         """Runs a study of the page there at the smoke scale, but for what must be quicker."""
         quicker = f"quicker_{study}.yaml"
         (self.folder / quicker).write_text(yaml.safe_dump({"replicates": 1, **changes}))
-        project = self.folder.parent / "a clone"
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "workflow/Snakefile")]
-        command += ["--profile", str(project / "profiles/local")] if profile else []
+        clone = self.folder.parent / "a clone"
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(clone / "workflow/Snakefile")]
+        command += ["--profile", str(clone / "profiles/local")] if profile else []
         command += ["--configfile", f"config/{study}.yaml", quicker, "--config", "scale=smoke"]
-        done = subprocess.run(
-            [*command, "--cores", "2", *options],
-            cwd=self.folder,
-            env=Project(project).environment,
-            text=True,
-            capture_output=True,
-        )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-        return done
+        return Project(clone).run([*command, "--cores", "2", *options], cwd=self.folder)
 
     def results(self, study: str) -> Path:
         """The folder of results of a study at the smoke scale."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
 
-from .conftest import TINY, Project, copy_project
+from .conftest import TINY, Done, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 
@@ -124,7 +123,7 @@ def refusal(given: dict[str, Any], data: str | None = None) -> str:
     return str(caught.value)
 
 
-def assert_told(done: subprocess.CompletedProcess, *sentences: str) -> None:
+def assert_told(done: Done, *sentences: str) -> None:
     """Snakemake failed with these sentences and without a traceback."""
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
@@ -268,20 +267,13 @@ def test_a_full_disk_leaves_nothing_half_written(workplace: Project) -> None:
     given = {**TINY, "study": "full", "seed": 8, "task": {**TINY["task"], "block_rows": 5000}}
     given["task"]["settings"] = {"dimension": 10}
     workplace.write({**given, "simulation": {"shard_rows": 20_000}, "observations": {}}, "full")
-    command = [*workplace.command, "--configfile", "config/full.yaml", "--until", "observe_simulated"]
 
     def nearly_full() -> None:
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # a shard has 2.4 MB
 
-    done = subprocess.run(
-        command,
-        cwd=workplace.folder,
-        env=workplace.environment,
-        text=True,
-        capture_output=True,
-        preexec_fn=nearly_full,
-    )
+    until = ("--until", "observe_simulated")
+    done = workplace.snakemake(*until, study="full", check=False, preexec_fn=nearly_full)
     folder = workplace.folder / "results/bank"
     (found,) = folder.glob("gaussian_linear-*")
     shard = found.relative_to(workplace.folder) / "model/test/rows-000000000-000019999.zarr.zip"
@@ -290,5 +282,5 @@ def test_a_full_disk_leaves_nothing_half_written(workplace: Project) -> None:
     left = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
     probe = {"model/probe.json", "logs/probe-model.log", "benchmarks/probe-model.jsonl"}
     assert left == {*probe, f"logs/model/test/{shard.name[:-9]}.log"}
-    workplace.snakemake("--until", "observe_simulated", study="full")
+    workplace.snakemake(*until, study="full")
     assert bank.verify(workplace.folder / shard)["n_invalid"] == 0

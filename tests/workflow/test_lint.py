@@ -38,13 +38,7 @@ def test_without_a_study_the_clones_smallest_is_linted_and_run(tmp_path: Path) -
         shutil.copy(ROOT / name, project.folder / name)
 
     def run(*options: str) -> str:
-        done = subprocess.run(
-            [*project.command, *options],
-            cwd=project.folder,
-            env=project.environment,
-            text=True,
-            capture_output=True,
-        )
+        done = project.run([*project.command, *options], check=False)
         return done.stdout + done.stderr
 
     assert "Congratulations" in run("--lint")
@@ -60,11 +54,7 @@ def test_snakemakes_report_shows_every_result_with_its_caption(finished: Project
     """It is built without the network: what asks for it meets a closed port."""
     page = tmp_path / "report.html"
     closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    command = [*finished.command, "--configfile", "config/tiny.yaml", "--report", str(page)]
-    done = subprocess.run(
-        command, cwd=finished.folder, env=finished.environment | closed, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    finished.snakemake("--report", str(page), env=finished.environment | closed)
     text = page.read_text()
     assert "Results of the study <strong>tiny</strong>" in text
     found = json.loads(re.search(r"var results = (\{.*?\});\n", text, flags=re.DOTALL)[1])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -170,11 +168,9 @@ def test_what_cannot_be_read_is_refused(here: Path, text: str, fault, message: s
 
 
 def test_the_command_reads_the_dry_run_and_fails_on_anything_else(finished: Project, text: str) -> None:
-    command = [sys.executable, "-m", "veridical", "plan", "--study", "config/tiny.yaml"]
-    given = {"cwd": finished.folder, "env": finished.environment, "text": True, "capture_output": True}
-    done = subprocess.run(command, input=text, check=True, **given)
-    assert done.stdout.startswith("rule ")
-    failed = subprocess.run(command, input="WorkflowError:\n", **given)
+    command = ("plan", "--study", "config/tiny.yaml")
+    assert finished.veridical(*command, input=text).stdout.startswith("rule ")
+    failed = finished.veridical(*command, input="WorkflowError:\n", check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("PlanError: the dry run failed:\nWorkflowError:")
     assert not failed.stdout

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,15 +69,9 @@ def kill_when_held(project: Project, stage: str) -> None:
     mark, order = project.folder / f"held-{stage}", project.folder / f"hold-{stage}"
     order.touch()
     command = [*project.command, "--configfile", "config/tiny.yaml"]
+    there = {"cwd": project.folder, "env": project.environment, "start_new_session": True}
     with (project.folder / f"killed-in-{stage}.log").open("w") as log:
-        run = subprocess.Popen(
-            command,
-            cwd=project.folder,
-            env=project.environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        run = subprocess.Popen(command, stdout=log, stderr=log, **there)
     try:
         wait_for(lambda: run.poll() is not None or (mark.exists() and mark.read_text()))
         assert run.poll() is None, f"no job was held in {stage}:\n{Path(log.name).read_text()[-6000:]}"
@@ -184,11 +177,5 @@ def test_two_studies_share_one_bank(project: Project) -> None:
 
 
 def test_the_command_prints_the_digest_of_a_study(finished: Project) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "veridical", "digest", "results/tiny"],
-        cwd=finished.folder,
-        env=finished.environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == [digest(finished), "results/tiny"], done.stderr
+    told = finished.veridical("digest", "results/tiny").stdout
+    assert told.split() == [digest(finished), "results/tiny"]
