@@ -44,6 +44,9 @@ def test_each_task_keeps_the_contract(task: tasks.Task, rng: np.random.Generator
         assert (finite.all(axis=1) | ~finite.any(axis=1)).all(), "a row fails as a whole"
         assert finite.all(axis=1).mean() > 0.8
         assert all(np.array_equal(noise[name], before[name]) for name in noise), "noise is not changed"
+    with pytest.raises(TaskError, match="has no fidelity 'neither'; expected ") as told:
+        task.simulate(theta, noise, "neither")
+    assert all(level in str(told.value) for level in task.fidelities)
 
 
 def test_a_batch_equals_its_rows_bit_for_bit(task: tasks.Task, rng: np.random.Generator) -> None:
@@ -129,11 +132,29 @@ def test_a_misspelt_name_or_setting_is_answered_with_the_nearest() -> None:
         tasks.build({"name": "lotka_voltera"})
     with pytest.raises(TaskError, match=r"no setting 'dimensions'\. Did you mean 'dimension'"):
         tasks.build({"name": "gaussian_linear", "settings": {"dimensions": 3}})
-    with pytest.raises(TaskError, match="gaussian_linear: expected dimension >= 1"):
-        tasks.build({"name": "gaussian_linear", "settings": {"dimension": 0}})
-    with pytest.raises(TaskError, match="has no fidelity 'high'"):
-        task = tasks.build({"name": "mixture"})
-        task.simulate(np.zeros((1, 1)), {}, "high")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("gaussian_linear", {"dimension": 0}, "gaussian_linear: expected dimension >= 1"),
+        ("gaussian_linear", {"prior_sd": -1.0}, "positive prior_sd"),
+        ("gaussian_linear", {"real_noise_sd": 0.0}, "positive real_noise_sd"),
+        ("gaussian_chain", {"chain": -1}, "whole number chain >= 0"),
+        ("gaussian_chain", {"chain": 1.5}, "whole number chain >= 0"),
+        ("gaussian_chain", {"chain": True}, "whole number chain >= 0"),
+        ("gaussian_classes", {"separation": -0.1}, "positive separation"),
+        ("gaussian_classes", {"resolution": 2}, r"resolution in \[0, 1\]"),
+        ("gaussian_variance", {"repeats": 0}, "expected"),
+        ("mixture", {"weight": 1.0}, "expected"),
+        ("ornstein_uhlenbeck", {"parameters": 4}, "expected parameters 2 or 3, got 4"),
+        ("pendulum", {"noise_sd": 0.0}, "expected a positive noise_sd and substeps >= 1"),
+        ("pendulum", {"substeps": 0}, "expected a positive noise_sd and substeps >= 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name: str, settings: dict[str, float], message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        tasks.build({"name": name, "settings": settings})
 
 
 def test_block_rows_come_from_the_settings() -> None:
