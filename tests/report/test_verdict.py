@@ -355,15 +355,8 @@ def test_a_fault_in_the_posterior_reaches_the_verdict_through_the_checks(
 
     made = make_study(replicates=1, budgets=(2000,), **fault)
     table, path = made.root / "metrics.csv", made.root / "verdict.json"
-    aggregate(
-        "example",
-        "growth",
-        results=made.checks,
-        draws=made.draws,
-        costs=made.costs,
-        table=table,
-        verdicts=path,
-    )
+    files = {"results": made.checks, "draws": made.draws, "costs": made.costs}
+    aggregate("example", "growth", **files, table=table, verdicts=path)
     (found, *_) = verdict.load(path)["verdicts"]
     assert outcomes(found)[rule] == expected
     assert found["verdict"] != "trust"

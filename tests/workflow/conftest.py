@@ -38,6 +38,7 @@ TINY = {
     "test_rows": 100,
     "draws": 200,
     "test_draws": 99,
+    "checks": {"exact": {"observations": 1, "draws": 50}},
     "scales": {"smoke": {"test_rows": 60}},
 }
 
