@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -261,26 +260,3 @@ def _edit_manifest(path: Path, **changes: Any) -> None:
                 group["attributes"] |= changes
                 content = json.dumps(group).encode()
             archive.writestr(info, content)
-
-
-def test_a_full_disk_leaves_nothing_half_written(workplace: Project) -> None:
-    given = {**TINY, "study": "full", "seed": 8, "task": {**TINY["task"], "block_rows": 5000}}
-    given["task"]["settings"] = {"dimension": 10}
-    workplace.write({**given, "simulation": {"shard_rows": 20_000}, "observations": {}}, "full")
-
-    def nearly_full() -> None:
-        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # a shard has 2.4 MB
-
-    until = ("--until", "observe_simulated")
-    done = workplace.snakemake(*until, study="full", check=False, preexec_fn=nearly_full)
-    folder = workplace.folder / "results/bank"
-    (found,) = folder.glob("gaussian_linear-*")
-    shard = found.relative_to(workplace.folder) / "model/test/rows-000000000-000019999.zarr.zip"
-    assert done.returncode == 1
-    assert f"BankError: {shard}: cannot be written (File too large); nothing was left behind." in done.stderr
-    left = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
-    probe = {"model/probe.json", "logs/probe-model.log", "benchmarks/probe-model.jsonl"}
-    assert left == {*probe, f"logs/model/test/{shard.name[:-9]}.log"}
-    workplace.snakemake(*until, study="full")
-    assert bank.verify(workplace.folder / shard)["n_invalid"] == 0
