@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.bank.small_tasks import has_ended
+from tests.bank.small_tasks import spec as make_spec
 from veridical import tasks
 from veridical.bank import probe
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
-
-FILE = Path(__file__).with_name("small_tasks.py")
-
-
-def make_spec(name: str = "coupled", **settings: Any) -> dict[str, Any]:
-    return {"name": name, "file": str(FILE), "class": name.capitalize(), "settings": settings}
-
 
 # ---- a sound task ------------------------------------------------------------------------------------
 
@@ -136,17 +129,6 @@ def test_a_hanging_simulator_is_stopped_at_the_limit_with_its_grandchildren(tmp_
     with pytest.raises(SimulationTimeout, match=r"limit of 1\.5 s.*0 of 32 rows were simulated"):
         probe.run(spec, "low", root=1, rows=32, time_limit=1.5)
     assert has_ended(int((tmp_path / "grandchild").read_text()))
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process that was killed ends within ten seconds."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    ready, _, _ = select.select([process], [], [], 10)
-    os.close(process)
-    return bool(ready)
 
 
 def test_a_file_that_hangs_when_imported_is_stopped(tmp_path: Path) -> None:
