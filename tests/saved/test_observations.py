@@ -141,10 +141,7 @@ def test_missing_file_names_the_nearest(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"y": np.zeros((1, 3, 2))}, "no array `x`"),
-        (
-            {"x": np.zeros((1, 2, 3))},
-            r"x must have shape \(N, 3, 2\) \(3 year x 2 species\), got \(1, 2, 3\)",
-        ),
+        ({"x": np.zeros((1, 2, 3))}, r"must have shape \(N, 3, 2\) \(3 year x 2 species\), got \(1, 2, 3\)"),
         ({"x": np.zeros((0, 3, 2))}, "got \\(0, 3, 2\\)"),
         ({"x": np.array([[["a"] * 2] * 3])}, "must hold numbers"),
         ({"x": np.array([[[{}] * 2] * 3], dtype=object)}, "not a readable NPZ file of numbers"),

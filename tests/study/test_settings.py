@@ -101,14 +101,8 @@ def test_a_wrong_setting_is_named_with_its_remedy(place: str, value: Any, told: 
             at("estimators.npe.summary", {"type": "gru", "stat": 3}),
             "estimators.npe.summary.stat: unknown setting. Did you mean 'state'?",
         ),
-        (
-            {"task": {"name": "mixture", "seting": {}}},
-            "seting: unknown setting. Did you mean 'settings'?",
-        ),
-        (
-            {"task": {"name": "c", "comand": "awk {theta}"}},
-            "comand: unknown setting. Did you mean 'command'?",
-        ),
+        ({"task": {"name": "mixture", "seting": {}}}, "seting: unknown setting. Did you mean 'settings'?"),
+        ({"task": {"name": "c", "comand": "awk"}}, "comand: unknown setting. Did you mean 'command'?"),
         (
             {"task": {"simulations": "s.npz", "parameters": {"a": {}}, "reserved": {"tset": 10}}},
             "expected 'test', 'calibration' or 'fit'; got 'tset'. Did you mean 'test'?",

@@ -72,10 +72,7 @@ FAULTS = [
     ({"dimensions": (Dimension("row", (1,)),)}, "names of dimensions must differ and be none of"),
     ({"dimensions": (Dimension("two words", (1,)),)}, "dimension 'two words'"),
     ({"dimensions": (Dimension("time", ()),)}, "'time' has no coordinates"),
-    (
-        {"needs": {"cores": 4}},
-        "needs must be an instance of Needs, as in needs = Needs(cores=4), got {'cores': 4}",
-    ),
+    ({"needs": {"cores": 4}}, "needs must be an instance of Needs, as in needs = Needs(cores=4), got"),
     ({"needs": None}, "needs must be an instance of Needs"),
     ({"needs": Needs}, "needs must be an instance of Needs"),
     ({"needs": Needs(cores="4")}, "needs.cores: expected an integer; got '4'."),
@@ -83,22 +80,13 @@ FAULTS = [
     ({"needs": Needs(cores=-3)}, "needs.cores: expected a number greater than or equal to 1; got -3."),
     ({"needs": Needs(cores=2.5)}, "needs.cores: expected an integer; got 2.5."),
     ({"needs": Needs(cores=True)}, "needs.cores: expected a number; got True."),
-    (
-        {"needs": Needs(mem_mb=-5000)},
-        "needs.mem_mb: expected a number greater than or equal to 0; got -5000.",
-    ),
+    ({"needs": Needs(mem_mb=-5000)}, "needs.mem_mb: expected a number greater than or equal to 0; got -5000"),
     ({"needs": Needs(mem_mb=np.nan)}, "needs.mem_mb: expected an integer; got nan."),
     ({"needs": Needs(mem_mb="2 GB")}, "needs.mem_mb: expected an integer; got '2 GB'."),
-    (
-        {"needs": Needs(seconds={"low": -100})},
-        "needs.seconds.low: expected a number greater than 0; got -100.",
-    ),
+    ({"needs": Needs(seconds={"low": -100})}, "seconds.low: expected a number greater than 0; got -100."),
     ({"needs": Needs(seconds={"low": np.inf})}, "needs.seconds.low: expected a finite number; got inf."),
     ({"needs": Needs(seconds=0.5)}, "needs.seconds: expected a mapping of names; got 0.5."),
-    (
-        {"needs": Needs(seconds={"lwo": 1.0})},
-        "needs.seconds: there is no fidelity 'lwo'. Did you mean 'low'?",
-    ),
+    ({"needs": Needs(seconds={"lwo": 1.0})}, "needs.seconds: there is no fidelity 'lwo'. Did you mean 'low'"),
     ({"needs": Needs(modules="gcc/12")}, "needs.modules: expected a list; got 'gcc/12'."),
     (
         {"needs": Needs(modules=("gcc/12; touch x",))},

@@ -145,10 +145,7 @@ def test_a_finished_study_needs_nothing(here: Path, finished: Project) -> None:
     ("fault", "message"),
     [
         (lambda text: " \n", "the dry run failed, see above."),
-        (
-            lambda text: "MissingInputException in rule train:\nfield.csv\n",
-            "failed:\nMissingInputException in rule",
-        ),
+        (lambda text: "MissingInputException in rule train:\nfield.csv\n", "failed:\nMissingInput"),
         (
             lambda text: "Nothing to be done\n" + text[: len(text) // 2],
             "expected the text of a Snakemake dry run",
