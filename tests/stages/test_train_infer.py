@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from veridical import artifacts, bank
-from veridical.errors import ArtifactError, DataError, SimulationError, TrainingError
+from veridical.errors import DataError, SimulationError, TrainingError
 from veridical.saved import posteriors
 from veridical.saved.observations import Observations
 from veridical.stages.infer import infer
@@ -224,14 +224,6 @@ def test_observations_that_cannot_be_used_are_refused(
             replicate=0,
         )
     assert not (tmp_path / "d.nc").exists()
-
-
-def test_a_damaged_estimator_is_refused(trained: Path, tmp_path: Path, rng: np.random.Generator) -> None:
-    for path in trained.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "weights.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ArtifactError, match="SHA-256"):
-        infer(tmp_path, observations(3, rng), tmp_path / "d.nc", draws=9, root=3, replicate=0)
 
 
 def test_loading_an_estimator_does_not_import_lightning(trained: Path) -> None:

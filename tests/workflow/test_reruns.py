@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
 from veridical import bank
+from veridical.study.settings import merge
 
 from .conftest import ROOT, Project
 
@@ -70,25 +72,34 @@ def test_a_plot_redraws_figures_and_report(project: Project) -> None:
     assert rules(project) == {"figures", "report"}
 
 
-def test_a_setting_of_a_check_redoes_that_check(project: Project) -> None:
-    settings = project.settings()
-    settings["checks"] = {"tarp": {"neighbours": 7}}
-    project.write(settings)
-    counts = project.reruns()
-    assert counts["check"] == 1
-    assert set(counts) == REPORT | {"check"}
-
-
-def test_one_more_replicate_adds_its_own_chain(project: Project) -> None:
-    before = project.settings()
-    project.write({**before, "replicates": 2})
-    counts = project.reruns()
-    assert counts["simulate"] == 1
-    assert counts["train"] == 1
-    assert counts["infer"] == 2
-    assert "observe" not in counts
-    assert "observe_simulated" not in counts
-    assert "probe" not in counts
+@pytest.mark.parametrize(
+    ("changes", "counts", "never"),
+    [
+        (
+            {"checks": {"tarp": {"neighbours": 7}}},
+            {"check": 1, **dict.fromkeys(REPORT, 1)},
+            {"simulate", "probe", "observe", "observe_simulated", "train", "infer", "exact", "predict"},
+        ),
+        (
+            {"replicates": 2},
+            {"simulate": 1, "train": 1, "infer": 2},
+            {"probe", "observe", "observe_simulated"},
+        ),
+        (
+            {"estimators": {"npe": {"training": {"epochs": 4}}}},
+            {"train": 1},
+            {"simulate", "probe", "observe", "observe_simulated"},
+        ),
+    ],
+    ids=["a setting of a check", "one more replicate", "a setting of an estimator"],
+)
+def test_a_setting_reruns_what_depends_on_it(
+    project: Project, changes: dict[str, Any], counts: dict[str, int], never: set[str]
+) -> None:
+    project.write(merge(project.settings(), changes))
+    found = project.reruns()
+    assert {rule: found.get(rule) for rule in counts} == counts
+    assert not set(found) & never
 
 
 def test_other_data_redo_observe_onward(project: Project) -> None:
@@ -96,15 +107,6 @@ def test_other_data_redo_observe_onward(project: Project) -> None:
     again = rules(project)
     assert not again & {"simulate", "probe", "train", "observe_simulated"}
     assert {"observe", "infer", "check", "report"} <= again
-
-
-def test_settings_of_an_estimator_redo_training_only(project: Project) -> None:
-    settings = project.settings()
-    settings["estimators"]["npe"]["training"]["epochs"] = 4
-    project.write(settings)
-    again = rules(project)
-    assert "train" in again
-    assert not again & {"simulate", "probe", "observe", "observe_simulated"}
 
 
 def test_code_of_the_task_makes_a_new_bank_beside_the_old(project: Project) -> None:
