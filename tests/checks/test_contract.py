@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tests.conftest import modules_after
 from veridical import checks
 from veridical.checks.base import CheckResult, Metric
 from veridical.errors import ArtifactError, UnknownName
@@ -162,13 +161,8 @@ def test_files_of_another_kind_are_refused(text: str, tmp_path: Path) -> None:
 
 def test_checks_import_neither_torch_nor_estimators() -> None:
     """Nor, before they run, anything heavy."""
-    code = (
-        "import sys; from veridical import checks; [checks.check_class(n) for n in checks.CHECKS]; "
-        "heavy = {'torch', 'sklearn', 'scipy', 'xarray', 'matplotlib', 'veridical.estimators'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    found = modules_after("from veridical import checks; [checks.check_class(n) for n in checks.CHECKS]")
+    assert not found & {"torch", "sklearn", "scipy", "xarray", "matplotlib", "veridical.estimators"}
 
 
 def test_no_explained_metric_is_unknown() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import modules_after
 from veridical.errors import DataError
 from veridical.saved import observations
 from veridical.tasks.base import Dimension, Parameter, Task
@@ -94,13 +93,8 @@ def test_data_in_seconds_stay_numbers(tmp_path: Path) -> None:
 def test_a_job_that_reads_data_does_not_load_xarray(tmp_path: Path) -> None:
     data = observations.Observations(np.zeros((1, 3, 2)), None, "pelts", "observed")
     observations.save(tmp_path / "d.nc", data, Pelts())
-    code = (
-        "import sys; from veridical.saved import observations; observations.load(sys.argv[1]);"
-        "print(sorted({'xarray', 'dask', 'pandas'} & set(sys.modules)))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "d.nc")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    code = f"from veridical.saved import observations; observations.load({str(tmp_path / 'd.nc')!r})"
+    assert not modules_after(code) & {"xarray", "dask", "pandas"}
 
 
 @pytest.mark.parametrize(
