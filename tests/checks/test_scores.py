@@ -160,24 +160,19 @@ def test_what_cannot_be_scored_is_refused(rng: Any) -> None:
 
     bad = model.draws.copy()
     bad[0, 0, 0] = np.nan
-    with pytest.raises(DataError, match="draws: expected finite numbers, got 1 of 2970"):
-        run(draws=bad)
-    with pytest.raises(DataError, match="check scores: expected true parameters, got none"):
-        run(truth=None)
-    with pytest.raises(ShapeError, match=r"truth: expected shape \(30, 1\), got \(29, 1\)"):
-        run(truth=model.truth[1:])
-    with pytest.raises(ShapeError, match="draws: expected shape"):
-        run(names=("a", "b"))
-    with pytest.raises(ShapeError, match="expected draws, data sets and parameters"):
-        run(draws=model.draws[:0])
-    with pytest.raises(DataError, match="whose truths differ"):
-        run(truth=np.zeros((30, 1)))
-    with pytest.raises(DataError, match="zero width"):
-        run(draws=np.zeros((99, 30, 1)))
-    with pytest.raises(ShapeError, match="log_density_truth"):
-        run(log_density_truth=np.zeros(3))
-    with pytest.raises(DataError, match="log_density_truth: expected finite numbers or -inf"):
-        run(log_density_truth=np.full(30, np.inf))
+    for error, message, changes in (
+        (DataError, "draws: expected finite numbers, got 1 of 2970", {"draws": bad}),
+        (DataError, "check scores: expected true parameters, got none", {"truth": None}),
+        (ShapeError, r"truth: expected shape \(30, 1\), got \(29, 1\)", {"truth": model.truth[1:]}),
+        (ShapeError, "draws: expected shape", {"names": ("a", "b")}),
+        (ShapeError, "expected draws, data sets and parameters", {"draws": model.draws[:0]}),
+        (DataError, "whose truths differ", {"truth": np.zeros((30, 1))}),
+        (DataError, "zero width", {"draws": np.zeros((99, 30, 1))}),
+        (ShapeError, "log_density_truth", {"log_density_truth": np.zeros(3)}),
+        (DataError, "log_density_truth: expected finite", {"log_density_truth": np.full(30, np.inf)}),
+    ):
+        with pytest.raises(error, match=message):
+            run(**changes)
 
 
 def test_a_posterior_that_collapsed_counts_as_infinitely_sure(rng: np.random.Generator) -> None:

@@ -126,12 +126,13 @@ def test_references_that_do_not_fit_are_refused(rng: np.random.Generator) -> Non
     check = TwoSample()
     with pytest.raises(DataError, match="expected draws of a reference, got none"):
         check.run(draws, rng)
-    with pytest.raises(DataError, match=r"expected parameters \['a'\], got \['b'\]"):
-        check.run(draws, rng, reference=Draws(("b",), draws.draws))
-    with pytest.raises(ShapeError, match="reference"):
-        check.run(draws, rng, reference=Draws(("a",), rng.normal(size=(100, 2, 1))))
-    with pytest.raises(DataError, match="at least 20 draws and 40"):
-        check.run(draws, rng, reference=Draws(("a",), draws.draws[:30]))
+    for error, message, reference in (
+        (DataError, r"expected parameters \['a'\], got \['b'\]", Draws(("b",), draws.draws)),
+        (ShapeError, "reference", Draws(("a",), rng.normal(size=(100, 2, 1)))),
+        (DataError, "at least 20 draws and 40", Draws(("a",), draws.draws[:30])),
+    ):
+        with pytest.raises(error, match=message):
+            check.run(draws, rng, reference=reference)
     with pytest.raises(DataError, match="zero width"):
         difference(draws.draws[:, 0], np.zeros((50, 1)))
     for ess in ({"b": 3.0}, [1.0, 2.0], [0.0]):

@@ -115,11 +115,11 @@ def test_what_is_missing_is_named(fitted: Fitted, rng: np.random.Generator) -> N
     check = Typicality()
     with pytest.raises(DataError, match="draws of simulated test sets"):
         check.run(good, rng)
-    with pytest.raises(DataError, match="learned summaries of the data"):
-        check.run(fitted(None), rng, null=null)
-    with pytest.raises(DataError, match="mean of the training summaries"):
-        check.run(Draws(("a",), good.draws, summary=good.summary), rng, null=null)
-    with pytest.raises(ShapeError, match="summary"):
-        check.run(fitted(np.zeros((1, K + 1))), rng, null=null)
-    with pytest.raises(DataError, match="summary: expected finite numbers"):
-        check.run(fitted(np.full((1, K), np.nan)), rng, null=null)
+    for error, message, draws in (
+        (DataError, "learned summaries of the data", fitted(None)),
+        (DataError, "mean of the training summaries", Draws(("a",), good.draws, summary=good.summary)),
+        (ShapeError, "summary", fitted(np.zeros((1, K + 1)))),
+        (DataError, "summary: expected finite numbers", fitted(np.full((1, K), np.nan))),
+    ):
+        with pytest.raises(error, match=message):
+            check.run(draws, rng, null=null)

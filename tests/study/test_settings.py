@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from veridical.errors import SettingError
-from veridical.study import documents, settings
+from veridical.study import settings
 
 ROOT = Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "config").glob("*.yaml"))
@@ -28,11 +28,6 @@ def raw(**changes: Any) -> dict[str, Any]:
 def test_every_study_is_valid_at_every_scale(path: Path, scale: str) -> None:
     study = settings.load(path, scale)
     assert study.study == path.stem
-
-
-def test_schema_and_page_are_those_of_the_classes() -> None:
-    assert (ROOT / documents.SCHEMA).read_text() == documents.schema_text(), "run `make docs`"
-    assert (ROOT / documents.PAGE).read_text() == documents.page_text(), "run `make docs`"
 
 
 def test_every_setting_is_described() -> None:
