@@ -37,7 +37,7 @@ demo: study
 	@echo 'The report lies at $(CURDIR)/results/$(NAME)$(SUFFIX)/report.html'
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # Both start a cluster of their own and stop it. `tests/slurm/cluster install` installs what they need.
 slurm-test: $(VENV)/.dev

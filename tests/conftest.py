@@ -7,6 +7,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,20 @@ import numpy as np
 import pytest
 
 from veridical import seeds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests that run whole studies first: the many short ones behind them fill what time is left."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that a process of its own has loaded after some code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def veridical(home: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in that folder; gives its exit status and what it says on both streams."""
+    return lambda *arguments: (command_line.main([*arguments]), *capsys.readouterr())
+
+
 def put_shard(folder: str | Path, first: int = 0) -> Path:
     path = Path(folder) / "model" / "test" / bank.shard_name(first, first + 9)
     x = np.arange(20.0).reshape(10, 2)
@@ -57,75 +67,63 @@ def flip_a_byte(path: Path) -> None:
 # ---- verify ------------------------------------------------------------------------------------------
 
 
-def test_verify_counts_whole_shards_and_names_broken_ones(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_counts_whole_shards_and_names_broken_ones(veridical: Command) -> None:
     paths = [put_shard("results/bank/a-1", first) for first in (0, 10)]
-    assert command_line.main(["verify"]) == 0
-    assert capsys.readouterr().out == "2 of 2 shards are what their manifests say.\n"
+    assert veridical("verify") == (0, "2 of 2 shards are what their manifests say.\n", "")
     flip_a_byte(paths[1])
-    assert command_line.main(["verify"]) == 1
-    broken, total = capsys.readouterr().out.splitlines()
-    assert broken.startswith("BROKEN") and str(paths[1]) in broken
+    code, told, _ = veridical("verify")
+    broken, total = told.splitlines()
+    assert code == 1 and broken.startswith("BROKEN") and str(paths[1]) in broken
     assert total == "1 of 2 shards are what their manifests say."
-    assert command_line.main(["verify", str(paths[0])]) == 0
+    assert veridical("verify", str(paths[0]))[0] == 0
 
 
-def test_verify_of_nothing_fails(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (home / "empty").mkdir()
-    for folder in ("empty", "no/such/folder"):
-        assert command_line.main(["verify", folder]) == 1
-        told = f"BankError: {folder}: expected a folder of shards (*.zarr.zip), but there are none below it."
-        assert told in capsys.readouterr().err
-
-
-def test_verify_of_another_file_does_not_tell_to_delete_it(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command_line.main(["verify", "field.csv"]) == 1
-    told = "".join(capsys.readouterr())
-    assert "field.csv: expected a shard (*.zarr.zip) or a folder of shards, got another file" in told
-    assert "elete" not in told
-    assert command_line.main(["verify", "results/rows-000000000-000000009.zarr.zip"]) == 1
-    assert "no such shard" in capsys.readouterr().out
+def test_verify_of_what_is_no_shard_fails_and_does_not_tell_to_delete_it(veridical: Command) -> None:
+    Path("empty").mkdir()
+    for path, expected in (
+        ("empty", "BankError: empty: expected a folder of shards (*.zarr.zip), but there are none below it."),
+        ("no/such/folder", "expected a folder of shards (*.zarr.zip), but there are none below it."),
+        ("field.csv", "expected a shard (*.zarr.zip) or a folder of shards, got another file"),
+        ("results/rows-000000000-000000009.zarr.zip", "no such shard"),
+    ):
+        code, *told = veridical("verify", path)
+        assert code == 1 and path in "".join(told) and expected in "".join(told)
+        assert path != "field.csv" or "elete" not in "".join(told)
 
 
 # ---- gc ----------------------------------------------------------------------------------------------
 
 
-def test_gc_lists_unused_banks_and_removes_them_only_when_told(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gc_lists_unused_banks_and_removes_them_only_when_told(veridical: Command) -> None:
     used = Layout(settings.load("config/small.yaml")).bank
     kept, old = put_shard(used), put_shard("results/bank/gaussian_linear-0123456789ab")
-    (home / "results/small").mkdir()
-    assert command_line.main(["gc"]) == 0
-    listed = capsys.readouterr().out
-    assert "unused" in listed and "gaussian_linear-0123456789ab" in listed and used not in listed
+    Path("results/small").mkdir()
+    code, listed, _ = veridical("gc")
+    assert (
+        code == 0 and "unused" in listed and "gaussian_linear-0123456789ab" in listed and used not in listed
+    )
     assert "1 banks that no study uses, 0 states of ended trainings, 0 temporary files, 0 unf" in listed
     assert old.exists()
-    assert command_line.main(["gc", "--delete"]) == 0
+    assert veridical("gc", "--delete")[0] == 0
     assert kept.exists() and not old.parents[2].exists()
-    assert (home / "results/small").is_dir()
+    assert Path("results/small").is_dir()
 
 
-def test_gc_keeps_the_banks_of_every_scale(home: Path) -> None:
+def test_gc_keeps_the_banks_of_every_scale(home: Path, veridical: Command) -> None:
     scales = {"paper": {"seed": 2}, "smoke": {"task": {"settings": {"dimension": 5}}}}
     (home / "config/small.yaml").write_text(yaml.safe_dump({**STUDY, "scales": scales}))
     layouts = [Layout(settings.load("config/small.yaml", scale), scale=scale) for scale in settings.SCALES]
     shards = [put_shard(layout.bank) for layout in layouts]
     assert len({layout.bank for layout in layouts}) == 3
-    assert command_line.main(["gc", "--delete"]) == 0
+    assert veridical("gc", "--delete")[0] == 0
     assert all(path.exists() for path in shards)
 
 
-def test_gc_touches_nothing_where_a_study_cannot_be_read(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gc_touches_nothing_where_a_study_cannot_be_read(veridical: Command) -> None:
     shard = put_shard("results/bank/gaussian_linear-0123456789ab")
-    (home / "config/other.yaml").write_text("study: other\nsed: 1\n")
-    assert command_line.main(["gc", "--delete"]) == 1
-    assert "Did you mean 'seed'?" in capsys.readouterr().err
+    Path("config/other.yaml").write_text("study: other\nsed: 1\n")
+    code, _, told = veridical("gc", "--delete")
+    assert code == 1 and "Did you mean 'seed'?" in told
     assert shard.exists()
 
 
@@ -146,14 +144,14 @@ def finish(home: Path) -> Path:
     return folder
 
 
-def test_export_packs_results_study_file_and_data(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_packs_results_study_file_and_data(home: Path, veridical: Command) -> None:
     finish(home)
-    assert command_line.main(["export", "--study", "config/small.yaml"]) == 0
-    assert capsys.readouterr().out == "packed results/small into results/small.tar.gz\n"
+    packed = (0, "packed results/small into results/small.tar.gz\n", "")
+    assert veridical("export", "--study", "config/small.yaml") == packed
     with tarfile.open("results/small.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"report.html", "metrics.csv", "inputs/small.yaml", "inputs/field.csv", export.CHECKSUMS} <= names
-    assert command_line.main(["export", "--study", "config/small.yaml", "--out", "elsewhere.tar.gz"]) == 0
+    assert veridical("export", "--study", "config/small.yaml", "--out", "elsewhere.tar.gz")[0] == 0
     assert Path("elsewhere.tar.gz").read_bytes() == Path("results/small.tar.gz").read_bytes()
 
 
@@ -167,7 +165,7 @@ def test_export_packs_results_study_file_and_data(home: Path, capsys: pytest.Cap
     ],
 )
 def test_export_writes_over_no_file_that_is_not_its_own(
-    out: str, told: str, home: Path, capsys: pytest.CaptureFixture[str]
+    out: str, told: str, home: Path, veridical: Command
 ) -> None:
     (finish(home) / "train").mkdir()
     (home / "data").mkdir()
@@ -176,60 +174,60 @@ def test_export_writes_over_no_file_that_is_not_its_own(
     fields = {"field": {**STUDY["observations"]["field"], "file": "field.tar.gz"}}
     Path("config/small.yaml").write_text(yaml.safe_dump({**STUDY, "observations": fields}))
     before = Path(out).read_bytes()
-    assert command_line.main(["export", "--study", "config/small.yaml", "--out", out]) == 1
-    assert capsys.readouterr().err.startswith(f"ArtifactError: export: {told}")
+    code, _, said = veridical("export", "--study", "config/small.yaml", "--out", out)
+    assert code == 1 and said.startswith(f"ArtifactError: export: {told}")
     assert Path(out).read_bytes() == before
 
 
-def test_export_of_an_unfinished_study_says_what_it_lacks(
-    home: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("study", "scale", "told"),
+    [
+        ("small", "smoke", "ArtifactError: export: results/small@smoke lacks report.html, metrics.csv"),
+        ("smal", "laptop", "Did you mean 'small'?"),
+        ("small", "smol", "Did you mean 'smoke'?"),
+    ],
+)
+def test_export_of_what_is_not_there_is_refused(
+    study: str, scale: str, told: str, veridical: Command
 ) -> None:
-    assert command_line.main(["export", "--study", "config/small.yaml", "--scale", "smoke"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("ArtifactError: export: results/small@smoke lacks report.html, metrics.csv")
-    assert command_line.main(["export", "--study", "config/smal.yaml"]) == 1
-    assert "Did you mean 'small'?" in capsys.readouterr().err
-    assert command_line.main(["export", "--study", "config/small.yaml", "--scale", "smol"]) == 1
-    assert "Did you mean 'smoke'?" in capsys.readouterr().err
+    code, _, said = veridical("export", "--study", f"config/{study}.yaml", "--scale", scale)
+    assert code == 1 and told in said
 
 
 @pytest.mark.parametrize("record", ["{", "{}", "[]"])
-def test_a_damaged_record_is_told_without_a_traceback(
-    record: str, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_record_is_told_without_a_traceback(record: str, home: Path, veridical: Command) -> None:
     (finish(home) / "provenance.json").write_text(record)
+    expected = "ArtifactError: results/small/provenance.json: expected a record of provenance"
     for command in (["export", "--study", "config/small.yaml"], ["digest", "results/small"]):
-        assert command_line.main(command) == 1
-        told = capsys.readouterr().err
-        assert told.startswith(
-            "ArtifactError: results/small/provenance.json: expected a record of provenance"
-        )
+        code, _, told = veridical(*command)
+        assert code == 1 and told.startswith(expected)
         assert "with `-- results/small/provenance.json` behind its snakemake command" in told
 
 
 def test_digest_prints_the_digest_and_on_demand_its_lines(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    veridical: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = ["bank/model/test/x <f8 (10, 2) 00", "metrics.csv 11"]
     monkeypatch.setattr(result_digest, "listing", lambda study: lines)
-    assert command_line.main(["digest", "results/small"]) == 0
-    assert capsys.readouterr().out == f"{result_digest.digest_of(lines)} results/small\n"
-    assert command_line.main(["digest", "results/small", "--list"]) == 0
-    assert capsys.readouterr().out.splitlines()[:2] == lines
+    assert veridical("digest", "results/small") == (
+        0,
+        f"{result_digest.digest_of(lines)} results/small\n",
+        "",
+    )
+    code, told, _ = veridical("digest", "results/small", "--list")
+    assert code == 0 and told.splitlines()[:2] == lines
 
 
-def test_digest_of_what_is_no_study_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line.main(["digest", "results/nothing"]) == 1
-    assert "expected the folder of a finished study" in capsys.readouterr().err
+def test_digest_of_what_is_no_study_is_refused(veridical: Command) -> None:
+    code, _, said = veridical("digest", "results/nothing")
+    assert code == 1 and "expected the folder of a finished study" in said
 
 
-def test_documents_are_written_below_the_folder_where_it_runs(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command_line.main(["documents"]) == 0
-    paths = capsys.readouterr().out.split()
-    assert paths == [str(path) for path in documents.write(home)]
-    assert all((home / path).is_file() for path in paths)
+def test_documents_are_written_below_the_folder_where_it_runs(veridical: Command, home: Path) -> None:
+    code, told, _ = veridical("documents")
+    assert code == 0
+    assert told.split() == [str(path) for path in documents.write(home)]
+    assert all((home / path).is_file() for path in told.split())
 
 
 # ---- as a process ------------------------------------------------------------------------------------
@@ -241,7 +239,7 @@ def test_documents_are_written_below_the_folder_where_it_runs(
         (["--help"], 0, ["verify", "gc", "export", "digest", "documents"]),
         ([], 2, ["required: command"]),
         (["digets"], 2, ["invalid choice: 'digets'"]),
-        (["digest", "nowhere"], 1, ["ArtifactError: nowhere"]),
+        (["digest", "nowhere"], 1, ["ArtifactError: nowhere", "expected the folder of a finished study"]),
     ],
 )
 def test_exit_status_and_message(arguments: list[str], code: int, words: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,22 @@ import numpy as np
 
 from veridical.errors import SimulationTimeout
 from veridical.tasks import Dimension, Parameter, Task
+
+
+def spec(name: str = "coupled", **settings: Any) -> dict[str, Any]:
+    """A study's `task` section for one of these tasks."""
+    return {"name": name, "file": __file__, "class": name.capitalize(), "settings": settings}
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process that was killed ends within ten seconds."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ready, _, _ = select.select([process], [], [], 10)
+    os.close(process)
+    return bool(ready)
 
 
 class Box:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.bank import small_tasks
 from veridical import seeds, tasks
 from veridical.bank import blocks, validity
 from veridical.errors import SimulationTimeout, TaskError
 from veridical.tasks import Task
 from veridical.tasks.base import Array, Dimension, FileTask, Parameter
 
-FILE = Path(__file__).with_name("small_tasks.py")
-
 
 def make_task(name: str = "coupled", **settings: Any) -> Task:
-    spec = {"name": name, "file": str(FILE), "class": name.capitalize(), "settings": settings}
-    return tasks.build(spec)
+    return tasks.build(small_tasks.spec(name, **settings))
 
 
 def simulate(

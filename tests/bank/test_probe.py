@@ -9,18 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.bank.test_workers import has_ended
+from tests.bank.small_tasks import has_ended
+from tests.bank.small_tasks import spec as make_spec
 from veridical import tasks
 from veridical.bank import probe
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
 from veridical.stages import simulate
-
-FILE = Path(__file__).with_name("small_tasks.py")
-
-
-def make_spec(name: str = "coupled", **settings: Any) -> dict[str, Any]:
-    return {"name": name, "file": str(FILE), "class": name.capitalize(), "settings": settings}
-
 
 # ---- a sound task ------------------------------------------------------------------------------------
 

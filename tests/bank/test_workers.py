@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bank.small_tasks import has_ended
 from veridical.bank import workers
 from veridical.bank.workers import Ended
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
@@ -26,17 +26,6 @@ def run_all(calls: dict[str, Callable[[], object]], **options: float) -> dict[st
 
 def fail(error: BaseException) -> None:
     raise error
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process that was killed ends within ten seconds."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    ready, _, _ = select.select([process], [], [], 10)
-    os.close(process)
-    return bool(ready)
 
 
 def with_grandchild(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,8 @@ from veridical.checks.coverage import (
 )
 from veridical.errors import DataError
 
+from .gaussian_model import Draws, gaussian, value
+
 
 def _coverage(scale: float, level: np.ndarray | float) -> np.ndarray:
     """Coverage of intervals of a Gaussian posterior whose sd is `scale` times the exact one."""
@@ -28,9 +29,7 @@ def _coverage(scale: float, level: np.ndarray | float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.9, 1.0, 2.0])
-def test_coverage_of_a_posterior_of_wrong_width(
-    scale: float, gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_coverage_of_a_posterior_of_wrong_width(scale: float, rng: np.random.Generator) -> None:
     result = Coverage().run(gaussian(rng, scale, n=2000, s=499), rng)
     for level in (0.5, 0.8, 0.9, 0.95):
         expected = _coverage(scale, level)
@@ -51,7 +50,7 @@ def test_coverage_of_a_posterior_of_wrong_width(
     assert (result.p_value > 1e-3) == (scale == 1.0)
 
 
-def test_acauc_of_the_prior_is_blind(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_acauc_of_the_prior_is_blind(rng: np.random.Generator) -> None:
     model = gaussian(rng, None, n=4000, s=99)
     levels = central_levels(model.draws, model.truth, rng)
     assert abs(acauc(levels)[0]) < 4 * np.sqrt(1 / 12 / 4000)
@@ -90,7 +89,7 @@ def test_hpd_levels_at_the_extremes(rng: np.random.Generator) -> None:
     assert (levels[1:] >= 0.99).all()
 
 
-def test_the_family_holds_its_level(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_the_family_holds_its_level(rng: np.random.Generator) -> None:
     """One density and four parameters share five percent."""
     repeats = 100
     check = Coverage(bootstrap=2)
@@ -98,14 +97,12 @@ def test_the_family_holds_its_level(gaussian: Callable[..., Any], rng: np.random
     assert failed <= stats.binom.ppf(1 - 1e-4, repeats, 0.05)
 
 
-def test_one_narrow_parameter_among_eight(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_one_narrow_parameter_among_eight(rng: np.random.Generator) -> None:
     model = gaussian(rng, 1.0, d=8)
     draws = model.draws.copy()
     centre = model.x[:, 5] / 2
     draws[:, :, 5] = centre + 0.7 * (draws[:, :, 5] - centre)
-    result = Coverage().run(make_draws(model.names, draws, truth=model.truth), rng)
+    result = Coverage().run(Draws(model.names, draws, truth=model.truth), rng)
     assert result.passed is False
     areas = {name: value(result, "acauc", name).value for name in model.names}
     assert max(areas, key=lambda name: areas[name]) == "p5"
@@ -114,26 +111,22 @@ def test_one_narrow_parameter_among_eight(
     assert outside[5] and outside.sum() == 1
 
 
-def test_undefined_densities_are_refused(gaussian: Callable[..., Any], make_draws: Any, rng: Any) -> None:
+def test_undefined_densities_are_refused(rng: Any) -> None:
     model = gaussian(rng, 1.0, n=50, s=99)
     bad = model.log_density.copy()
     bad[3, 4] = np.nan
     with pytest.raises(DataError, match="log_density: expected finite numbers or -inf, got 1 of"):
-        Coverage().run(make_draws(model.names, model.draws, bad, model.truth, model.log_density_truth), rng)
+        Coverage().run(Draws(model.names, model.draws, bad, model.truth, model.log_density_truth), rng)
 
 
-def test_residuals_are_curves_minus_their_level(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator
-) -> None:
+def test_residuals_are_curves_minus_their_level(rng: np.random.Generator) -> None:
     model = gaussian(rng, 0.5, n=200, s=99, d=2)
     with_densities = Coverage(bootstrap=2).run(model, rng).curves
     for name in ("central", "hpd", "lower", "upper"):
         expected = with_densities[name] - with_densities["levels"]
         np.testing.assert_array_equal(with_densities[f"residual_{name}"], expected)
     assert (with_densities["residual_central"][:, 50] < with_densities["residual_lower"][50]).all()
-    truth_only = make_draws(
-        model.names, model.draws, truth=model.truth, log_density_truth=model.log_density_truth
-    )
+    truth_only = Draws(model.names, model.draws, truth=model.truth, log_density_truth=model.log_density_truth)
     without = Coverage(bootstrap=2).run(truth_only, rng)
     assert "residual_hpd" not in without.curves
     assert without.curves["residual_central"].shape == (2, 99)

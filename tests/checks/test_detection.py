@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,8 @@ from scipy import stats
 
 from veridical.checks.detection import Detection, Whitening
 from veridical.errors import DataError, ShapeError
+
+from .gaussian_model import gaussian, value
 
 
 def test_whitening_makes_lengths_mahalanobis_distances(rng: np.random.Generator) -> None:
@@ -25,42 +26,34 @@ def test_whitening_makes_lengths_mahalanobis_distances(rng: np.random.Generator)
     np.testing.assert_allclose(np.linalg.norm(white, axis=1), np.sqrt(squared), rtol=5e-3)
 
 
-def test_a_summary_that_never_moved_is_not_overlooked(
-    gaussian: Callable[..., Any], rng: np.random.Generator
-) -> None:
+def test_a_summary_that_never_moved_is_not_overlooked(rng: np.random.Generator) -> None:
     simulated, observed = gaussian(rng, 1.0, n=400, s=3, d=2), gaussian(rng, 1.0, n=1, s=3, d=2)
     dead = replace(simulated, summary=simulated.summary * [1.0, 0.0])
     assert Detection().run(replace(observed, summary=np.array([[0.0, 0.1]])), rng, null=dead).passed is False
 
 
-def _with(gaussian: Callable[..., Any], rng: np.random.Generator, n: int, shift: float = 0.0) -> Any:
+def _with(rng: np.random.Generator, n: int, shift: float = 0.0) -> Any:
     model = gaussian(rng, 1.0, n=n, s=3, d=2)
     scale = np.array([100.0, 0.01])  # units of summaries must not matter
     return replace(model, summary=(model.summary + shift) * scale)
 
 
-def test_the_check_holds_its_level(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_the_check_holds_its_level(rng: np.random.Generator) -> None:
     """Correlated with nothing, 300 simulations, sets of ten: the whole check, whitening included."""
     check = Detection(null_sets=99, sets=20)
     p_values = []
     for _ in range(120):
-        result = check.run(_with(gaussian, rng, 10), rng, null=_with(gaussian, rng, 120))
+        result = check.run(_with(rng, 10), rng, null=_with(rng, 120))
         p_values.append(result.p_value)
     jitter = rng.random(120) / 100
     assert stats.kstest(np.array(p_values) - jitter, "uniform").pvalue > 1e-4
 
 
 @pytest.mark.parametrize(("n", "simulated"), [(1, 900), (1, 4000), (20, 400), (3, 30_000)])
-def test_size_power_and_alarm_of_the_check(
-    n: int,
-    simulated: int,
-    gaussian: Callable[..., Any],
-    rng: np.random.Generator,
-    value: Callable[..., Any],
-) -> None:
+def test_size_power_and_alarm_of_the_check(n: int, simulated: int, rng: np.random.Generator) -> None:
     """Few and many simulations, by fresh sets and by permutation; the planted fault is a shift by four sd."""
     check = Detection(null_sets=999, sets=100, reference=400)
-    strange = check.run(_with(gaussian, rng, n, 6.0), rng, null=_with(gaussian, rng, simulated))
+    strange = check.run(_with(rng, n, 6.0), rng, null=_with(rng, simulated))
     assert strange.passed is False
     assert value(strange, "mmd_p").value == pytest.approx(1 / (len(strange.curves["null"]) + 1))
     assert value(strange, "summary_mahalanobis_p").value < 0.01
@@ -72,30 +65,28 @@ def test_size_power_and_alarm_of_the_check(
     assert ("share no row" in strange.notes[0]) == (n != 20)
 
 
-def test_labelled_data_do_not_meet_simulations_of_the_same_parameters(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator
-) -> None:
-    simulated = _with(gaussian, rng, 200)
-    real = replace(_with(gaussian, rng, 200), truth=simulated.truth)
+def test_labelled_data_do_not_meet_simulations_of_the_same_parameters(rng: np.random.Generator) -> None:
+    simulated = _with(rng, 200)
+    real = replace(_with(rng, 200), truth=simulated.truth)
     result = Detection(observations=30, null_sets=99, sets=20).run(real, rng, null=simulated)
     assert result.notes[0].startswith("85 simulated data sets as reference, 43 for the null")
     assert "30 of 200 data sets were compared" in result.notes[1]
 
 
-def test_a_small_null_cannot_decide(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
-    result = Detection(alpha=0.01).run(_with(gaussian, rng, 1), rng, null=_with(gaussian, rng, 200))
+def test_a_small_null_cannot_decide(rng: np.random.Generator) -> None:
+    result = Detection(alpha=0.01).run(_with(rng, 1), rng, null=_with(rng, 200))
     assert result.passed is None
     assert "cannot tell" in result.notes[-1]
 
 
-def test_what_cannot_be_judged_is_refused(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
-    check, simulated = Detection(), _with(gaussian, rng, 100)
+def test_what_cannot_be_judged_is_refused(rng: np.random.Generator) -> None:
+    check, simulated = Detection(), _with(rng, 100)
     with pytest.raises(DataError, match="draws of simulated test sets"):
         check.run(simulated, rng)
     with pytest.raises(DataError, match="simulated test sets themselves"):
         check.run(simulated, rng, null=simulated)
     with pytest.raises(DataError, match="at least 40 simulated data sets"):
-        check.run(_with(gaussian, rng, 1), rng, null=_with(gaussian, rng, 39))
+        check.run(_with(rng, 1), rng, null=_with(rng, 39))
     with pytest.raises(DataError, match="learned summaries of the data"):
         check.run(replace(simulated, summary=None), rng, null=simulated)
     with pytest.raises(DataError, match="summary: expected finite numbers"):

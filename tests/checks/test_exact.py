@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from veridical.checks.exact import Exact, on_grid, optimal_accuracy, sliced_wasserstein
 from veridical.errors import DataError, ShapeError
+
+from .gaussian_model import gaussian, value
 
 CELLS = np.linspace(-8, 8, 1601)
 WIDTH = CELLS[1] - CELLS[0]
@@ -33,9 +32,7 @@ def _grid(
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3, 1.0, 3.0])
-def test_shifted_gaussians_on_a_grid(
-    shift: float, gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_shifted_gaussians_on_a_grid(shift: float, rng: np.random.Generator) -> None:
     """TV of N(0, 1) and N(m, 1) is 2 Phi(m / 2) - 1, the divergence m^2 / 2."""
     result = Exact().run(gaussian(rng), rng, exact=_grid(rng, shift))
     accuracy = value(result, "c2st")
@@ -48,9 +45,7 @@ def test_shifted_gaussians_on_a_grid(
     assert not result.notes
 
 
-def test_a_wider_gaussian_on_a_grid(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_a_wider_gaussian_on_a_grid(rng: np.random.Generator) -> None:
     """Densities of N(0, 1) and N(0, s^2) cross at +-c, c^2 = 2 s^2 log(s) / (s^2 - 1)."""
     result = Exact().run(gaussian(rng), rng, exact=_grid(rng, 0.0, 2.0, n=20_000))
     crossing = np.sqrt(8 * np.log(2) / 3)
@@ -60,9 +55,7 @@ def test_a_wider_gaussian_on_a_grid(
     assert abs(gap.value - (np.log(2) + 1 / 8 - 0.5)) < 4 * gap.stderr
 
 
-def test_what_lies_outside_the_grid_is_lost(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_what_lies_outside_the_grid_is_lost(rng: np.random.Generator) -> None:
     """A method far away from every cell is told apart always, though on the grid it may look flat."""
     result = Exact().run(gaussian(rng), rng, exact=_grid(rng, 40.0))
     assert value(result, "c2st").value == pytest.approx(1.0)
@@ -93,9 +86,7 @@ def test_sliced_distance_of_a_wider_gaussian_with_fewer_draws(rng: np.random.Gen
     assert found == pytest.approx(2, rel=0.05)
 
 
-def test_posteriors_known_by_draws(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_posteriors_known_by_draws(rng: np.random.Generator) -> None:
     exact = rng.normal(size=(600, 3, 3))
     draws = rng.normal(size=(300, 3, 3)) + np.array([1.5, 0, 0])
     given = {"log_p_truth": np.zeros(5), "log_q_truth": np.zeros(5), "draws_exact": exact, "draws": draws}
@@ -109,9 +100,7 @@ def test_posteriors_known_by_draws(
     assert value(result, "c2st").n == 2
 
 
-def test_a_method_that_excludes_the_truth(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_a_method_that_excludes_the_truth(rng: np.random.Generator) -> None:
     given = _grid(rng, 0.0)
     given["log_q_truth"][:2] = -np.inf
     gap = value(Exact().run(gaussian(rng), rng, exact=given), "nltp_gap")
@@ -120,7 +109,7 @@ def test_a_method_that_excludes_the_truth(
     assert gap.extra == {"zero_densities": 2}
 
 
-def test_what_cannot_be_compared_is_refused(gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_what_cannot_be_compared_is_refused(rng: np.random.Generator) -> None:
     model, good = gaussian(rng), _grid(rng, 0.0)
     with pytest.raises(DataError, match="expected the exact posterior of the task, got none"):
         Exact().run(model, rng)

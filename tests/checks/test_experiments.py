@@ -20,6 +20,8 @@ from veridical.errors import ShapeError
 from veridical.evidence.definitions import METRICS
 from veridical.saved import experiments
 
+Save = Callable[..., list[Path]]
+
 TRUTH = np.array([0.1, 0.5])
 QUICK = Options(bootstrap=50, null_draws=999)
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
@@ -50,7 +52,7 @@ def posteriors(rng: np.random.Generator, rows: int, width: float = 1.0) -> dict[
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Callable[..., list[Path]]:
+def saved(tmp_path: Path) -> Save:
     """Writes batches and returns their paths."""
 
     def save(*batches: dict[str, np.ndarray]) -> list[Path]:
@@ -74,7 +76,7 @@ def found(result: Any, name: str, **cells: Any) -> Any:
     return rows[0]
 
 
-def test_right_intervals_cover_ideally(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:
+def test_right_intervals_cover_ideally(saved: Save, rng: np.random.Generator) -> None:
     n = 4000
     result = aggregate(saved(*(estimates(rng, n // 4) for _ in range(4))), rng, ("kappa",), QUICK)
     assert result.passed and result.p_value > 1e-3
@@ -99,9 +101,7 @@ def test_right_intervals_cover_ideally(saved: Callable[..., list[Path]], rng: np
         assert sigma.value == pytest.approx(0.1)
 
 
-def test_the_statistical_error_alone_covers_too_little(
-    saved: Callable[..., list[Path]], rng: np.random.Generator
-) -> None:
+def test_the_statistical_error_alone_covers_too_little(saved: Save, rng: np.random.Generator) -> None:
     """Half of the error comes from the ratio: c(z) = ideal(z sqrt(3) / 2)."""
     result = aggregate(saved(estimates(rng, 5000)), rng, ("kappa",), QUICK)
     expected = stats.chi(1).cdf(Z * np.sqrt(0.75))
@@ -113,9 +113,7 @@ def test_the_statistical_error_alone_covers_too_little(
 
 
 @pytest.mark.parametrize(("width", "bias"), [(0.7, 0.0), (1.0, 0.06), (1.6, 0.0)])
-def test_planted_faults_are_found(
-    width: float, bias: float, saved: Callable[..., list[Path]], rng: np.random.Generator
-) -> None:
+def test_planted_faults_are_found(width: float, bias: float, saved: Save, rng: np.random.Generator) -> None:
     """Errors stated 0.7 or 1.6 times what they are, and a bias of 0.6 standard errors, in 600 experiments."""
     result = aggregate(saved(estimates(rng, 600, width, bias)), rng, ("kappa",), QUICK)
     assert result.passed is False
@@ -131,9 +129,7 @@ def test_planted_faults_are_found(
     assert abs(found_bias.value - bias) < 4 * found_bias.stderr
 
 
-def test_the_band_holds_its_family_wise_level(
-    saved: Callable[..., list[Path]], rng: np.random.Generator
-) -> None:
+def test_the_band_holds_its_family_wise_level(saved: Save, rng: np.random.Generator) -> None:
     options = Options(bootstrap=2, null_draws=999)
     failed = sum(
         not aggregate(saved(estimates(rng, 300)), rng, ("kappa",), options).passed for _ in range(60)
@@ -141,9 +137,7 @@ def test_the_band_holds_its_family_wise_level(
     assert failed <= stats.binom.ppf(1 - 1e-4, 60, 0.05)
 
 
-def test_many_experiments_have_the_other_band(
-    saved: Callable[..., list[Path]], rng: np.random.Generator
-) -> None:
+def test_many_experiments_have_the_other_band(saved: Save, rng: np.random.Generator) -> None:
     """Beyond 10,000 Kolmogorov-Smirnov's; it finds a tenth too little and accepts what is right."""
     right = aggregate(saved(estimates(rng, 12_000)), rng, ("kappa",), QUICK)
     assert right.passed
@@ -153,9 +147,7 @@ def test_many_experiments_have_the_other_band(
     assert aggregate(saved(estimates(rng, 12_000, 0.9)), rng, ("kappa",), QUICK).passed is False
 
 
-def test_failed_experiments_count_as_missed(
-    saved: Callable[..., list[Path]], rng: np.random.Generator
-) -> None:
+def test_failed_experiments_count_as_missed(saved: Save, rng: np.random.Generator) -> None:
     arrays = estimates(rng, 1000)
     arrays["value"][:100, 0] = np.nan
     arrays["statistical"][100:200, 0] = np.inf
@@ -168,9 +160,7 @@ def test_failed_experiments_count_as_missed(
     assert found(result, "experiment_bias", true_value=0.1).n == 800 + 100
 
 
-def test_how_experiments_are_batched_changes_nothing(
-    saved: Callable[..., list[Path]], rng: np.random.Generator
-) -> None:
+def test_how_experiments_are_batched_changes_nothing(saved: Save, rng: np.random.Generator) -> None:
     for make, names in ((estimates, ("kappa",)), (posteriors, ("a", "b"))):
         arrays = make(rng, 300)
         cuts = [slice(0, 300)], [slice(0, 40), slice(40, 41), slice(41, 300)]
@@ -191,7 +181,7 @@ def test_how_experiments_are_batched_changes_nothing(
 
 
 def test_how_many_batches_are_held_at_once_changes_no_bit(
-    saved: Callable[..., list[Path]], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    saved: Save, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for make, names in ((estimates, ("kappa",)), (posteriors, ("a", "b"))):
         paths = saved(*(make(rng, 150) for _ in range(5)))
@@ -204,7 +194,7 @@ def test_how_many_batches_are_held_at_once_changes_no_bit(
             np.testing.assert_array_equal(results[1].curves[name], curve)
 
 
-def test_threads_change_nothing(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:
+def test_threads_change_nothing(saved: Save, rng: np.random.Generator) -> None:
     paths = saved(*(posteriors(rng, 30) for _ in range(6)))
     one, two = (
         aggregate(
@@ -227,7 +217,7 @@ def test_sums_equal_those_of_all_rows(rng: np.random.Generator) -> None:
     assert np.isnan(Moments.of(values[:1]).variance).all()
 
 
-def test_posteriors_that_are_right(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:
+def test_posteriors_that_are_right(saved: Save, rng: np.random.Generator) -> None:
     n = 3000
     result = aggregate(saved(posteriors(rng, n // 2), posteriors(rng, n // 2)), rng, ("a", "b"), QUICK)
     assert result.passed
@@ -242,7 +232,7 @@ def test_posteriors_that_are_right(saved: Callable[..., list[Path]], rng: np.ran
     assert result.curves["central"].shape == (2, 99)
 
 
-def test_posteriors_that_are_too_narrow(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:
+def test_posteriors_that_are_too_narrow(saved: Save, rng: np.random.Generator) -> None:
     """ACAUC of a Gaussian k times too narrow is (2 / pi) arctan(k) - 1/2."""
     result = aggregate(saved(posteriors(rng, 1000, 0.7)), rng, ("a", "b"), QUICK)
     assert result.passed is False
@@ -252,7 +242,7 @@ def test_posteriors_that_are_too_narrow(saved: Callable[..., list[Path]], rng: n
     assert abs(hpd.value - stats.chi2(2).cdf(stats.chi2(2).ppf(0.9) * 0.49)) < 4 * hpd.stderr
 
 
-def test_densities_of_zero_and_no_hpd(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:
+def test_densities_of_zero_and_no_hpd(saved: Save, rng: np.random.Generator) -> None:
     arrays = posteriors(rng, 200)
     del arrays["hpd"]
     arrays["log_q"][:4] = -np.inf
@@ -262,9 +252,7 @@ def test_densities_of_zero_and_no_hpd(saved: Callable[..., list[Path]], rng: np.
     assert "hpd" not in result.curves
 
 
-def test_results_are_those_of_a_check(
-    saved: Callable[..., list[Path]], rng: np.random.Generator, tmp_path: Path
-) -> None:
+def test_results_are_those_of_a_check(saved: Save, rng: np.random.Generator, tmp_path: Path) -> None:
     """They survive a round trip, and their metrics and curves are explained."""
     section = PAGE.read_text().split("\n## Pseudo-experiments\n")[1].split("\n## ")[0]
     for make, names in ((estimates, ("kappa",)), (posteriors, ("a", "b"))):
@@ -283,6 +271,6 @@ def test_results_are_those_of_a_check(
     assert plain <= set(listed)
 
 
-def test_names_must_fit(saved: Callable[..., list[Path]], rng: np.random.Generator) -> None:
+def test_names_must_fit(saved: Save, rng: np.random.Generator) -> None:
     with pytest.raises(ShapeError, match="one for each of 2 parameters"):
         aggregate(saved(posteriors(rng, 30)), rng, ("a",), QUICK)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from veridical.checks.predictive import Predictive, discrepancy, distances
 from veridical.errors import DataError, ShapeError
+
+from .gaussian_model import Draws, value
 
 SHAPE = (6, 2)
 
@@ -21,19 +20,12 @@ def _predictive(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.exp(0.7 * common + 0.4 * rng.normal(size=(n, *SHAPE)) + np.arange(6)[:, None])
 
 
-@pytest.fixture
-def observed(make_draws: Any) -> Callable[..., Any]:
+def observed(x: np.ndarray) -> Draws:
     """Draws of a posterior for the observations given."""
-
-    def make(x: np.ndarray) -> Any:
-        return make_draws(("a",), np.zeros((2, len(x), 1)), x=x)
-
-    return make
+    return Draws(("a",), np.zeros((2, len(x), 1)), x=x)
 
 
-def test_p_values_are_uniform_for_data_from_the_predictive(
-    observed: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_p_values_are_uniform_for_data_from_the_predictive(rng: np.random.Generator) -> None:
     p_values = []
     for _ in range(200):
         result = Predictive().run(observed(_predictive(rng, 1)), rng, predictive=_predictive(rng, 200))
@@ -41,9 +33,7 @@ def test_p_values_are_uniform_for_data_from_the_predictive(
     assert stats.kstest(np.array(p_values) - rng.random(200) / 101, "uniform").pvalue > 1e-4
 
 
-def test_an_outlier_in_one_coordinate_is_found(
-    observed: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_an_outlier_in_one_coordinate_is_found(rng: np.random.Generator) -> None:
     x = np.exp(np.tile(np.arange(6.0)[:, None], (1, 2)))[None]
     good = Predictive().run(observed(x), rng, predictive=_predictive(rng, 1000))
     assert good.passed
@@ -53,9 +43,7 @@ def test_an_outlier_in_one_coordinate_is_found(
     assert value(bad, "predictive_p").value < 0.01
 
 
-def test_bands_cover_what_they_say(
-    observed: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_bands_cover_what_they_say(rng: np.random.Generator) -> None:
     """Over observations from the predictive, coverage scatters about its level as its error says."""
     found = []
     for _ in range(100):
@@ -70,9 +58,7 @@ def test_bands_cover_what_they_say(
         assert 0.6 < shares.std(ddof=1) / stated < 1.6
 
 
-def test_the_posterior_is_nearer_than_the_prior(
-    observed: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_the_posterior_is_nearer_than_the_prior(rng: np.random.Generator) -> None:
     x, prior = rng.normal(size=(1, *SHAPE)), 3 * rng.normal(size=(500, *SHAPE))
     predictive = x + 0.3 * rng.normal(size=(400, *SHAPE))
     result = Predictive().run(observed(x), rng, predictive=predictive, prior_predictive=prior)
@@ -84,9 +70,7 @@ def test_the_posterior_is_nearer_than_the_prior(
     assert result.curves["prior_bands"].shape == (5, *SHAPE)
 
 
-def test_failed_prior_simulations_are_left_out(
-    observed: Callable[..., Any], rng: np.random.Generator
-) -> None:
+def test_failed_prior_simulations_are_left_out(rng: np.random.Generator) -> None:
     prior = rng.normal(size=(100, *SHAPE))
     prior[::2, 0] = np.nan
     x, predictive = rng.normal(size=(1, *SHAPE)), rng.normal(size=(100, *SHAPE))
@@ -94,9 +78,7 @@ def test_failed_prior_simulations_are_left_out(
     assert np.isfinite(result.curves["prior_bands"]).all()
 
 
-def test_several_observations_share_the_level(
-    observed: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_several_observations_share_the_level(rng: np.random.Generator) -> None:
     x, predictive = _predictive(rng, 3), _predictive(rng, 3 * 400).reshape(400, 3, *SHAPE)
     x[2] *= 200
     result = Predictive().run(observed(x), rng, predictive=predictive, prior_predictive=_predictive(rng, 300))
@@ -106,9 +88,7 @@ def test_several_observations_share_the_level(
     assert all(np.isfinite(m.value) for m in result.metrics())
 
 
-def test_failed_predictions_are_counted_and_left_out(
-    observed: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_failed_predictions_are_counted_and_left_out(rng: np.random.Generator) -> None:
     x, predictive = rng.normal(size=(1, *SHAPE)), rng.normal(size=(400, *SHAPE)).astype(np.float32)
     predictive[:100, 0, 0] = np.nan
     result = Predictive().run(observed(x), rng, predictive=predictive)
@@ -132,7 +112,7 @@ def test_coordinates_that_never_change_count_only_when_they_differ(rng: np.rando
         distances(same, replicates, np.ones((50, 3)))
 
 
-def test_shapes_that_do_not_fit_are_refused(observed: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_shapes_that_do_not_fit_are_refused(rng: np.random.Generator) -> None:
     x = rng.normal(size=(1, *SHAPE))
     with pytest.raises(ShapeError, match=r"predictive: expected shape \(any, 1, 6, 2\), got \(50, 6, 3\)"):
         Predictive().run(observed(x), rng, predictive=np.zeros((50, 6, 3)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,8 @@ from scipy import stats
 
 from veridical.checks.sbc import SBC, uniform
 from veridical.checks.uniformity import fractional_ranks, rank_grid
+
+from .gaussian_model import Draws, gaussian, value
 
 NULL = 9_999
 GRID = rank_grid(999, 1000)
@@ -27,9 +28,7 @@ def _share_rejected(draw: Callable[[], np.ndarray], repeats: int) -> float:
 
 
 @pytest.mark.parametrize(("scale", "rejected"), [(1.0, False), (0.5, True), (2.0, True), (None, False)])
-def test_ranks_of_the_gaussian_model(
-    scale: float | None, rejected: bool, gaussian: Callable[..., Any], rng: np.random.Generator
-) -> None:
+def test_ranks_of_the_gaussian_model(scale: float | None, rejected: bool, rng: np.random.Generator) -> None:
     """Too narrow and too wide are always found; the exact posterior and, a blind spot, the prior pass."""
     repeats = 10
     shares = []
@@ -66,13 +65,11 @@ def test_power_against_ten_percent_too_narrow(n: int, power: float, rng: np.rand
     assert abs(share - power) < 4 * np.sqrt(power * (1 - power) * (1 / repeats + 1 / 200))
 
 
-def test_one_bad_parameter_among_eight_is_found_and_named(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_one_bad_parameter_among_eight_is_found_and_named(rng: np.random.Generator) -> None:
     model = gaussian(rng, 1.0, d=8)
     draws = model.draws.copy()
     draws[:, :, 3] += 0.3 * np.sqrt(0.5)
-    result = SBC().run(make_draws(model.names, draws, truth=model.truth), rng)
+    result = SBC().run(Draws(model.names, draws, truth=model.truth), rng)
     assert result.passed is False
     assert value(result, "log_gamma").value < 0
     assert result.p_value == value(result, "sbc_p").value <= 0.05
@@ -82,9 +79,7 @@ def test_one_bad_parameter_among_eight_is_found_and_named(
     assert (curve > result.curves["upper"]).any()  # truth below the draws: small ranks in excess
 
 
-def test_wrong_dependence_shows_in_the_density_only(
-    make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_wrong_dependence_shows_in_the_density_only(rng: np.random.Generator) -> None:
     """Marginals are exact but a correlation of 0.95 is missing: only the joint density can tell."""
     n, s = 500, 499
     chol = np.linalg.cholesky([[1, 0.95], [0.95, 1]])
@@ -93,16 +88,14 @@ def test_wrong_dependence_shows_in_the_density_only(
     def log_q(theta: np.ndarray) -> np.ndarray:
         return -0.5 * (theta**2).sum(axis=-1)
 
-    fake = make_draws(("a", "b"), draws, log_q(draws), truth, log_q(truth))
+    fake = Draws(("a", "b"), draws, log_q(draws), truth, log_q(truth))
     result = SBC().run(fake, rng)
     assert result.p_value > 1e-3
     assert value(result, "log_gamma", "log_density").value < 0
     assert value(result, "sbc_p", "log_density").value < 0.01
 
 
-def test_density_ranks_cannot_see_the_prior(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_density_ranks_cannot_see_the_prior(rng: np.random.Generator) -> None:
     """The documented blind spot: the density of a posterior that ignores x does not depend on x either."""
     rejected = 0
     for _ in range(8):
@@ -111,21 +104,17 @@ def test_density_ranks_cannot_see_the_prior(
     assert rejected <= stats.binom.ppf(1 - 1e-4, 8, 0.05)
 
 
-def test_densities_of_zero_are_ranked_last(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_densities_of_zero_are_ranked_last(rng: np.random.Generator) -> None:
     model = gaussian(rng, 1.0, n=100)
     log_truth = model.log_density_truth.copy()
     log_truth[:60] = -np.inf
-    fake = make_draws(model.names, model.draws, model.log_density, model.truth, log_truth)
+    fake = Draws(model.names, model.draws, model.log_density, model.truth, log_truth)
     result = SBC().run(fake, rng)
     assert np.isfinite(value(result, "log_gamma", "log_density").value)
     assert value(result, "log_gamma", "log_density").value < 0
 
 
-def test_the_error_is_the_spread_over_test_sets(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_the_error_is_the_spread_over_test_sets(rng: np.random.Generator) -> None:
     """The bootstrap error of a clear failure agrees with the spread over independent test sets."""
     runs = [SBC().run(gaussian(rng, 0.5, n=200, s=199), rng) for _ in range(20)]
     metrics = [value(run, "log_gamma", "p0") for run in runs]

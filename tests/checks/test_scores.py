@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from veridical.checks.scores import (
 )
 from veridical.errors import DataError, ShapeError
 
+from .gaussian_model import Draws, gaussian, value
+
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, None])
-def test_scores_of_the_gaussian_model(
-    scale: float | None, gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_scores_of_the_gaussian_model(scale: float | None, rng: np.random.Generator) -> None:
     """Posterior sd k / sqrt(2) about x / 2, or the prior, whose mean is 0 and sd 1."""
     n, s = 4000, 200
     model = gaussian(rng, scale, n=n, s=s)
@@ -65,7 +64,7 @@ def test_scores_of_the_gaussian_model(
 
 @pytest.mark.parametrize(("scale", "ratio"), [(1.0, 1.416), (0.5, 1.12), (2.0, 2.24), (None, 1.416)])
 def test_single_draws_err_more_than_the_mean(
-    scale: float | None, ratio: float, gaussian: Callable[..., Any], rng: np.random.Generator
+    scale: float | None, ratio: float, rng: np.random.Generator
 ) -> None:
     model = gaussian(rng, scale, n=2000)
     found = nrmse(model.draws, model.truth) * np.ptp(model.truth, axis=0)
@@ -74,7 +73,7 @@ def test_single_draws_err_more_than_the_mean(
 
 @pytest.mark.parametrize(("scale", "error"), [(1.0, 0.010), (0.5, 0.216), (2.0, 0.218), (None, 0.013)])
 def test_calibration_error_of_five_hundred_sets(
-    scale: float | None, error: float, gaussian: Callable[..., Any], rng: np.random.Generator
+    scale: float | None, error: float, rng: np.random.Generator
 ) -> None:
     """The tabulated means of 40 repeats; the last one is the blind spot for the prior."""
     found = []
@@ -129,25 +128,21 @@ def test_units_shift_the_log_score_by_their_logarithm(rng: np.random.Generator) 
     assert one - other == pytest.approx(np.log(1000))
 
 
-def test_without_densities_the_rest_is_scored(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator
-) -> None:
+def test_without_densities_the_rest_is_scored(rng: np.random.Generator) -> None:
     model = gaussian(rng, 1.0, n=30, s=99, d=2)
-    result = Scores().run(make_draws(model.names, model.draws, truth=model.truth), rng)
+    result = Scores().run(Draws(model.names, model.draws, truth=model.truth), rng)
     names = {m.name for m in result.metrics()}
     assert names == {"nrmse", "rmse", "contraction", "z_score", "z_score_sd", "calibration_error"}
     assert result.curves["median"].shape == (30, 2)
     assert result.passed is None
 
 
-def test_the_density_of_the_truth_is_enough_for_the_log_score(
-    gaussian: Callable[..., Any], make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_the_density_of_the_truth_is_enough_for_the_log_score(rng: np.random.Generator) -> None:
     """Also where some truths lie outside the support: the rest is scored, per parameter and jointly."""
     model = gaussian(rng, 1.0, n=200, s=99, d=2)
     log_q = model.log_density_truth.copy()
     log_q[:5] = -np.inf
-    draws = make_draws(model.names, model.draws, truth=model.truth, log_density_truth=log_q)
+    draws = Draws(model.names, model.draws, truth=model.truth, log_density_truth=log_q)
     result = Scores().run(draws, rng)
     assert value(result, "lpp").value == -np.inf
     assert value(result, "zero_density_share").value == 0.025
@@ -156,42 +151,33 @@ def test_the_density_of_the_truth_is_enough_for_the_log_score(
         assert value(result, "nrmse", name).stderr > 0
 
 
-def test_what_cannot_be_scored_is_refused(gaussian: Callable[..., Any], make_draws: Any, rng: Any) -> None:
+def test_what_cannot_be_scored_is_refused(rng: Any) -> None:
     model = gaussian(rng, 1.0, n=30, s=99)
 
     def run(**changes: Any) -> None:
         fields = {"names": model.names, "draws": model.draws, "truth": model.truth} | changes
-        Scores().run(make_draws(**fields), rng)
+        Scores().run(Draws(**fields), rng)
 
     bad = model.draws.copy()
     bad[0, 0, 0] = np.nan
-    with pytest.raises(DataError, match="draws: expected finite numbers, got 1 of 2970"):
-        run(draws=bad)
-    with pytest.raises(DataError, match="check scores: expected true parameters, got none"):
-        run(truth=None)
-    with pytest.raises(ShapeError, match=r"truth: expected shape \(30, 1\), got \(29, 1\)"):
-        run(truth=model.truth[1:])
-    with pytest.raises(ShapeError, match="draws: expected shape"):
-        run(names=("a", "b"))
-    with pytest.raises(ShapeError, match="expected draws, data sets and parameters"):
-        run(draws=model.draws[:0])
-    with pytest.raises(DataError, match="whose truths differ"):
-        run(truth=np.zeros((30, 1)))
-    with pytest.raises(DataError, match="zero width"):
-        run(draws=np.zeros((99, 30, 1)))
-    with pytest.raises(ShapeError, match="log_density_truth"):
-        run(log_density_truth=np.zeros(3))
-    with pytest.raises(DataError, match="log_density_truth: expected finite numbers or -inf"):
-        run(log_density_truth=np.full(30, np.inf))
+    for error, message, changes in (
+        (DataError, "draws: expected finite numbers, got 1 of 2970", {"draws": bad}),
+        (DataError, "check scores: expected true parameters, got none", {"truth": None}),
+        (ShapeError, r"truth: expected shape \(30, 1\), got \(29, 1\)", {"truth": model.truth[1:]}),
+        (ShapeError, "draws: expected shape", {"names": ("a", "b")}),
+        (ShapeError, "expected draws, data sets and parameters", {"draws": model.draws[:0]}),
+        (DataError, "whose truths differ", {"truth": np.zeros((30, 1))}),
+        (DataError, "zero width", {"draws": np.zeros((99, 30, 1))}),
+        (ShapeError, "log_density_truth", {"log_density_truth": np.zeros(3)}),
+        (DataError, "log_density_truth: expected finite", {"log_density_truth": np.full(30, np.inf)}),
+    ):
+        with pytest.raises(error, match=message):
+            run(**changes)
 
 
-def test_a_posterior_that_collapsed_counts_as_infinitely_sure(
-    make_draws: Any, rng: np.random.Generator
-) -> None:
+def test_a_posterior_that_collapsed_counts_as_infinitely_sure(rng: np.random.Generator) -> None:
     draws, truth = rng.normal(size=(99, 30, 1)), rng.normal(size=(30, 1))
     draws[:, 3] = 0.5
-    table = {
-        m.name: m for m in Scores().run(make_draws(("a",), draws, truth=truth), rng).table if m.parameter
-    }
+    table = {m.name: m for m in Scores().run(Draws(("a",), draws, truth=truth), rng).table if m.parameter}
     assert table["z_score_sd"].value == np.inf and table["z_score_sd"].stderr is None
     assert np.isfinite(table["z_score"].value) and np.isfinite(table["contraction"].value)

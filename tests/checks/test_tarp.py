@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from scipy import integrate, stats
 
 from veridical.checks.tarp import TARP, atc, credibilities, neighbour_references, uniform_references
 from veridical.errors import DataError, ShapeError
+
+from .gaussian_model import Draws, gaussian, value
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,6 @@ def test_atc_of_the_gaussian_model(
     scale: float | None,
     uniform: float,
     follows_x: float,
-    gaussian: Callable[..., Any],
     rng: np.random.Generator,
 ) -> None:
     """Tabulated values of 40 sets of 500; the range that scales uniform centres grows slowly with N."""
@@ -36,9 +36,7 @@ def test_atc_of_the_gaussian_model(
         assert abs(np.mean(found) - expected) < 4 * np.hypot(error, 0.0012) + 0.001
 
 
-def test_the_prior_is_seen_by_centres_that_follow_the_data(
-    gaussian: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_the_prior_is_seen_by_centres_that_follow_the_data(rng: np.random.Generator) -> None:
     model = gaussian(rng, None)
     seen = TARP().run(model, rng)
     assert seen.passed is False
@@ -49,7 +47,7 @@ def test_the_prior_is_seen_by_centres_that_follow_the_data(
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_wrong_widths_are_found(scale: float, gaussian: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_wrong_widths_are_found(scale: float, rng: np.random.Generator) -> None:
     result = TARP().run(gaussian(rng, scale, d=3, s=499), rng)
     assert result.passed is False
     ecp, levels = result.curves["ecp"], result.curves["levels"]
@@ -57,9 +55,7 @@ def test_wrong_widths_are_found(scale: float, gaussian: Callable[..., Any], rng:
     assert ((ecp < result.curves["lower"]) | (ecp > result.curves["upper"])).any()
 
 
-def test_the_level_holds_although_centres_are_other_truths(
-    gaussian: Callable[..., Any], rng: np.random.Generator
-) -> None:
+def test_the_level_holds_although_centres_are_other_truths(rng: np.random.Generator) -> None:
     """Each centre uses earlier data sets only, so that f are independent: p-values are uniform."""
     p_values = []
     for _ in range(300):
@@ -84,12 +80,12 @@ def test_atc_is_the_integral_of_its_definition(rng: np.random.Generator) -> None
     assert atc(f) == pytest.approx(integral, abs=1e-3)
 
 
-def test_errors_say_what_is_missing(gaussian: Callable[..., Any], make_draws: Any, rng: Any) -> None:
+def test_errors_say_what_is_missing(rng: Any) -> None:
     model = gaussian(rng, 1.0, n=50, s=99)
     with pytest.raises(DataError, match="x or summaries"):
-        TARP().run(make_draws(model.names, model.draws, truth=model.truth), rng)
+        TARP().run(Draws(model.names, model.draws, truth=model.truth), rng)
     with pytest.raises(DataError, match="x of 50 data sets, got 49"):
-        TARP().run(make_draws(model.names, model.draws, truth=model.truth, x=model.x[1:]), rng)
+        TARP().run(Draws(model.names, model.draws, truth=model.truth, x=model.x[1:]), rng)
     with pytest.raises(DataError, match="differ between data sets"):
         credibilities(model.draws, np.zeros((50, 1)), model.x, rng)
     with pytest.raises(ShapeError, match="references"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from scipy import stats
 from veridical.checks.exact import on_grid, optimal_accuracy
 from veridical.checks.two_sample import TwoSample, c2st, difference, effective_sizes
 from veridical.errors import DataError, ShapeError
+
+from .gaussian_model import Draws, value
 
 
 def test_exact_samples_cannot_be_told_apart(rng: np.random.Generator) -> None:
@@ -65,12 +66,10 @@ def test_moments_and_their_errors(rng: np.random.Generator) -> None:
     assert np.all(np.abs(spread - 1) < 4 / np.sqrt(2 * 300) + 0.05)
 
 
-def test_autocorrelated_references_have_larger_errors(
-    make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_autocorrelated_references_have_larger_errors(rng: np.random.Generator) -> None:
     def run(attrs: dict[str, Any]) -> Any:
-        draws = make_draws(("a", "b"), rng.normal(size=(400, 1, 2)))
-        reference = make_draws(("a", "b"), rng.normal(size=(400, 1, 2)), attrs=attrs)
+        draws = Draws(("a", "b"), rng.normal(size=(400, 1, 2)))
+        reference = Draws(("a", "b"), rng.normal(size=(400, 1, 2)), attrs=attrs)
         return TwoSample(patience=2, folds=2).run(draws, rng, reference=reference)
 
     plain, correlated = run({}), run({"ess": {"b": 25.0, "a": 400.0}})
@@ -82,11 +81,9 @@ def test_autocorrelated_references_have_larger_errors(
     assert value(correlated, "c2st").stderr >= 0.5 / np.sqrt(400 + 25) * 0.99
 
 
-def test_a_wrong_posterior_is_measured(
-    make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
-    reference = make_draws(("a", "b"), rng.normal(size=(4000, 1, 2)))
-    draws = make_draws(("a", "b"), rng.normal(size=(4000, 1, 2)) * [1.0, 0.5] - [2.0, 0.0])
+def test_a_wrong_posterior_is_measured(rng: np.random.Generator) -> None:
+    reference = Draws(("a", "b"), rng.normal(size=(4000, 1, 2)))
+    draws = Draws(("a", "b"), rng.normal(size=(4000, 1, 2)) * [1.0, 0.5] - [2.0, 0.0])
     result = TwoSample(draws=500, patience=5).run(draws, rng, reference=reference)
     for name, parameter, expected in (
         ("mean_shift_sd", "a", 2.0),
@@ -104,32 +101,31 @@ def test_a_wrong_posterior_is_measured(
     assert null.stderr >= 0.5 / np.sqrt(1000) * 0.99
 
 
-def test_a_reference_that_has_not_converged_shows_in_the_null(
-    make_draws: Any, rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_a_reference_that_has_not_converged_shows_in_the_null(rng: np.random.Generator) -> None:
     """Its two halves come from different modes: no distance to it means anything then."""
     chain = rng.normal(size=(1000, 1, 1))
     chain[500:] += 3
-    draws = make_draws(("a",), rng.normal(size=(1000, 1, 1)))
-    result = TwoSample().run(draws, rng, reference=make_draws(("a",), chain))
+    draws = Draws(("a",), rng.normal(size=(1000, 1, 1)))
+    result = TwoSample().run(draws, rng, reference=Draws(("a",), chain))
     null = value(result, "c2st_null")
     assert abs(null.value - stats.norm.cdf(1.5)) < 4 * null.stderr + 0.02
 
 
-def test_references_that_do_not_fit_are_refused(make_draws: Any, rng: np.random.Generator) -> None:
-    draws = make_draws(("a",), rng.normal(size=(100, 1, 1)))
+def test_references_that_do_not_fit_are_refused(rng: np.random.Generator) -> None:
+    draws = Draws(("a",), rng.normal(size=(100, 1, 1)))
     check = TwoSample()
     with pytest.raises(DataError, match="expected draws of a reference, got none"):
         check.run(draws, rng)
-    with pytest.raises(DataError, match=r"expected parameters \['a'\], got \['b'\]"):
-        check.run(draws, rng, reference=make_draws(("b",), draws.draws))
-    with pytest.raises(ShapeError, match="reference"):
-        check.run(draws, rng, reference=make_draws(("a",), rng.normal(size=(100, 2, 1))))
-    with pytest.raises(DataError, match="at least 20 draws and 40"):
-        check.run(draws, rng, reference=make_draws(("a",), draws.draws[:30]))
+    for error, message, reference in (
+        (DataError, r"expected parameters \['a'\], got \['b'\]", Draws(("b",), draws.draws)),
+        (ShapeError, "reference", Draws(("a",), rng.normal(size=(100, 2, 1)))),
+        (DataError, "at least 20 draws and 40", Draws(("a",), draws.draws[:30])),
+    ):
+        with pytest.raises(error, match=message):
+            check.run(draws, rng, reference=reference)
     with pytest.raises(DataError, match="zero width"):
         difference(draws.draws[:, 0], np.zeros((50, 1)))
     for ess in ({"b": 3.0}, [1.0, 2.0], [0.0]):
         with pytest.raises(DataError, match="positive ess"):
-            effective_sizes(make_draws(("a",), draws.draws, attrs={"ess": ess}))
-    assert effective_sizes(make_draws(("a",), draws.draws, attrs={"ess": 50.0})) == [50.0]
+            effective_sizes(Draws(("a",), draws.draws, attrs={"ess": ess}))
+    assert effective_sizes(Draws(("a",), draws.draws, attrs={"ess": 50.0})) == [50.0]

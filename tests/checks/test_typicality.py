@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,10 @@ from scipy import stats
 from veridical.checks.base import monte_carlo_p
 from veridical.checks.typicality import Typicality, mahalanobis, set_p_value
 from veridical.errors import DataError, ShapeError
+
+from .gaussian_model import Draws, value
+
+Fitted = Callable[..., Draws]
 
 K = 4
 
@@ -23,13 +26,13 @@ def _skewed(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 @pytest.fixture
-def fitted(make_draws: Any, rng: np.random.Generator) -> Callable[..., Any]:
+def fitted(rng: np.random.Generator) -> Fitted:
     """Draws with the summaries given, and mean and covariance of 5,000 training rows."""
     training = _skewed(rng, 5000)
 
-    def make(summary: np.ndarray | None) -> Any:
+    def make(summary: np.ndarray | None) -> Draws:
         n = 1 if summary is None else len(summary)
-        return make_draws(
+        return Draws(
             ("a",),
             np.zeros((2, n, 1)),
             summary=summary,
@@ -42,7 +45,7 @@ def fitted(make_draws: Any, rng: np.random.Generator) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("size", [1, 5])
 def test_p_values_are_uniform_under_the_simulator(
-    size: int, fitted: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
+    size: int, fitted: Fitted, rng: np.random.Generator
 ) -> None:
     """For single observations and for sets, whatever the distribution of the summaries."""
     check = Typicality(permutations=99)
@@ -54,9 +57,7 @@ def test_p_values_are_uniform_under_the_simulator(
     assert stats.kstest(np.array(p_values) - jitter, "uniform").pvalue > 1e-4
 
 
-def test_a_planted_misspecification_is_atypical(
-    fitted: Callable[..., Any], rng: np.random.Generator, value: Callable[..., Any]
-) -> None:
+def test_a_planted_misspecification_is_atypical(fitted: Fitted, rng: np.random.Generator) -> None:
     null = fitted(_skewed(rng, 500))
     strange = fitted(np.array([[1.0, 2.0, 3.0, -10.0]]))  # sums of positive numbers grow; these do not
     result = Typicality().run(strange, rng, null=null)
@@ -65,7 +66,7 @@ def test_a_planted_misspecification_is_atypical(
     assert value(result, "mahalanobis").value > result.curves["null"].max()
 
 
-def test_a_summary_that_never_moved_is_not_overlooked(make_draws: Any, rng: np.random.Generator) -> None:
+def test_a_summary_that_never_moved_is_not_overlooked(rng: np.random.Generator) -> None:
     """A dead unit in training that comes alive on the observation is the plainest sign of all."""
     training = _skewed(rng, 2000)
     training[:, 2] = 0.0
@@ -73,13 +74,13 @@ def test_a_summary_that_never_moved_is_not_overlooked(make_draws: Any, rng: np.r
     held_out[:, 2] = 0.0
     observed[0, 2] = 0.5
     fit = {"summary_mean": training.mean(axis=0), "summary_cov": np.cov(training.T)}
-    draws = make_draws(("a",), np.zeros((2, 1, 1)), summary=observed, **fit)
-    null = make_draws(("a",), np.zeros((2, 200, 1)), summary=held_out, **fit)
+    draws = Draws(("a",), np.zeros((2, 1, 1)), summary=observed, **fit)
+    null = Draws(("a",), np.zeros((2, 200, 1)), summary=held_out, **fit)
     result = Typicality().run(draws, rng, null=null)
     assert result.p_value == 1 / 201
 
 
-def test_a_small_null_cannot_decide(fitted: Callable[..., Any], rng: np.random.Generator) -> None:
+def test_a_small_null_cannot_decide(fitted: Fitted, rng: np.random.Generator) -> None:
     result = Typicality().run(fitted(_skewed(rng, 1) - 50), rng, null=fitted(_skewed(rng, 50)))
     assert result.passed is None
     assert "50 held-out simulations cannot tell" in result.notes[0]
@@ -109,18 +110,16 @@ def test_sets_add_up_what_single_observations_cannot_show(rng: np.random.Generat
     assert np.median(monte_carlo_p(observed, null)) > 0.05
 
 
-def test_what_is_missing_is_named(
-    fitted: Callable[..., Any], make_draws: Any, rng: np.random.Generator
-) -> None:
+def test_what_is_missing_is_named(fitted: Fitted, rng: np.random.Generator) -> None:
     null, good = fitted(_skewed(rng, 200)), fitted(_skewed(rng, 1))
     check = Typicality()
     with pytest.raises(DataError, match="draws of simulated test sets"):
         check.run(good, rng)
-    with pytest.raises(DataError, match="learned summaries of the data"):
-        check.run(fitted(None), rng, null=null)
-    with pytest.raises(DataError, match="mean of the training summaries"):
-        check.run(make_draws(("a",), good.draws, summary=good.summary), rng, null=null)
-    with pytest.raises(ShapeError, match="summary"):
-        check.run(fitted(np.zeros((1, K + 1))), rng, null=null)
-    with pytest.raises(DataError, match="summary: expected finite numbers"):
-        check.run(fitted(np.full((1, K), np.nan)), rng, null=null)
+    for error, message, draws in (
+        (DataError, "learned summaries of the data", fitted(None)),
+        (DataError, "mean of the training summaries", Draws(("a",), good.draws, summary=good.summary)),
+        (ShapeError, "summary", fitted(np.zeros((1, K + 1)))),
+        (DataError, "summary: expected finite numbers", fitted(np.full((1, K), np.nan))),
+    ):
+        with pytest.raises(error, match=message):
+            check.run(draws, rng, null=null)

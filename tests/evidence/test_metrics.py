@@ -12,7 +12,7 @@ import pytest
 from veridical.coordinates import Coordinates
 from veridical.errors import ArtifactError, DataError
 from veridical.evidence import metrics, result_digest, tabulation
-from veridical.evidence.definitions import METRICS, page
+from veridical.evidence.definitions import METRICS
 from veridical.evidence.metrics import row
 
 
@@ -175,10 +175,6 @@ def test_every_metric_of_a_study_is_defined(study: SimpleNamespace) -> None:
     found = {r["metric"] for r in metrics.read(study.table)}
     undefined = {name for name in found if name not in METRICS and not name.endswith("_decidable")}
     assert not undefined
-
-
-def test_the_page_of_metrics_is_in_step_with_their_definitions() -> None:
-    assert Path("docs/metrics.md").read_text() == page()
 
 
 def test_aggregates_stand_beside_every_replicate(study: SimpleNamespace) -> None:

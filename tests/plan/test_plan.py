@@ -17,6 +17,10 @@ from veridical.study.layout import Layout
 CONFIG = Path(__file__).parents[2] / "config"
 
 
+def of_study(name: str) -> Layout:
+    return Layout(settings.load(CONFIG / f"{name}.yaml"))
+
+
 def rate(*points: tuple[float, float]) -> Rate:
     return Rate.through(
         [Record(Piece("train", ""), "smoke", work, seconds, 100.0) for work, seconds in points]
@@ -37,8 +41,7 @@ def test_jobs_of_one_size_give_seconds_in_proportion() -> None:
 @pytest.mark.parametrize("points", [((10, 1.0), (20, 4.0)), ((10, 4.0), (20, 1.0))])
 def test_neither_start_nor_slope_is_negative(points: tuple[tuple[float, float], ...]) -> None:
     found = rate(*points)
-    assert found.start >= 0
-    assert found.slope >= 0
+    assert found.start >= 0 and found.slope >= 0
     assert min(s for _, s in points) < found.seconds(15) < max(s for _, s in points)
 
 
@@ -75,7 +78,7 @@ def test_a_stem_that_names_no_run_names_no_job(stem: str) -> None:
 
 
 def test_work_counts_what_the_cost_grows_with() -> None:
-    layout = Layout(settings.load(CONFIG / "gaussian.yaml"))
+    layout = of_study("gaussian")
     counted = {
         stem: amount(piece, layout) for stem in STEMS if (piece := Piece.of(stem)) and piece.group != "rope"
     }
@@ -88,11 +91,11 @@ def test_work_counts_what_the_cost_grows_with() -> None:
 
 
 def test_steps_and_members_bound_and_multiply_a_training() -> None:
-    layout = Layout(settings.load(CONFIG / "lynx_hare.yaml"))
+    layout = of_study("lynx_hare")
     piece = Piece.of("train/npe/n200000-r0")
     assert piece is not None
     assert amount(piece, layout) == 2800 * 512
-    ratios = Layout(settings.load(CONFIG / "wifi_gaussian.yaml"))
+    ratios = of_study("wifi_gaussian")
     method, spec = next((name, m) for name, m in ratios.methods.items() if getattr(m, "members", 0))
     run = next(run for run in ratios.runs if run.method == method)
     piece = Piece.of(f"train/{run.folder}")
@@ -101,12 +104,11 @@ def test_steps_and_members_bound_and_multiply_a_training() -> None:
 
 
 def test_size_counts_the_bytes_of_rows_and_draws() -> None:
-    layout = Layout(settings.load(CONFIG / "gaussian.yaml"))
+    layout = of_study("gaussian")
     row = 4 * layout.task.x_shape[0]
     d = len(layout.task.parameter_names)
     shard, draws = Piece.of("model/test/rows-000000000-000004999"), Piece.of("infer/npe/n5000-r0/simulated")
-    assert shard is not None
-    assert draws is not None
+    assert shard is not None and draws is not None
     assert size(shard, layout) == pytest.approx(5000 * (8 * d + row + 1), rel=0.05)
     assert size(draws, layout) == pytest.approx(500 * (8 * (d + 1) * 999 + row), rel=0.01)
 
@@ -161,6 +163,18 @@ def test_a_rule_is_as_far_from_what_was_measured_as_its_furthest_job() -> None:
         for times in (2.5, 10.0, 1.0)
     ]
     assert "measured at smoke (x 10)" in table([Cost.total("train", far)])
+
+
+def test_many_jobs_are_warned_of_with_the_remedy() -> None:
+    found = [
+        Cost(rule, jobs, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, {})
+        for rule, jobs in (("simulate", 990), ("train", 10))
+    ]
+    assert "WARNING" not in table(found)
+    told = table([*found, Cost.total("check", found[1:])])
+    assert "1,010 jobs, expected at most 1,000; most are simulate (990)" in told
+    assert "a larger simulation.shard_rows" in told
+    assert table([]).startswith("Nothing to be done")
 
 
 def test_a_shard_uses_no_more_cores_than_it_has_blocks() -> None:

@@ -113,7 +113,13 @@ def _draws(
     width, shift = (1.0, 0.0) if exact else (o.width, o.shift)
     mean = mean + shift * np.sqrt(np.diag(covariance))
     factor = width * np.linalg.cholesky(covariance)
-    z = rng.normal(size=(n, len(x), 3))
+    return gaussian_draws(x, truth, mean, factor, rng.normal(size=(n, len(x), 3)))
+
+
+def gaussian_draws(
+    x: np.ndarray, truth: np.ndarray | None, mean: np.ndarray, factor: np.ndarray, z: np.ndarray
+) -> Draws:
+    """Draws mean + factor z (S, N, 3) with all that the pipeline saves beside them."""
     log_det = np.log(np.diag(factor)).sum()
 
     def density(z: np.ndarray) -> np.ndarray:
@@ -158,13 +164,17 @@ def _history(o: Options, budget: int, rng: Any) -> dict[str, Any]:
     return {"epochs": rounds, "best_epoch": float(epochs[loss.argmin()]), "steps": 100, "resumed_from": []}
 
 
+def empty_study(root: Path) -> SimpleNamespace:
+    """A study without any file: paths by role."""
+    lists = ("checks", "draws", "costs", "histories", "observations", "looks")
+    return SimpleNamespace(root=root, benchmarks={}, more={}, **{role: [] for role in lists})
+
+
 def build_study(root: Path, **options: Any) -> SimpleNamespace:
     """Writes the results of a study as the pipeline would, up to the report; returns paths by role."""
     o = Options(**options)
     rng = seeds.generator(7, "test", "report", "example")
-    made = SimpleNamespace(
-        root=root, checks=[], draws=[], costs=[], histories=[], observations=[], looks=[], benchmarks={}
-    )
+    made = empty_study(root)
     theta = TASK.prior_sample(rng, o.tests)
     labelled = {"simulated": (TASK.simulate(theta, rng, "exact"), theta)}
     if o.labelled:
@@ -291,8 +301,9 @@ def in_browser() -> Callable[..., subprocess.CompletedProcess[str]]:
 def made_up() -> SimpleNamespace:
     """The pieces that a made-up study is put together from."""
     return SimpleNamespace(
-        task=TASK, save_check=_save_check, save_json=_save_json, benchmark=_benchmark, finish=finish
-    )
+        task=TASK, draws=gaussian_draws, empty=empty_study, finish=finish,
+        save_check=_save_check, save_json=_save_json, benchmark=_benchmark,
+    )  # fmt: skip
 
 
 def finish(made: SimpleNamespace) -> SimpleNamespace:
@@ -305,7 +316,7 @@ def finish(made: SimpleNamespace) -> SimpleNamespace:
     aggregate.aggregate(
         "example", "growth", results=made.checks, draws=made.draws, costs=made.costs,
         benchmarks=made.benchmarks.get("infer", ()), table=made.table, verdicts=made.verdicts,
-        **getattr(made, "more", {}),
+        **made.more,
     )  # fmt: skip
     made.figures = root / "figures"
     sources = Sources(

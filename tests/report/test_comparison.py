@@ -46,25 +46,7 @@ def answers(parts: Any, x: np.ndarray, truth: np.ndarray, rng: Any, loss: float,
     factor = np.linalg.cholesky(covariance)
     mean = mean + loss * rng.normal(size=mean.shape) @ factor.T
     factor = factor * width * np.sqrt(1 + loss**2)
-    log_det = np.log(np.diag(factor)).sum()
-
-    def density(z: np.ndarray) -> np.ndarray:
-        return -0.5 * (z**2).sum(axis=-1) - log_det - 1.5 * np.log(2 * np.pi)
-
-    z = rng.normal(size=(199, len(x), 3))
-    return Draws(
-        names=parts.task.parameter_names,
-        bounds=parts.task.bounds,
-        units=tuple(p.unit for p in parts.task.parameters),
-        draws=mean + z @ factor.T,
-        log_density=density(z),
-        truth=truth,
-        log_density_truth=density(np.linalg.solve(factor, (truth - mean).T).T),
-        summary=mean,
-        summary_mean=np.zeros(3),
-        summary_cov=np.diag(parts.task.scales**2),
-        x=x,
-    )
+    return parts.draws(x, truth, mean, factor, rng.normal(size=(199, len(x), 3)))
 
 
 def first_of(draws: Draws, n: int) -> Draws:
@@ -112,7 +94,7 @@ def empty_study(root: Path) -> SimpleNamespace:
 def many_methods(root: Path, parts: Any) -> SimpleNamespace:
     """Writes a study with yardsticks, methods without and with calibration, and real data."""
     rng = seeds.generator(7, "test", "report", "card")
-    made = empty_study(root)
+    made = parts.empty(root)
     truth = parts.task.prior_sample(rng, TESTS)
     x = {
         "simulated": parts.task.simulate(truth, rng, "exact"),
@@ -214,7 +196,7 @@ ESTIMATORS = {"wifi_bootstrap": (1.0, 0.05), "wifi_partition": (1.0, 0.0), "naiv
 def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
     """Writes a study of methods that estimate a fraction with an interval, judged by experiments."""
     rng = seeds.generator(7, "test", "report", "estimates")
-    made = empty_study(root)
+    made = parts.empty(root)
     for method, (width, bias) in ESTIMATORS.items():
         for replicate in range(REPLICATES):
             run = f"{method}/n25000-r{replicate}"

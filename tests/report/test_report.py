@@ -194,10 +194,7 @@ def test_several_methods_and_observations_share_a_page(
     assert len(page.ids) == len(set(page.ids))
 
 
-@pytest.mark.parametrize("kind", ["figures", "verdicts"])
-def test_a_broken_result_is_refused_rather_than_shown(
-    study: SimpleNamespace, tmp_path: Path, kind: str
-) -> None:
+def test_a_broken_result_is_refused_rather_than_shown(study: SimpleNamespace, tmp_path: Path) -> None:
     broken = tmp_path / "figures"
     shutil.copytree(study.figures, broken)
     (broken / "cost--all.json").unlink()
@@ -270,56 +267,25 @@ def test_the_browser_builds_the_document_that_was_written(
 
 # ---- numbers -------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(
-    ("value", "digits", "expected"),
-    [
-        (0, 3, "0"), (12345.678, 3, "12,346"), (0.012345, 3, "0.0123"), (-1.5, 2, "\N{MINUS SIGN}1.5"),
-        (1.5e-7, 2, "1.5 × 10⁻⁷"), (2.5e9, 2, "2.5 × 10⁹"), (float("nan"), 3, "not a number"),
-        (float("inf"), 3, "infinite"), (9.996, 3, "10.00"), (0.05, 2, "0.050"),
-    ],
-)  # fmt: skip
-def test_numbers_show_the_digits_that_mean_something(value: float, digits: int, expected: str) -> None:
-    assert numbers.rounded(value, digits) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "width", "expected"),
-    [
-        (1.23456, 0.1, "1.23"), (1.23456, 0.034, "1.235"), (1234.5, 120.0, "1,234"), (1.0, 0.0, "1.00"),
-        (1e-9, 1e-10, "1.00 × 10⁻⁹"), (3.2e8, 1e7, "3.20 × 10⁸"), (-0.5, 0.02, "\N{MINUS SIGN}0.500"),
-    ],
-)  # fmt: skip
-def test_decimals_follow_the_width(value: float, width: float, expected: str) -> None:
-    assert numbers.to_precision(value, width) == expected
+TOLD: dict[Callable[..., str], dict[tuple[float, ...], str]] = {
+    numbers.rounded: {
+        (0, 3): "0", (12345.678, 3): "12,346", (0.012345, 3): "0.0123", (-1.5, 2): "\N{MINUS SIGN}1.5",
+        (1.5e-7, 2): "1.5 × 10⁻⁷", (2.5e9, 2): "2.5 × 10⁹", (float("nan"), 3): "not a number",
+        (float("inf"), 3): "infinite", (9.996, 3): "10.00", (0.05, 2): "0.050",
+    },
+    numbers.to_precision: {
+        (1.23456, 0.1): "1.23", (1.23456, 0.034): "1.235", (1234.5, 120.0): "1,234", (1.0, 0.0): "1.00",
+        (1e-9, 1e-10): "1.00 × 10⁻⁹", (3.2e8, 1e7): "3.20 × 10⁸", (-0.5, 0.02): "\N{MINUS SIGN}0.500",
+    },
+    numbers.duration: {
+        (0.04,): "0.0 s", (9.94,): "9.9 s", (59.4,): "59 s", (60,): "1 min", (200,): "3 min 20 s",
+        (18_600,): "5 h 10 min",
+    },
+    numbers.percent: {(0,): "0 %", (0.0041,): "0.41 %", (0.5,): "50 %", (1,): "100 %", (1e-9,): "< 0.01 %"},
+    numbers.size: {(12,): "12 B", (1200,): "1.2 kB", (3_400_000,): "3.4 MB", (7.5e12,): "7.5 TB"},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (59.4, "59 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (18_600, "5 h 10 min"),
-    ],
-)
-def test_times_are_told_in_words(seconds: float, expected: str) -> None:
-    assert numbers.duration(seconds) == expected
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"), [(0, "0 %"), (0.0041, "0.41 %"), (0.5, "50 %"), (1, "100 %"), (1e-9, "< 0.01 %")]
-)
-def test_shares_are_told_as_percentages(share: float, expected: str) -> None:
-    assert numbers.percent(share) == expected
-
-
-def test_sizes_are_told_in_words() -> None:
-    assert [numbers.size(n) for n in (12, 1200, 3_400_000, 7.5e12)] == [
-        "12 B",
-        "1.2 kB",
-        "3.4 MB",
-        "7.5 TB",
-    ]
+@pytest.mark.parametrize("function", TOLD, ids=lambda function: function.__name__)
+def test_numbers_are_told_as_readers_say_them(function: Callable[..., str]) -> None:
+    assert {given: function(*given) for given in TOLD[function]} == TOLD[function]

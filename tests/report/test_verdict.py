@@ -22,25 +22,25 @@ REAL = {"dataset": "real"}
 PELTS = {"dataset": "observed", "dataset_name": "pelts"}
 
 
+def each(metric: str, value: float, seeds: tuple[int, ...] = SEEDS, **cells: object) -> list[Row]:
+    """One metric of the method in each replicate."""
+    run = {"method": "npe", "budget": 1000, **cells}
+    return [row(**run, metric=metric, seed=seed, value=value) for seed in seeds]
+
+
 def sound() -> list[Row]:
     """Metrics of a method that deserves trust."""
-    rows = []
-    for seed in SEEDS:
-        run = {"method": "npe", "budget": 1000, "seed": seed}
-        for name in ("sbc_p", "coverage_p", "tarp_p"):
-            rows.append(row(**run, **SIMULATED, metric=name, value=0.4))
-        rows.append(row(**run, **SIMULATED, metric="invalid_share", value=0.01))
-        rows.append(row(**run, **SIMULATED, metric="acauc", value=0.001, stderr=0.01))
-        for name, value in (("mahalanobis_p", 0.3), ("predictive_p", 0.6), ("c2st", 0.52)):
-            rows.append(row(**run, **PELTS, metric=name, value=value))
-        rows.append(row(**run, **PELTS, metric="typicality_decidable", value=1.0))
-        for parameter in PARAMETERS:
-            per = {**run, "parameter": parameter}
-            rows.append(row(**per, **SIMULATED, metric="coverage_gap", value=0.015))
-            rows.append(row(**per, **SIMULATED, metric="contraction", value=0.8))
-            rows.append(row(**per, **PELTS, metric="mean_shift_sd", value=0.1))
-            rows.append(row(**per, **PELTS, metric="sd_ratio", value=1.05))
+    rows = each("acauc", 0.001, stderr=0.01, **SIMULATED)
+    for name, value in {"sbc_p": 0.4, "coverage_p": 0.4, "tarp_p": 0.4, "invalid_share": 0.01}.items():
+        rows += each(name, value, **SIMULATED)
+    at_pelts = {"mahalanobis_p": 0.3, "predictive_p": 0.6, "c2st": 0.52, "typicality_decidable": 1.0}
+    for name, value in at_pelts.items():
+        rows += each(name, value, **PELTS)
     for parameter in PARAMETERS:
+        rows += each("coverage_gap", 0.015, parameter=parameter, **SIMULATED)
+        rows += each("contraction", 0.8, parameter=parameter, **SIMULATED)
+        rows += each("mean_shift_sd", 0.1, parameter=parameter, **PELTS)
+        rows += each("sd_ratio", 1.05, parameter=parameter, **PELTS)
         exact = {"method": "reference", "parameter": parameter, **PELTS}
         rows += [row(**exact, metric="rhat", value=1.003), row(**exact, metric="ess", value=2500.0)]
     return rows
@@ -69,8 +69,7 @@ def outcomes(found: dict) -> dict[str, str]:
 
 
 def labelled(p: float) -> list[Row]:
-    cells = {"method": "npe", "budget": 1000, "metric": "coverage_p", **REAL}
-    return sound() + [row(**cells, seed=seed, value=p) for seed in SEEDS]
+    return sound() + each("coverage_p", p, **REAL)
 
 
 def miscalibrated(gap: float) -> list[Row]:
@@ -81,39 +80,29 @@ def miscalibrated(gap: float) -> list[Row]:
 
 
 def detected(p: float, coverage: float | None = None) -> list[Row]:
-    cells = {"method": "npe", "budget": 1000, "metric": "mmd_p", **PELTS}
-    rows = sound() if coverage is None else labelled(coverage)
-    return rows + [row(**cells, seed=seed, value=p) for seed in SEEDS]
+    return (sound() if coverage is None else labelled(coverage)) + each("mmd_p", p, **PELTS)
 
 
 def experiments(gap: float, p: float, dataset: dict = SIMULATED) -> list[Row]:
     """Sound metrics, and repeated experiments at two true values, of which one has the gap."""
-    rows = sound()
-    for seed in SEEDS:
-        cells = {"method": "npe", "budget": 1000, "seed": seed, **dataset}
-        for true_value, value in ((0.1, gap), (0.5, 0.01)):
-            at = {**cells, "metric": "coverage_gap_z", "true_value": true_value}
-            rows.append(row(**at, interval="total", value=value))
-            rows.append(row(**at, interval="statistical", value=0.4))
-        rows.append(row(**cells, metric="experiments_p", value=p))
+    rows = sound() + each("experiments_p", p, **dataset)
+    for true_value, value in ((0.1, gap), (0.5, 0.01)):
+        at = {**dataset, "true_value": true_value}
+        rows += each("coverage_gap_z", value, **at, interval="total")
+        rows += each("coverage_gap_z", 0.4, **at, interval="statistical")
     return rows
 
 
 def on_real_data(gap: float, p: float) -> list[Row]:
     """Sound metrics, and repeated experiments for posteriors on real data."""
-    rows = sound()
-    for seed in SEEDS:
-        cells = {"method": "npe", "budget": 1000, "seed": seed, **REAL}
-        rows.append(row(**cells, metric="experiment_coverage_gap", parameter="b", value=gap))
-        rows.append(row(**cells, metric="experiments_p", value=p))
-    return rows
+    gaps = each("experiment_coverage_gap", gap, parameter="b", **REAL)
+    return sound() + gaps + each("experiments_p", p, **REAL)
 
 
 def wide_on_real(b: float = -0.1) -> list[Row]:
     """Intervals on real data that are far too wide on average, and as given for one parameter."""
-    cells = {"method": "npe", "budget": 1000, "metric": "acauc", "stderr": 0.01, **REAL}
-    values = {None: -0.1, "b": b}
-    return [row(**cells, seed=seed, parameter=name, value=v) for seed in SEEDS for name, v in values.items()]
+    cells = {"stderr": 0.01, **REAL}
+    return each("acauc", -0.1, **cells) + each("acauc", b, parameter="b", **cells)
 
 
 FAULTS = [
@@ -256,20 +245,15 @@ def test_estimates_are_judged_by_their_experiments_and_get_caution_at_most_on_si
 
 def test_data_like_simulated_ones_are_no_fault_and_a_mute_test_says_nothing() -> None:
     assert outcomes(on_pelts(detected(0.3)))["like_simulations"] == "good"
-    cells = {"method": "npe", "budget": 1000, "metric": "detection_decidable", **PELTS}
-    mute = [row(**cells, seed=seed, value=0.0) for seed in SEEDS]
+    mute = each("detection_decidable", 0.0, **PELTS)
     assert outcomes(on_pelts(detected(0.004) + mute))["like_simulations"] == "unknown"
 
 
 def calibrated(p: float, pairs: int = 50, **cells: object) -> list[Row]:
     """What a remedy has: labelled real data alone, on which it was calibrated and is judged."""
-    rows = []
-    for seed in SEEDS:
-        run = {"method": "rope", "budget": 1000, "n_calibration": pairs, "seed": seed, **REAL, **cells}
-        rows.append(row(**run, metric="coverage_p", value=p))
-        rows.append(row(**run, metric="lpp", value=1.0))
-        rows += [row(**run, metric="contraction", parameter=name, value=0.8) for name in PARAMETERS]
-    return rows
+    run = {"method": "rope", "n_calibration": pairs, **REAL, **cells}
+    rows = each("coverage_p", p, **run) + each("lpp", 1.0, **run)
+    return rows + [one for name in PARAMETERS for one in each("contraction", 0.8, parameter=name, **run)]
 
 
 @pytest.mark.parametrize(("p", "verdict_of"), [(0.4, "trust"), (0.004, "do not trust")])
@@ -355,15 +339,8 @@ def test_a_fault_in_the_posterior_reaches_the_verdict_through_the_checks(
 
     made = make_study(replicates=1, budgets=(2000,), **fault)
     table, path = made.root / "metrics.csv", made.root / "verdict.json"
-    aggregate(
-        "example",
-        "growth",
-        results=made.checks,
-        draws=made.draws,
-        costs=made.costs,
-        table=table,
-        verdicts=path,
-    )
+    files = {"results": made.checks, "draws": made.draws, "costs": made.costs}
+    aggregate("example", "growth", **files, table=table, verdicts=path)
     (found, *_) = verdict.load(path)["verdicts"]
     assert outcomes(found)[rule] == expected
     assert found["verdict"] != "trust"

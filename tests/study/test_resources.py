@@ -39,8 +39,8 @@ def make(**changes: Any) -> Layout:
     return Layout(settings.parse(settings.merge(BASE, changes)))
 
 
-def heavy(folder: Path, **simulation: Any) -> Layout:
-    (folder / "heavy.py").write_text(OWN)
+def heavy(folder: Path, text: str = OWN, **simulation: Any) -> Layout:
+    (folder / "heavy.py").write_text(text)
     task = {"name": "heavy", "file": str(folder / "heavy.py"), "class": "Heavy"}
     simulation = {"shard_rows": 10_000, **simulation}
     return Layout(settings.parse({**BASE, "task": task, "simulation": simulation}))
@@ -101,14 +101,11 @@ def test_the_table_of_all_runs_takes_memory_for_each_of_them() -> None:
 def patient(folder: Path, timed_out: int | None, **simulation: Any) -> int:
     """Minutes of a task whose time-outs are data, of whose 200 probed rows some were late; None: no probe."""
     changed = OWN.replace("needs = ", "timeout_is_data = True\n    needs = ")
-    (folder / "heavy.py").write_text(changed)
-    task = {"name": "heavy", "file": str(folder / "heavy.py"), "class": "Heavy"}
-    given = {"shard_rows": 10_000, "time_limit": 60, "seconds": {"model": 1e-6}, **simulation}
+    layout = heavy(folder, changed, **{"time_limit": 60, "seconds": {"model": 1e-6}, **simulation})
     found = {"seconds_per_row": 1e-6, "rows": 200, "counts": {"timed_out": timed_out}}
     path = folder / "probe.json"
     if timed_out is not None:
         path.write_text(json.dumps({"fidelities": {"model": found}}))
-    layout = Layout(settings.parse({**BASE, "task": task, "simulation": given}))
     return needs.simulate_minutes(layout, "model", path)
 
 

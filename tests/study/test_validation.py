@@ -52,7 +52,7 @@ ROPE = {"type": "rope", "of": "npe"}
         (
             REAL,
             {"estimators": {"npe": {"fidelity": "modl"}}},
-            "estimators.npe.fidelity: task gaussian_linear has no 'modl'",
+            "npe.fidelity: task gaussian_linear has no 'modl'",
         ),
         (
             PLAIN,
@@ -76,11 +76,7 @@ ROPE = {"type": "rope", "of": "npe"}
             {"estimators": {"late": {**NPE, "start": "npe", "flow": {"bins": 3}}}},
             "estimators.late.start: its weights begin as those of 'npe', but `flow` differs",
         ),
-        (
-            REAL,
-            {"estimators": {"npe": {"budgets": [500, 100]}}},
-            "budgets must grow from first to last",
-        ),
+        (REAL, {"estimators": {"npe": {"budgets": [500, 100]}}}, "budgets must grow from first to last"),
         (REAL, {"remedies": {"rope": {**ROPE, "gamma": float("inf")}}}, "rope.gamma: expected a finite"),
         (
             REAL,

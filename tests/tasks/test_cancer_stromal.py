@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from veridical.errors import TaskError
 from veridical.tasks.cancer_stromal import CancerStromal, poisson_quantile
 
 
@@ -92,8 +91,3 @@ def test_a_tissue_without_stromal_cells_fails(rng: np.random.Generator) -> None:
     few = task.simulate(np.array([[2.0, 20.0, 20.0]]), {**noise, "counts": np.full((1, 2), 0.9)}, "model")
     none = task.simulate(np.array([[2.0, 20.0, 20.0]]), {**noise, "counts": np.zeros((1, 2))}, "model")
     assert np.isnan(few).all() and np.isnan(none).all()
-
-
-def test_an_unknown_level_is_refused() -> None:
-    with pytest.raises(TaskError, match="no fidelity 'high'; expected model, real"):
-        CancerStromal().simulate(np.ones((1, 3)), {}, "high")

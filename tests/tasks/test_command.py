@@ -172,6 +172,7 @@ def _alive(pid: int) -> bool:
         (spec("awk {out} {fidelity}"), "expected {theta} in the command"),
         (spec("awk {theta} {fidelity}"), "expected {out} in the command"),
         (spec("awk {theta} {out}"), "expected {fidelity} in the command"),
+        (spec("awk {theta} {out} {fidelity} {seed}"), "{seed} stands for nothing. Did you mean {seeds}?"),
         (spec("awk '{theta} {out}"), "cannot be split into words: No closing quotation"),
         (spec("  "), "expected a program and its arguments, got nothing"),
         (spec("awk {theta} {out} {fidelity}", x_shape=None), "expected `dimensions` or `x_shape`"),

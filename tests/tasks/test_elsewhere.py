@@ -15,12 +15,14 @@ from veridical import tasks
 from veridical.errors import TaskError
 from veridical.tasks.base import FileTask
 
+Arrays = tuple[np.ndarray, np.ndarray]
+
 N = 40
 PARAMETERS = {"a": {"lower": 0.0, "upper": 1.0, "unit": "m"}, "b": {"lower": -5.0}}
 
 
 @pytest.fixture
-def arrays(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def arrays(rng: np.random.Generator) -> Arrays:
     theta = np.stack([rng.random(N), rng.exponential(size=N)], axis=1)
     x = np.arange(N)[:, None] + np.array([0.0, 0.25, 0.5])
     return theta, x
@@ -54,9 +56,7 @@ def build(file: Path, **changes: Any) -> FileTask:
 
 
 @pytest.mark.parametrize("name", ["s.npz", "s.csv", "s.zarr", "s.zarr.zip"])
-def test_each_row_comes_once_whatever_the_format(
-    name: str, tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_each_row_comes_once_whatever_the_format(name: str, tmp_path: Path, arrays: Arrays) -> None:
     theta, x = arrays
     task = build(write(tmp_path / name, theta, x))
     tasks.check_task(task)
@@ -78,9 +78,7 @@ def test_each_row_comes_once_whatever_the_format(
     assert tasks.modules(spec(tmp_path / name)) == ()
 
 
-def test_rows_depend_on_nothing_but_seed_split_and_replicate(
-    tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_rows_depend_on_nothing_but_seed_split_and_replicate(tmp_path: Path, arrays: Arrays) -> None:
     file = write(tmp_path / "s.npz", *arrays)
     whole = build(file).rows("train", 0, 0, 26, root=1)["x"]
     parts = [build(file).rows("train", 0, first, min(first + 9, 26), root=1)["x"] for first in (0, 10, 20)]
@@ -91,7 +89,7 @@ def test_rows_depend_on_nothing_but_seed_split_and_replicate(
     assert not np.array_equal(build(file).rows("test", 0, 0, 7, root=2)["x"], whole[:8])
 
 
-def test_axes_units_and_prior(tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray]) -> None:
+def test_axes_units_and_prior(tmp_path: Path, arrays: Arrays) -> None:
     theta, x = arrays
     csv = build(write(tmp_path / "s.csv", theta, x), columns=["x3", "x2"])
     assert csv.dimensions[0].coordinates == ("x3", "x2")
@@ -115,7 +113,7 @@ def test_axes_units_and_prior(tmp_path: Path, arrays: tuple[np.ndarray, np.ndarr
 
 
 def test_nothing_can_be_simulated_or_had_beyond_the_file(
-    tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    tmp_path: Path, arrays: Arrays, rng: np.random.Generator
 ) -> None:
     task = build(write(tmp_path / "s.npz", *arrays))
     with pytest.raises(TaskError, match="holds 27 rows for split 'train'"):
@@ -129,23 +127,15 @@ def test_nothing_can_be_simulated_or_had_beyond_the_file(
     [
         (lambda theta, x: (theta[:, :1], x), {}, "expected theta of shape (N, 2), got (40, 1)"),
         (lambda theta, x: (theta, x[:-1]), {}, "expected x of shape (40, ...)"),
-        (
-            lambda theta, x: (theta, x),
-            {"x_shape": [4]},
-            "expected rows of x of shape (4,) (dimensions), got (3,)",
-        ),
-        (
-            lambda theta, x: (theta - [0.5, 0], x),
-            {},
-            "parameter 'a' is not a number or outside its bounds in",
-        ),
+        (lambda theta, x: (theta, x), {"x_shape": [4]}, "expected rows of x of shape (4,)"),
+        (lambda theta, x: (theta - [0.5, 0], x), {}, "parameter 'a' is not a number or outside its bounds"),
         (lambda theta, x: (np.where(theta > 0, np.nan, 0), x), {}, "parameter 'a' is not a number"),
         (lambda theta, x: (theta + np.array([0, np.inf]), x), {}, "theta holds infinite values"),
         (lambda theta, x: (theta, x), {"reserved": {"test": 40}}, "none is left to train"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(
-    tmp_path: Path, arrays: tuple[np.ndarray, np.ndarray], change: Any, settings: dict[str, Any], message: str
+    tmp_path: Path, arrays: Arrays, change: Any, settings: dict[str, Any], message: str
 ) -> None:
     task = build(write(tmp_path / "s.npz", *change(*arrays)), **settings)
     with pytest.raises(TaskError, match=re.escape(message)):
@@ -153,12 +143,18 @@ def test_a_file_that_does_not_fit_is_refused(
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    columns = write(tmp_path / "columns.csv", np.ones((3, 2)), np.ones((3, 3)))
+    with pytest.raises(TaskError, match=r"'x4' is missing\. Did you mean 'x\d'\?"):
+        tasks.check_task(build(columns, columns=["x1", "x4"]))
+    with pytest.raises(TaskError, match="`columns` are those of a CSV"):
+        tasks.check_task(build(write(tmp_path / "s.npz", np.ones((3, 2)), np.ones((3, 3))), columns=["x1"]))
     with pytest.raises(TaskError, match=r"nowhere\.npz are missing"):
         build(tmp_path / "nowhere.npz")
     contents = {
         "broken.npz": ("no zip", "cannot be read"),
         "text.csv": ("a,b,x\n1,2,oops\n", "expected numbers below the header"),
         "names.csv": ("a,c,x\n1,2,3\n", "'b' is missing"),
+        "many.csv": ("s,t,u,v,w,x\n1,2,3,4,5,6\n", "'a' is missing. It holds s, t, u, v, w, ..."),
         "empty.csv": ("", "'a' is missing"),
         "header.csv": ("a,b,x\n", "none is left to train"),
         "old.h5": ("", r"expected .npz, .csv, .zarr or .zarr.zip"),

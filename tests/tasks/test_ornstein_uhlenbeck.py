@@ -35,10 +35,6 @@ def density(task: OrnsteinUhlenbeck, theta: np.ndarray, x: np.ndarray, level: st
 def test_the_settings() -> None:
     assert TWO.parameter_names == ("mu", "sigma") and THREE.parameter_names == ("mu", "sigma", "gamma")
     assert dict(TWO.fidelities) == {"lf": 1.0, "hf": 100.0} and TWO.x_shape == (10,) and TWO.coupled
-    with pytest.raises(TaskError, match="expected parameters 2 or 3, got 4"):
-        OrnsteinUhlenbeck(4)
-    with pytest.raises(TaskError, match="no fidelity 'mid'"):
-        TWO.simulate(np.full((1, 2), 0.3), {"steps": np.zeros((1, 10))}, "mid")
     with pytest.raises(TaskError, match="no fidelity 'mid'"):
         TWO.posterior_log_prob(np.full((1, 2), 0.3), np.zeros((1, 10)), "mid")
 

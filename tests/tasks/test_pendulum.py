@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from veridical.errors import TaskError
 from veridical.tasks.pendulum import DURATION, POINTS, Pendulum
 
 STEP = DURATION / (POINTS - 1)
@@ -80,14 +79,3 @@ def test_phase_and_friction_follow_their_laws(rng: np.random.Generator) -> None:
     noise = Pendulum().noise(rng, 5000)
     assert stats.kstest(noise["phase"][:, 0], stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-4
     assert stats.kstest(noise["friction"][:, 0], stats.uniform().cdf).pvalue > 1e-4
-
-
-@pytest.mark.parametrize("settings", [{"noise_sd": 0.0}, {"substeps": 0}])
-def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(TaskError, match="expected a positive noise_sd and substeps >= 1"):
-        Pendulum(**settings)
-
-
-def test_an_unknown_level_is_refused() -> None:
-    with pytest.raises(TaskError, match="no fidelity 'ode'; expected euler, harmonic, real"):
-        Pendulum().simulate(np.ones((1, 2)), {}, "ode")

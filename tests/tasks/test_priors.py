@@ -77,10 +77,7 @@ def test_uniform_numbers_of_zero_give_finite_draws() -> None:
         (lambda: marginal("a", {"prior": "unifrom"}), "'unifrom' is unknown. Did you mean 'uniform'?"),
         (lambda: marginal("a", {"prior": "normal", "mean": 0, "std": 1}), "a normal prior has no 'std'"),
         (lambda: marginal("a", {"prior": "normal", "mean": 0}), "parameter 'a': a normal prior needs"),
-        (
-            lambda: marginal("a", {"prior": "uniform", "lower": 2, "upper": 1}),
-            "parameter 'a': Uniform: lower",
-        ),
+        (lambda: marginal("a", {"prior": "uniform", "lower": 2, "upper": 1}), "'a': Uniform: lower"),
     ],
 )
 def test_what_makes_no_distribution_is_refused(build: Any, message: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+Done = subprocess.CompletedProcess
 
 TINY = {
     "study": "tiny",
@@ -35,6 +38,7 @@ TINY = {
     "test_rows": 100,
     "draws": 200,
     "test_draws": 99,
+    "checks": {"exact": {"observations": 1, "draws": 50}},
     "scales": {"smoke": {"test_rows": 60}},
 }
 
@@ -55,25 +59,26 @@ class Project:
         """The environment in which the code of the copy is what runs."""
         return {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": ""}
 
-    def snakemake(
-        self, *options: str, study: str = "tiny", check: bool = True
-    ) -> subprocess.CompletedProcess:
-        """Runs Snakemake there on the code of the copy."""
-        command = [*self.command, "--configfile", f"config/{study}.yaml", *options]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, text=True, capture_output=True)
+    def run(self, command: list[str], *, check: bool = True, **options: Any) -> Done:
+        """Runs a command there, on the code of the copy."""
+        there = {"cwd": self.folder, "env": self.environment, "text": True, "capture_output": True}
+        done = subprocess.run(command, **{**there, **options})
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}")
         return done
 
+    def snakemake(self, *options: str, study: str = "tiny", **others: Any) -> Done:
+        """Runs a study there."""
+        return self.run([*self.command, "--configfile", f"config/{study}.yaml", *options], **others)
+
+    def veridical(self, *arguments: str, **others: Any) -> Done:
+        """Runs `python -m veridical` there."""
+        return self.run([sys.executable, "-m", "veridical", *arguments], **others)
+
     def reruns(self, *options: str, study: str = "tiny") -> dict[str, int]:
         """Rules that would run now and how often; empty where nothing would."""
         done = self.snakemake("--dry-run", *options, study=study)
-        text = done.stdout + done.stderr
-        if "Nothing to be done" in text:
-            return {}
-        table = text[text.index("Job stats:") :]
-        counts = dict(re.findall(r"^(\w+) +(\d+)$", table.split("\ntotal")[0], flags=re.MULTILINE))
-        return {rule: int(n) for rule, n in counts.items() if rule != "all"}
+        return counts_of(done.stdout + done.stderr)
 
     def ran(self) -> set[str]:
         """Rules that the last run ran, by its full log."""
@@ -101,6 +106,15 @@ class Project:
         file.write_text(file.read_text() + "\nANSWER = 42\n")
 
 
+def counts_of(text: str) -> dict[str, int]:
+    """Rules that Snakemake says it would run and how often; empty where nothing would."""
+    if "Nothing to be done" in text:
+        return {}
+    table = text[text.index("Job stats:") :].split("\ntotal")[0]
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
+    return {rule: int(n) for rule, n in counts.items() if rule != "all"}
+
+
 def copy_project(folder: Path) -> Project:
     """Copies what the workflow needs into a folder."""
     for name in ("workflow", "scripts", "envs", "profiles", "src"):
@@ -116,20 +130,48 @@ def copy_project(folder: Path) -> Project:
     return project
 
 
+Share = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def share(tmp_path_factory: pytest.TempPathFactory) -> Share:
+    """Makes a folder once for all processes of a test run: by the first that asks, while others wait."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = base / name, base / f"{name}.made"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                made.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def finished(share: Share) -> Project:
     """The tiny study, run to its end once for all tests."""
-    project = copy_project(tmp_path_factory.mktemp("finished"))
-    (project.folder / "said.txt").write_text(project.snakemake().stderr)
-    return project
+
+    def make(folder: Path) -> None:
+        (folder / "said.txt").write_text(copy_project(folder).snakemake().stderr)
+
+    return Project(share("finished", make))
+
+
+def changeable(project: Project, folder: Path) -> Project:
+    """A copy of a project that a test may change."""
+    shutil.copytree(project.folder, folder, symlinks=True, copy_function=shutil.copy2)
+    return Project(folder)
 
 
 @pytest.fixture
 def project(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished study that a test may change."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished.folder, folder, symlinks=True, copy_function=shutil.copy2)
-    return Project(folder)
+    return changeable(finished, tmp_path / "project")
 
 
 @dataclass
@@ -139,24 +181,15 @@ class Examples:
     folder: Path
     page: str
 
-    def snakemake(
-        self, study: str, *options: str, profile: bool = True, **changes: dict
-    ) -> subprocess.CompletedProcess:
+    def snakemake(self, study: str, *options: str, profile: bool = True, **changes: dict) -> Done:
         """Runs a study of the page there at the smoke scale, but for what must be quicker."""
-        (self.folder / "quicker.yaml").write_text(yaml.safe_dump({"replicates": 1, **changes}))
-        project = self.folder.parent / "a clone"
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(project / "workflow/Snakefile")]
-        command += ["--profile", str(project / "profiles/local")] if profile else []
-        command += ["--configfile", f"config/{study}.yaml", "quicker.yaml", "--config", "scale=smoke"]
-        done = subprocess.run(
-            [*command, "--cores", "2", *options],
-            cwd=self.folder,
-            env=Project(project).environment,
-            text=True,
-            capture_output=True,
-        )
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-        return done
+        quicker = f"quicker_{study}.yaml"
+        (self.folder / quicker).write_text(yaml.safe_dump({"replicates": 1, **changes}))
+        clone = self.folder.parent / "a clone"
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(clone / "workflow/Snakefile")]
+        command += ["--profile", str(clone / "profiles/local")] if profile else []
+        command += ["--configfile", f"config/{study}.yaml", quicker, "--config", "scale=smoke"]
+        return Project(clone).run([*command, "--cores", "2", *options], cwd=self.folder)
 
     def results(self, study: str) -> Path:
         """The folder of results of a study at the smoke scale."""
@@ -170,18 +203,20 @@ def files_of(page: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+def examples(share: Share) -> Examples:
     """The examples as a reader saves them, in a folder with spaces in its name; scripts have run."""
     page = (ROOT / "docs" / "bring_your_own.md").read_text()
-    base = tmp_path_factory.mktemp("examples")
-    copy_project(base / "a clone")
-    folder = base / "my three cups"
-    for name, text in files_of(page).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    for script in sorted((folder / "models").glob("make_*.py")):
-        subprocess.run([sys.executable, script.relative_to(folder)], cwd=folder, check=True)
-    return Examples(folder, page)
+
+    def save(base: Path) -> None:
+        copy_project(base / "a clone")
+        folder = base / "my three cups"
+        for name, text in files_of(page).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        for script in sorted((folder / "models").glob("make_*.py")):
+            subprocess.run([sys.executable, script.relative_to(folder)], cwd=folder, check=True)
+
+    return Examples(share("examples", save) / "my three cups", page)
 
 
 QUICK = {
@@ -191,9 +226,9 @@ QUICK = {
 
 
 @pytest.fixture(scope="session")
-def levels(examples: Examples) -> Path:
+def levels(examples: Examples, share: Share) -> Path:
     """Results of the study with two fidelities and a reference: plain Snakemake, without a profile."""
-    examples.snakemake("coffee_levels", profile=False, **QUICK)
+    share("levels", lambda _: examples.snakemake("coffee_levels", profile=False, **QUICK))
     return examples.results("coffee_levels")
 
 
@@ -251,10 +286,13 @@ RATIOS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def finished_methods(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def finished_methods(share: Share) -> Project:
     """Both studies, run to their ends once for all tests."""
-    project = copy_project(tmp_path_factory.mktemp("methods"))
-    for study in (REAL, RATIOS):
-        project.write(study, study["study"])
-        project.snakemake(study=study["study"])
-    return project
+
+    def run(folder: Path) -> None:
+        project = copy_project(folder)
+        for study in (REAL, RATIOS):
+            project.write(study, study["study"])
+            project.snakemake(study=study["study"])
+
+    return Project(share("methods", run))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
 
-from .conftest import TINY, Project, copy_project
+from .conftest import TINY, Done, Project, copy_project
 
 pytestmark = pytest.mark.workflow
 
@@ -124,7 +122,7 @@ def refusal(given: dict[str, Any], data: str | None = None) -> str:
     return str(caught.value)
 
 
-def assert_told(done: subprocess.CompletedProcess, *sentences: str) -> None:
+def assert_told(done: Done, *sentences: str) -> None:
     """Snakemake failed with these sentences and without a traceback."""
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
@@ -143,16 +141,29 @@ def test_what_is_sound_is_let_through(here: Project) -> None:
     validate(Layout(settings.parse(line())))
 
 
-def test_each_kind_of_error_reaches_the_user_and_starts_nothing(here: Project) -> None:
-    bad = {**TINY, "observations": {"field": {"file": "bad.csv", "layout": "table"}}}
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"replicats": 3}, "replicats: unknown setting. Did you mean 'replicates'?"),
+        ({"observations": {"table": {"file": "bad.csv"}}}, "bad.csv, line 3, column 'x1': expected a number"),
+        ({"task": {**SIMULATE, "command": "./lime {theta} {out}"}}, "program ./lime is missing"),
+        ({"task": {**SIMULATE, "depends_on": ["table.txt"]}}, "file table.txt is missing"),
+        ({"task": {**ELSEWHERE, "simulations": "run.npz"}}, "simulations run.npz are missing"),
+        ({"task": {**ELSEWHERE, "x_shape": [10]}, "budgets": [300]}, "expected rows of x of shape (10,)"),
+        ({"task": ELSEWHERE}, "1000 rows for train are asked for, but the file of simulations has 400"),
+        ({"task": ELSEWHERE, "budgets": [300], "reference": {}}, "task runs has no exact likelihood"),
+        ({"reference": {}}, "task line has no exact likelihood; remove this section"),
+    ],
+)
+def test_what_a_study_is_told(here: Project, changes: dict[str, Any], sentence: str) -> None:
+    """One error of each kind; the tests of settings, tasks and data have all others."""
     Path("bad.csv").write_text("x0,x1\n0.3,-0.2\n0.1,about 2\n")
+    assert sentence in refusal({**line(), **changes})
+
+
+def test_a_refusal_reaches_the_user_and_starts_nothing(here: Project) -> None:
     kinds = {
         "settings": ({**TINY, "replicats": 3}, "replicats: unknown setting. Did you mean 'replicates'?"),
-        "task": (
-            {**TINY, "task": "gausian_linear"},
-            "task 'gausian_linear' is unknown. Did you mean 'gaussian_linear'?",
-        ),
-        "data": (bad, "data set field: bad.csv, line 3, column 'x1': expected a number, got 'about 2'."),
         "own": (
             line(sample="np.full((n, 2), np.nan)"),
             "task 'line': prior.sample: expected finite numbers, got nan.",
@@ -162,151 +173,6 @@ def test_each_kind_of_error_reaches_the_user_and_starts_nothing(here: Project) -
         here.write(given, name)
         assert_told(here.snakemake(study=name, check=False), sentence)
     assert not Path("results").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"budgets": ["many"]}, "budgets.0: expected an integer; got 'many'."),
-        ({"replicates": 0}, "replicates: expected a number greater than or equal to 1; got 0."),
-        (
-            {"simulation": {"shard_rows": 300}},
-            "a multiple of the task's block of 250 rows, got 300; 250 would",
-        ),
-        (
-            {"estimators": {"npe": {"type": "npe", "fidelity": "modal"}}},
-            "estimators.npe.fidelity: task gaussian_linear has no 'modal'. Did you mean 'model'?",
-        ),
-        (
-            {"task": {"name": "gaussian_linear", "settings": {"dimensions": 2}}},
-            "task 'gaussian_linear' has no setting 'dimensions'. Did you mean 'dimension'?",
-        ),
-        ({"task": "lime.py:Line"}, "task file lime.py is missing"),
-        ({"task": "line.py:Lime"}, "line.py has no class 'Lime'. Did you mean 'Line'?"),
-    ],
-)
-def test_a_wrong_setting(here: Project, changes: dict[str, Any], sentence: str) -> None:
-    line()
-    assert sentence in refusal({**TINY, **changes})
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (None, "file data.csv does not exist"),
-        (
-            "x0,x1,x2\n1,2,3\n",
-            "each row must hold the 2 numbers of one observation (2 feature), got 3 columns",
-        ),
-        ("x0,x1\n1\n", "line 2: expected 2 columns (x0, x1), got 1"),
-        ("x0,x1\n1,nan\n", "data.csv holds 1 values that are not finite, the first at index (0, 1)"),
-        ("x0,x1\n1,\n", "line 2, column 'x1': expected a number, got ''"),
-        ("# two lines below\nx0,x1\n1,no\n", "line 3, column 'x1': expected a number, got 'no'"),
-        ("1,2\n3,4\n", "line 1: expected names of columns, got the numbers 1, 2."),
-        ("x0,x0\n3,4\n", "data.csv has two columns 'x0'; give each a name of its own."),
-        ("x0;x1\n3;4\n", "line 2, column 'x0;x1': expected a number, got '3;4'"),
-        ("x0,x1\n3,\N{MICRO SIGN}\n", "data.csv is not a CSV file in UTF-8"),
-        ("", "data.csv needs a line of column names and at least one row"),
-    ],
-)
-def test_wrong_data(here: Project, text: str | None, sentence: str) -> None:
-    data = Path("data.csv")
-    data.unlink(missing_ok=True)
-    if text is not None:
-        data.write_bytes(text.encode("latin-1"))
-    observed = {"field": {"file": "data.csv", "layout": "table"}}
-    assert sentence in refusal({**TINY, "observations": observed})
-
-
-def test_data_that_are_a_folder_a_broken_archive_or_of_no_known_kind(here: Project) -> None:
-    for name in ("broken.npz", "broken.nc", "broken.xls"):
-        Path(name).write_bytes(b"neither")
-    np.savez("named.npz", y=np.zeros((1, 2)))
-    for name, sentence in (
-        ("config", "file config is a folder, expected a file"),
-        ("broken.npz", "broken.npz is not a readable NPZ file of numbers"),
-        ("broken.nc", "broken.nc is not a readable netCDF4 file"),
-        ("broken.xls", "expected a .csv, .npz or .nc file, got broken.xls"),
-        ("named.npz", "named.npz has no array `x`. Choose from y."),
-    ):
-        assert sentence in refusal({**TINY, "observations": {"field": {"file": name}}})
-
-
-@pytest.mark.parametrize(
-    ("planted", "sentence"),
-    [
-        ({"sample": "rng.random(n)"}, "prior.sample(rng, 1): expected shape (1, 2), got (1,)."),
-        ({"sample": "rng.random((n, 3))"}, "prior.sample(rng, 1): expected shape (1, 2), got (1, 3)."),
-        ({"sample": "2 + rng.random((n, 2))"}, "prior.sample: slope left its bounds [0.0, 1.0]"),
-        ({"sample": "1 / 0"}, "prior.sample raised ZeroDivisionError: division by zero"),
-        ({"log_prob": "np.zeros((len(theta), 1))"}, "prior.log_prob: expected shape (16,), got (16, 1)."),
-        ({"log_prob": "np.full(len(theta), np.nan)"}, "prior.log_prob is not finite at the prior's own draw"),
-        ({"dimensions": '"time"'}, "task 'line': dimensions must be a tuple of Dimension, got 'time'."),
-        ({"fidelities": '{"a": 2.0, "b": 1.0}'}, "fidelities must be ordered by cost, cheapest first"),
-        ({"fidelities": '{"a": "cheap"}'}, "fidelity 'a': expected a positive cost, got 'cheap'."),
-        ({"fidelities": '{"real": 1.0}'}, "expected a simulator's fidelity beside it"),
-        ({"init": "raise OSError('no table')"}, "cannot be built with settings {}: OSError: no table"),
-        ({"init": "return ("}, "task file line.py cannot be imported: SyntaxError"),
-    ],
-)
-def test_a_task_of_the_users_own_that_breaks_its_contract(
-    here: Project, planted: dict[str, str], sentence: str
-) -> None:
-    assert sentence in refusal(line(**planted))
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"command": "awk -f line.awk {theta}"}, "expected {out} in the command"),
-        ({"command": "awk {theta} {out} {seed}"}, "{seed} stands for nothing. Did you mean {seeds}?"),
-        ({"command": "./lime {theta} {out}"}, "program ./lime is missing"),
-        ({"depends_on": ["table.txt"]}, "file table.txt is missing"),
-        ({"comand": "awk {theta} {out}"}, "task.comand: unknown setting. Did you mean 'command'?"),
-        (
-            {"parameters": {"slope": {"prior": "normal", "mean": 0}}},
-            "parameter 'slope': a normal prior needs mean and sd; sd is missing.",
-        ),
-        ({"x_shape": None}, "expected `dimensions` or `x_shape`, the shape of one simulation"),
-    ],
-)
-def test_a_command_that_cannot_work(here: Project, changes: dict[str, Any], sentence: str) -> None:
-    Path("line.awk").write_text("")
-    assert sentence in refusal(study({**SIMULATE, **changes}))
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"parameters": {"slop": {}, "offset": {}}}, "runs.csv: 'slop' is missing. Did you mean 'slope'?"),
-        ({"parameters": {"slope": {}}, "simulations": "runs.npz"}, "theta of shape (N, 1), got (500, 2)"),
-        (
-            {"parameters": {"slope": {"upper": 0.1}, "offset": {}}},
-            "parameter 'slope' is not a number or outside",
-        ),
-        ({"columns": ["x0", "y1"]}, "runs.csv: 'y1' is missing. Did you mean 'x1'?"),
-        ({"columns": ["x0"], "simulations": "runs.npz"}, "`columns` are those of a CSV; runs.npz has none."),
-        ({"x_shape": [10]}, "expected rows of x of shape (10,) (dimensions), got (11,)"),
-        ({"simulations": "run.npz"}, "simulations run.npz are missing"),
-        ({"simulations": "line.csv"}, "line.csv: 'slope' is missing. It holds x0, x1, x2, x3, x4, ..."),
-        (
-            {"reserved": {"tset": 10}},
-            "expected 'test', 'calibration' or 'fit'; got 'tset'. Did you mean 'test'?",
-        ),
-    ],
-)
-def test_simulations_that_disagree_with_the_settings(
-    here: Project, changes: dict[str, Any], sentence: str
-) -> None:
-    assert sentence in refusal(study({**ELSEWHERE, **changes}, budgets=[300]))
-
-
-def test_a_reference_needs_a_likelihood_and_a_budget_its_simulations(here: Project) -> None:
-    assert "task line has no exact likelihood; remove this section" in refusal({**line(), "reference": {}})
-    assert "budgets: 1000 rows for train are asked for, but the file of simulations has 400" in refusal(
-        study(ELSEWHERE)
-    )
-    assert "task runs has no exact likelihood" in refusal(study(ELSEWHERE, budgets=[300], reference={}))
 
 
 def test_new_data_must_have_a_name_of_their_own(here: Project) -> None:
@@ -394,33 +260,3 @@ def _edit_manifest(path: Path, **changes: Any) -> None:
                 group["attributes"] |= changes
                 content = json.dumps(group).encode()
             archive.writestr(info, content)
-
-
-def test_a_full_disk_leaves_nothing_half_written(workplace: Project) -> None:
-    given = {**TINY, "study": "full", "seed": 8, "task": {**TINY["task"], "block_rows": 5000}}
-    given["task"]["settings"] = {"dimension": 10}
-    workplace.write({**given, "simulation": {"shard_rows": 20_000}, "observations": {}}, "full")
-    command = [*workplace.command, "--configfile", "config/full.yaml", "--until", "observe_simulated"]
-
-    def nearly_full() -> None:
-        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))  # a shard has 2.4 MB
-
-    done = subprocess.run(
-        command,
-        cwd=workplace.folder,
-        env=workplace.environment,
-        text=True,
-        capture_output=True,
-        preexec_fn=nearly_full,
-    )
-    folder = workplace.folder / "results/bank"
-    (found,) = folder.glob("gaussian_linear-*")
-    shard = found.relative_to(workplace.folder) / "model/test/rows-000000000-000019999.zarr.zip"
-    assert done.returncode == 1
-    assert f"BankError: {shard}: cannot be written (File too large); nothing was left behind." in done.stderr
-    left = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
-    probe = {"model/probe.json", "logs/probe-model.log", "benchmarks/probe-model.jsonl"}
-    assert left == {*probe, f"logs/model/test/{shard.name[:-9]}.log"}
-    workplace.snakemake("--until", "observe_simulated", study="full")
-    assert bank.verify(workplace.folder / shard)["n_invalid"] == 0

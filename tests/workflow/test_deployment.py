@@ -7,13 +7,12 @@ what Snakemake and this project make of them.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import TINY, Project, copy_project
+from .conftest import TINY, Done, Project, copy_project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -50,12 +49,11 @@ def write_program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def run(project: Project, *options: str, **environment: str) -> subprocess.CompletedProcess:
+def run(project: Project, *options: str, check: bool = True, **environment: str) -> Done:
     """Runs the study up to the probe, where nothing but Snakemake tells jobs of the code."""
     variables = {**os.environ, **environment}
     variables.pop("PYTHONPATH", None)
-    command = [*project.command, "--configfile", "config/tiny.yaml", "--until", "probe", *options]
-    return subprocess.run(command, cwd=project.folder, env=variables, text=True, capture_output=True)
+    return project.snakemake("--until", "probe", *options, check=check, env=variables)
 
 
 def where(project: Project) -> str:
@@ -70,8 +68,7 @@ def said(prefix: Path, project: Project) -> str:
 
 
 def test_jobs_in_the_environment_of_snakemake_run_the_code_in_src(project: Project) -> None:
-    done = run(project)
-    assert done.returncode == 0, done.stderr
+    run(project)
     assert where(project) == said(Path(sys.prefix), project)
 
 
@@ -84,8 +81,7 @@ def test_jobs_in_a_conda_environment_run_the_code_in_src(
     write_program(tmp_path / "conda/bin/conda", conda)
     write_program(tmp_path / "conda/bin/activate", ACTIVATE)
     path = f"{tmp_path / 'conda/bin'}{os.pathsep}{os.environ['PATH']}"
-    done = run(project, "--sdm", "conda", *option, PATH=path)
-    assert done.returncode == 0, done.stderr
+    run(project, "--sdm", "conda", *option, PATH=path)
     made = {path.read_text(): path for path in (project.folder / ".snakemake/conda").glob("*.yaml")}
     wanted = made[(project.folder / "envs/cpu.yaml").read_text()]
     assert where(project) == said(wanted.with_suffix(""), project)
@@ -103,9 +99,8 @@ def test_a_task_finds_what_its_modules_bring(project: Project, tmp_path: Path) -
     project.write({**study, "observations": {}})
     write_program(tmp_path / "modules/echo/1.0/bin/echo_theta", '#!/bin/sh\ntail -n +2 "$1" > "$2"\n')
     system = {"MODULES": str(tmp_path / "modules"), "BASH_FUNC_module%%": MODULE}
-    without = run(project, **system)
+    without = run(project, check=False, **system)
     assert without.returncode == 1
     assert "program 'echo_theta' cannot be started" in without.stderr
-    done = run(project, "--sdm", "env-modules", **system)
-    assert done.returncode == 0, done.stderr
+    run(project, "--sdm", "env-modules", **system)
     assert where(project) == said(Path(sys.prefix), project)

@@ -32,25 +32,13 @@ def test_tools_find_nothing(tool: str) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\nRun `make format`, then `make lint`."
 
 
-def test_snakemake_lints_clean(finished: Project) -> None:
-    done = finished.snakemake("--lint", check=False)
-    assert done.returncode == 0, done.stdout
-    assert "Congratulations" in done.stderr
-
-
 def test_without_a_study_the_clones_smallest_is_linted_and_run(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     for name in ("config/gaussian.yaml", "config/data/gaussian_example.csv"):
         shutil.copy(ROOT / name, project.folder / name)
 
     def run(*options: str) -> str:
-        done = subprocess.run(
-            [*project.command, *options],
-            cwd=project.folder,
-            env=project.environment,
-            text=True,
-            capture_output=True,
-        )
+        done = project.run([*project.command, *options], check=False)
         return done.stdout + done.stderr
 
     assert "Congratulations" in run("--lint")
@@ -62,26 +50,11 @@ def test_without_a_study_the_clones_smallest_is_linted_and_run(tmp_path: Path) -
     assert f"{none}tiny." in run("--dry-run", "--config", "scale=smoke")
 
 
-def test_a_users_study_is_never_mixed_with_the_default(project: Project) -> None:
-    """The default has a reference, a title, other budgets: any of them would make jobs run again."""
-    shutil.copy(ROOT / "config/gaussian.yaml", project.folder / "config/gaussian.yaml")
-    assert project.reruns() == {}
-
-
-def test_a_run_says_nothing_of_rules_that_do_not_apply(finished: Project) -> None:
-    done = finished.snakemake("--dry-run", "--forceall")
-    assert "Exception" not in done.stdout + done.stderr
-
-
 def test_snakemakes_report_shows_every_result_with_its_caption(finished: Project, tmp_path: Path) -> None:
     """It is built without the network: what asks for it meets a closed port."""
     page = tmp_path / "report.html"
     closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    command = [*finished.command, "--configfile", "config/tiny.yaml", "--report", str(page)]
-    done = subprocess.run(
-        command, cwd=finished.folder, env=finished.environment | closed, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    finished.snakemake("--report", str(page), env=finished.environment | closed)
     text = page.read_text()
     assert "Results of the study <strong>tiny</strong>" in text
     found = json.loads(re.search(r"var results = (\{.*?\});\n", text, flags=re.DOTALL)[1])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import REAL, Project
+from .conftest import REAL, Project, changeable
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -18,19 +17,7 @@ REPORT = {"metrics", "figures", "provenance", "report"}
 @pytest.fixture
 def methods(finished_methods: Project, tmp_path: Path) -> Project:
     """A copy of the finished studies that a test may change."""
-    folder = tmp_path / "project"
-    shutil.copytree(finished_methods.folder, folder, symlinks=True, copy_function=shutil.copy2)
-    return Project(folder)
-
-
-def change(project: Project, study: str, *path: str, to: Any) -> None:
-    """Changes one setting of a study there."""
-    settings = project.settings(study)
-    section = settings
-    for name in path[:-1]:
-        section = section.setdefault(name, {})
-    section[path[-1]] = to
-    project.write(settings, study)
+    return changeable(finished_methods, tmp_path / "project")
 
 
 def test_both_studies_end_in_a_report_and_nothing_is_left_to_do(methods: Project) -> None:
@@ -40,57 +27,56 @@ def test_both_studies_end_in_a_report_and_nothing_is_left_to_do(methods: Project
             assert (methods.folder / "results" / study / name).stat().st_size
 
 
-@pytest.mark.parametrize(("setting", "value"), [("gamma", 0.3), ("tau", 0.9)])
-def test_another_gamma_or_tau_redoes_the_remedy_and_what_follows(
-    methods: Project, setting: str, value: float
-) -> None:
-    change(methods, "real", "remedies", "rope", setting, to=value)
-    counts = methods.reruns(study="real")
-    assert set(counts) == REPORT | {"remedy", "infer", "exact", "check", "experiment", "experiments"}
-    assert counts["remedy"] == counts["infer"] == counts["exact"] == 1
+# A setting of a study, what its change reruns, how often some of that, and what it must not rerun.
+CHANGES: dict[str, tuple[str, str, Any, set[str] | None, dict[str, int], set[str]]] = {
+    "another gamma redoes the remedy and what follows": (
+        "real", "remedies.rope.gamma", 0.3,
+        REPORT | {"remedy", "infer", "exact", "check", "experiment", "experiments"},
+        {"remedy": 1, "infer": 1, "exact": 1}, set(),
+    ),
+    "another remedy leaves banks and estimators alone": (
+        "real", "remedies.rope_star", {**REAL["remedies"]["rope"], "tau": 0.9},
+        REPORT | {"remedy", "infer", "exact", "check"}, {"remedy": 1, "infer": 1}, set(),
+    ),
+    "a larger calibration set leaves the simulator's estimator alone": (
+        "real", "calibration", [20, 40],
+        None, {"remedy": 2, "infer": 2}, {"train", "fine_tune", "simulate", "probe", "observe_simulated"},
+    ),
+    "more dear simulations leave the cheap training alone": (
+        "real", "estimators.late.budgets", [1500], None, {"fine_tune": 1}, {"train", "remedy"},
+    ),
+    "more cheap simulations redo what was built on them": (
+        "real", "estimators.early.budgets", [1000], None, {"train": 1, "fine_tune": 1}, {"remedy"},
+    ),
+    "another loss of the weight fit retrains nothing": (
+        "ratios", "remedies.wifi.loss", "bce",
+        REPORT | {"remedy", "estimate", "experiment", "experiments"}, {}, set(),
+    ),
+    "more pseudo-experiments of posteriors add batches": (
+        "real", "experiments.batches", 3,
+        REPORT | {"experiment", "experiments"}, {"experiment": 2, "experiments": 1}, set(),
+    ),
+    "more pseudo-experiments of estimates add batches": (
+        "ratios", "experiments.batches", 3,
+        REPORT | {"experiment", "experiments"}, {"experiment": 2, "experiments": 1}, set(),
+    ),
+}  # fmt: skip
 
 
-def test_another_remedy_leaves_banks_and_estimators_alone(methods: Project) -> None:
-    star = {**REAL["remedies"]["rope"], "tau": 0.9}
-    change(methods, "real", "remedies", "rope_star", to=star)
-    counts = methods.reruns(study="real")
-    assert set(counts) == REPORT | {"remedy", "infer", "exact", "check"}
-    assert counts["remedy"] == counts["infer"] == 1
-
-
-def test_a_larger_calibration_set_leaves_the_simulators_estimator_alone(methods: Project) -> None:
-    change(methods, "real", "calibration", to=[20, 40])
-    counts = methods.reruns(study="real")
-    assert not set(counts) & {"train", "fine_tune", "simulate", "probe", "observe_simulated"}
-    assert counts["remedy"] == counts["infer"] == 2
-
-
-def test_more_dear_simulations_leave_the_cheap_training_alone(methods: Project) -> None:
-    change(methods, "real", "estimators", "late", "budgets", to=[1500])
-    counts = methods.reruns(study="real")
-    assert counts["fine_tune"] == 1
-    assert "train" not in counts and "remedy" not in counts
-
-
-def test_more_cheap_simulations_redo_what_was_built_on_them(methods: Project) -> None:
-    change(methods, "real", "estimators", "early", "budgets", to=[1000])
-    counts = methods.reruns(study="real")
-    assert counts["train"] == counts["fine_tune"] == 1
-    assert "remedy" not in counts
-
-
-def test_another_loss_of_the_weight_fit_retrains_nothing(methods: Project) -> None:
-    change(methods, "ratios", "remedies", "wifi", "loss", to="bce")
-    counts = methods.reruns(study="ratios")
-    assert set(counts) == REPORT | {"remedy", "estimate", "experiment", "experiments"}
-
-
-@pytest.mark.parametrize("study", ["real", "ratios"])
-def test_more_pseudo_experiments_add_batches_and_redo_nothing_else(methods: Project, study: str) -> None:
-    change(methods, study, "experiments", "batches", to=3)
-    counts = methods.reruns(study=study)
-    assert set(counts) == REPORT | {"experiment", "experiments"}
-    assert (counts["experiment"], counts["experiments"]) == (2, 1)
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_reruns_what_depends_on_it(methods: Project, change: str) -> None:
+    study, place, value, rules, counts, never = CHANGES[change]
+    settings = methods.settings(study)
+    *sections, name = place.split(".")
+    section = settings
+    for one in sections:
+        section = section.setdefault(one, {})
+    section[name] = value
+    methods.write(settings, study)
+    found = methods.reruns(study=study)
+    assert rules is None or set(found) == rules
+    assert {rule: found.get(rule) for rule in counts} == counts
+    assert not set(found) & never
 
 
 def test_a_batch_is_the_same_whatever_batches_there_are(methods: Project) -> None:

@@ -17,10 +17,13 @@ import yaml
 from veridical import project
 from veridical.study import code_digests
 
-from .conftest import ROOT, copy_project
+from .conftest import ROOT, Project, copy_project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
+SNAKEMAKE = (sys.executable, "-m", "snakemake")
+VERIDICAL = (sys.executable, "-m", "veridical")
+SMOKE = ("--config", "scale=smoke")
 SNAKEFILE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 QUICKER = {
     "estimators": {"npe": {"training": {"epochs": 2}}},
@@ -47,37 +50,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base / "site"
 
 
-def run(code: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python in a folder with the package in `code`."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(code)},
-        text=True,
-        capture_output=True,
-    )
+def run(code: Path, folder: Path, *command: str, check: bool = True) -> str:
+    """What a command says in a folder, with the package in `code`."""
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    done = Project(folder).run([*command], env=environment, check=check)
+    return done.stdout + done.stderr
 
 
 def snakemake(code: Path, folder: Path, *options: str) -> str:
-    """Runs Snakemake there with the project's profile; returns what it said."""
-    done = run(code, folder, "-m", "snakemake", "--profile", "profiles/local", "--cores", "2", *options)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-    return done.stdout + done.stderr
+    """What Snakemake says there with the project's profile."""
+    return run(code, folder, *SNAKEMAKE, "--profile", "profiles/local", "--cores", "2", *options)
 
 
 def by_its_path(code: Path, folder: Path) -> list[str]:
     """What to say so that Snakemake runs a study at the smoke scale, but quicker."""
     (folder / "quicker.yaml").write_text(yaml.safe_dump(QUICKER))
-    path = run(code, folder, "-m", "veridical", "workflow").stdout.strip()
-    return [
-        "-s",
-        path,
-        "--configfile",
-        f"config/{folder.name}.yaml",
-        "quicker.yaml",
-        "--config",
-        "scale=smoke",
-    ]
+    path = run(code, folder, *VERIDICAL, "workflow").strip()
+    return ["-s", path, "--configfile", f"config/{folder.name}.yaml", "quicker.yaml", *SMOKE]
 
 
 def assert_finished(folder: Path) -> None:
@@ -108,26 +97,19 @@ def test_the_wheel_holds_the_workflow_as_it_stands(site: Path) -> None:
 def test_a_class_as_written_by_make_in_an_installed_package(site: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my flu" / "flu"
     folder.parent.mkdir()
-    assert run(site, folder.parent, "-m", "veridical", "new", "flu").returncode == 0
-    done = subprocess.run(
-        ["make", f"PYTHON={sys.executable}", "SCALE=smoke"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(site)},
-        text=True,
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
-    assert f"{folder}/results/flu@smoke/report.html" in done.stdout
+    run(site, folder.parent, *VERIDICAL, "new", "flu")
+    said = run(site, folder, "make", f"PYTHON={sys.executable}", "SCALE=smoke")
+    assert f"{folder}/results/flu@smoke/report.html" in said
     assert_finished(folder)
     assert not (ROOT / "results" / "flu@smoke").exists()
-    snakemake(site, folder, *by_its_path(site, folder)[:4], "--config", "scale=smoke", "--report", "all.html")
+    snakemake(site, folder, *by_its_path(site, folder)[:4], *SMOKE, "--report", "all.html")
     assert "Start with the report" in (folder / "all.html").read_text()
 
 
 @pytest.mark.parametrize("kind", ["command", "file"])
 def test_from_nothing_to_a_report_by_the_path_of_the_workflow(kind: str, site: Path, tmp_path: Path) -> None:
     folder = tmp_path / "flu"
-    assert run(site, tmp_path, "-m", "veridical", "new", "flu", "--task", kind).returncode == 0
+    run(site, tmp_path, *VERIDICAL, "new", "flu", "--task", kind)
     snakemake(site, folder, *by_its_path(site, folder))
     assert_finished(folder)
     if kind == "file":
@@ -138,7 +120,7 @@ def as_a_module(code: Path, folder: Path) -> None:
     """The README's Snakefile takes the results of the other way for its own, and makes what is missing."""
     (snakefile,) = SNAKEFILE.findall((folder / "README.md").read_text())
     (folder / "Snakefile").write_text(snakefile)
-    smoke = ("--configfile", "quicker.yaml", "--config", "scale=smoke")
+    smoke = ("--configfile", "quicker.yaml", *SMOKE)
     assert "Nothing to be done" in snakemake(code, folder, *smoke, "--dry-run")
     report = folder / "results" / "flu@smoke" / "report.html"
     report.unlink()
@@ -153,13 +135,12 @@ def test_as_a_module_of_a_clone_with_a_rule_of_the_users_own(tmp_path: Path) -> 
     own = "rule mine:\n    input: rules.report.output.page\n    output: 'mine.txt'\n"
     own += "    shell: 'touch {output}'\n"
     (folder / "Snakefile").write_text(f"{snakefile}\n\n{own}")
-    smoke = ("--config", "scale=smoke")
-    said = snakemake(source, folder, *smoke, "--", "results/flu@smoke/observe/school.nc")
+    said = snakemake(source, folder, *SMOKE, "--", "results/flu@smoke/observe/school.nc")
     assert "1 of 1 jobs" in said
-    direct = ("-s", project.snakefile(), "--configfile", "config/flu.yaml", *smoke)
+    direct = ("-s", project.snakefile(), "--configfile", "config/flu.yaml", *SMOKE)
     counts = [
         dict(re.findall(r"^(\w+) +(\d+)$", snakemake(source, folder, "--dry-run", *way), flags=re.MULTILINE))
-        for way in (direct, smoke, (*smoke, "--", "mine.txt"))
+        for way in (direct, SMOKE, (*SMOKE, "--", "mine.txt"))
     ]
     assert counts[0] == counts[1] and counts[0]["train"] == "1" and "observe" not in counts[0]
     assert counts[2].pop("mine") == "1"
@@ -168,7 +149,7 @@ def test_as_a_module_of_a_clone_with_a_rule_of_the_users_own(tmp_path: Path) -> 
 
 def test_rules_and_package_of_two_installations_are_told_apart(site: Path, tmp_path: Path) -> None:
     folder = project.create(tmp_path / "flu")
-    command = ["-m", "snakemake", "-s", str(site / "veridical/_workflow/workflow/Snakefile"), "--dry-run"]
-    done = run(code_digests.SOURCE.parent, folder, *command, "--configfile", "config/flu.yaml")
-    assert done.returncode == 1
-    assert "Rules and package are of two installations: expected the package around" in done.stdout
+    command = [*SNAKEMAKE, "-s", str(site / "veridical/_workflow/workflow/Snakefile"), "--dry-run"]
+    command += ["--configfile", "config/flu.yaml"]
+    said = run(code_digests.SOURCE.parent, folder, *command, check=False)
+    assert "Rules and package are of two installations: expected the package around" in said

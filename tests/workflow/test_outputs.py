@@ -86,10 +86,6 @@ def patterns() -> dict[str, re.Pattern[str]]:
     return found
 
 
-def files(*folders: Path) -> list[Path]:
-    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-
-
 @pytest.fixture(scope="module")
 def trees(examples: Examples, levels: Path, finished: Project, finished_methods: Project) -> list[Path]:
     """Folders that hold `results/`: a reference, all checks, remedies, classes."""
@@ -99,10 +95,13 @@ def trees(examples: Examples, levels: Path, finished: Project, finished_methods:
 
 def ours(trees: Iterable[Path]) -> list[tuple[str, Path]]:
     """Files of the studies and of their banks, with their paths from `results` on."""
-    banks = "bank/(coffee_levels|gaussian_linear|gaussian_classes)"
-    pattern = re.compile(rf"results/(coffee_levels@smoke|tiny|real|ratios|{banks}-\w+)/")
-    found = [(path.relative_to(tree).as_posix(), path) for tree in trees for path in files(tree / "results")]
-    return [(name, path) for name, path in found if pattern.match(name)]
+    pattern = re.compile(r"coffee_levels@smoke|tiny|real|ratios|(coffee_levels|gaussian_\w+)-\w+")
+    found = []
+    for tree in trees:
+        for folder in (*(tree / "results").glob("*"), *(tree / "results/bank").glob("*")):
+            if pattern.fullmatch(folder.name):
+                found += [(path.relative_to(tree).as_posix(), path) for path in sorted(folder.rglob("*"))]
+    return [(name, path) for name, path in found if path.is_file()]
 
 
 def test_every_file_is_on_the_page_and_every_line_of_it_is_true(trees: list[Path]) -> None:

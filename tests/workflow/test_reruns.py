@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
 from veridical import bank
+from veridical.study.settings import merge
 
-from .conftest import Project
+from .conftest import ROOT, Project
 
 pytestmark = pytest.mark.workflow
 
@@ -20,8 +23,10 @@ def rules(project: Project, *options: str, study: str = "tiny") -> set[str]:
     return set(project.reruns(*options, study=study))
 
 
-def test_nothing_after_a_finished_run_or_a_change_that_cannot_matter(project: Project) -> None:
-    assert rules(project) == set()
+def test_nothing_after_a_change_that_cannot_matter(project: Project) -> None:
+    """The default study has a reference, a title, other budgets: mixed in, any would make jobs run again."""
+    shutil.copy(ROOT / "config/gaussian.yaml", project.folder / "config/gaussian.yaml")
+    os.utime(project.folder / "config/data/field.csv")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for command in (["init", "-q"], ["add", "README.md", "src"], ["commit", "-qm", "Change"]):
         subprocess.run([*git, *command], cwd=project.folder, check=True)
@@ -50,20 +55,16 @@ def test_nothing_after_a_finished_run_or_a_change_that_cannot_matter(project: Pr
 
 
 def test_nothing_for_other_cores_memory_or_profile(project: Project) -> None:
-    assert rules(project, "--cores", "1", "--set-threads", "simulate=2") == set()
-    assert rules(project, "--set-resources", "train:mem_mb=9000", "--default-resources", "runtime=5") == set()
     (project.folder / "profiles/other").mkdir()
     text = (project.folder / "profiles/local/profile.yaml").read_text().replace("cores: all", "cores: 1")
     (project.folder / "profiles/other/profile.yaml").write_text(text + "latency-wait: 9\n")
-    assert rules(project, "--profile", "profiles/other") == set()
+    other = ["--profile", "profiles/other", "--cores", "1", "--set-threads", "simulate=2"]
+    other += ["--set-resources", "train:mem_mb=9000", "--default-resources", "runtime=5"]
+    assert rules(project, *other) == set()
 
 
-def test_other_studies_and_scales_share_the_bank(project: Project) -> None:
-    project.write({**project.settings(), "study": "second", "replicates": 1}, "second")
-    assert not rules(project, study="second") & {"simulate", "probe"}
+def test_another_scale_shares_the_bank(project: Project) -> None:
     assert not rules(project, "--config", "scale=smoke") & {"simulate", "probe"}
-    project.snakemake("--config", "scale=smoke", "--until", "observe_simulated")
-    assert rules(project) == set()
 
 
 def test_a_plot_redraws_figures_and_report(project: Project) -> None:
@@ -71,33 +72,34 @@ def test_a_plot_redraws_figures_and_report(project: Project) -> None:
     assert rules(project) == {"figures", "report"}
 
 
-def test_a_setting_of_a_check_redoes_that_check(project: Project) -> None:
-    settings = project.settings()
-    settings["checks"] = {"tarp": {"neighbours": 7}}
-    project.write(settings)
-    counts = project.reruns()
-    assert counts["check"] == 1
-    assert set(counts) == REPORT | {"check"}
-
-
-def test_one_more_replicate_adds_its_own_chain(project: Project) -> None:
-    before = project.settings()
-    project.write({**before, "replicates": 2})
-    counts = project.reruns()
-    assert counts["simulate"] == 1
-    assert counts["train"] == 1
-    assert counts["infer"] == 2
-    assert "observe" not in counts
-    assert "observe_simulated" not in counts
-    assert "probe" not in counts
-
-
-def test_a_larger_budget_adds_shards_and_a_training(project: Project) -> None:
-    project.write({**project.settings(), "budgets": [1000, 2000]})
-    counts = project.reruns()
-    assert counts["simulate"] == 1
-    assert counts["train"] == 1
-    assert "probe" not in counts
+@pytest.mark.parametrize(
+    ("changes", "counts", "never"),
+    [
+        (
+            {"checks": {"tarp": {"neighbours": 7}}},
+            {"check": 1, **dict.fromkeys(REPORT, 1)},
+            {"simulate", "probe", "observe", "observe_simulated", "train", "infer", "exact", "predict"},
+        ),
+        (
+            {"replicates": 2},
+            {"simulate": 1, "train": 1, "infer": 2},
+            {"probe", "observe", "observe_simulated"},
+        ),
+        (
+            {"estimators": {"npe": {"training": {"epochs": 4}}}},
+            {"train": 1},
+            {"simulate", "probe", "observe", "observe_simulated"},
+        ),
+    ],
+    ids=["a setting of a check", "one more replicate", "a setting of an estimator"],
+)
+def test_a_setting_reruns_what_depends_on_it(
+    project: Project, changes: dict[str, Any], counts: dict[str, int], never: set[str]
+) -> None:
+    project.write(merge(project.settings(), changes))
+    found = project.reruns()
+    assert {rule: found.get(rule) for rule in counts} == counts
+    assert not set(found) & never
 
 
 def test_other_data_redo_observe_onward(project: Project) -> None:
@@ -105,28 +107,6 @@ def test_other_data_redo_observe_onward(project: Project) -> None:
     again = rules(project)
     assert not again & {"simulate", "probe", "train", "observe_simulated"}
     assert {"observe", "infer", "check", "report"} <= again
-
-
-def test_new_data_leave_the_study_as_it_is(project: Project) -> None:
-    (project.folder / "new.csv").write_text("x0,x1\n0.9,0.9\n")
-    again = rules(project, "--config", "data=new.csv")
-    assert not again & {"simulate", "probe", "train", "observe_simulated"}
-    assert {"observe", "infer", "check", "report"} <= again
-    assert rules(project) == set()
-
-
-def test_a_touched_file_of_data_is_the_same_data(project: Project) -> None:
-    os.utime(project.folder / "config/data/field.csv")
-    assert rules(project) == set()
-
-
-def test_settings_of_an_estimator_redo_training_only(project: Project) -> None:
-    settings = project.settings()
-    settings["estimators"]["npe"]["training"]["epochs"] = 4
-    project.write(settings)
-    again = rules(project)
-    assert "train" in again
-    assert not again & {"simulate", "probe", "observe", "observe_simulated"}
 
 
 def test_code_of_the_task_makes_a_new_bank_beside_the_old(project: Project) -> None:

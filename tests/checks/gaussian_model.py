@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pytest
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Draws:
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def gaussian_draws(
+def gaussian(
     rng: np.random.Generator, scale: float | None = 1.0, n: int = 500, s: int = 999, d: int = 1
 ) -> Draws:
     """Draws of theta ~ N(0, 1), x ~ N(theta, 1) for a posterior whose sd is `scale` times the exact one.
@@ -55,27 +54,8 @@ def gaussian_draws(
     )
 
 
-@pytest.fixture
-def gaussian() -> Callable[..., Draws]:
-    """Makes draws of the Gaussian model, see `gaussian_draws`."""
-    return gaussian_draws
-
-
-@pytest.fixture
-def make_draws() -> type[Draws]:
-    """The class that stands for the draws of a method."""
-    return Draws
-
-
-@pytest.fixture
-def value() -> Callable[..., float]:
-    """Looks a metric up in a result."""
-
-    def look_up(result: Any, name: str, parameter: str = "", level: float | None = None) -> Any:
-        found = [
-            m for m in result.metrics() if (m.name, m.parameter) == (name, parameter) and m.level == level
-        ]
-        assert len(found) == 1, f"{name} {parameter!r} {level}: {len(found)} metrics"
-        return found[0]
-
-    return look_up
+def value(result: Any, name: str, parameter: str = "", level: float | None = None) -> Any:
+    """The only metric of a name in a result."""
+    found = [m for m in result.metrics() if (m.name, m.parameter, m.level) == (name, parameter, level)]
+    assert len(found) == 1, f"{name} {parameter!r} {level}: {len(found)} metrics"
+    return found[0]
