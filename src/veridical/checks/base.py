@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -90,6 +90,24 @@ class CheckResult:
         return _plain(record)
 
 
+class Line(NamedTuple):
+    """A line of the report's table of what was found on data whose truth is known.
+
+    Attributes:
+        metric: The metric, of all parameters together.
+        text: What it measures, in plain words.
+        ideal: What a right answer has; of a p-value the verdict says it.
+        form: How the number is written.
+        level: The nominal level, where the metric has one.
+    """
+
+    metric: str
+    text: str
+    ideal: str = ""
+    form: Literal["number", "percent", "p"] = "number"
+    level: float | None = None
+
+
 class Check(ABC):
     """A diagnostic: plain arrays in, a frozen result out.
 
@@ -102,6 +120,7 @@ class Check(ABC):
         on_all_budgets: Whether it runs at every budget, not at the largest alone.
         settings_class: The model of its settings; its docstring says in one sentence what the check asks.
         meanings: What each of its metrics means, by name; those that another check explains may be left out.
+        shown: What the report's table shows of it, on data whose truth is known.
     """
 
     name: ClassVar[str]
@@ -109,7 +128,8 @@ class Check(ABC):
     on_real: ClassVar[bool] = False
     on_all_budgets: ClassVar[bool] = False
     settings_class: ClassVar[type[Section]]
-    meanings: ClassVar = {}
+    meanings: ClassVar[Mapping[str, str]] = {}
+    shown: ClassVar[tuple[Line, ...]] = ()
     settings: Section
 
     def __init__(self, **settings: Any) -> None:

@@ -34,6 +34,7 @@ from veridical.checks import uniformity
 from veridical.checks.base import (
     Check,
     CheckResult,
+    Line,
     Metric,
     bootstrap,
     finite_or_none,
@@ -139,6 +140,14 @@ class Coverage(Check):
             "Mean of |coverage - a| of highest-density regions over a = 0.05, 0.10, ..., 0.95."
         ),
     }
+    shown: ClassVar = (
+        Line("coverage", "50 % intervals hold the truth in", "50 %", "percent", 0.5),
+        Line("coverage", "90 % intervals hold the truth in", "90 %", "percent", 0.9),
+        Line("hpd_coverage", "90 % joint regions hold the truth in", "90 %", "percent", 0.9),
+        Line("coverage_gap", "coverage misses the stated probability by, on average", "near 0", "percent"),
+        Line("acauc", "signed miss (above 0: too narrow, below 0: too wide)", "0"),
+        Line("coverage_p", "p-value of the coverage test", form="p"),
+    )
 
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)

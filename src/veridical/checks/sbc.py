@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks import uniformity
-from veridical.checks.base import Check, CheckResult, Metric, bootstrap, per_parameter
+from veridical.checks.base import Check, CheckResult, Line, Metric, bootstrap, per_parameter
 from veridical.checks.inputs import Array, Inputs, densities, labelled
 from veridical.checks.uniformity import Band, Grid, fractional_ranks
 from veridical.saved.posteriors import Draws
@@ -97,6 +97,7 @@ class SBC(Check):
         ),
         "sbc_p": "p-value of uniform ranks; without a parameter, Bonferroni-corrected over parameters.",
     }
+    shown: ClassVar = (Line("sbc_p", "p-value of the rank test", form="p"),)
 
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)

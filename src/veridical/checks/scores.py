@@ -33,6 +33,7 @@ from pydantic import Field
 from veridical.checks.base import (
     Check,
     CheckResult,
+    Line,
     Metric,
     bootstrap,
     finite_or_none,
@@ -170,6 +171,11 @@ class Scores(Check):
             "Share of data sets whose true parameters have posterior density zero; any makes `lpp` -inf."
         ),
     }
+    shown: ClassVar = (
+        Line("contraction", "how far the data shrink the prior variance", "near 100 %", "percent"),
+        Line("nrmse", "typical error of a draw, as a share of the range of true values", "small", "percent"),
+        Line("nltp", "surprise at the true parameters (NLTP)", "low"),
+    )
 
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)

@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks import uniformity
-from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, mean_stderr
+from veridical.checks.base import Check, CheckResult, Line, Metric, finite_or_none, mean_stderr
 from veridical.checks.coverage import expected_coverage
 from veridical.checks.inputs import Array, Inputs, given, labelled, require_finite
 from veridical.checks.uniformity import LEVELS, fractional_ranks
@@ -127,6 +127,7 @@ class TARP(Check):
         ),
         "tarp_p": "Kolmogorov-Smirnov p-value of TARP's credibility levels being uniform.",
     }
+    shown: ClassVar = (Line("tarp_p", "p-value of the TARP test", form="p"),)
 
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         from scipy.stats import kstest

@@ -230,11 +230,7 @@ def _calibration(rows: Sequence[Row], pictures: Sequence[Picture], variant: Vari
     labelled = []
     for dataset in ("real", "simulated"):
         here = [r for r in own if r["dataset"] == dataset]
-        lines = [
-            line
-            for choice in tables.CALIBRATION_METRICS
-            if (line := tables.calibration_line(here, *choice)) is not None
-        ]
+        lines = tables.calibration_table(here)
         own_pictures = _of(pictures, ("calibration",), variant, dataset)
         if lines or own_pictures["calibration"]:
             n = max(

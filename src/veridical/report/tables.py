@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from veridical import checks
+from veridical.checks.base import Line
 from veridical.evidence import metrics, numbers, variants
 from veridical.evidence.metrics import Row, select
 from veridical.report.rules import CALIBRATION_P, CALIBRATION_TESTS
@@ -20,19 +22,6 @@ _FORMS: dict[str, Callable[[float], str]] = {
     "number": numbers.rounded,
     "p": lambda p: "< 0.001" if p < 0.001 else numbers.rounded(p, 2),
 }
-CALIBRATION_METRICS = (
-    ("coverage", 0.5, "50 % intervals hold the truth in", "50 %", "percent"),
-    ("coverage", 0.9, "90 % intervals hold the truth in", "90 %", "percent"),
-    ("hpd_coverage", 0.9, "90 % joint regions hold the truth in", "90 %", "percent"),
-    ("coverage_gap", None, "coverage misses the stated probability by, on average", "near 0", "percent"),
-    ("acauc", None, "signed miss (above 0: too narrow, below 0: too wide)", "0", "number"),
-    ("sbc_p", None, "p-value of the rank test", _P, "p"),
-    ("coverage_p", None, "p-value of the coverage test", _P, "p"),
-    ("tarp_p", None, "p-value of the TARP test", _P, "p"),
-    ("contraction", None, "how far the data shrink the prior variance", "near 100 %", "percent"),
-    ("nrmse", None, "typical error of one draw, as a share of the range of true values", "small", "percent"),
-    ("nltp", None, "surprise at the true parameters (NLTP)", "low", "number"),
-)
 
 
 def posterior_table(
@@ -183,19 +172,24 @@ def distance_table(
     }
 
 
-def calibration_line(
-    rows: Sequence[Row], metric: str, level: float | None, text: str, ideal: str, form: str
-) -> dict[str, str] | None:
-    """Returns one measure, or None where it was not taken; arguments as in CALIBRATION_METRICS."""
-    each = select(rows, metric=metric, level=level)
+def calibration_table(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Returns what the checks found on data whose truth is known, measures first, then tests."""
+    lines = [line for name in checks.CHECKS for line in checks.check_class(name).shown]
+    lines.sort(key=lambda line: line.form == "p")
+    return [found for line in lines if (found := _calibration_line(rows, line)) is not None]
+
+
+def _calibration_line(rows: Sequence[Row], line: Line) -> dict[str, str] | None:
+    """One measure; None where it was not taken."""
+    each = select(rows, metric=line.metric, level=line.level)
     mean = [r for r in each if r["seed"] is None]
     if not mean:
         return None
-    write = _FORMS[form]
+    write = _FORMS[line.form]
     values = [r["value"] for r in each if r["seed"] is not None]
     return {
-        "text": text,
-        "ideal": ideal,
+        "text": line.text,
+        "ideal": _P if line.metric in CALIBRATION_TESTS else line.ideal,
         "value": write(mean[0]["value"]),
         "range": f"{write(min(values))} to {write(max(values))}" if len(values) > 1 else "",
     }
