@@ -17,7 +17,7 @@ from pydantic import Field
 
 from veridical.errors import TrainingError, UnknownName, suggest
 from veridical.estimators import ESTIMATORS
-from veridical.estimators.settings import Entry, MethodSettings
+from veridical.estimators.settings import MethodSettings
 from veridical.remedies import REMEDIES
 
 if TYPE_CHECKING:
@@ -72,10 +72,27 @@ class OwnRemedySettings(OwnSettings):
     )
 
 
-def _any_of(registry: Mapping[str, Entry], own: type[OwnSettings]) -> Any:
+def settings_class(kind: str) -> type[MethodSettings]:
+    """Returns the class of the settings of a type of method, which state what it is.
+
+    Raises:
+        UnknownName: If no registry has the type.
+    """
+    if kind not in METHODS:
+        raise UnknownName(f"estimator {kind!r} is unknown. {suggest(kind, METHODS)}")
+    return _imported(METHODS[kind])
+
+
+def _any_of(registry: Mapping[str, str], own: type[OwnSettings]) -> Any:
     """The settings of any method of a registry, or of a user's own, told apart by their `type`."""
-    models: list[Any] = [*(entry.settings for entry in registry.values()), own]
+    models: list[Any] = [*map(settings_class, registry), own]
     return Annotated[reduce(or_, models), Field(discriminator="type")]
+
+
+def _imported(entry: str) -> Any:
+    """What an entry `module:Class` stands for."""
+    module, _, attribute = entry.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 if TYPE_CHECKING:
@@ -88,7 +105,7 @@ else:
 
 def giving(what: Iterable[str]) -> list[str]:
     """Returns the types of methods that give any of these."""
-    return [name for name, entry in METHODS.items() if not {*what}.isdisjoint(entry.settings.gives)]
+    return [name for name in METHODS if not {*what}.isdisjoint(settings_class(name).gives)]
 
 
 def typed(kind: str, spec: Mapping[str, Any]) -> Any:
@@ -98,7 +115,7 @@ def typed(kind: str, spec: Mapping[str, Any]) -> Any:
         UnknownName: If no registry has the type.
         ValidationError: If a setting is wrong.
     """
-    return spec if kind == OWN else _entry(kind).settings.model_validate(dict(spec))
+    return spec if kind == OWN else settings_class(kind).model_validate(dict(spec))
 
 
 def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
@@ -113,8 +130,8 @@ def method_class(spec: Mapping[str, Any]) -> type[Estimator]:
         from veridical.own_code import load_class
 
         return load_class(spec["file"], spec["class"], Estimator, "estimator", TrainingError)  # type: ignore[type-abstract]
-    module, _, attribute = _entry(spec["type"]).code.partition(":")
-    return getattr(import_module(module), attribute)
+    found: type[Estimator] = _imported(settings_class(spec["type"]).code)
+    return found
 
 
 def fit(
@@ -151,7 +168,7 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the modules of this package that define a method, for the digest of its code."""
     if spec["type"] == OWN:
         return ("veridical.estimators.base",)
-    return (_entry(spec["type"]).code.partition(":")[0], "veridical.networks.summary")
+    return (settings_class(spec["type"]).code.partition(":")[0], "veridical.networks.summary")
 
 
 def sources(spec: Mapping[str, Any]) -> list[Path]:
@@ -167,9 +184,3 @@ def sources(spec: Mapping[str, Any]) -> list[Path]:
         if not path.exists():
             raise TrainingError(f"estimator file {path} is missing; paths are taken from {Path.cwd()}.")
     return found
-
-
-def _entry(name: str) -> Entry:
-    if name not in METHODS:
-        raise UnknownName(f"estimator {name!r} is unknown. {suggest(name, METHODS)}")
-    return METHODS[name]

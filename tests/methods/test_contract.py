@@ -33,9 +33,11 @@ SMALL = {
 
 def wrapped(name: str) -> list[str]:
     """The methods that a method is tried around; none for an estimator."""
-    settings = methods.METHODS[name].settings
+    settings = methods.settings_class(name)
     alike = [
-        n for n, e in ESTIMATORS.items() if ("classes" in e.settings.learns) == ("classes" in settings.learns)
+        n
+        for n in ESTIMATORS
+        if ("classes" in methods.settings_class(n).learns) == ("classes" in settings.learns)
     ]
     giving = methods.giving(settings.builds_on) if settings.builds_on else alike[:1]
     return [] if name in ESTIMATORS else [parent for parent in giving if parent != name]
@@ -49,11 +51,11 @@ for _name in methods.METHODS:
 
 
 def answering(*answers: str) -> list[str]:
-    return [case for case, (name, _) in CASES.items() if methods.METHODS[name].settings.answers in answers]
+    return [case for case, (name, _) in CASES.items() if methods.settings_class(name).answers in answers]
 
 
 def trained(case: str) -> bool:
-    settings = methods.METHODS[CASES[case][0]].settings
+    settings = methods.settings_class(CASES[case][0])
     return issubclass(settings, TrainedSettings) or "tuned encoder" in settings.gives
 
 

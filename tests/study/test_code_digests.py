@@ -83,7 +83,7 @@ def jobs(*names: str) -> set[str]:
 
 ENTRIES = [
     *((entry, {f"bank of {name}"}) for name, entry in tasks.TASKS.items()),
-    *((entry.code, jobs(name)) for name, entry in methods.METHODS.items()),
+    *((methods.settings_class(name).code, jobs(name)) for name in methods.METHODS),
     *((entry, {f"check {name}"}) for name, entry in checks.CHECKS.items()),
     *((entry, {"figures"}) for entry in figures.FIGURES.values()),
 ]

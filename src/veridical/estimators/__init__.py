@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 from veridical.estimators.base import Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
-from veridical.estimators.ensemble_settings import EnsembleSettings
-from veridical.estimators.joint_settings import JNPESettings
-from veridical.estimators.npe_settings import NPESettings
-from veridical.estimators.prior_settings import PriorSettings
-from veridical.estimators.ratio_settings import RatiosSettings
-from veridical.estimators.regression_settings import MLPSettings
-from veridical.estimators.ridge_settings import RidgeSettings
-from veridical.estimators.settings import Entry
 
 __all__ = [
     "ESTIMATORS",
@@ -22,12 +14,12 @@ __all__ = [
     "TaskInfo",
 ]
 
-ESTIMATORS = {
-    "npe": Entry(NPESettings, "veridical.estimators.npe:NPE"),
-    "ensemble": Entry(EnsembleSettings, "veridical.estimators.ensemble:Ensemble"),
-    "j_npe": Entry(JNPESettings, "veridical.estimators.joint:JointNPE"),
-    "mlp": Entry(MLPSettings, "veridical.estimators.regression:MLPRegression"),
-    "ridge": Entry(RidgeSettings, "veridical.estimators.ridge:Ridge"),
-    "prior": Entry(PriorSettings, "veridical.estimators.prior:PriorEstimator"),
-    "ratios": Entry(RatiosSettings, "veridical.estimators.ratios:Ratios"),
+ESTIMATORS = {  # the settings of each, which name its class
+    "npe": "veridical.estimators.npe_settings:NPESettings",
+    "ensemble": "veridical.estimators.ensemble_settings:EnsembleSettings",
+    "j_npe": "veridical.estimators.joint_settings:JNPESettings",
+    "mlp": "veridical.estimators.regression_settings:MLPSettings",
+    "ridge": "veridical.estimators.ridge_settings:RidgeSettings",
+    "prior": "veridical.estimators.prior_settings:PriorSettings",
+    "ratios": "veridical.estimators.ratio_settings:RatiosSettings",
 }

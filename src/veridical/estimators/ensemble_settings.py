@@ -13,6 +13,7 @@ from veridical.sections import Budgets
 class EnsembleSettings(PosteriorSettings):
     """Independently seeded posteriors on the same rows; their mixture with equal weights."""
 
+    code: ClassVar[str] = "veridical.estimators.ensemble:Ensemble"
     gives: ClassVar[tuple[str, ...]] = ("summaries", "members")
     builds_on: ClassVar[tuple[str, ...]] = ("weights", "members")
 

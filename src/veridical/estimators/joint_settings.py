@@ -25,6 +25,7 @@ class JointTrainingSettings(TrainingSettings):
 class JNPESettings(PosteriorSettings):
     """Neural posterior estimation on simulations and calibration pairs, half and half in each batch."""
 
+    code: ClassVar[str] = "veridical.estimators.joint:JointNPE"
     learns: ClassVar[tuple[str, ...]] = ("simulations", "calibration")
     type: Literal["j_npe"] = "j_npe"
     fidelity: str | None = Field(

@@ -41,6 +41,7 @@ class PosteriorSettings(TrainedSettings):
 class NPESettings(PosteriorSettings):
     """Neural posterior estimation: a summary network and a neural spline flow."""
 
+    code: ClassVar[str] = "veridical.estimators.npe:NPE"
     builds_on: ClassVar[tuple[str, ...]] = ("weights",)
 
     type: Literal["npe"] = "npe"

@@ -10,5 +10,6 @@ from veridical.estimators.settings import MethodSettings
 class PriorSettings(MethodSettings):
     """The prior itself, as an answer that learns nothing from the data."""
 
+    code: ClassVar[str] = "veridical.estimators.prior:PriorEstimator"
     learns: ClassVar[tuple[str, ...]] = ()
     type: Literal["prior"] = "prior"

@@ -15,6 +15,7 @@ from veridical.training.settings import RatioTrainingSettings
 class RatiosSettings(TrainedSettings):
     """An ensemble of small networks for the density ratio of two classes."""
 
+    code: ClassVar[str] = "veridical.estimators.ratios:Ratios"
     answers: ClassVar = "functions"
     learns: ClassVar[tuple[str, ...]] = ("classes",)
     gives: ClassVar[tuple[str, ...]] = ("functions",)

@@ -36,6 +36,7 @@ class MLPTrainingSettings(TrainingSettings):
 class MLPSettings(TrainedSettings):
     """A dense network trained on calibration pairs alone: a normal distribution for each observation."""
 
+    code: ClassVar[str] = "veridical.estimators.regression:MLPRegression"
     learns: ClassVar[tuple[str, ...]] = ("calibration",)
     type: Literal["mlp"] = "mlp"
     inputs: InputsSettings = InputsSettings()

@@ -13,6 +13,7 @@ from veridical.networks.settings import InputsSettings
 class RidgeSettings(MethodSettings):
     """Ridge regression on calibration pairs alone, with normal residuals."""
 
+    code: ClassVar[str] = "veridical.estimators.ridge:Ridge"
     learns: ClassVar[tuple[str, ...]] = ("calibration",)
     type: Literal["ridge"] = "ridge"
     inputs: InputsSettings = InputsSettings()

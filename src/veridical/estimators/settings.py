@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from veridical.sections import Section
 
@@ -15,6 +15,7 @@ class MethodSettings(Section):
     begins with) or `of` (which it wraps).
 
     Attributes:
+        code: Its class, as `module:Class`, which is imported on use.
         answers: What it gives: a `posterior`, an `estimate` of a fraction, or `functions` for others alone.
         learns: What it learns from: `simulations` of its fidelity, `calibration` pairs, events of `classes`.
         gives: What checks and other methods may ask of it: `summaries` of data, `weights` to begin with,
@@ -23,6 +24,7 @@ class MethodSettings(Section):
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
     """
 
+    code: ClassVar[str]
     answers: ClassVar[Literal["posterior", "estimate", "functions"]] = "posterior"
     learns: ClassVar[tuple[str, ...]] = ("simulations",)
     gives: ClassVar[tuple[str, ...]] = ()
@@ -95,15 +97,3 @@ class TrainedSettings(MethodSettings):
     def visits(self, rows: int) -> float:
         """Returns how many rows its training sees in all, by all members."""
         return float(self.network.training.visits(rows) * (self.setting("members") or 1))
-
-
-class Entry(NamedTuple):
-    """A line of the registry of estimators or of remedies.
-
-    Attributes:
-        settings: The settings of the method; their `type` is its name.
-        code: Its class, as `module:Class`, which is imported on use.
-    """
-
-    settings: type[MethodSettings]
-    code: str

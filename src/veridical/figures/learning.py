@@ -46,8 +46,8 @@ class Learning(Figure):
         """Returns a curve per method; None where there is only one budget."""
         for name, label, lower_is_better in METRICS:
             found = metrics.select(rows, metric=name, dataset="simulated")
-            found = [r for r in found if r["budget"] is not None]
-            curves = [_curve(found, method) for method in sorted({r["method"] for r in found})]
+            budgeted = [r for r in found if r["budget"] is not None]
+            curves = [_curve(budgeted, method) for method in sorted({r["method"] for r in budgeted})]
             curves = [curve for curve in curves if len(curve["budget"]) > 1]
             if curves:
                 metric = {"name": name, "label": label, "lower_is_better": lower_is_better}

@@ -12,6 +12,7 @@ from veridical.remedies.settings import EncoderRemedySettings
 class RoPESettings(EncoderRemedySettings):
     """Robust posterior estimation: optimal transport between real observations and simulations."""
 
+    code: ClassVar[str] = "veridical.remedies.rope:RoPE"
     builds_on: ClassVar[tuple[str, ...]] = ("encoder", "tuned encoder")
 
     type: Literal["rope"] = "rope"

@@ -12,6 +12,7 @@ from veridical.remedies.settings import EncoderRemedySettings
 class TunedSettings(EncoderRemedySettings):
     """A copy of the encoder of an `npe`, fine-tuned on labelled real data."""
 
+    code: ClassVar[str] = "veridical.remedies.tuned:Tuned"
     learns: ClassVar[tuple[str, ...]] = ("calibration",)
     gives: ClassVar[tuple[str, ...]] = ("summaries", "tuned encoder")
 

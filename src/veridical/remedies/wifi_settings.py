@@ -12,6 +12,7 @@ from veridical.estimators.settings import MethodSettings
 class WifiSettings(MethodSettings):
     """A log density ratio as a weighted sum of the frozen members of `of`, with the error of its weights."""
 
+    code: ClassVar[str] = "veridical.remedies.wifi:Wifi"
     answers: ClassVar = "estimate"
     learns: ClassVar[tuple[str, ...]] = ("classes",)
     builds_on: ClassVar[tuple[str, ...]] = ("functions",)
