@@ -24,13 +24,8 @@ print([run.folder for run in made.runs if not run.replicate], list(settings.sche
 
 
 def python(folder: Path, *given: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *given],
-        cwd=folder,
-        env={"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    env = {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *given], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -101,11 +101,9 @@ def simulate_at(
     tolerant = task.timeout_is_data if timeout_is_data is None else timeout_is_data
     rng = seeds.generator(root, stage, *path)
     noise = task.noise(rng, len(theta)) if task.coupled else rng
-    block = _together(task, theta, fidelity, noise, tolerant)
-    if block is not None:
-        return block
-    row_noise = _row_noise(task, len(theta), root, stage, path)
-    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+    return _simulate(
+        task, theta, fidelity, noise, lambda: _row_noise(task, len(theta), root, stage, path), tolerant
+    )
 
 
 @dataclass(frozen=True)
@@ -126,18 +124,20 @@ class Simulator:
 
     def block(self, theta: Array, rng: np.random.Generator) -> Block:
         """Simulates theta (N, D); rows that fail hold NaN and say so in `status`, as in a bank."""
-        task, tolerant = self.task, self.task.timeout_is_data
+        task = self.task
         noise: Any = task.noise(rng, len(theta)) if task.coupled else rng
         kept = copy.deepcopy(noise) if task.coupled else {}
-        block = _together(task, theta, self.fidelity, noise, tolerant)
-        if block is not None:
-            return block
-        row_noise = partial(_row_of, kept) if task.coupled else rng.spawn(len(theta)).__getitem__
-        return _redo(task, theta, self.fidelity, row_noise, range(len(theta)), timeout_is_data=tolerant)
+
+        def row_noise() -> Callable[[int], Any]:
+            return partial(_row_of, kept) if task.coupled else rng.spawn(len(theta)).__getitem__
+
+        return _simulate(task, theta, self.fidelity, noise, row_noise, task.timeout_is_data)
 
 
-def _together(task: Task, theta: Array, fidelity: str, noise: Any, tolerant: bool) -> Block | None:
-    """Simulates all rows in one call; None where the simulator raises, so that rows have to be redone."""
+def _simulate(
+    task: Task, theta: Array, fidelity: str, noise: Any, row_noise: Callable[[], Any], tolerant: bool
+) -> Block:
+    """Simulates all rows in one call; where the simulator raises, one by one, each with noise of its own."""
     _require_fidelity(task, fidelity)
     try:
         with np.errstate(all="ignore"):
@@ -147,8 +147,9 @@ def _together(task: Task, theta: Array, fidelity: str, noise: Any, tolerant: boo
     except Exception as error:
         if isinstance(error, SimulationTimeout) and not tolerant:
             raise
-        return None
-    return Block(_checked(task, fidelity, theta, simulated))
+    else:
+        return Block(_checked(task, fidelity, theta, simulated))
+    return _redo(task, theta, fidelity, row_noise(), range(len(theta)), timeout_is_data=tolerant)
 
 
 def noise_path(task: Task, fidelity: str, split: str, replicate: int) -> tuple[str | int, ...]:
