@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from scipy import stats
 
 from veridical import artifacts
 from veridical.errors import ArtifactError, TrainingError
@@ -66,20 +65,6 @@ def test_the_log_density_is_that_of_the_equal_mixture(
     outside = estimator.log_prob(np.array([[1.5, 0.0]]), x[:1])
     assert np.isneginf(outside).all()
     np.testing.assert_array_equal(estimator.summary(x), estimator.members[0].summary(x))
-
-
-def test_draws_follow_the_mixture_and_carry_its_density(
-    trained: tuple[Ensemble, session.TrainingResult], rng: np.random.Generator
-) -> None:
-    """Half of 4,000 draws against 4,000 of each member: the share below a point is the members' mean."""
-    estimator, x, n = trained[0], rng.normal(size=(2, 3)).astype(np.float32), 4000
-    draws, log_p = estimator.sample_and_log_prob(x, n, rng)
-    assert draws.shape == (n, 2, 2) and log_p.shape == (n, 2)
-    np.testing.assert_allclose(estimator.log_prob(draws, x), log_p)
-    pooled = np.concatenate([member.sample(x, n, rng) for member in estimator.members])
-    for i in range(2):
-        for j in range(2):
-            assert stats.ks_2samp(draws[:, i, j], pooled[:, i, j]).pvalue > 1e-4
 
 
 def test_draws_do_not_depend_on_batches(

@@ -80,26 +80,16 @@ def test_draws_respect_bounds_even_far_from_the_training_data(bounded: NPE, rng:
     assert (draws > lower).all() and (draws < upper).all()
 
 
-def test_there_is_no_density_outside_the_bounds(bounded: NPE) -> None:
-    theta = np.array([[1.0, 0.5], [-1.0, 0.5], [1.0, 1.0], [1.0, 0.0]])
-    log_p = bounded.log_prob(theta, np.zeros((4, 3), np.float32))
-    assert np.isfinite(log_p[0]) and np.isneginf(log_p[1:]).all()
-
-
 def test_the_density_integrates_to_one_over_the_bounds(bounded: NPE) -> None:
     assert mass(bounded, np.full((1, 3), 0.5, np.float32)) == pytest.approx(1, abs=0.01)
 
 
-def test_draws_depend_on_the_generator_alone_not_on_batches(
-    bounded: NPE, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_draws_do_not_depend_on_batches(bounded: NPE, monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
     whole = bounded.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
     monkeypatch.setattr(npe, "ROWS", 7)
     parts = bounded.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
     np.testing.assert_allclose(parts, whole, rtol=1e-4)
-    alone = bounded.sample(x[:1], 30, np.random.Generator(np.random.PCG64(1)))
-    np.testing.assert_allclose(alone, whole[:, :1], rtol=1e-4)
 
 
 def test_rows_that_fail_in_single_precision_are_done_in_double(

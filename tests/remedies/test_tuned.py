@@ -132,9 +132,6 @@ def test_what_cannot_be_tuned_is_refused(npe: NPE, rng: np.random.Generator) -> 
         Tuned.from_arrays(TunedSettings(**SPEC), SHIFTED, tuned.arrays())
     with pytest.raises(ArtifactError, match="do not fit"):
         Tuned.from_arrays(TunedSettings(**SPEC), SHIFTED, {"norms": tuned.norms}, npe)
-
-
-def test_an_npe_without_summary_network_is_refused(rng: np.random.Generator) -> None:
     spec = {"summary": {"type": "none"}, "training": {"epochs": 1}, "flow": {"transforms": 1, "hidden": [4]}}
     bare, _ = NPE.fit(NPESettings(**spec), SHIFTED, Material(rows(100, False, rng)), RUN)
     with pytest.raises(TrainingError, match="summary: none"):

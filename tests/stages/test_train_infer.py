@@ -62,10 +62,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def run(shards: list[Path], folder: Path, method_spec: dict[str, Any] = NPE, **changes: Any) -> None:
-    given = {"method": "npe", "replicate": 0, "max_invalid": 1.0, **changes}
-    sources = Sources((shards, 500), max_invalid=given.pop("max_invalid"))
-    named = Run(given.pop("method"), 500, given.pop("replicate"))
-    given = {"root": 3, "code": "abc", "checkpoints": folder / "ckpt", **given}
+    sources = Sources((shards, 500), max_invalid=changes.pop("max_invalid", 1.0))
+    named = Run(changes.pop("method", "npe"), 500, changes.pop("replicate", 0))
+    given = {"root": 3, "code": "abc", "checkpoints": folder / "ckpt", **changes}
     train(SPEC, method_spec, sources, folder / "out", named, **given)
 
 

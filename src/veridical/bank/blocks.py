@@ -81,11 +81,7 @@ def simulate_at(task: Task, theta: Array, fidelity: str, root: int, stage: str, 
     """
     rng = seeds.generator(root, stage, *path)
     noise = task.noise(rng, len(theta)) if task.coupled else rng
-    block = _together(task, theta, fidelity, noise)
-    if block is not None:
-        return block
-    row_noise = _row_noise(task, len(theta), root, stage, path)
-    return _redo(task, theta, fidelity, row_noise, range(len(theta)), timeout_is_data=task.timeout_is_data)
+    return _simulate(task, theta, fidelity, noise, lambda: _row_noise(task, len(theta), root, stage, path))
 
 
 @dataclass(frozen=True)
@@ -109,17 +105,15 @@ class Simulator:
         task = self.task
         noise: Any = task.noise(rng, len(theta)) if task.coupled else rng
         kept = copy.deepcopy(noise) if task.coupled else {}
-        block = _together(task, theta, self.fidelity, noise)
-        if block is not None:
-            return block
-        row_noise = partial(_row_of, kept) if task.coupled else rng.spawn(len(theta)).__getitem__
-        return _redo(
-            task, theta, self.fidelity, row_noise, range(len(theta)), timeout_is_data=task.timeout_is_data
-        )
+
+        def row_noise() -> Callable[[int], Any]:
+            return partial(_row_of, kept) if task.coupled else rng.spawn(len(theta)).__getitem__
+
+        return _simulate(task, theta, self.fidelity, noise, row_noise)
 
 
-def _together(task: Task, theta: Array, fidelity: str, noise: Any) -> Block | None:
-    """Simulates all rows in one call; None where the simulator raises, so that rows have to be redone."""
+def _simulate(task: Task, theta: Array, fidelity: str, noise: Any, row_noise: Callable[[], Any]) -> Block:
+    """Simulates all rows in one call; where the simulator raises, one by one, each with noise of its own."""
     _require_fidelity(task, fidelity)
     try:
         with np.errstate(all="ignore"):
@@ -129,8 +123,9 @@ def _together(task: Task, theta: Array, fidelity: str, noise: Any) -> Block | No
     except Exception as error:
         if isinstance(error, SimulationTimeout) and not task.timeout_is_data:
             raise
-        return None
-    return Block(_checked(task, fidelity, theta, simulated))
+    else:
+        return Block(_checked(task, fidelity, theta, simulated))
+    return _redo(task, theta, fidelity, row_noise(), range(len(theta)), timeout_is_data=task.timeout_is_data)
 
 
 def noise_path(task: Task, fidelity: str, split: str, replicate: int) -> tuple[str | int, ...]:

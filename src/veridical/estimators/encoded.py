@@ -37,12 +37,9 @@ class Encoded(Estimator):
 
     @abstractmethod
     def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
-        """Returns draws (B, D) and their log densities (B,) from base noise.
+        """Returns draws (B, D) and their log densities (B,) from standard normal noise (B, D).
 
-        Arguments:
-            noise: Standard normal numbers, shape (B, D).
-            context: Summaries in single precision, shape (N, K).
-            index: The summary of each row of noise, ascending, shape (B,).
+        Row i of noise belongs to row `index[i]` of the summaries, (N, K) in single precision; index ascends.
         """
 
     @abstractmethod
@@ -59,17 +56,15 @@ class Recoded(Estimator):
 
     parent: Encoded
 
-    @abstractmethod
-    def summary(self, x: Array) -> Array:
-        """Returns summaries (N, K) of real data x (N, *x_shape)."""
 
-
-def encoder_of(parent: Estimator, method: str) -> Encoded:
-    """Returns `parent` where it is a posterior with an encoder.
+def encoder_of(parent: Estimator, method: str, *, tuned: bool = False) -> Encoded:
+    """Returns `parent` where it is a posterior with an encoder, or, if `tuned` ones will do, what it wraps.
 
     Raises:
         TrainingError: If it is something else.
     """
+    if tuned and isinstance(parent, Recoded):
+        parent = parent.parent
     if not isinstance(parent, Encoded):
         raise TrainingError(
             f"remedy {method!r} needs the encoder of an npe, but `of` leads to a method of type "

@@ -70,7 +70,7 @@ class RoPE(Estimator):
         self.settings = settings
         self.task = task
         self.parent = parent
-        self.simulated = encoder_of_either(parent, self.type)
+        self.simulated = encoder_of(parent, self.type, tuned=True)
         self.summaries = summaries
         self.means = means
         self.gap = gap
@@ -86,7 +86,7 @@ class RoPE(Estimator):
     ) -> tuple[RoPE, None]:
         """Returns the remedy with the summaries of its simulations; see `Estimator.fit`."""
         parent = material.require("parent", settings.type)
-        posterior = encoder_of_either(parent, settings.type)
+        posterior = encoder_of(parent, settings.type, tuned=True)
         rows: Rows = material.require("simulations", settings.type)
         require_shape("theta", rows.theta, len(rows), len(task.parameters))
         require_shape("x", rows.x, None, *task.x_shape)
@@ -147,7 +147,9 @@ class RoPE(Estimator):
 
     def summary(self, x: Array) -> Array:
         """Returns summaries g(x) (N, K) of real data x (N, *x_shape)."""
-        return self.parent.summary(x)
+        found = self.parent.summary(x)
+        assert found is not None
+        return found
 
     def plan(self, x: Array) -> Plan:
         """Returns the transport plan between x (N, *x_shape) and the simulations."""
@@ -189,15 +191,6 @@ class RoPE(Estimator):
         return cls(
             settings, task, parent, found["summaries"], found["means"], found.get("centres"), found["gap"]
         )
-
-
-def encoder_of_either(parent: Estimator, method: str) -> Encoded:
-    """Returns the posterior with the encoder of simulations: the parent, or what a tuned one wraps.
-
-    Raises:
-        TrainingError: If it is something else, or has no summary network.
-    """
-    return encoder_of(parent.parent if isinstance(parent, Recoded) else parent, method)
 
 
 class Mixture(Conditioned):

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.remedies.settings import EncoderRemedySettings
+from veridical.remedies.tuned_settings import EncoderRemedySettings
 
 
 class RoPESettings(EncoderRemedySettings):

@@ -6,7 +6,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.remedies.settings import EncoderRemedySettings
+from veridical.estimators.settings import MethodSettings
+
+
+class EncoderRemedySettings(MethodSettings):
+    """Base for remedies that compare real and simulated data by the encoder of what they wrap."""
+
+    builds_on: ClassVar[tuple[str, ...]] = ("encoder",)
+    gives: ClassVar[tuple[str, ...]] = ("summaries",)
+
+    def misfit(self, parent: MethodSettings, name: str) -> str | None:
+        """Returns what keeps it from building on a method of this name, if anything."""
+        if any(parent.offers(what) for what in self.builds_on):
+            return None
+        return (
+            f"{name!r} has no summary network (summary: none), so there is no encoder to compare real and "
+            "simulated data by; give it one."
+        )
 
 
 class TunedSettings(EncoderRemedySettings):

@@ -33,6 +33,8 @@ from veridical.tasks.base import Array
 from veridical.training.session import Session
 
 CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standard errors
+NUMBERS = ("steps", "decrement", "condition", "ridge", "largest_share")  # of a fit of weights
+SIDES = ("numerator", "denominator")  # of which the fit has a normalisation each
 EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative to where it is defined
 
 
@@ -89,18 +91,11 @@ class Wifi(WithoutPosterior):
 
     def diagnostics(self) -> dict[str, float]:
         """Returns how the fit of the weights went; see `RatioFit`."""
-        ratio = self.ratio
-        return {
-            "steps": float(ratio.steps),
-            "decrement": ratio.decrement,
-            "condition": ratio.condition,
-            "ridge": ratio.ridge,
-            "largest_share": ratio.largest_share,
-            "numerator_mean": ratio.numerator.value,
-            "numerator_stderr": ratio.numerator.stderr,
-            "denominator_mean": ratio.denominator.value,
-            "denominator_stderr": ratio.denominator.stderr,
-        }
+        found = {name: float(getattr(self.ratio, name)) for name in NUMBERS}
+        for side in SIDES:
+            part: Normalisation = getattr(self.ratio, side)
+            found |= {f"{side}_mean": part.value, f"{side}_stderr": part.stderr}
+        return found
 
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x before it enters the networks."""
@@ -222,15 +217,8 @@ def _ratio_from(arrays: Mapping[str, Array]) -> RatioFit:
     def number(name: str) -> float:
         return float(arrays[f"diagnostics.{name}"])
 
-    return RatioFit(
-        weights=np.asarray(arrays["weights"]),
-        covariance=np.asarray(arrays["covariance"]),
-        bias=np.asarray(arrays["bias"]),
-        steps=int(number("steps")),
-        decrement=number("decrement"),
-        condition=number("condition"),
-        ridge=number("ridge"),
-        largest_share=number("largest_share"),
-        numerator=Normalisation(number("numerator_mean"), number("numerator_stderr")),
-        denominator=Normalisation(number("denominator_mean"), number("denominator_stderr")),
-    )
+    found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in ("weights", "covariance", "bias")}
+    found |= {name: number(name) for name in NUMBERS}
+    for side in SIDES:
+        found[side] = Normalisation(number(f"{side}_mean"), number(f"{side}_stderr"))
+    return RatioFit(**{**found, "steps": int(found["steps"])})
