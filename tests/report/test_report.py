@@ -194,10 +194,7 @@ def test_several_methods_and_observations_share_a_page(
     assert len(page.ids) == len(set(page.ids))
 
 
-@pytest.mark.parametrize("kind", ["figures", "verdicts"])
-def test_a_broken_result_is_refused_rather_than_shown(
-    study: SimpleNamespace, tmp_path: Path, kind: str
-) -> None:
+def test_a_broken_result_is_refused_rather_than_shown(study: SimpleNamespace, tmp_path: Path) -> None:
     broken = tmp_path / "figures"
     shutil.copytree(study.figures, broken)
     (broken / "cost--all.json").unlink()
