@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(run=_plan)
 
     status = commands.add_parser("status", help="how far a study is and what failed, from its own files")
-    status.add_argument("study", type=Path, help="its file, such as config/lynx_hare.yaml")
-    status.add_argument("--scale", default="laptop")
+    status.add_argument("study", type=Path, help="its file or its folder of results")
+    status.add_argument("--scale", default="laptop", help="of a file; the name of a folder tells its own")
     status.set_defaults(run=_status)
 
     documents = commands.add_parser("documents", help="write schema and settings page from the typed classes")
@@ -177,11 +177,8 @@ def _plan(chosen: argparse.Namespace) -> int:
 def _status(chosen: argparse.Namespace) -> int:
     from veridical.job import printable
     from veridical.progress import status
-    from veridical.study import settings
-    from veridical.study.layout import Layout
 
-    layout = Layout(settings.load(chosen.study, chosen.scale), scale=chosen.scale)
-    print(printable(status.text(layout)))
+    print(printable(status.text(status.open_study(chosen.study, chosen.scale))))
     return 0
 
 

@@ -159,6 +159,22 @@ def test_time_left_is_that_of_measured_jobs() -> None:
     assert time_left({"report": 1}, {}, seconds) == "time left not known yet"
 
 
+def test_a_folder_of_results_tells_study_and_scale(
+    layout: Layout, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write(one(layout, "simulate").log, "rows 0..9\n")
+    (tmp_path / layout.results).mkdir(parents=True)
+    assert main(["status", f"{layout.results}/"]) == 1
+    assert "expected a study's file, or its folder of results" in capsys.readouterr().err
+    (tmp_path / "config").symlink_to(CONFIG)
+    text = shown(layout, capsys)
+    assert main(["status", f"{tmp_path}/{layout.results}/"]) == 0
+    assert capsys.readouterr().out == text
+    (tmp_path / "gaussian").mkdir()
+    assert main(["status", "gaussian"]) == 1
+    assert main(["status", "config"]) == 1
+
+
 def test_a_study_that_is_not_there_is_said(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "config/none.yaml"]) == 1
     assert "config/none.yaml" in capsys.readouterr().err

@@ -334,7 +334,7 @@ def test_a_damaged_shard_is_named_with_its_remedy(project: SlurmProject, undistu
         said = main.end(good=False)
         assert states(main, "train") == ["FAILED"]
     assert LOG in said, "who reads the terminal is not led to the reason"
-    reason = (project.folder / LOG).read_text().splitlines()[-1]
+    reason = (project.folder / LOG).read_text().splitlines()[-2]
     assert reason.startswith(f"BankError: {shard(project).relative_to(project.folder)}: ")
     assert "Delete it and run again" in reason
     lose_shard(project)

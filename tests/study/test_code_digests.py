@@ -145,6 +145,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "Whose encoder is copied.",
         set(),
     ),
+    "what a metric means, in words": ("checks.tarp", "levels being uniform", "levels", set()),
     "the lease of a training": (
         "training.checkpoints",
         "STALE_SECONDS = 120.0",

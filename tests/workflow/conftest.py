@@ -80,6 +80,11 @@ class Project:
         done = self.snakemake("--dry-run", *options, study=study)
         return counts_of(done.stdout + done.stderr)
 
+    def ran(self) -> set[str]:
+        """Rules that the last run ran, by its full log."""
+        log = max((self.folder / ".snakemake/log").glob("*.log"))
+        return set(re.findall(r"^(?:local)?rule (\w+):", log.read_text(), flags=re.MULTILINE))
+
     def settings(self, study: str = "tiny") -> dict:
         """The settings of a study there."""
         return yaml.safe_load((self.folder / f"config/{study}.yaml").read_text())
@@ -150,7 +155,11 @@ def share(tmp_path_factory: pytest.TempPathFactory) -> Share:
 @pytest.fixture(scope="session")
 def finished(share: Share) -> Project:
     """The tiny study, run to its end once for all tests."""
-    return Project(share("finished", lambda folder: copy_project(folder).snakemake()))
+
+    def run(folder: Path) -> None:
+        (folder / "said.txt").write_text(copy_project(folder).snakemake().stderr)
+
+    return Project(share("finished", run))
 
 
 def changeable(project: Project, folder: Path) -> Project:

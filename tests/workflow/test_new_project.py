@@ -86,6 +86,7 @@ def test_the_wheel_holds_the_workflow_as_it_stands(site: Path) -> None:
             for name in opened.namelist()
             if name.startswith(prefix)
         }
+        assert "snakemake_logger_plugin_veridical/screen.py" in opened.namelist()
     folders = ("workflow", "scripts", "envs", "profiles")
     paths = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file()]
     expected = {str(path.relative_to(ROOT)): path.read_bytes() for path in paths if path.suffix != ".pyc"}
@@ -123,7 +124,7 @@ def as_a_module(code: Path, folder: Path) -> None:
     assert "Nothing to be done" in snakemake(code, folder, *smoke, "--dry-run")
     report = folder / "results" / "flu@smoke" / "report.html"
     report.unlink()
-    assert "1 of 2 steps" in snakemake(code, folder, *smoke)
+    assert "1 of 1 jobs" in snakemake(code, folder, *smoke)
     assert report.is_file()
     assert "good condition" in snakemake(code, folder, *smoke, "--lint")
 
@@ -135,7 +136,7 @@ def test_as_a_module_of_a_clone_with_a_rule_of_the_users_own(tmp_path: Path) -> 
     own += "    shell: 'touch {output}'\n"
     (folder / "Snakefile").write_text(f"{snakefile}\n\n{own}")
     said = snakemake(source, folder, *SMOKE, "--", "results/flu@smoke/observe/school.nc")
-    assert "1 of 1 steps" in said
+    assert "1 of 1 jobs" in said
     direct = ("-s", project.snakefile(), "--configfile", "config/flu.yaml", *SMOKE)
     counts = [
         dict(re.findall(r"^(\w+) +(\d+)$", snakemake(source, folder, "--dry-run", *way), flags=re.MULTILINE))

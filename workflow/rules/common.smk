@@ -198,6 +198,8 @@ layout = read_study(config)
 study = layout.study
 root = study.seed
 simulation = resources.simulation_needs(layout)
+if workflow.is_main_process:
+    logger.info("", extra={"study": layout})  # for `--logger veridical`
 
 
 wildcard_constraints:

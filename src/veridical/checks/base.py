@@ -100,7 +100,8 @@ class Check(ABC):
             see `Inputs`. Log densities are used wherever they are there.
         on_real: Whether it makes sense on data of `real`, whose rows share parameters with simulated ones.
         on_all_budgets: Whether it runs at every budget, not at the largest alone.
-        settings_class: The model of its settings.
+        settings_class: The model of its settings; its docstring says in one sentence what the check asks.
+        meanings: What each of its metrics means, by name; those that another check explains may be left out.
     """
 
     name: ClassVar[str]
@@ -108,6 +109,7 @@ class Check(ABC):
     on_real: ClassVar[bool] = False
     on_all_budgets: ClassVar[bool] = False
     settings_class: ClassVar[type[Section]]
+    meanings: ClassVar = {}
     settings: Section
 
     def __init__(self, **settings: Any) -> None:

@@ -119,6 +119,28 @@ class Coverage(Check):
     on_real = True
     settings_class: ClassVar = CoverageSettings
     settings: CoverageSettings
+    meanings: ClassVar = {
+        "acauc": (
+            "Mean |2u - 1| - 1/2 over data sets, u the fractional rank of the truth among the draws: area "
+            "between the diagonal and the coverage curve of central intervals. Above 0: too narrow; below 0:"
+            " too wide; range [-0.5, 0.5]."
+        ),
+        "coverage": "Share of central intervals of level `level` that hold the truth.",
+        "coverage_gap": (
+            "Mean of |coverage - a| of central intervals over the levels a = 0.05, 0.10, ..., 0.95."
+        ),
+        "coverage_p": (
+            "p-value of all coverage curves staying on the diagonal, Bonferroni-corrected over curves."
+        ),
+        "hpd_area": (
+            "Integral of (expected coverage - a) over levels a of highest-density regions. Below 0: "
+            "over-confident."
+        ),
+        "hpd_coverage": "Share of highest-density regions of level `level` that hold the truth.",
+        "hpd_coverage_gap": (
+            "Mean of |coverage - a| of highest-density regions over a = 0.05, 0.10, ..., 0.95."
+        ),
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)

@@ -106,6 +106,28 @@ class Detection(Check):
     on_real = True
     settings_class: ClassVar = DetectionSettings
     settings: DetectionSettings
+    meanings: ClassVar = {
+        "mmd": (
+            "Root of the biased squared maximum mean discrepancy between the whitened summaries of the data "
+            "and those of a reference of simulations; kernel summed over 19 scales. Depends on the number of"
+            " data sets: compare with its null."
+        ),
+        "mmd_p": (
+            "Share of sets of as many simulated data sets whose `mmd` is as large as that of the data, "
+            "counting the data: (1 + #) / (1 + R)."
+        ),
+        "power": (
+            "Share of simulated sets that `mmd_p` rejects at level `level` after a shift by one whitened "
+            "unit of their summaries: what the test could have seen at this number of data sets."
+        ),
+        "size": (
+            "Share of simulated sets that `mmd_p` rejects at level `level` though the simulator made them; "
+            "near `level` if the test is right."
+        ),
+        "summary_mahalanobis_p": (
+            "As `mmd_p` for the mean Mahalanobis distance of the data from the reference of simulations."
+        ),
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         simulated: DrawsLike = given(inputs.null, "draws of simulated test sets", self.name)

@@ -165,6 +165,19 @@ class Exact(Check):
     on_all_budgets = True
     settings_class: ClassVar = ExactSettings
     settings: ExactSettings
+    meanings: ClassVar = {
+        "nltp_gap": (
+            "Mean of log p - log q at the true parameters, p the exact posterior: nats lost against it, "
+            "paired by data set. 0 is best."
+        ),
+        "wasserstein": (
+            "Sliced Wasserstein distance of order 2 between draws of the method and of the exact posterior, "
+            "each parameter in standard deviations of the exact one; mean over data sets."
+        ),
+        "wasserstein_null": (
+            "`wasserstein` between two halves of the exact draws: what no difference looks like."
+        ),
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         arrays: Mapping[str, Array] = given(inputs.exact, "the exact posterior of the task", self.name)

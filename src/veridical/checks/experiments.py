@@ -43,3 +43,37 @@ def aggregate(
     groups = Groups(paths)
     kind = experiment_posteriors if "rank" in groups.first else experiment_estimates
     return kind.coverage(groups, tuple(names), rng, options)
+
+
+MEANINGS = {
+    "coverage_gap_z": (
+        "Mean over z = 0, 0.01, ..., 3 of |c(z) - ideal|, c the share of pseudo-experiments whose estimate "
+        "lies within z standard errors of the truth; column `interval` says which: `total`, `statistical`, "
+        "`likelihood_ratio`, `pointwise`. Without `true_value`: mean over true values."
+    ),
+    "experiment_acauc": "`acauc` over pseudo-experiments.",
+    "experiment_bias": "Mean of (estimate - truth) over pseudo-experiments.",
+    "experiment_coverage": (
+        "Share of pseudo-experiments whose interval of level `level` holds the truth; of estimates by column "
+        "`interval` as in `coverage_gap_z`, of posteriors central intervals."
+    ),
+    "experiment_coverage_gap": "`coverage_gap` over pseudo-experiments.",
+    "experiment_failed_share": (
+        "Share of pseudo-experiments without a finite answer; estimates that failed count as missed by every "
+        "interval."
+    ),
+    "experiment_hpd_area": "`hpd_area` over pseudo-experiments.",
+    "experiment_hpd_coverage": "`hpd_coverage` over pseudo-experiments.",
+    "experiment_hpd_coverage_gap": "`hpd_coverage_gap` over pseudo-experiments.",
+    "experiment_lpp": "`lpp` over pseudo-experiments.",
+    "experiment_sd": "Standard deviation of the estimate over pseudo-experiments.",
+    "experiment_sigma": (
+        "Mean stated standard error over pseudo-experiments, to be compared with `experiment_sd`; column "
+        "`interval` says which part: `statistical`, `ratio` (from the density ratio), `total`."
+    ),
+    "experiment_zero_density_share": "`zero_density_share` over pseudo-experiments.",
+    "experiments_p": (
+        "p-value of all coverage curves of pseudo-experiments being ideal (of estimates: with the total "
+        "error), Bonferroni-corrected over curves."
+    ),
+}

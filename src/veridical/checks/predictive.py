@@ -133,6 +133,24 @@ class Predictive(Check):
     needs = frozenset({"observed", "predictive"})
     settings_class: ClassVar = PredictiveSettings
     settings: PredictiveSettings
+    meanings: ClassVar = {
+        "predictive_coverage": (
+            "Share of the numbers of the data inside their predictive band of level `level`."
+        ),
+        "predictive_distance": (
+            "Median over replicates of the root mean square difference between simulated and observed data, "
+            "in units of the spread of the prior predictive."
+        ),
+        "predictive_invalid_share": "Share of the simulations at posterior draws that failed.",
+        "predictive_p": (
+            "Share of data simulated from the posterior that lie as far from the predictive median as the "
+            "data do, corrected for the number of observations. The data are used twice: small speaks "
+            "against, large for nothing."
+        ),
+        "prior_predictive_distance": (
+            "`predictive_distance` of simulations from the prior: the scale to read that on."
+        ),
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         x = np.asarray(given(draws.x, "the observed data", self.name), dtype=float)

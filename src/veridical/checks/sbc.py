@@ -94,6 +94,14 @@ class SBC(Check):
     needs = frozenset({"truth"})
     settings_class: ClassVar = SBCSettings
     settings: SBCSettings
+    meanings: ClassVar = {
+        "log_gamma": (
+            "log(gamma / gamma_bar) of the rank ECDF; below 0 rejects uniform ranks: per parameter at 5 %, "
+            "without a parameter for all of them at a family-wise 5 %. The parameter `log_density` stands "
+            "for ranks of the density."
+        ),
+        "sbc_p": "p-value of uniform ranks; without a parameter, Bonferroni-corrected over parameters.",
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)

@@ -152,6 +152,33 @@ class Scores(Check):
     on_all_budgets = True
     settings_class: ClassVar = ScoresSettings
     settings: ScoresSettings
+    meanings: ClassVar = {
+        "calibration_error": (
+            "Median over 20 levels a in 0.005..0.995 of |share of central intervals of level a that hold the"
+            " truth - a|."
+        ),
+        "contraction": (
+            "Median over data sets of 1 - posterior variance / variance of the true parameters, clipped to "
+            "[0, 1]. 0: the data taught nothing; 1: they pin the parameter down."
+        ),
+        "lpp": (
+            "Mean log posterior density at the true parameters, in the parameters' units. Higher is better."
+        ),
+        "lpp_quantile": (
+            "Quantile `level` over data sets of the log posterior density at the true parameters."
+        ),
+        "nltp": "-`lpp`. Lower is better.",
+        "nrmse": (
+            "Median over draws of the root mean square error of a single draw over data sets, divided by the"
+            " range of the true parameters. A calibrated posterior has sqrt(2) times the error of its mean."
+        ),
+        "rmse": "Root mean square error of the posterior mean over data sets, in the parameter's unit.",
+        "z_score": "Median over data sets of (posterior mean - truth) / posterior standard deviation.",
+        "z_score_sd": "Standard deviation of that z-score over data sets: 1 where the width is right.",
+        "zero_density_share": (
+            "Share of data sets whose true parameters have posterior density zero; any makes `lpp` -inf."
+        ),
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         theta, truth = labelled(draws, self.name)

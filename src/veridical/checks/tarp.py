@@ -119,6 +119,13 @@ class TARP(Check):
     needs = frozenset({"truth"})
     settings_class: ClassVar = TARPSettings
     settings: TARPSettings
+    meanings: ClassVar = {
+        "tarp_atc": (
+            "Area between TARP's coverage curve and the diagonal above level 1/2. Above 0: too wide; below "
+            "0: too narrow or biased."
+        ),
+        "tarp_p": "Kolmogorov-Smirnov p-value of TARP's credibility levels being uniform.",
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         from scipy.stats import kstest

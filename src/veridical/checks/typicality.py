@@ -95,6 +95,16 @@ class Typicality(Check):
     needs = frozenset({"observed", "summary", "null"})
     settings_class: ClassVar = TypicalitySettings
     settings: TypicalitySettings
+    meanings: ClassVar = {
+        "atypical_share": "Share of the observations whose own typicality p-value lies below `level`.",
+        "mahalanobis": (
+            "Mean Mahalanobis distance of the data's learned summaries from those of the training rows."
+        ),
+        "mahalanobis_p": (
+            "Share of simulated data sets whose summaries lie as far out as those of the data, counting the "
+            "data themselves: (1 + #) / (1 + R)."
+        ),
+    }
 
     def _judge(self, draws: DrawsLike, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         simulated: DrawsLike = given(inputs.null, "draws of simulated test sets", self.name)

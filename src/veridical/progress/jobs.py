@@ -50,8 +50,24 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What a reader calls it: the name of its log, after its rule where that does not say it."""
-        return self.stem if self.rule in self.stem else f"{self.rule} {self.stem}"
+        """What a reader calls it."""
+        return name_of(self.rule, self.stem)
+
+
+def name_of(rule: str, stem: str) -> str:
+    """Returns what a reader calls a job: the name of its log, after its rule where that does not say it."""
+    return stem if rule in stem else f"{rule} {stem}".rstrip()
+
+
+def stage_of(rule: str) -> str | None:
+    """Returns the stage of a rule, also where a user's workflow gave it a prefix; None for the target `all`.
+
+    A rule that is none of ours belongs to `other`.
+    """
+    if rule == "all" or rule.endswith("_all"):
+        return None
+    known = [name for name in _STAGE_OF if rule == name or rule.endswith(f"_{name}")]
+    return _STAGE_OF[max(known, key=len)] if known else "other"
 
 
 def jobs(layout: Layout) -> list[Job]:

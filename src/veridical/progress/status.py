@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from veridical.errors import SettingError
 from veridical.progress import logs
 from veridical.progress.estimates import time_left, typical
 from veridical.progress.jobs import STAGES, Job, jobs
+from veridical.study import settings
 from veridical.study.layout import Layout
 
 STATES = ("done", "running", "waiting", "failed")
@@ -27,6 +29,31 @@ class Seen:
     job: Job
     state: str
     told: logs.Told | None
+
+
+def open_study(study: str | Path, scale: str = "laptop") -> Layout:
+    """Returns the layout of a study.
+
+    Arguments:
+        study: Its file, or its folder of results, whose name tells study and scale.
+        scale: The scale, where `study` is a file.
+
+    Raises:
+        SettingError: If there is no such study or scale, or its settings are wrong.
+    """
+    path = Path(study)
+    if not path.is_dir():
+        return Layout(settings.load(path, scale), scale=scale)
+    name, _, own = path.resolve().name.partition("@")
+    file, scale = Path("config", f"{name}.yaml"), own or "laptop"
+    settings.require_scale(scale)
+    layout = Layout(settings.load(file, scale), scale=scale) if file.is_file() else None
+    if layout is None or path.resolve() != Path(layout.results).resolve():
+        raise SettingError(
+            f"{study}: expected a study's file, or its folder of results where the study stands in {file}. "
+            "Name the file, in the folder where the study runs: config/lynx_hare.yaml."
+        )
+    return layout
 
 
 def look(asked: Sequence[Job], now: float) -> list[Seen]:

@@ -2,8 +2,8 @@
 
 They are taken over definitions, not over files: over what a rule's script names, what that names in turn, and
 so on through this package. Of a definition counts its syntax tree without what changes no result: docstrings
-(comments are not in a tree), descriptions of settings, messages of errors, what a task needs of a machine,
-and from where in the package a name is imported. A moved file is thus the same code.
+(comments are not in a tree), descriptions of settings, meanings of metrics, messages of errors, what a task
+needs of a machine, and from where in the package a name is imported. A moved file is thus the same code.
 
 The walk stops at registries (packages' own `__init__`, `REGISTRIES`), which name all methods while a job uses
 one; at plumbing; and at the modules `VERSIONED`, for which the number `seeds.STREAMS` stands.
@@ -266,6 +266,8 @@ class _Reader:
             case ast.Import() | ast.ImportFrom() if all(_file_of(m) for m, _ in _targets(node)):
                 return _LEFT_OUT
             case ast.Assign(value=value) | ast.AnnAssign(value=value) if _called(value) == "Needs":
+                return _LEFT_OUT
+            case ast.Assign(targets=[ast.Name("meanings")]) | ast.AnnAssign(target=ast.Name("meanings")):
                 return _LEFT_OUT
             case ast.JoinedStr() if in_raise:
                 return "message"
