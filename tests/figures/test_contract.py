@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
+from tests.conftest import modules_after
 from veridical import figures
 from veridical.errors import UnknownName
 from veridical.evidence.variants import Variant
@@ -145,10 +144,5 @@ def test_unknown_kinds_are_refused() -> None:
 
 
 def test_figures_import_neither_torch_nor_before_they_draw_anything_heavy() -> None:
-    code = (
-        "import sys; from veridical import figures; [figures.build(kind) for kind in figures.FIGURES]; "
-        "heavy = {'torch', 'scipy', 'xarray', 'matplotlib', 'veridical.estimators'}; "
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"
+    found = modules_after("from veridical import figures; [figures.build(kind) for kind in figures.FIGURES]")
+    assert not found & {"torch", "scipy", "xarray", "matplotlib", "veridical.estimators"}
