@@ -21,6 +21,7 @@ from tests.conftest import modules_after
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "veridical"
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if "templates" not in path.parts)
+PLUGIN = sorted((ROOT / "src" / "snakemake_logger_plugin_veridical").glob("*.py"))
 
 
 def imported(path: Path, *, top_level: bool = False) -> set[str]:
@@ -30,7 +31,7 @@ def imported(path: Path, *, top_level: bool = False) -> set[str]:
     for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
@@ -93,7 +94,8 @@ def pinned() -> dict[str, str]:
 
 
 def test_all_that_is_imported_is_a_direct_dependency() -> None:
-    names = {name for path in [*MODULES, *(ROOT / "scripts").glob("*.py")] for name in imported(path)}
+    files = [*MODULES, *PLUGIN, *(ROOT / "scripts").glob("*.py")]
+    names = {name for path in files for name in imported(path)}
     found = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"veridical"}
     for path in MODULES:  # registries and what is imported by name
         found |= set(re.findall(r'import_module\("(\w+)', path.read_text()))
@@ -125,11 +127,22 @@ def test_constraints_pin_every_dependency() -> None:
         assert version in dependency.specifier, f"{dependency.name}: {version} is outside of its range"
 
 
-def test_top_level_holds_what_the_design_names() -> None:
+@pytest.fixture(scope="module")
+def committed() -> list[str]:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    top = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_no_text_holds_the_marks_of_a_merge(committed: list[str]) -> None:
+    texts = {name: (ROOT / name).read_bytes() for name in committed}
+    marked = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [name for name, text in texts.items() if marked.search(text)] == []
+
+
+def test_top_level_holds_what_the_design_names(committed: list[str]) -> None:
+    top = {name.split("/")[0] for name in committed}
     allowed = {
         "workflow", "scripts", "envs", "config", "src", "tests", "profiles", "README.md", "pyproject.toml",
         "setup.py", "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs",
