@@ -56,7 +56,7 @@ def test_the_loss_is_the_negative_log_density(bounded: MLPRegression, rng: np.ra
     theta, x = bounded_data(rng, 50)
     z, log_slope = bounded.parameters.forward(theta)
     with torch.no_grad():
-        loss = bounded._precise.loss(torch.from_numpy(z), torch.from_numpy(bounded.inputs(x)))
+        loss = bounded.precise.loss(torch.from_numpy(z), torch.from_numpy(bounded.inputs(x)))
     expected = (log_slope - bounded.log_prob(theta, x)).mean()
     assert float(loss) == pytest.approx(expected, rel=1e-6)
 

@@ -24,8 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.errors import require_shape
-from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.joint_settings import JNPESettings
 from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork
 from veridical.estimators.regression import held_out
@@ -71,11 +70,8 @@ class JointNPE(FlowPosterior):
         cls, settings: JNPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[JointNPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
-        rows: Rows = material.require("simulations", settings.type)
-        pairs: Rows = material.require("calibration", settings.type)
-        for part in (rows, pairs):
-            require_shape("theta", part.theta, len(part), len(task.parameters))
-            require_shape("x", part.x, None, *task.x_shape)
+        rows = labelled(material, "simulations", settings.type, task)
+        pairs = labelled(material, "calibration", settings.type, task)
         learn, apart = np.flatnonzero(~rows.validation), held_out(len(pairs), settings.type)
         session.require_rows(len(learn), int(apart.sum()))
         exchangeable = settings.summary.type == "deepset"
@@ -85,7 +81,7 @@ class JointNPE(FlowPosterior):
         )
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
         with session.seeded_initialisation(run):
-            network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+            network = cls.build(settings, task)
         result = _train(network, rows, pairs, learn, apart, inputs, parameters, settings, run)
         estimator = cls(settings, task, inputs, parameters, network)
         estimator.cloud = _cloud(estimator, rows.x[learn][:CLOUD_ROWS], pairs.x[~apart])

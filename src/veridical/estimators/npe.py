@@ -24,8 +24,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,10 +32,11 @@ from torch import Tensor, nn
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
-from veridical.networks import build_summary, trainable, weights
+from veridical.estimators.transformed import Networked
+from veridical.networks import build_summary, trainable
 from veridical.networks.flow import SplineFlow
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -62,29 +62,17 @@ class PosteriorNetwork(trainable.Trainable):
         return -self.flow(theta, self.summary(x)).mean()
 
 
-class FlowPosterior(Encoded):
+class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     """An amortised posterior q(theta | x) by a summary network and a flow.
 
     Training is in single precision. So are draws, except where single precision fails; densities at
     given parameters are in double precision.
     """
 
-    def __init__(
-        self,
-        settings: PosteriorSettings,
-        task: TaskInfo,
-        inputs: InputTransform,
-        parameters: ParameterTransform,
-        network: PosteriorNetwork,
-        cloud: SummaryCloud | None = None,
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.inputs = inputs
-        self.parameters = parameters
-        self.network = network.eval().requires_grad_(False)
-        if cloud is not None:
-            self.cloud = cloud
+    @classmethod
+    def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
+        """Returns a summary network with a flow behind it."""
+        return PosteriorNetwork(settings, task.x_shape, len(task.parameters))
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
@@ -128,7 +116,7 @@ class FlowPosterior(Encoded):
         failed = ~(np.isfinite(z).all(axis=1) & np.isfinite(density))
         if failed.any():
             again = torch.from_numpy(failed)
-            push = self._precise.flow.push
+            push = self.precise.flow.push
             z64, density64 = push(torch.from_numpy(noise[failed]), context.double(), index[again])
             z[failed], density[failed] = z64.numpy(), density64.numpy()
         if not (np.isfinite(z).all() and np.isfinite(density).all()):
@@ -140,7 +128,7 @@ class FlowPosterior(Encoded):
 
     def density(self, z: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of z (B, D) given summaries (B, K), in double precision."""
-        return self._precise.flow(z, context)
+        return self.precise.flow(z, context)
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
@@ -170,41 +158,7 @@ class FlowPosterior(Encoded):
 
     def _precise_contexts(self, x: Array) -> Tensor:
         inputs = torch.from_numpy(self.inputs(x))
-        return torch.cat([self._precise.summary(part) for part in inputs.split(ROWS)])
-
-    @cached_property
-    def _precise(self) -> PosteriorNetwork:
-        """The network in double precision."""
-        return copy.deepcopy(self.network).double()
-
-    def transforms(self) -> dict[str, Any]:
-        """Returns what happens to x and to each parameter around the network."""
-        kinds = dict(zip(self.task.parameters, self.parameters.kinds, strict=True))
-        return {"x": [self.inputs.kind, "standardise"], "parameters": kinds}
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns weights and statistics by name."""
-        own = weights.arrays_of(self.network)
-        cloud = {} if self.cloud is None else self.cloud.arrays()
-        return {**own, **self.inputs.arrays(), **self.parameters.arrays(), **cloud}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: PosteriorSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
-    ) -> Self:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
-        with torch.random.fork_rng(devices=[]):
-            network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
-        with weights.fitting(f"estimator {cls.type}"):
-            weights.load_into(network, arrays)
-            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays)
-            cloud = SummaryCloud.from_arrays(arrays)
-        return cls(settings, task, inputs, parameters, network, cloud)
+        return torch.cat([self.precise.summary(part) for part in inputs.split(ROWS)])
 
 
 class NPE(FlowPosterior):
@@ -256,9 +210,7 @@ class Prepared:
         run: session.Session,
     ) -> Prepared:
         """Returns the data of a training that starts from nothing, or from `parent`."""
-        rows: Rows = material.require("simulations", settings.type)
-        require_shape("theta", rows.theta, len(rows), len(task.parameters))
-        require_shape("x", rows.x, None, *task.x_shape)
+        rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
         inputs = _input_transform(settings, rows.x[learn], parent)
@@ -317,7 +269,7 @@ def initial_network(
 ) -> PosteriorNetwork:
     """Returns a network to train, with the parent's weights where there is one."""
     with session.seeded_initialisation(run):
-        network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+        network = NPE.build(settings, task)
     if parent is not None:
         network.load_state_dict(parent.network.state_dict())
     return network

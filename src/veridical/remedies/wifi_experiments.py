@@ -8,13 +8,12 @@ depend on the experiment alone and not on the method, so that methods are compar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from veridical import seeds
-from veridical.errors import DataError, TrainingError, require_shape
+from veridical.errors import DataError, TrainingError
 from veridical.estimators.base import Estimator
 from veridical.estimators.classes import Functions
 from veridical.inference import fractions
@@ -23,44 +22,8 @@ from veridical.remedies.wifi import FunctionTable, Wifi, fixed_weights, needs_ev
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.tasks.base import Array, ClassTask
 
+FOUND = ("value", "statistical", "ratio", "bias", "z_lr")  # at each true fraction
 Generators = Callable[..., np.random.Generator]
-
-
-@dataclass(frozen=True)
-class Experiments:
-    """What E pseudo-experiments found at V true fractions; NaN where a likelihood has no maximum.
-
-    Attributes:
-        truth: True fractions, shape (V,).
-        value: Estimates, shape (E, V).
-        statistical: sigma_MLE, shape (E, V).
-        ratio: Standard error from the density ratio, shape (E, V).
-        bias: Second-order bias, shape (E, V).
-        z_lr: Signed root of the likelihood ratio at the truth, shape (E, V).
-        pull: Error of log r at one random event, in standard errors, (E,); NaN where no error is stated.
-    """
-
-    truth: Array
-    value: Array
-    statistical: Array
-    ratio: Array
-    bias: Array
-    z_lr: Array
-    pull: Array
-
-    def __post_init__(self) -> None:
-        for name in ("value", "statistical", "ratio", "bias", "z_lr"):
-            require_shape(name, getattr(self, name), len(self.pull), len(self.truth))
-
-    @property
-    def z(self) -> Array:
-        """Errors in standard errors, (value - truth) / total, shape (E, V)."""
-        z: Array = (self.value - self.truth) / np.hypot(self.statistical, self.ratio)
-        return z
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns all arrays by name."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
 
 def experiments(
@@ -73,8 +36,13 @@ def experiments(
     fit_events: int,
     events: int,
     true_values: Sequence[float],
-) -> Experiments:
-    """Returns one batch of pseudo-experiments.
+) -> dict[str, Array]:
+    """Returns what E pseudo-experiments found at V true fractions; NaN where a likelihood has no maximum.
+
+    `truth` (V,): true fractions. `value`, `statistical`, `ratio`, `bias` (E, V): estimates, their errors from
+    the number of events and from the density ratio, their second-order bias. `z_lr` (E, V): signed root of
+    the likelihood ratio at the truth. `pull` (E,): error of log r at one random event, in standard errors;
+    NaN where no error is stated.
 
     Arguments:
         settings: Settings of the remedy `wifi`.
@@ -102,8 +70,7 @@ def experiments(
         for v, kappa in enumerate(truth):
             x = task.mixture(events, kappa, generators("data", e, v))
             found[:, e, v] = _answer(settings, table.events(x), ratio, kappa)
-    value, statistical, ratio_part, bias, z_lr = found
-    return Experiments(truth, value, statistical, ratio_part, bias, z_lr, pulls)
+    return {"truth": truth, **dict(zip(FOUND, found, strict=True)), "pull": pulls}
 
 
 def batch(
@@ -132,15 +99,14 @@ def batch(
         events=settings["events"],
         true_values=settings["true_values"],
     )
-    arrays = found.arrays()
-    unstated = {"pull"} if np.isnan(found.pull).all() else set()
-    return {name: array for name, array in arrays.items() if name not in {"bias", *unstated}}
+    unstated = {"pull"} if np.isnan(found["pull"]).all() else set()
+    return {name: array for name, array in found.items() if name not in {"bias", *unstated}}
 
 
 def _answer(
     settings: WifiSettings, events: Events, ratio: RatioFit, truth: float
 ) -> tuple[float, float, float, float, float]:
-    """Estimate, both errors, bias and signed root at the truth; NaN where the likelihood has no maximum."""
+    """What was found (`FOUND`) in one sample; NaN where the likelihood has no maximum."""
     try:
         fraction = fractions.estimate(events, ratio)
     except DataError:

@@ -66,6 +66,21 @@ def majority(outcomes: Iterable[int]) -> int:
     return ordered[len(ordered) // 2]
 
 
+def passed(values: Mapping[int, float], least: float, otherwise: int = BAD) -> dict[int, int]:
+    """Returns the outcome of each replicate: good from `least` on, `otherwise` below it and at NaN."""
+    return {seed: GOOD if value >= least else otherwise for seed, value in values.items()}
+
+
+def told(outcomes: dict[int, int], *texts: str) -> Found:
+    """Returns outcomes with the sentence for what most replicates reach; the last serves all worse ones."""
+    return outcomes, texts[min(majority(outcomes.values()), len(texts) - 1)]
+
+
+def nan_last(gap: tuple[float, str]) -> tuple[bool, float]:
+    """Sorts gaps, of which each has its place beside it, by size; NaN counts as the largest."""
+    return gap[0] != gap[0], gap[0]
+
+
 def votes(outcomes: Mapping[int, int]) -> str:
     """Returns in how many replicates a rule did not pass, where they disagree."""
     failed = sum(outcome != 0 for outcome in outcomes.values())
