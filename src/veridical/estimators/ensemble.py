@@ -17,6 +17,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -221,16 +222,7 @@ def _one_by_one(
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []
     for m, network in enumerate(networks):
-        own = session.member_run(run, m)
-        if run.folder is None:
-            results.append(_train(network, data, settings, own))
-            continue
-        with MemberFolder(run.folder, m) as folder:
-            results.append(_train(network, data, settings, replace(own, folder=folder)))
+        with MemberFolder(run.folder, m) if run.folder else nullcontext() as folder:
+            own = replace(session.member_run(run, m), folder=folder)
+            results.append(data.fit(network, settings, own))
     return results
-
-
-def _train(
-    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: session.Session
-) -> session.TrainingResult:
-    return fitting.fit(network, data.train, data.validation, settings.training, run, data.offsets)

@@ -36,8 +36,9 @@ from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, la
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.transformed import Networked
-from veridical.networks import build_summary, trainable
+from veridical.networks import build_summary
 from veridical.networks.flow import SplineFlow
+from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
@@ -48,7 +49,7 @@ FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta f
 PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 
 
-class PosteriorNetwork(trainable.Trainable):
+class PosteriorNetwork(Trainable):
     """A summary network and a flow; its loss is the negative log density of standardised parameters."""
 
     def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], parameters: int) -> None:
@@ -174,9 +175,7 @@ class NPE(FlowPosterior):
         parent = parent_of(settings, task, material)
         data = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run)
-        result = fitting.fit(
-            network, data.train, data.validation, settings.training, run, offsets=data.offsets
-        )
+        result = data.fit(network, settings, run)
         return data.estimator(settings, task, network), result
 
 
@@ -227,6 +226,12 @@ class Prepared:
             (float(log_slope[learn].mean()), float(log_slope[rows.validation].mean())),
             rows.x[learn][:CLOUD_ROWS],
         )
+
+    def fit(
+        self, network: Trainable, settings: PosteriorSettings, run: session.Session
+    ) -> session.TrainingResult:
+        """Trains a network in place, as its settings say."""
+        return fitting.fit(network, self.train, self.validation, settings.training, run, self.offsets)
 
     def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
         """Returns the posterior of a trained network."""

@@ -194,17 +194,13 @@ def _draws(name: str, path: Path) -> Iterator[Stream]:
 
 def _pieces(variable: Any, path: Path) -> Iterator[np.ndarray]:
     """A variable of a file in C order, at most PIECE_NUMBERS numbers at a time."""
-    with _reading(path):
-        yield from _cut(variable)
-
-
-def _cut(variable: Any) -> Iterator[np.ndarray]:
     shape = variable.shape
-    if math.prod(shape) <= PIECE_NUMBERS:
-        yield np.asarray(variable[...])
-        return
-    axis = next(i for i, n in enumerate(shape) if math.prod(shape[i + 1 :]) <= PIECE_NUMBERS)
-    step = max(1, PIECE_NUMBERS // math.prod(shape[axis + 1 :]))
-    for outer in np.ndindex(shape[:axis]):
-        for first in range(0, shape[axis], step):
-            yield np.asarray(variable[(*outer, slice(first, first + step))])
+    with _reading(path):
+        if math.prod(shape) <= PIECE_NUMBERS:
+            yield np.asarray(variable[...])
+            return
+        axis = next(i for i, n in enumerate(shape) if math.prod(shape[i + 1 :]) <= PIECE_NUMBERS)
+        step = max(1, PIECE_NUMBERS // math.prod(shape[axis + 1 :]))
+        for outer in np.ndindex(shape[:axis]):
+            for first in range(0, shape[axis], step):
+                yield np.asarray(variable[(*outer, slice(first, first + step))])
