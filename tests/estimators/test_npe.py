@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.estimators.bounded import BOUNDED, mass
+from tests.estimators.small import BOUNDED, mass
 from veridical.errors import ArtifactError, DataError, ShapeError, TrainingError
-from veridical.estimators import npe
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
@@ -23,11 +21,7 @@ RUN = session.Session(11, ("npe", 0))
 
 
 def material(theta: Array, x: Array) -> Material:
-    return Material(Rows(theta, x, every_tenth(len(x))))
-
-
-def every_tenth(n: int) -> Array:
-    return np.arange(n) % 10 == 9
+    return Material(Rows(theta, x, np.arange(len(x)) % 10 == 9))
 
 
 def bounded_data(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
@@ -36,12 +30,12 @@ def bounded_data(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[NPE]:
+def bounded() -> NPE:
     """A posterior with bounds, hardly trained."""
     rng = np.random.Generator(np.random.PCG64(5))
     theta, x = bounded_data(rng, 600)
     spec = {"training": {"epochs": 2, "batch_size": 64}, "summary": {"hidden": [16], "features": 4}}
-    yield NPE.fit(NPESettings(**spec), BOUNDED, material(theta, x), RUN)[0]
+    return NPE.fit(NPESettings(**spec), BOUNDED, material(theta, x), RUN)[0]
 
 
 def test_a_gaussian_posterior_is_learned(rng: np.random.Generator) -> None:
@@ -82,14 +76,6 @@ def test_draws_respect_bounds_even_far_from_the_training_data(bounded: NPE, rng:
 
 def test_the_density_integrates_to_one_over_the_bounds(bounded: NPE) -> None:
     assert mass(bounded, np.full((1, 3), 0.5, np.float32)) == pytest.approx(1, abs=0.01)
-
-
-def test_draws_do_not_depend_on_batches(bounded: NPE, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
-    whole = bounded.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
-    monkeypatch.setattr(npe, "ROWS", 7)
-    parts = bounded.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
-    np.testing.assert_allclose(parts, whole, rtol=1e-4)
 
 
 def test_rows_that_fail_in_single_precision_are_done_in_double(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.estimators.small import same
 from veridical import seeds
 from veridical.errors import ArtifactError, TaskError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
@@ -24,6 +25,7 @@ from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.ratio_loop import RatioTraining, choose
 
 RUN = session.Session(5, ("ratios", 0))
+TASK = GaussianClasses(0.5)
 QUICK = {"epochs": 6, "batch_size": 200, "look_every": 2}
 
 
@@ -33,27 +35,25 @@ def material(task: GaussianClasses, n: int, seed: int = 1) -> Material:
     return Material(classes=classes, validation=dict.fromkeys(classes, np.arange(n) % 10 == 9))
 
 
-def fit(members: int = 3, n: int = 600, run: session.Session = RUN, **options: Any) -> Ratios:
-    task = GaussianClasses(0.5)
+def train(
+    members: int = 3, n: int = 600, run: session.Session = RUN, **options: Any
+) -> tuple[Ratios, session.TrainingResult]:
     spec = {"members": members, "training": QUICK, **options}
-    return Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, n), run)[0]
+    return Ratios.fit(RatiosSettings(**spec), TaskInfo.of(TASK), material(TASK, n), run)
 
 
-def equal(one: Ratios, other: Ratios) -> bool:
-    pairs = zip(one.arrays().values(), other.arrays().values(), strict=True)
-    return all(np.array_equal(a, b) for a, b in pairs)
+def fit(members: int = 3, **options: Any) -> Ratios:
+    return train(members, **options)[0]
 
 
 @pytest.mark.parametrize("loss", ["mlc", "bce"])
 def test_members_learn_the_log_ratio(loss: str) -> None:
     """Root mean square error of the mean member within two sigma: below 0.1 for log r = x, 20,000 events."""
-    task = GaussianClasses(0.5)
-    spec = {"members": 4, "mode": "bootstrap", "loss": loss, "training": {"epochs": 12, "batch_size": 1000}}
-    ratios, result = Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, 20_000), RUN)
+    ratios, result = train(4, 20_000, loss=loss, training={"epochs": 12, "batch_size": 1000})
     x = np.linspace(-2, 2, 41)[:, None]
     f = ratios.functions(x)
     assert f.shape == (41, 5) and f.dtype == np.float64 and (f[:, 0] == 1).all()
-    assert np.sqrt(np.mean((f[:, 1:].mean(1) - task.log_ratio(x)) ** 2)) < 0.1
+    assert np.sqrt(np.mean((f[:, 1:].mean(1) - TASK.log_ratio(x)) ** 2)) < 0.1
     assert len({tuple(column) for column in f[:, 1:].T}) == 4, "members differ"
     assert [entry["epoch"] for entry in result.rounds] == [3, 6, 9, 12]
     assert result.steps == 12 * 36
@@ -127,16 +127,15 @@ def test_stacked_networks_are_dense_networks() -> None:
 
 def test_each_member_keeps_its_best_look() -> None:
     """At a rate that throws members about, the weights left at the end have the least loss of all looks."""
-    task, run = GaussianClasses(0.5), RUN
-    data = material(task, 400)
+    data = material(TASK, 400)
     settings = RatiosSettings.model_validate(
         {"members": 4, "training": {"epochs": 20, "look_every": 1, "learning_rate": 0.2, "batch_size": 100}}
     )
-    chosen = choose("bootstrap", 4, list(data.validation.values()), run)
+    chosen = choose("bootstrap", 4, list(data.validation.values()), RUN)
     network = StackedMLP(4, (1, 8), 0.2)
     network.initialise([seeds.generator(1, "test", m) for m in range(4)])
     signal, background = data.classes.values()
-    loop = RatioTraining(network, (signal, background), chosen, "mlc", settings.training, run, "cpu")
+    loop = RatioTraining(network, (signal, background), chosen, "mlc", settings.training, RUN, "cpu")
     looks = []
     judge = loop._validation_loss
     loop._validation_loss = lambda: looks.append(judge()) or looks[-1]  # type: ignore[method-assign]
@@ -169,13 +168,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         with pytest.raises(Interrupted):
             fit(run=run)
         monkeypatch.setattr(RatioTraining, "_look", look)
-        task = GaussianClasses(0.5)
-        spec = {"members": 3, "training": QUICK}
-        resumed, result = Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, 600), run)
+        resumed, result = train(run=run)
         assert result.resumed_from == [4 * 5] and len(result.rounds) == 3
-        assert equal(resumed, undisturbed)
-        again, result = Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), material(task, 600), run)
-        assert equal(again, undisturbed) and result.steps == 30, "a training that has ended is not redone"
+        assert same(resumed, undisturbed)
+        again, result = train(run=run)
+        assert same(again, undisturbed) and result.steps == 30, "a training that has ended is not redone"
 
 
 def test_time_runs_out_with_the_state_saved(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.estimators.bounded import BOUNDED, mass, pairs
+from tests.estimators.small import BOUNDED, mass, pairs
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import TaskInfo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.estimators.bounded import BOUNDED, mass, pairs
+from tests.estimators.small import BOUNDED, mass, pairs
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
@@ -96,13 +96,6 @@ def test_few_pairs_are_not_over_confident(rng: np.random.Generator) -> None:
 
 def test_the_density_integrates_to_one_over_the_bounds(bounded: Ridge) -> None:
     assert mass(bounded, np.full((1, 3), 0.5)) == pytest.approx(1, abs=1e-4)
-
-
-def test_draws_do_not_depend_on_batches(bounded: Ridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.linspace(-1, 1, 15).reshape(5, 3)
-    whole = bounded.sample(x, 30, seeds.generator(1, "test"))
-    monkeypatch.setattr("veridical.estimators.gaussian.ROWS", 40)
-    np.testing.assert_allclose(bounded.sample(x, 30, seeds.generator(1, "test")), whole)
 
 
 def test_what_cannot_be_fitted_is_refused(bounded: Ridge, rng: np.random.Generator) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.estimators.small import BOX, NETWORKS, PRIOR
+from tests.estimators.small import box_rows as rows
 from veridical.errors import TrainingError
 from veridical.estimators import npe
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
@@ -16,31 +18,20 @@ from veridical.estimators.npe_settings import NPESettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.tasks.ornstein_uhlenbeck import OrnsteinUhlenbeck
-from veridical.tasks.priors import Normal, Product, Uniform
 from veridical.training import session
 
-TASK = TaskInfo("box", ("a", "b"), np.array([(0.0, 1.0), (-np.inf, np.inf)]), ("", ""), (3,))
-PRIOR = Product({"a": Uniform(0, 1), "b": Normal(0, 1)})
 SPEC = {
-    "summary": {"type": "mlp", "hidden": [8], "features": 3},
-    "flow": {"transforms": 1, "hidden": [8], "bins": 4},
+    **NETWORKS,
     "training": {"epochs": 2, "batch_size": 40, "schedule": "constant", "learning_rate": 1e-3},
 }
 STILL = {**SPEC, "start": "low", "training": {"epochs": 1, "batch_size": 40, "learning_rate": 1e-12}}
 RUN = session.Session(11, ("npe", 0))
 
 
-def rows(n: int = 200, shift: float = 0.0, seed: int = 4) -> Rows:
-    rng = np.random.Generator(np.random.PCG64(seed))
-    theta = PRIOR.sample(rng, n)
-    x = theta @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0]]) + shift + 0.1 * rng.normal(size=(n, 3))
-    return Rows(theta, x.astype(np.float32), np.arange(n) % 10 == 9)
-
-
 def fit(
     spec: dict[str, object] = SPEC, data: Rows | None = None, run: session.Session = RUN, **parts: object
 ) -> NPE:
-    return NPE.fit(NPESettings(**spec), TASK, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
+    return NPE.fit(NPESettings(**spec), BOX, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +86,7 @@ def test_other_methods_and_missing_ones_are_refused(low: NPE) -> None:
         fit({**SPEC, "start": "low"}, parent=Other())
     with pytest.raises(TrainingError, match="needs parent"):
         fit({**SPEC, "start": "low"})
-    elsewhere = replace(TASK, parameters=("a", "c"))
+    elsewhere = replace(BOX, parameters=("a", "c"))
     with pytest.raises(TrainingError, match="its parameters is"):
         NPE.fit(NPESettings(**SPEC | {"start": "low"}), elsewhere, Material(rows(), parent=low), RUN)
 

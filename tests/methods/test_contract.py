@@ -171,6 +171,18 @@ def test_a_batch_is_a_loop_and_the_generator_decides(method: Any) -> None:
     assert not np.array_equal(method.sample(X, 20, generator("others")), draws)
 
 
+def test_draws_and_densities_do_not_depend_on_the_size_of_parts(
+    method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = method.sample(X, 30, generator("draws"))
+    log_p = method.log_prob(whole, X)
+    for rows_at_once in ("estimators.npe.ROWS", "estimators.ensemble.ROWS", "estimators.gaussian.ROWS"):
+        monkeypatch.setattr(f"veridical.{rows_at_once}", 7)
+    monkeypatch.setattr("veridical.remedies.components.FLOW_ROWS", 70)
+    np.testing.assert_allclose(method.sample(X, 30, generator("draws")), whole, rtol=1e-4)
+    np.testing.assert_allclose(method.log_prob(whole, X), log_p, atol=1e-8)
+
+
 @pytest.mark.parametrize("case", answering("posterior"))
 def test_files_give_the_same_bits(case: str, fitted: Fitted) -> None:
     method, loaded = fitted[case], artifacts.load_estimator(fitted.folder / case)

@@ -129,17 +129,6 @@ def test_it_works_on_a_fine_tuned_encoder(npe: NPE, rng: np.random.Generator) ->
     np.testing.assert_array_equal(remedy.summary(real.x), tuned.summary(real.x))
 
 
-def test_draws_do_not_depend_on_the_size_of_parts(
-    npe: NPE, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
-    mixture = fitted(npe, rng, 50).given(rows(12, True, rng).x)
-    one, parts = (np.random.Generator(np.random.PCG64(1)) for _ in range(2))
-    whole = mixture.sample(slice(None), 30, one)
-    monkeypatch.setattr(mixtures, "FLOW_ROWS", 70)
-    pieces = [mixture.sample(slice(first, first + 5), 30, parts) for first in (0, 5, 10)]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, rtol=1e-4)
-
-
 def test_densities_of_many_draws_are_left_out(
     npe: NPE, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
