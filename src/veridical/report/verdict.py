@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical.evidence import variants
-from veridical.evidence.metrics import Row, select
-from veridical.evidence.variants import Variant
+from veridical.evidence.metrics import Row, grouped, select
 from veridical.files import write_text
 from veridical.report.judging import Evidence, majority
 from veridical.report.rules import CAUTION, GOOD, RULES, Rule
@@ -62,9 +61,7 @@ def decide(rows: Sequence[Row]) -> dict[str, Any]:
 
     A method that has costs but no answer of its own, because others build on it, is not judged.
     """
-    by_variant: dict[Variant, list[Row]] = {}
-    for r in rows:
-        by_variant.setdefault(variants.of_cells(r), []).append(r)
+    by_variant = grouped(rows, variants.of_cells)
     common = select(variants.summarised(rows), method=variants.REFERENCE)
     verdicts = []
     for variant in variants.finals(v for v in by_variant if v.method not in NOT_JUDGED):
