@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,11 @@ from torch import Tensor, nn
 
 from veridical.errors import TrainingError
 from veridical.networks import trainable
-from veridical.tasks.base import Array
 from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
 
 ROWS, ROOT = 200, 20261121
-Data = tuple[tuple[Array, ...], tuple[Array, ...]]
 
 
 class Line(trainable.Trainable):
@@ -42,11 +41,11 @@ class Line(trainable.Trainable):
         return (self.layer(x) - y).square().mean()
 
 
-def line_data(slope: float = 2.0) -> Data:
+def line_data(slope: float = 2.0) -> fitting.Data:
     rng = np.random.Generator(np.random.PCG64(3))
     x = rng.normal(size=(ROWS + 50, 1)).astype(np.float32)
     y = (slope * x + 1 + 0.1 * rng.normal(size=x.shape)).astype(np.float32)
-    return (x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:])
+    return fitting.Data((x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:]))
 
 
 def train(
@@ -54,7 +53,7 @@ def train(
 ) -> session.TrainingResult:
     given = TrainingSettings.model_validate({"batch_size": 32, "epochs": 6, "rounds": 6, **settings})
     run = session.Session(ROOT, ("line", 0), folder=folder)
-    return fitting.fit(network, *line_data(), given, run)
+    return fitting.fit(network, line_data(), given, run)
 
 
 def always(path: Path) -> CheckpointFolder:
@@ -125,7 +124,7 @@ def test_a_line_is_learned_and_history_is_complete() -> None:
 def test_the_best_weights_are_kept_not_the_last() -> None:
     network = Line()
     result = train(network, epochs=40, learning_rate=1.0, clip=1e6, patience=1000)
-    x, y = (torch.from_numpy(part) for part in line_data()[1])
+    x, y = (torch.from_numpy(part) for part in line_data().validation)
     with torch.no_grad():
         kept = float(network.loss(x, y))
     losses = [e["validation_loss"] for e in result.rounds]
@@ -134,11 +133,11 @@ def test_the_best_weights_are_kept_not_the_last() -> None:
 
 
 def test_patience_ends_a_training_that_no_longer_improves() -> None:
-    (x, y), validation = line_data()
-    network = Line()
-    flat = (validation[0] * 0, validation[1] * 0 + network.layer.bias.item())  # perfect from the start
+    data, network = line_data(), Line()
+    flat = (data.validation[0] * 0, data.validation[1] * 0 + network.layer.bias.item())  # perfect at once
     settings = TrainingSettings(batch_size=32, epochs=50, patience=3)
-    result = fitting.fit(network, (x, y), flat, settings, session.Session(ROOT, ("line", 0)))
+    run = session.Session(ROOT, ("line", 0))
+    result = fitting.fit(network, replace(data, validation=flat), settings, run)
     assert result.stopped_early
     assert len(result.rounds) == result.best + 1 + 3 < 50
 
@@ -146,8 +145,8 @@ def test_patience_ends_a_training_that_no_longer_improves() -> None:
 def test_offsets_state_losses_in_other_coordinates() -> None:
     plain, run = Line(), session.Session(ROOT, ("line", 0))
     settings = TrainingSettings(batch_size=32, epochs=2, rounds=2)
-    before = fitting.fit(plain, *line_data(), settings, run).rounds
-    after = fitting.fit(Line(), *line_data(), settings, run, offsets=(1.0, -2.0)).rounds
+    before = fitting.fit(plain, line_data(), settings, run).rounds
+    after = fitting.fit(Line(), replace(line_data(), offsets=(1.0, -2.0)), settings, run).rounds
     assert after[1]["train_loss"] == pytest.approx(before[1]["train_loss"] - 1)
     assert after[1]["validation_loss"] == pytest.approx(before[1]["validation_loss"] + 2)
 
@@ -210,7 +209,7 @@ def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
         run = session.Session(ROOT, ("line", 0), folder=folder, deadline=0.0)
-        fitting.fit(Line(), *line_data(), settings, run)
+        fitting.fit(Line(), line_data(), settings, run)
     last = Line()
     with always(tmp_path) as folder:
         result = train(last, folder)

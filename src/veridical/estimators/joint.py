@@ -86,15 +86,15 @@ class JointNPE(FlowPosterior):
         z, log_slope = parameters.forward(rows.theta[learn])
         z_pairs, log_slope_pairs = parameters.forward(pairs.theta)
         both = (z_pairs.astype(np.float32), inputs(pairs.x, np.float32))
-        slopes = log_slope.mean() + log_slope_pairs[~apart].mean(), log_slope_pairs[apart].mean()
+        learned = (z.astype(np.float32), inputs(simulated, np.float32), np.arange(len(z)) % len(labelled_x))
+        pairs_data = fitting.Data.split(both, ~apart, apart, log_slope_pairs)
+        slope = float(log_slope.mean() + pairs_data.offsets[0])
         half = {"batch_size": max(1, settings.training.batch_size // 2)}
         result = fitting.fit(
-            HalfAndHalf(network, *(part[~apart] for part in both)),
-            (z.astype(np.float32), inputs(simulated, np.float32), np.arange(len(z)) % len(labelled_x)),
-            tuple(part[apart] for part in both),
+            HalfAndHalf(network, *pairs_data.train),
+            fitting.Data(learned, pairs_data.validation, (0.5 * slope, pairs_data.offsets[1])),
             settings.training.model_copy(update=half),
             run,
-            offsets=(0.5 * float(slopes[0]), float(slopes[1])),
         )
         estimator = cls(settings, task, inputs, parameters, network)
         estimator.cloud = _cloud(estimator, simulated[:CLOUD_ROWS], labelled_x)

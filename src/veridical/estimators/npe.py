@@ -173,10 +173,10 @@ class NPE(FlowPosterior):
     ) -> tuple[NPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
         parent = parent_of(settings, task, material)
-        data = Prepared.of(settings, task, material, parent, run)
+        prepared = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run)
-        result = data.fit(network, settings, run)
-        return data.estimator(settings, task, network), result
+        result = fitting.fit(network, prepared.data, settings.training, run)
+        return prepared.estimator(settings, task, network), result
 
 
 @dataclass(frozen=True)
@@ -186,17 +186,13 @@ class Prepared:
     Attributes:
         inputs: The transform of x.
         parameters: The transform of theta.
-        train: Standardised theta and x of the training rows, in single precision.
-        validation: The same of the validation rows.
-        offsets: Mean log slope of the transform of theta over training and over validation rows.
+        data: Standardised theta and x of the rows, in single precision.
         x: The first training rows of x, for the cloud of summaries.
     """
 
     inputs: InputTransform
     parameters: ParameterTransform
-    train: tuple[Array, Array]
-    validation: tuple[Array, Array]
-    offsets: tuple[float, float]
+    data: fitting.Data
     x: Array
 
     @classmethod
@@ -218,20 +214,8 @@ class Prepared:
         theta = _permuted(rows, run) if settings.permuted else rows.theta
         z, log_slope = parameters.forward(theta)
         pair = (z.astype(np.float32), inputs(rows.x, np.float32))
-        return cls(
-            inputs,
-            parameters,
-            (pair[0][learn], pair[1][learn]),
-            (pair[0][rows.validation], pair[1][rows.validation]),
-            (float(log_slope[learn].mean()), float(log_slope[rows.validation].mean())),
-            rows.x[learn][:CLOUD_ROWS],
-        )
-
-    def fit(
-        self, network: Trainable, settings: PosteriorSettings, run: session.Session
-    ) -> session.TrainingResult:
-        """Trains a network in place, as its settings say."""
-        return fitting.fit(network, self.train, self.validation, settings.training, run, self.offsets)
+        data = fitting.Data.split(pair, learn, rows.validation, log_slope)
+        return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])
 
     def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
         """Returns the posterior of a trained network."""

@@ -22,7 +22,6 @@ class PosteriorSettings(TrainedSettings):
         inputs: InputsSettings
         summary: Any
         flow: FlowSettings
-        training: TrainingSettings
 
     def offers(self, what: str) -> bool:
         """Returns whether it gives this: an encoder only where it has a summary network."""

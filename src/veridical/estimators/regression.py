@@ -18,6 +18,7 @@ References:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -93,15 +94,10 @@ class MLPRegression(GaussianEstimator, Networked[MomentsNetwork]):
             network = cls.build(settings, task)
         z, log_slope = parameters.forward(pairs.theta)
         both = (z.astype(np.float32), inputs(pairs.x, np.float32))
-        order = _repeat(np.flatnonzero(~apart), settings.training.batch_size * LOOK_STEPS)
-        result = fitting.fit(
-            network,
-            tuple(part[order] for part in both),
-            tuple(part[apart] for part in both),
-            settings.training,
-            run,
-            offsets=(float(log_slope[~apart].mean()), float(log_slope[apart].mean())),
-        )
+        data = fitting.Data.split(both, ~apart, apart, log_slope)
+        rounds = math.ceil(settings.training.batch_size * LOOK_STEPS / len(data.train[0]))
+        repeated = tuple(np.concatenate([part] * rounds) for part in data.train)  # many steps in an epoch
+        result = fitting.fit(network, replace(data, train=repeated), settings.training, run)
         return cls(settings, task, inputs, parameters, network), result
 
     @classmethod
@@ -119,8 +115,3 @@ class MLPRegression(GaussianEstimator, Networked[MomentsNetwork]):
                 "network is broken. Train it again."
             )
         return mean.numpy(), torch.diag_embed(torch.exp(log_sd)).numpy()
-
-
-def _repeat(rows: Array, at_least: int) -> Array:
-    """Rows, repeated whole until there are enough: an epoch then holds many steps of a small data set."""
-    return np.tile(rows, max(1, math.ceil(at_least / len(rows))))
