@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.estimators.small import BOUNDED, mass, pairs
+from tests.estimators.small import BOUNDED, pairs
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
@@ -92,10 +92,6 @@ def test_few_pairs_are_not_over_confident(rng: np.random.Generator) -> None:
         z = estimator.parameters.forward(theta[30:])[0]
         squares.append((np.linalg.solve(factors, (z - means)[..., None]) ** 2).sum(axis=(1, 2)).mean())
     assert np.mean(squares) == pytest.approx(2, abs=0.3)
-
-
-def test_the_density_integrates_to_one_over_the_bounds(bounded: Ridge) -> None:
-    assert mass(bounded, np.full((1, 3), 0.5)) == pytest.approx(1, abs=1e-4)
 
 
 def test_what_cannot_be_fitted_is_refused(bounded: Ridge, rng: np.random.Generator) -> None:

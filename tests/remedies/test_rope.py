@@ -203,19 +203,12 @@ def test_the_picture_of_the_plan(npe: NPE, monkeypatch: pytest.MonkeyPatch, rng:
 
 
 def test_what_cannot_be_mixed_is_refused(npe: NPE, rng: np.random.Generator) -> None:
-    with pytest.raises(TrainingError, match="at least 10"):
-        fitted(npe, rng, 9 + 1).fit(
-            RoPESettings(of="npe"), SHIFTED, Material(simulations=rows(9, False, rng), parent=npe), RUN
-        )
-    with pytest.raises(TrainingError, match="needs parent"):
-        RoPE.fit(RoPESettings(of="npe"), SHIFTED, Material(simulations=rows(20, False, rng)), RUN)
-    remedy = fitted(npe, rng, 20)
-    with pytest.raises(TrainingError, match="type 'rope'"):
-        RoPE.fit(
-            RoPESettings(of="rope"), SHIFTED, Material(simulations=rows(20, False, rng), parent=remedy), RUN
-        )
+    remedy, settings = fitted(npe, rng, 20), RoPESettings(of="npe")
+    for parent, n, message in ((npe, 9, "at least 10"), (None, 20, "needs parent"), (remedy, 20, "'rope'")):
+        with pytest.raises(TrainingError, match=message):
+            RoPE.fit(settings, SHIFTED, Material(simulations=rows(n, False, rng), parent=parent), RUN)
     with pytest.raises(ArtifactError, match="beside it"):
-        RoPE.from_arrays(RoPESettings(of="npe"), SHIFTED, remedy.arrays())
+        RoPE.from_arrays(settings, SHIFTED, remedy.arrays())
     with pytest.raises(ArtifactError, match="centres are missing"):
         RoPE.from_arrays(RoPESettings(of="npe", smoothing=0.1), SHIFTED, remedy.arrays(), npe)
     with pytest.raises(ShapeError, match="theta"):

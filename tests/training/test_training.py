@@ -20,7 +20,9 @@ from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
 
-ROWS, ROOT = 200, 20261121
+ROWS = 200
+RUN = session.Session(20261121, ("line", 0))
+SIX = TrainingSettings(batch_size=32, epochs=6, rounds=6)
 
 
 class Line(trainable.Trainable):
@@ -28,7 +30,7 @@ class Line(trainable.Trainable):
 
     def __init__(self, at: int | None = None, act: object = None) -> None:
         super().__init__()
-        with session.seeded_initialisation(session.Session(ROOT, ("line", 0))):
+        with session.seeded_initialisation(RUN):
             self.layer = nn.Linear(1, 1)
         self.at, self.act, self.steps = at, act, 0
 
@@ -51,9 +53,8 @@ def line_data(slope: float = 2.0) -> fitting.Data:
 def train(
     network: Line, folder: CheckpointFolder | None = None, **settings: object
 ) -> session.TrainingResult:
-    given = TrainingSettings.model_validate({"batch_size": 32, "epochs": 6, "rounds": 6, **settings})
-    run = session.Session(ROOT, ("line", 0), folder=folder)
-    return fitting.fit(network, line_data(), given, run)
+    given = TrainingSettings.model_validate({**SIX.model_dump(), **settings})
+    return fitting.fit(network, line_data(), given, replace(RUN, folder=folder))
 
 
 def always(path: Path) -> CheckpointFolder:
@@ -91,14 +92,13 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
     from veridical.training.loop import Batches
 
     rows = (torch.arange(ROWS),)
-    run = session.Session(ROOT, ("line", 0))
     seen = {}
     for rounds in (1, 3, 40):
         settings = TrainingSettings(batch_size=20, epochs=4, rounds=rounds)
         plan = session.Steps.of(ROWS, settings)
         pairs = zip((0, *plan.ends), plan.ends, strict=False)
         seen[rounds] = torch.cat(
-            [b for first, last in pairs for (b,) in Batches(rows, plan, run, first, last)]
+            [b for first, last in pairs for (b,) in Batches(rows, plan, RUN, first, last)]
         )
     assert torch.equal(seen[1], seen[3]) and torch.equal(seen[1], seen[40])
     epochs = seen[1].reshape(4, ROWS)
@@ -136,17 +136,14 @@ def test_patience_ends_a_training_that_no_longer_improves() -> None:
     data, network = line_data(), Line()
     flat = (data.validation[0] * 0, data.validation[1] * 0 + network.layer.bias.item())  # perfect at once
     settings = TrainingSettings(batch_size=32, epochs=50, patience=3)
-    run = session.Session(ROOT, ("line", 0))
-    result = fitting.fit(network, replace(data, validation=flat), settings, run)
+    result = fitting.fit(network, replace(data, validation=flat), settings, RUN)
     assert result.stopped_early
     assert len(result.rounds) == result.best + 1 + 3 < 50
 
 
 def test_offsets_state_losses_in_other_coordinates() -> None:
-    plain, run = Line(), session.Session(ROOT, ("line", 0))
-    settings = TrainingSettings(batch_size=32, epochs=2, rounds=2)
-    before = fitting.fit(plain, line_data(), settings, run).rounds
-    after = fitting.fit(Line(), replace(line_data(), offsets=(1.0, -2.0)), settings, run).rounds
+    before = fitting.fit(Line(), line_data(), SIX, RUN).rounds
+    after = fitting.fit(Line(), replace(line_data(), offsets=(1.0, -2.0)), SIX, RUN).rounds
     assert after[1]["train_loss"] == pytest.approx(before[1]["train_loss"] - 1)
     assert after[1]["validation_loss"] == pytest.approx(before[1]["validation_loss"] + 2)
 
@@ -205,11 +202,9 @@ def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
         train(Line(9, fail), folder)
-    settings = TrainingSettings(batch_size=32, epochs=6, rounds=6)
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        run = session.Session(ROOT, ("line", 0), folder=folder, deadline=0.0)
-        fitting.fit(Line(), line_data(), settings, run)
+        fitting.fit(Line(), line_data(), SIX, replace(RUN, folder=folder, deadline=0.0))
     last = Line()
     with always(tmp_path) as folder:
         result = train(last, folder)
