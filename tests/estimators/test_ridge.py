@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.estimators.small import BOUNDED, pairs
-from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.ridge import Ridge, regress
@@ -16,14 +15,6 @@ from veridical.tasks.gaussian_chain import GaussianChain
 from veridical.training.session import Session
 
 RUN = Session(3, ("ridge", 0))
-
-
-@pytest.fixture(scope="module")
-def bounded() -> Ridge:
-    rng = seeds.generator(7, "test", "ridge")
-    theta = np.stack([rng.gamma(2, size=80), rng.beta(2, 2, size=80)], axis=1)
-    x = theta @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(80, 3))
-    return Ridge.fit(RidgeSettings(), BOUNDED, pairs(theta, x), RUN)[0]
 
 
 def by_hand(x: Array, z: Array, penalty: float) -> tuple[Array, Array]:
@@ -94,7 +85,7 @@ def test_few_pairs_are_not_over_confident(rng: np.random.Generator) -> None:
     assert np.mean(squares) == pytest.approx(2, abs=0.3)
 
 
-def test_what_cannot_be_fitted_is_refused(bounded: Ridge, rng: np.random.Generator) -> None:
+def test_what_cannot_be_fitted_is_refused(rng: np.random.Generator) -> None:
     theta, x = rng.uniform(0.1, 0.9, (20, 2)), rng.normal(size=(20, 3))
     with pytest.raises(TrainingError, match="at least 5 calibration pairs for 2 parameters, got 4"):
         Ridge.fit(RidgeSettings(), BOUNDED, pairs(theta[:4], x[:4]), RUN)

@@ -12,9 +12,11 @@ from tests.estimators.small import BOX, NETWORKS, PRIOR
 from tests.estimators.small import box_rows as rows
 from veridical.errors import TrainingError
 from veridical.estimators import npe
-from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.prior import PriorEstimator
+from veridical.estimators.prior_settings import PriorSettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.tasks.ornstein_uhlenbeck import OrnsteinUhlenbeck
@@ -76,14 +78,8 @@ def test_other_networks_are_refused(low: NPE, change: dict[str, object], message
 
 
 def test_other_methods_and_missing_ones_are_refused(low: NPE) -> None:
-    class Other(Estimator):
-        type = "other"
-
-        def __init__(self) -> None: ...
-
-    Other.__abstractmethods__ = frozenset()
-    with pytest.raises(TrainingError, match="'low' is of type 'other'"):
-        fit({**SPEC, "start": "low"}, parent=Other())
+    with pytest.raises(TrainingError, match="'low' is of type 'prior'"):
+        fit({**SPEC, "start": "low"}, parent=PriorEstimator(PriorSettings(), BOX, PRIOR))
     with pytest.raises(TrainingError, match="needs parent"):
         fit({**SPEC, "start": "low"})
     elsewhere = replace(BOX, parameters=("a", "c"))
@@ -94,13 +90,15 @@ def test_other_methods_and_missing_ones_are_refused(low: NPE) -> None:
 # ---- statistics ----------------------------------------------------------------------------------
 
 
-def test_statistics_of_x_follow_the_policy(low: NPE) -> None:
+def test_statistics_of_x_follow_the_policy_and_those_of_theta_are_the_starts(low: NPE) -> None:
     data = rows()
     learn = data.x[~data.validation].astype(float)
-    found = {
-        policy: fit({**STILL, "standardise": policy}, data, parent=low).inputs
-        for policy in ("refit", "pooled", "kept")
-    }
+    found = {}
+    for policy in ("refit", "pooled", "kept"):
+        fitted = fit({**STILL, "standardise": policy}, data, parent=low, prior=PRIOR)
+        found[policy] = fitted.inputs
+        np.testing.assert_array_equal(fitted.parameters.mean, low.parameters.mean)
+        np.testing.assert_array_equal(fitted.parameters.scale, low.parameters.scale)
     np.testing.assert_allclose(found["refit"].mean, learn.mean(axis=0))
     np.testing.assert_allclose(found["refit"].scale, learn.std(axis=0))
     np.testing.assert_array_equal(found["kept"].mean, low.inputs.mean)
@@ -116,13 +114,6 @@ def test_pooled_statistics_are_those_of_both_kinds_of_rows_with_equal_weight(
     both = InputTransform.fit(np.concatenate([np.repeat(first, 100, axis=0), second]), "none")
     np.testing.assert_allclose(pooled.mean, both.mean)
     np.testing.assert_allclose(pooled.scale, both.scale)
-
-
-@pytest.mark.parametrize("policy", ["refit", "pooled", "kept"])
-def test_parameters_keep_the_transform_of_the_start(low: NPE, policy: str) -> None:
-    found = fit({**STILL, "standardise": policy}, parent=low, prior=PRIOR).parameters
-    np.testing.assert_array_equal(found.mean, low.parameters.mean)
-    np.testing.assert_array_equal(found.scale, low.parameters.scale)
 
 
 def test_few_rows_take_the_statistics_of_theta_from_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:

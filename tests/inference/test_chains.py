@@ -96,17 +96,9 @@ def test_randomness_is_that_of_root_data_set_observation_and_ensemble() -> None:
 
 
 def test_kept_draws_mix_all_ensembles() -> None:
-    chains = [
-        {
-            "draws": np.full((20, 8, 1), k, float),
-            "log_posterior": np.zeros((20, 8)),
-            "acceptance": np.array(0.3),
-        }
-        for k in range(3)
-    ]
     rng = seeds.generator(1, "test", "kept")
-    for chain in chains:
-        chain["draws"] = chain["draws"] + 0.01 * rng.standard_normal((20, 8, 1))
+    draws = [k + 0.01 * rng.standard_normal((20, 8, 1)) for k in range(3)]
+    chains = [{"draws": own, "log_posterior": np.zeros((20, 8)), "acceptance": 0.3} for own in draws]
     found = reference.combine(chains, 12)
     assert np.bincount(found.draws[:, 0].round().astype(int)).tolist() == [4, 4, 4]
     assert reference.combine(chains, 10_000).draws.shape == (480, 1)

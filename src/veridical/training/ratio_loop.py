@@ -67,9 +67,8 @@ def choose(mode: str, members: int, validation: Sequence[Array], run: Session) -
         rows, held = np.flatnonzero(~mask), np.flatnonzero(mask)
         part = len(rows) // members if mode == "partition" else len(rows)
         session.require_rows(part, len(held))
-        train, counts = np.broadcast_to(rows, (members, part)), np.ones((members, len(held)), np.float32)
-        if mode == "partition":
-            train = np.stack([rows[i::members][:part] for i in range(members)])
+        parts = [rows[i::members][:part] if mode == "partition" else rows for i in range(members)]
+        train, counts = np.stack(parts), np.ones((members, len(held)), np.float32)
         if mode == "bootstrap":
             rngs = [seeds.generator(run.root, "batches", *run.path, m, "resample", c) for m in range(members)]
             train = np.stack([rng.choice(rows, part) for rng in rngs])
