@@ -55,8 +55,9 @@ def remedy(ratios: Ratios, events: dict[str, Array], **options: Any) -> Wifi:
 
 
 def run(ratios: Ratios, n: int, **options: Any) -> dict[str, Array]:
-    sizes = {"fit_events": 5000, "events": 4000, "true_values": [0.1, 0.5], **options.pop("sizes", {})}
-    return wifi_experiments.experiments(WifiSettings(of="r", **options), ratios, CELLS, generator, n, **sizes)
+    sizes = {"fit_rows": 5000, "events": 4000, "true_values": [0.1, 0.5], **options.pop("sizes", {})}
+    wifi = WifiSettings(of="r", **options)
+    return wifi_experiments.experiments(wifi, ratios, CELLS, generator, {"rows": n, **sizes})
 
 
 def test_fitted_weights_are_those_of_the_plain_events(ratios: Ratios, fit_data: dict[str, Array]) -> None:
@@ -181,10 +182,8 @@ def test_methods_see_the_same_events(ratios: Ratios, fit_data: dict[str, Array])
     """The estimate of every choice of weights is that of the remedy on the events of the experiment."""
     for name in WEIGHTS:
         found = run(ratios, 1, weights=name)
-        events = {}
         rng = generator("fit", 0)
-        for cls in CELLS.classes:
-            events[cls] = CELLS.draw(5000, rng, cls)
+        events = {cls: CELLS.draw(5000, rng, cls) for cls in CELLS.classes}
         x = CELLS.mixture(4000, 0.5, generator("data", 0, 1))
         expected = remedy(ratios, events, weights=name).estimate(x[None])
         assert found["value"][0, 1] == pytest.approx(expected.value[0], abs=1e-5)
@@ -228,7 +227,7 @@ def test_sixteen_networks_cover_and_their_mean_does_not() -> None:
 
     The mean of the networks fails by its normalisation, which differs from training to training.
     """
-    sizes = {"fit_events": 25_000, "events": 25_000, "true_values": [0.1, 0.5]}
+    sizes = {"fit_rows": 25_000, "events": 25_000, "true_values": [0.1, 0.5]}
     z, naive, pulls = [], [], []
     for replicate in range(3):
         ensemble = train(replicate, 16, 27_778, training={"epochs": 60})

@@ -46,8 +46,3 @@ class RoPESettings(EncoderRemedySettings):
         default=100, description="Draws of each component that the smoothed density is made of."
     )
     threads: Threads = Field(default=1, description="CPU threads.")
-
-    @property
-    def fresh_rows(self) -> int:
-        """Rows of the split `fit` that it learns from."""
-        return self.simulations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,14 @@ class EncoderRemedySettings(MethodSettings):
 
     builds_on: ClassVar[tuple[str, ...]] = ("encoder",)
     gives: ClassVar[tuple[str, ...]] = ("summaries",)
+
+    if TYPE_CHECKING:
+        simulations: int
+
+    @property
+    def fresh_rows(self) -> int:
+        """Rows of the split `fit` that it learns from."""
+        return self.simulations
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""
@@ -54,11 +62,6 @@ class TunedSettings(EncoderRemedySettings):
         default=100, description="Looks at the validation pairs; the weights of the best one are kept."
     )
     threads: Threads = Field(default=1, description="CPU threads.")
-
-    @property
-    def fresh_rows(self) -> int:
-        """Rows of the split `fit` that it learns from."""
-        return self.simulations
 
     def visits(self, rows: int) -> float:
         """Returns how many pairs its steps see in all."""

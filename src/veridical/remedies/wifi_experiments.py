@@ -7,7 +7,7 @@ depend on the experiment alone and not on the method, so that methods are compar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,11 @@ Generators = Callable[..., np.random.Generator]
 
 
 def experiments(
-    settings: WifiSettings,
+    wifi: WifiSettings,
     ratios: Functions,
     task: ClassTask,
     generators: Generators,
-    n: int,
-    *,
-    fit_events: int,
-    events: int,
-    true_values: Sequence[float],
+    settings: Mapping[str, Any],
 ) -> dict[str, Array]:
     """Returns what E pseudo-experiments found at V true fractions; NaN where a likelihood has no maximum.
 
@@ -45,31 +41,29 @@ def experiments(
     NaN where no error is stated.
 
     Arguments:
-        settings: Settings of the remedy `wifi`.
+        wifi: Settings of the remedy.
         ratios: The ensemble.
         task: Draws the events.
         generators: Gives the generator of a piece of the batch: called with ("fit", e), ("point", e) and
             ("data", e, v) for experiment e and number v of the true fraction.
-        n: E, the number of experiments.
-        fit_events: Events of each class that weights are fitted to.
-        events: Unlabelled events.
-        true_values: Fractions of the first class, in [0, 1].
+        settings: `rows` (E, the number of experiments), `true_values` (fractions of the first class, in
+            [0, 1]), `events` (unlabelled), `fit_rows` (events of each class that weights are fitted to).
 
     Raises:
         DataError: If a true fraction is not in [0, 1].
         TrainingError: If the weights of an experiment cannot be fitted.
     """
-    truth = np.asarray(true_values, float)
+    truth, n = np.asarray(settings["true_values"], float), settings["rows"]
     if truth.ndim != 1 or not ((truth >= 0) & (truth <= 1)).all():
-        raise DataError(f"experiments: expected true fractions in [0, 1], got {list(true_values)}.")
+        raise DataError(f"experiments: expected true fractions in [0, 1], got {truth.tolist()}.")
     table = FunctionTable(ratios)
     found, pulls = np.empty((5, n, len(truth))), np.empty(n)
     for e in range(n):
-        ratio = _weights(settings, table, task, generators("fit", e), fit_events)
+        ratio = _weights(wifi, table, task, generators("fit", e), settings["fit_rows"])
         pulls[e] = _pull(ratio, ratios, task, generators("point", e))
         for v, kappa in enumerate(truth):
-            x = task.mixture(events, kappa, generators("data", e, v))
-            found[:, e, v] = _answer(settings, table.events(x), ratio, kappa)
+            x = task.mixture(settings["events"], kappa, generators("data", e, v))
+            found[:, e, v] = _answer(wifi, table.events(x), ratio, kappa)
     return {"truth": truth, **dict(zip(FOUND, found, strict=True)), "pull": pulls}
 
 
@@ -81,7 +75,7 @@ def batch(
     Arguments:
         task: Draws the events.
         remedy: A fitted `Wifi`; its weights are fitted anew.
-        settings: `rows` (experiments), `true_values`, `events`, `fit_rows`.
+        settings: See `experiments`.
         root: Root seed.
         path: Names the batch, whatever the method.
     """
@@ -94,10 +88,7 @@ def batch(
         remedy.parent,
         task,
         lambda part, *index: seeds.generator(root, "experiment", part, task.name, *path, *index),
-        settings["rows"],
-        fit_events=settings["fit_rows"],
-        events=settings["events"],
-        true_values=settings["true_values"],
+        settings,
     )
     unstated = {"pull"} if np.isnan(found["pull"]).all() else set()
     return {name: array for name, array in found.items() if name not in {"bias", *unstated}}
