@@ -95,18 +95,6 @@ def test_rows_that_fail_in_single_precision_are_done_in_double(
     np.testing.assert_allclose(draws, expected, rtol=1e-4)
 
 
-def test_a_broken_network_is_an_error_not_a_nan(bounded: NPE, rng: np.random.Generator) -> None:
-    arrays = dict(bounded.arrays())
-    name = next(n for n in arrays if n.startswith("network.flow") and n.endswith("weight"))
-    arrays[name] = np.full_like(arrays[name], np.nan)
-    broken = NPE.from_arrays(bounded.settings, BOUNDED, arrays)
-    x = np.zeros((2, 3), np.float32)
-    with pytest.raises(ArtifactError, match="not finite"):
-        broken.sample(x, 5, rng)
-    with pytest.raises(ArtifactError, match="not numbers"):
-        broken.log_prob(np.full((2, 2), 0.5), x)
-
-
 def test_arrays_that_do_not_fit_the_settings_are_refused(bounded: NPE) -> None:
     with pytest.raises(ArtifactError, match="do not fit"):
         NPE.from_arrays(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.estimators.small import BOUNDED, pairs
-from veridical.errors import ArtifactError, TrainingError
+from veridical.errors import TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.ridge import Ridge, regress
 from veridical.estimators.ridge_settings import RidgeSettings
@@ -91,7 +91,5 @@ def test_what_cannot_be_fitted_is_refused(rng: np.random.Generator) -> None:
         Ridge.fit(RidgeSettings(), BOUNDED, pairs(theta[:4], x[:4]), RUN)
     with pytest.raises(TrainingError, match="needs calibration"):
         Ridge.fit(RidgeSettings(), BOUNDED, Material(), RUN)
-    with pytest.raises(ArtifactError, match="missing"):
-        Ridge.from_arrays(RidgeSettings(), BOUNDED, {})
     with pytest.raises(ValueError, match="expected smallest <= largest"):
         Ridge.fit(RidgeSettings(smallest=2.0, largest=1.0), BOUNDED, pairs(theta, x), RUN)

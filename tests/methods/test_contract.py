@@ -18,6 +18,7 @@ from scipy.stats import kstest
 
 from tests.remedies.shifted_task import SHIFTED, rows, simulator
 from veridical import artifacts, methods, seeds
+from veridical.errors import ArtifactError
 from veridical.estimators import ESTIMATORS, Material, TaskInfo
 from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.tasks.gaussian_classes import GaussianClasses
@@ -192,6 +193,27 @@ def test_files_give_the_same_bits(case: str, fitted: Fitted) -> None:
     one, other = (m.sample_and_log_prob(X, 20, generator("draws")) for m in (method, loaded))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damaged_arrays_are_refused(case: str, fitted: Fitted) -> None:
+    """One is missing; or, where networks answer, their weights are not numbers."""
+    method, arrays = fitted[case], fitted[case].arrays()
+
+    def loaded(changed: dict[str, np.ndarray]) -> Any:
+        return type(method).from_arrays(method.settings, method.task, changed, method.parent)
+
+    with pytest.raises(ArtifactError, match=r"do not fit|missing|expected an array|cannot be read"):
+        loaded({name: arrays[name] for name in list(arrays)[1:]})
+    if not isinstance(method.settings, TrainedSettings):
+        return
+    broken = loaded({n: np.full_like(a, np.nan) if "network." in n else a for n, a in arrays.items()})
+    answers = [lambda: broken.functions(events())]
+    if case in answering("posterior"):
+        answers = [lambda: broken.sample(X, 2, generator("draws")), lambda: broken.log_prob(X[:, :1] / 2, X)]
+    for answer in answers:
+        with pytest.raises(ArtifactError, match=r"networks? (is|are) broken"):
+            answer()
 
 
 @pytest.mark.parametrize("case", CASES)

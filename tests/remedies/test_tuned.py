@@ -126,8 +126,6 @@ def test_what_cannot_be_tuned_is_refused(npe: NPE, rng: np.random.Generator) -> 
             tune(replace(good, **changes))
     with pytest.raises(ArtifactError, match="beside it"):
         Tuned.from_arrays(TunedSettings(**SPEC), SHIFTED, tuned.arrays())
-    with pytest.raises(ArtifactError, match="do not fit"):
-        Tuned.from_arrays(TunedSettings(**SPEC), SHIFTED, {"norms": tuned.norms}, npe)
     spec = {"summary": {"type": "none"}, "training": {"epochs": 1}, "flow": {"transforms": 1, "hidden": [4]}}
     bare, _ = NPE.fit(NPESettings(**spec), SHIFTED, Material(rows(100, False, rng)), RUN)
     with pytest.raises(TrainingError, match="summary: none"):
