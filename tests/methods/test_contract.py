@@ -18,7 +18,7 @@ from scipy.stats import kstest
 
 from tests.remedies.shifted_task import SHIFTED, rows, simulator
 from veridical import artifacts, methods, seeds
-from veridical.errors import ArtifactError
+from veridical.errors import ArtifactError, TaskError
 from veridical.estimators import ESTIMATORS, Material, TaskInfo
 from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.tasks.gaussian_classes import GaussianClasses
@@ -263,3 +263,6 @@ def test_functions_and_estimates(case: str, fitted: Fitted) -> None:
     alone = np.concatenate([answer(method, x[i : i + 1]) for i in range(len(x))])
     np.testing.assert_allclose(alone, found, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(answer(artifacts.load_estimator(fitted.folder / case), x), found)
+    for refused in (method.sample, method.sample_and_log_prob, lambda x, *_: method.log_prob(x, x)):
+        with pytest.raises(TaskError, match="no posterior"):
+            refused(x, 3, generator("draws"))

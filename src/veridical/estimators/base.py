@@ -224,7 +224,11 @@ class Estimator(ABC):
     def from_arrays(
         cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Estimator:
-        """Returns the estimator that `arrays` came from; `parent` is the method that it builds on."""
+        """Returns the estimator that `arrays` came from; `parent` is the method that it builds on.
+
+        Raises:
+            ArtifactError: If an array, or the parent, is missing or does not fit the settings.
+        """
 
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""

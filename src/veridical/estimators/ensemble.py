@@ -121,11 +121,7 @@ class Ensemble(Estimator):
     def from_arrays(
         cls, settings: EnsembleSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ensemble:
-        """Returns the ensemble that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
+        """Returns the ensemble that `arrays` came from; see `Estimator.from_arrays`."""
         found = {name.partition(".")[0] for name in arrays}
         expected = {f"member{m}" for m in range(settings.members)}
         if found != expected:

@@ -131,11 +131,7 @@ class Ridge(GaussianEstimator):
     def from_arrays(
         cls, settings: RidgeSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ridge:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         try:
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)

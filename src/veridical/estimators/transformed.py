@@ -78,11 +78,7 @@ class Networked(Transformed, Generic[Network]):
     def from_arrays(
         cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Self:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         with torch.random.fork_rng(devices=[]):
             network = cls.build(settings, task)
         posterior, summaries = settings.answers == "posterior", settings.offers("summaries")

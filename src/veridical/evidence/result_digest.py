@@ -63,12 +63,7 @@ class Part(NamedTuple):
 
 
 def digest(study: str | Path) -> str:
-    """Returns the result digest of a finished study, given its folder of results.
-
-    Raises:
-        ArtifactError: If the folder does not hold a finished study.
-        BankError: If shards that it used are gone or damaged.
-    """
+    """Returns the result digest of a finished study, given its folder of results; errors as in `listing`."""
     return digest_of(listing(study))
 
 

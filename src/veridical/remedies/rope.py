@@ -178,11 +178,7 @@ class RoPE(Estimator):
         arrays: Mapping[str, Array],
         parent: Estimator | None = None,
     ) -> RoPE:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If the parent is missing, or an array.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         if not isinstance(parent, Encoded | Recoded):
             raise ArtifactError(f"remedy {cls.type}: expected {settings.of!r} beside it, got {parent}.")
         names = _saved(settings)

@@ -112,11 +112,7 @@ class Tuned(Recoded):
     def from_arrays(
         cls, settings: TunedSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Tuned:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If the parent is missing or of another shape.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         if not isinstance(parent, Encoded) or parent.encoder is None:
             raise ArtifactError(
                 f"remedy {cls.type}: expected the npe {settings.of!r} beside it, got {parent}."

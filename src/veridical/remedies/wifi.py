@@ -113,11 +113,7 @@ class Wifi(WithoutPosterior):
     def from_arrays(
         cls, settings: WifiSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Wifi:
-        """Returns the remedy that `arrays` came from, around its ensemble.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the ensemble.
-        """
+        """Returns the remedy that `arrays` came from, around its ensemble; see `Estimator.from_arrays`."""
         members = parent.size - 1 if isinstance(parent, Functions) else None
         try:
             ratio = _ratio_from(arrays)
