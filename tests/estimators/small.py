@@ -26,6 +26,12 @@ def box_rows(n: int = 200, shift: float = 0.0, seed: int = 4) -> Rows:
     return Rows(theta, x.astype(np.float32), np.arange(n) % 10 == 9)
 
 
+def bounded_data(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters within the bounds, many near those of the share, and three numbers that depend on them."""
+    theta = np.stack([rng.gamma(2, size=n), rng.beta(0.6, 0.6, size=n)], 1)
+    return theta, (theta @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))).astype(np.float32)
+
+
 def same(one: Estimator, other: Estimator) -> bool:
     """Whether two methods consist of the same bits."""
     first, second = one.arrays(), other.arrays()

@@ -111,10 +111,6 @@ def test_patience_is_each_members_own() -> None:
 # ---- interruptions -------------------------------------------------------------------------------
 
 
-def always(path: Path) -> CheckpointFolder:
-    return CheckpointFolder(path, save_seconds=0)
-
-
 @pytest.mark.parametrize("stacked", [False, True])
 def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_path: Path) -> None:
     """The time limit ends every attempt after one round; the last attempt has the undisturbed bits."""
@@ -123,7 +119,7 @@ def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_pa
     while True:
         attempts += 1
         try:
-            with always(tmp_path / "run") as folder:
+            with CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
                 estimator, result = fit(replace(RUN, folder=folder, deadline=0.0), stacked=stacked)
             break
         except TrainingError as error:
@@ -147,10 +143,10 @@ def test_finished_members_are_not_trained_again(tmp_path: Path, monkeypatch: pyt
         return plain(self, *batch)
 
     monkeypatch.setattr(module.PosteriorNetwork, "loss", counted)
-    with pytest.raises(OSError, match="disk"), always(tmp_path / "run") as folder:
+    with pytest.raises(OSError, match="disk"), CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
         fit(replace(RUN, folder=folder), stacked=False)
     before = len(losses)
-    with always(tmp_path / "run") as folder:
+    with CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
         estimator, _ = fit(replace(RUN, folder=folder), stacked=False)
         assert not list((tmp_path / "run").glob("member*/lease.json"))
         folder.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.estimators.small import BOUNDED, mass
+from tests.estimators.small import BOUNDED, bounded_data, mass
 from veridical.errors import ArtifactError, DataError, ShapeError, TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
@@ -22,11 +22,6 @@ RUN = session.Session(11, ("npe", 0))
 
 def material(theta: Array, x: Array) -> Material:
     return Material(Rows(theta, x, np.arange(len(x)) % 10 == 9))
-
-
-def bounded_data(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
-    theta = np.stack([rng.gamma(2, size=n), rng.beta(0.6, 0.6, size=n)], 1)
-    return theta, (theta @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

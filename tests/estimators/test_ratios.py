@@ -145,10 +145,6 @@ def test_each_member_keeps_its_best_look() -> None:
     assert len(set(at.tolist())) > 1 and (looks[-1] > best).any()
 
 
-class Interrupted(Exception):
-    pass
-
-
 def test_an_interrupted_training_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,11 +156,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 
         def fails(self: RatioTraining, loss: torch.Tensor) -> None:
             if self.epoch == 6:
-                raise Interrupted
+                raise InterruptedError
             look(self, loss)
 
         monkeypatch.setattr(RatioTraining, "_look", fails)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedError):
             fit(run=run)
         monkeypatch.setattr(RatioTraining, "_look", look)
         resumed, result = train(run=run)

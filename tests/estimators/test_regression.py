@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.estimators.small import BOUNDED, pairs
+from tests.estimators.small import BOUNDED, bounded_data, pairs
 from veridical import seeds
 from veridical.errors import TrainingError
 from veridical.estimators.base import TaskInfo
@@ -16,11 +16,6 @@ from veridical.tasks.base import Array
 from veridical.training.session import Session
 
 QUICK = {"hidden": [16], "training": {"max_steps": 40}}
-
-
-def bounded_data(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
-    theta = np.stack([rng.gamma(2, size=n), rng.beta(2, 2, size=n)], axis=1)
-    return theta, (theta @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,12 @@ from pydantic import BaseModel
 from scipy.special import expit
 from scipy.stats import kstest
 
-from tests.remedies.shifted_task import SHIFTED, rows, simulator
+from tests.remedies.shifted_task import PRIOR, SHIFTED, rows, simulator
 from veridical import artifacts, methods, seeds
 from veridical.errors import ArtifactError, TaskError
 from veridical.estimators import ESTIMATORS, Material, TaskInfo
 from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.tasks.gaussian_classes import GaussianClasses
-from veridical.tasks.priors import Product, Uniform
 from veridical.training.session import Session
 
 TASK = GaussianClasses(0.5)
@@ -107,7 +106,7 @@ class Fitted(dict[str, Any]):
                 simulations=rows(200, False, generator("rows")) if simulated else None,
                 calibration=real if settings.learns_from("calibration") else None,
                 parent=above,
-                prior=Product({"share": Uniform(0.0, 1.0)}),
+                prior=PRIOR,
                 simulate=simulator(),
             )
         task = TaskInfo.of(TASK) if settings.learns_from("classes") else SHIFTED

@@ -64,10 +64,9 @@ def test_single_precision_agrees_with_double(rng: np.random.Generator) -> None:
     torch.testing.assert_close(log_p32.double(), log_p, rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.parametrize("features", [1, 3])
-def test_every_parameter_of_the_network_gets_a_gradient(features: int, rng: np.random.Generator) -> None:
-    made = flow(features, scale=1.0)
-    made(normal(rng, 500, features), normal(rng, 500, CONTEXT)).mean().backward()
+def test_every_parameter_of_the_network_gets_a_gradient(rng: np.random.Generator) -> None:
+    made = flow(3, scale=1.0)
+    made(normal(rng, 500, 3), normal(rng, 500, CONTEXT)).mean().backward()
     for name, parameter in made.named_parameters():
         assert parameter.grad is not None and (parameter.grad != 0).any(), name
 

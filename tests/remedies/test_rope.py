@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import kstest, norm
 
-from tests.remedies.shifted_task import SHIFTED, Uniform, rows, simulator
+from tests.remedies.shifted_task import PRIOR, SHIFTED, rows, simulator
 from veridical.errors import ArtifactError, ShapeError, TrainingError
 from veridical.estimators.base import Material
 from veridical.estimators.npe import NPE
@@ -26,7 +26,7 @@ SIMULATIONS = 300
 
 
 def fitted(npe: NPE | Tuned, rng: np.random.Generator, n: int = SIMULATIONS, **spec: object) -> RoPE:
-    material = Material(simulations=rows(n, False, rng), parent=npe, prior=Uniform())
+    material = Material(simulations=rows(n, False, rng), parent=npe, prior=PRIOR)
     found, result = RoPE.fit(RoPESettings(of="npe", simulations=n, **spec), SHIFTED, material, RUN)
     assert result is None
     return found
@@ -169,7 +169,7 @@ def test_gaps_are_measured_and_warned_of(
 
 def test_the_gap_is_that_of_all_other_components(npe: NPE, rng: np.random.Generator) -> None:
     simulated = rows(20, False, rng)
-    material = Material(simulations=simulated, parent=npe, prior=Uniform())
+    material = Material(simulations=simulated, parent=npe, prior=PRIOR)
     remedy, _ = RoPE.fit(RoPESettings(of="npe", simulations=20), SHIFTED, material, RUN)
     table = component_densities(remedy, simulated.theta)
     np.fill_diagonal(table, -np.inf)

@@ -143,12 +143,6 @@ def gaussian_draws(
 class MadeUp:
     """The results of a study as the pipeline leaves them, up to the report, written one by one."""
 
-    table: Path
-    verdicts: Path
-    figures: Path
-    provenance: Path
-    page: Path
-
     def __init__(self, root: Path, task: str = "growth", **settings: Any) -> None:
         self.root, self.benchmarks, self.more = root, dict[str, list[Path]](), dict[str, Any]()
         self.checks, self.draws, self.costs = list[Path](), list[Path](), list[Path]()
