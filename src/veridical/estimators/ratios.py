@@ -95,5 +95,4 @@ class Ratios(Functions, Networked[StackedMLP]):
 
 def _flat(inputs: InputTransform, x: Array) -> Array:
     """Inputs of the networks, float32, shape (N, d)."""
-    flat: Array = inputs(x, np.float32).reshape(len(x), -1)
-    return flat
+    return inputs(x, np.float32).reshape(len(x), -1)
