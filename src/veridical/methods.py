@@ -19,6 +19,7 @@ from veridical.errors import TrainingError, UnknownName, suggest
 from veridical.estimators import ESTIMATORS
 from veridical.estimators.settings import MethodSettings
 from veridical.remedies import REMEDIES
+from veridical.sections import Fidelity, Threads
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
@@ -44,10 +45,8 @@ class OwnSettings(MethodSettings):
         default=False, description="Whether it has summaries of the data, for checks of typicality."
     )
     depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
-    fidelity: str | None = Field(
-        default=None, description="Fidelity it trains on; where not given, the dearest."
-    )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads of its jobs.")
+    fidelity: Fidelity = None
+    threads: Threads = Field(default=1, description="CPU threads of its jobs.")
     gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of its training job.")
 
     def learns_from(self, *what: str) -> bool:

@@ -10,6 +10,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Width = Annotated[int, Field(ge=1, le=8192)]
 Widths = Annotated[list[Width], Field(max_length=16)]
 Count = Annotated[int, Field(ge=1)]
+Threads = Annotated[int, Field(ge=1, le=256)]
+Positive = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Alpha = Annotated[float, Field(gt=0, lt=0.5)]
 Repeats = Annotated[int, Field(ge=2)]
 
@@ -34,6 +38,12 @@ def _growing(budgets: list[int]) -> list[int]:
 
 
 Budgets = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(_growing)]
+OwnBudgets = Annotated[
+    Budgets | None, Field(description="Budgets of this method, where they are not those of the study.")
+]
+Fidelity = Annotated[
+    str | None, Field(description="Fidelity of its simulations; where not given, the dearest.")
+]
 
 
 class Section(BaseModel):

@@ -10,49 +10,33 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.estimators.small import BOX, NETWORKS, box_rows, same
 from veridical import artifacts
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators import ensemble as module
-from veridical.estimators.base import Material, Rows, TaskInfo
+from veridical.estimators.base import Estimator, Material
 from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
-from veridical.tasks.base import Array
 from veridical.training import session
 from veridical.training.checkpoints import CheckpointFolder
 
-TASK = TaskInfo("box", ("a", "b"), np.array([(0.0, 1.0), (-np.inf, np.inf)]), ("", ""), (3,))
-MEMBER = {
-    "summary": {"type": "mlp", "hidden": [8], "features": 3},
-    "flow": {"transforms": 1, "hidden": [8], "bins": 4},
-    "training": {"epochs": 3, "batch_size": 40, "rounds": 3},
-}
+MEMBER = {**NETWORKS, "training": {"epochs": 3, "batch_size": 40, "rounds": 3}}
 RUN = session.Session(11, ("ensemble", 0))
 
 
-def material(n: int = 200, **parts: object) -> Material:
-    rng = np.random.Generator(np.random.PCG64(4))
-    theta = np.stack([rng.beta(2, 2, n), rng.normal(size=n)], 1)
-    x = (theta @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))).astype(np.float32)
-    return Material(Rows(theta, x, np.arange(n) % 10 == 9), **parts)  # type: ignore[arg-type]
-
-
 def fit(
-    run: session.Session = RUN, data: Material | None = None, **settings: object
+    run: session.Session = RUN, parent: Estimator | None = None, **settings: object
 ) -> tuple[Ensemble, session.TrainingResult]:
     spec = {"members": 3, "member": MEMBER, **settings}
-    return Ensemble.fit(EnsembleSettings(**spec), TASK, data or material(), run)
+    return Ensemble.fit(EnsembleSettings(**spec), BOX, Material(box_rows(), parent=parent), run)
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Ensemble, session.TrainingResult]:
     """Three members, hardly trained."""
     return fit(stacked=False)
-
-
-def same(first: dict[str, Array], second: dict[str, Array]) -> bool:
-    return first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
 
 
 def test_the_log_density_is_that_of_the_equal_mixture(
@@ -67,16 +51,6 @@ def test_the_log_density_is_that_of_the_equal_mixture(
     np.testing.assert_array_equal(estimator.summary(x), estimator.members[0].summary(x))
 
 
-def test_draws_do_not_depend_on_batches(
-    trained: tuple[Ensemble, session.TrainingResult], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    estimator, x = trained[0], np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
-    whole = estimator.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
-    monkeypatch.setattr(module, "ROWS", 7)
-    parts = estimator.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
-    np.testing.assert_allclose(parts, whole, rtol=1e-4)
-
-
 def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, session.TrainingResult]) -> None:
     arrays = trained[0].arrays()
     names = [name for name in arrays if name.startswith("member0.network") and name.endswith("0.weight")]
@@ -88,8 +62,8 @@ def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, sess
 
 
 def test_a_member_trained_alone_is_the_same(trained: tuple[Ensemble, session.TrainingResult]) -> None:
-    alone, _ = NPE.fit(NPESettings(**MEMBER), TASK, material(), session.member_run(RUN, 1))
-    assert same(alone.arrays(), trained[0].members[1].arrays())
+    alone, _ = NPE.fit(NPESettings(**MEMBER), BOX, Material(box_rows()), session.member_run(RUN, 1))
+    assert same(alone, trained[0].members[1])
 
 
 @pytest.mark.parametrize(
@@ -137,10 +111,6 @@ def test_patience_is_each_members_own() -> None:
 # ---- interruptions -------------------------------------------------------------------------------
 
 
-def always(path: Path) -> CheckpointFolder:
-    return CheckpointFolder(path, save_seconds=0)
-
-
 @pytest.mark.parametrize("stacked", [False, True])
 def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_path: Path) -> None:
     """The time limit ends every attempt after one round; the last attempt has the undisturbed bits."""
@@ -149,14 +119,14 @@ def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_pa
     while True:
         attempts += 1
         try:
-            with always(tmp_path / "run") as folder:
+            with CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
                 estimator, result = fit(replace(RUN, folder=folder, deadline=0.0), stacked=stacked)
             break
         except TrainingError as error:
             assert "time ends after" in str(error)
             assert attempts < 20
     assert attempts == (3 if stacked else 7)
-    assert same(estimator.arrays(), undisturbed.arrays())
+    assert same(estimator, undisturbed)
     assert result.rounds == expected.rounds and result.best == expected.best
     assert set(result.resumed_from) == {4, 8} or result.resumed_from
 
@@ -173,15 +143,15 @@ def test_finished_members_are_not_trained_again(tmp_path: Path, monkeypatch: pyt
         return plain(self, *batch)
 
     monkeypatch.setattr(module.PosteriorNetwork, "loss", counted)
-    with pytest.raises(OSError, match="disk"), always(tmp_path / "run") as folder:
+    with pytest.raises(OSError, match="disk"), CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
         fit(replace(RUN, folder=folder), stacked=False)
     before = len(losses)
-    with always(tmp_path / "run") as folder:
+    with CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
         estimator, _ = fit(replace(RUN, folder=folder), stacked=False)
         assert not list((tmp_path / "run").glob("member*/lease.json"))
         folder.clear()
     assert len(losses) - before == 8 + 12, "two rounds of member 1, and member 2"
-    assert same(estimator.arrays(), fit(stacked=False)[0].arrays())
+    assert same(estimator, fit(stacked=False)[0])
 
 
 # ---- transfer, artifacts, settings ---------------------------------------------------------------
@@ -193,16 +163,16 @@ def test_members_start_from_members_or_all_from_one(
     """With a learning rate of almost nothing, fine-tuned weights are those of the start."""
     still = {**MEMBER, "training": {"epochs": 1, "learning_rate": 1e-12, "batch_size": 40}}
     parent = trained[0]
-    each, _ = fit(data=material(parent=parent), member=still, start="low")
+    each, _ = fit(parent=parent, member=still, start="low")
     for mine, theirs in zip(each.members, parent.members, strict=True):
         for name, weight in mine.network.state_dict().items():
             torch.testing.assert_close(weight, theirs.network.state_dict()[name])
-    one, _ = fit(data=material(parent=parent.members[2]), member=still, start="low")
+    one, _ = fit(parent=parent.members[2], member=still, start="low")
     for mine in one.members:
         weights = mine.network.state_dict()
         torch.testing.assert_close(weights, parent.members[2].network.state_dict())
     with pytest.raises(TrainingError, match="'low' has 3 members, expected 2"):
-        fit(data=material(parent=parent), start="low", members=2)
+        fit(parent=parent, start="low", members=2)
     with pytest.raises(TrainingError, match="needs parent"):
         fit(start="low")
 
@@ -212,7 +182,7 @@ def test_weights_of_all_members_are_asked_for(trained: tuple[Ensemble, session.T
     assert artifacts.history(result)["epochs"][-1]["member"] == 2
     arrays = {name: array for name, array in estimator.arrays().items() if not name.startswith("member2")}
     with pytest.raises(ArtifactError, match="expected weights of 3 members, got those of 2"):
-        Ensemble.from_arrays(estimator.settings, TASK, arrays)
+        Ensemble.from_arrays(estimator.settings, BOX, arrays)
 
 
 def test_small_batches_are_stacked_where_the_summary_can_be() -> None:

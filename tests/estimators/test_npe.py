@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.estimators.bounded import BOUNDED, mass
+from tests.estimators.small import BOUNDED, bounded_data, mass
 from veridical.errors import ArtifactError, DataError, ShapeError, TrainingError
-from veridical.estimators import npe
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
@@ -23,25 +21,16 @@ RUN = session.Session(11, ("npe", 0))
 
 
 def material(theta: Array, x: Array) -> Material:
-    return Material(Rows(theta, x, every_tenth(len(x))))
-
-
-def every_tenth(n: int) -> Array:
-    return np.arange(n) % 10 == 9
-
-
-def bounded_data(rng: np.random.Generator, n: int) -> tuple[Array, Array]:
-    theta = np.stack([rng.gamma(2, size=n), rng.beta(0.6, 0.6, size=n)], 1)
-    return theta, (theta @ rng.normal(size=(2, 3)) + 0.1 * rng.normal(size=(n, 3))).astype(np.float32)
+    return Material(Rows(theta, x, np.arange(len(x)) % 10 == 9))
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[NPE]:
+def bounded() -> NPE:
     """A posterior with bounds, hardly trained."""
     rng = np.random.Generator(np.random.PCG64(5))
     theta, x = bounded_data(rng, 600)
     spec = {"training": {"epochs": 2, "batch_size": 64}, "summary": {"hidden": [16], "features": 4}}
-    yield NPE.fit(NPESettings(**spec), BOUNDED, material(theta, x), RUN)[0]
+    return NPE.fit(NPESettings(**spec), BOUNDED, material(theta, x), RUN)[0]
 
 
 def test_a_gaussian_posterior_is_learned(rng: np.random.Generator) -> None:
@@ -84,14 +73,6 @@ def test_the_density_integrates_to_one_over_the_bounds(bounded: NPE) -> None:
     assert mass(bounded, np.full((1, 3), 0.5, np.float32)) == pytest.approx(1, abs=0.01)
 
 
-def test_draws_do_not_depend_on_batches(bounded: NPE, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
-    whole = bounded.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
-    monkeypatch.setattr(npe, "ROWS", 7)
-    parts = bounded.sample(x, 30, np.random.Generator(np.random.PCG64(1)))
-    np.testing.assert_allclose(parts, whole, rtol=1e-4)
-
-
 def test_rows_that_fail_in_single_precision_are_done_in_double(
     bounded: NPE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,18 +88,6 @@ def test_rows_that_fail_in_single_precision_are_done_in_double(
     monkeypatch.setattr(bounded.network.flow, "push", failing)
     draws = bounded.sample(x, 20, np.random.Generator(np.random.PCG64(1)))
     np.testing.assert_allclose(draws, expected, rtol=1e-4)
-
-
-def test_a_broken_network_is_an_error_not_a_nan(bounded: NPE, rng: np.random.Generator) -> None:
-    arrays = dict(bounded.arrays())
-    name = next(n for n in arrays if n.startswith("network.flow") and n.endswith("weight"))
-    arrays[name] = np.full_like(arrays[name], np.nan)
-    broken = NPE.from_arrays(bounded.settings, BOUNDED, arrays)
-    x = np.zeros((2, 3), np.float32)
-    with pytest.raises(ArtifactError, match="not finite"):
-        broken.sample(x, 5, rng)
-    with pytest.raises(ArtifactError, match="not numbers"):
-        broken.log_prob(np.full((2, 2), 0.5), x)
 
 
 def test_arrays_that_do_not_fit_the_settings_are_refused(bounded: NPE) -> None:

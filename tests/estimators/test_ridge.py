@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.estimators.bounded import BOUNDED, mass, pairs
-from veridical import seeds
-from veridical.errors import ArtifactError, TrainingError
+from tests.estimators.small import BOUNDED, pairs
+from veridical.errors import TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.ridge import Ridge, regress
 from veridical.estimators.ridge_settings import RidgeSettings
@@ -16,14 +15,6 @@ from veridical.tasks.gaussian_chain import GaussianChain
 from veridical.training.session import Session
 
 RUN = Session(3, ("ridge", 0))
-
-
-@pytest.fixture(scope="module")
-def bounded() -> Ridge:
-    rng = seeds.generator(7, "test", "ridge")
-    theta = np.stack([rng.gamma(2, size=80), rng.beta(2, 2, size=80)], axis=1)
-    x = theta @ rng.normal(size=(2, 3)) + 0.3 * rng.normal(size=(80, 3))
-    return Ridge.fit(RidgeSettings(), BOUNDED, pairs(theta, x), RUN)[0]
 
 
 def by_hand(x: Array, z: Array, penalty: float) -> tuple[Array, Array]:
@@ -94,24 +85,11 @@ def test_few_pairs_are_not_over_confident(rng: np.random.Generator) -> None:
     assert np.mean(squares) == pytest.approx(2, abs=0.3)
 
 
-def test_the_density_integrates_to_one_over_the_bounds(bounded: Ridge) -> None:
-    assert mass(bounded, np.full((1, 3), 0.5)) == pytest.approx(1, abs=1e-4)
-
-
-def test_draws_do_not_depend_on_batches(bounded: Ridge, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.linspace(-1, 1, 15).reshape(5, 3)
-    whole = bounded.sample(x, 30, seeds.generator(1, "test"))
-    monkeypatch.setattr("veridical.estimators.gaussian.ROWS", 40)
-    np.testing.assert_allclose(bounded.sample(x, 30, seeds.generator(1, "test")), whole)
-
-
-def test_what_cannot_be_fitted_is_refused(bounded: Ridge, rng: np.random.Generator) -> None:
+def test_what_cannot_be_fitted_is_refused(rng: np.random.Generator) -> None:
     theta, x = rng.uniform(0.1, 0.9, (20, 2)), rng.normal(size=(20, 3))
     with pytest.raises(TrainingError, match="at least 5 calibration pairs for 2 parameters, got 4"):
         Ridge.fit(RidgeSettings(), BOUNDED, pairs(theta[:4], x[:4]), RUN)
     with pytest.raises(TrainingError, match="needs calibration"):
         Ridge.fit(RidgeSettings(), BOUNDED, Material(), RUN)
-    with pytest.raises(ArtifactError, match="missing"):
-        Ridge.from_arrays(RidgeSettings(), BOUNDED, {})
     with pytest.raises(ValueError, match="expected smallest <= largest"):
         Ridge.fit(RidgeSettings(smallest=2.0, largest=1.0), BOUNDED, pairs(theta, x), RUN)

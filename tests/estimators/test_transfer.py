@@ -8,39 +8,32 @@ import numpy as np
 import pytest
 import torch
 
+from tests.estimators.small import BOX, NETWORKS, PRIOR
+from tests.estimators.small import box_rows as rows
 from veridical.errors import TrainingError
 from veridical.estimators import npe
-from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.prior import PriorEstimator
+from veridical.estimators.prior_settings import PriorSettings
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.tasks.ornstein_uhlenbeck import OrnsteinUhlenbeck
-from veridical.tasks.priors import Normal, Product, Uniform
 from veridical.training import session
 
-TASK = TaskInfo("box", ("a", "b"), np.array([(0.0, 1.0), (-np.inf, np.inf)]), ("", ""), (3,))
-PRIOR = Product({"a": Uniform(0, 1), "b": Normal(0, 1)})
 SPEC = {
-    "summary": {"type": "mlp", "hidden": [8], "features": 3},
-    "flow": {"transforms": 1, "hidden": [8], "bins": 4},
+    **NETWORKS,
     "training": {"epochs": 2, "batch_size": 40, "schedule": "constant", "learning_rate": 1e-3},
 }
 STILL = {**SPEC, "start": "low", "training": {"epochs": 1, "batch_size": 40, "learning_rate": 1e-12}}
 RUN = session.Session(11, ("npe", 0))
 
 
-def rows(n: int = 200, shift: float = 0.0, seed: int = 4) -> Rows:
-    rng = np.random.Generator(np.random.PCG64(seed))
-    theta = PRIOR.sample(rng, n)
-    x = theta @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, -1.0]]) + shift + 0.1 * rng.normal(size=(n, 3))
-    return Rows(theta, x.astype(np.float32), np.arange(n) % 10 == 9)
-
-
 def fit(
     spec: dict[str, object] = SPEC, data: Rows | None = None, run: session.Session = RUN, **parts: object
 ) -> NPE:
-    return NPE.fit(NPESettings(**spec), TASK, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
+    return NPE.fit(NPESettings(**spec), BOX, Material(data or rows(), **parts), run)[0]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +78,11 @@ def test_other_networks_are_refused(low: NPE, change: dict[str, object], message
 
 
 def test_other_methods_and_missing_ones_are_refused(low: NPE) -> None:
-    class Other(Estimator):
-        type = "other"
-
-        def __init__(self) -> None: ...
-
-    Other.__abstractmethods__ = frozenset()
-    with pytest.raises(TrainingError, match="'low' is of type 'other'"):
-        fit({**SPEC, "start": "low"}, parent=Other())
+    with pytest.raises(TrainingError, match="'low' is of type 'prior'"):
+        fit({**SPEC, "start": "low"}, parent=PriorEstimator(PriorSettings(), BOX, PRIOR))
     with pytest.raises(TrainingError, match="needs parent"):
         fit({**SPEC, "start": "low"})
-    elsewhere = replace(TASK, parameters=("a", "c"))
+    elsewhere = replace(BOX, parameters=("a", "c"))
     with pytest.raises(TrainingError, match="its parameters is"):
         NPE.fit(NPESettings(**SPEC | {"start": "low"}), elsewhere, Material(rows(), parent=low), RUN)
 
@@ -103,13 +90,15 @@ def test_other_methods_and_missing_ones_are_refused(low: NPE) -> None:
 # ---- statistics ----------------------------------------------------------------------------------
 
 
-def test_statistics_of_x_follow_the_policy(low: NPE) -> None:
+def test_statistics_of_x_follow_the_policy_and_those_of_theta_are_the_starts(low: NPE) -> None:
     data = rows()
     learn = data.x[~data.validation].astype(float)
-    found = {
-        policy: fit({**STILL, "standardise": policy}, data, parent=low).inputs
-        for policy in ("refit", "pooled", "kept")
-    }
+    found = {}
+    for policy in ("refit", "pooled", "kept"):
+        fitted = fit({**STILL, "standardise": policy}, data, parent=low, prior=PRIOR)
+        found[policy] = fitted.inputs
+        np.testing.assert_array_equal(fitted.parameters.mean, low.parameters.mean)
+        np.testing.assert_array_equal(fitted.parameters.scale, low.parameters.scale)
     np.testing.assert_allclose(found["refit"].mean, learn.mean(axis=0))
     np.testing.assert_allclose(found["refit"].scale, learn.std(axis=0))
     np.testing.assert_array_equal(found["kept"].mean, low.inputs.mean)
@@ -125,13 +114,6 @@ def test_pooled_statistics_are_those_of_both_kinds_of_rows_with_equal_weight(
     both = InputTransform.fit(np.concatenate([np.repeat(first, 100, axis=0), second]), "none")
     np.testing.assert_allclose(pooled.mean, both.mean)
     np.testing.assert_allclose(pooled.scale, both.scale)
-
-
-@pytest.mark.parametrize("policy", ["refit", "pooled", "kept"])
-def test_parameters_keep_the_transform_of_the_start(low: NPE, policy: str) -> None:
-    found = fit({**STILL, "standardise": policy}, parent=low, prior=PRIOR).parameters
-    np.testing.assert_array_equal(found.mean, low.parameters.mean)
-    np.testing.assert_array_equal(found.scale, low.parameters.scale)
 
 
 def test_few_rows_take_the_statistics_of_theta_from_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:

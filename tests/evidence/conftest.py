@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.report.conftest import finish_study, made_up, make_study, study  # noqa: F401
+from tests.report.conftest import study  # noqa: F401

@@ -50,6 +50,14 @@ def draw(rng: np.random.Generator, n: int, fraction: float, separation: float = 
     return np.concatenate([task.draw(first, rng, "signal"), task.draw(n - first, rng, "background")])
 
 
+def pair(
+    rng: np.random.Generator, n: int, m: int, basis: str = "in_span", separation: float = 0.1
+) -> tuple[Events, Events]:
+    """n events of the signal, m of the background."""
+    signal, background = draw(rng, n, 1, separation), draw(rng, m, 0, separation)
+    return events(signal, basis), events(background, basis)
+
+
 def expected(n: float, fraction: float, basis: str = "in_span", separation: float = 0.1) -> Events:
     """All cells with the numbers of events that are expected there."""
     x = 0.02 * np.arange(-300, 301)

@@ -96,17 +96,9 @@ def test_randomness_is_that_of_root_data_set_observation_and_ensemble() -> None:
 
 
 def test_kept_draws_mix_all_ensembles() -> None:
-    chains = [
-        {
-            "draws": np.full((20, 8, 1), k, float),
-            "log_posterior": np.zeros((20, 8)),
-            "acceptance": np.array(0.3),
-        }
-        for k in range(3)
-    ]
     rng = seeds.generator(1, "test", "kept")
-    for chain in chains:
-        chain["draws"] = chain["draws"] + 0.01 * rng.standard_normal((20, 8, 1))
+    draws = [k + 0.01 * rng.standard_normal((20, 8, 1)) for k in range(3)]
+    chains = [{"draws": own, "log_posterior": np.zeros((20, 8)), "acceptance": 0.3} for own in draws]
     found = reference.combine(chains, 12)
     assert np.bincount(found.draws[:, 0].round().astype(int)).tolist() == [4, 4, 4]
     assert reference.combine(chains, 10_000).draws.shape == (480, 1)
@@ -114,15 +106,11 @@ def test_kept_draws_mix_all_ensembles() -> None:
 
 def test_ensembles_that_disagree_are_reported_by_parameter() -> None:
     rng = seeds.generator(1, "test", "disagree")
-    chains = [
-        {"draws": rng.standard_normal((200, 10, 2)), "log_posterior": np.zeros((200, 10)), "acceptance": 0.3}
-        for _ in range(4)
-    ]
-    good = reference.combine(chains, 100)
-    assert good.converged(1.01, 1000)
-    chains[2]["draws"][..., 1] += 1.0
-    bad = reference.combine(chains, 100)
-    assert not bad.converged(1.01, 1000)
+    draws = rng.standard_normal((4, 200, 10, 2))
+    chains = [{"draws": own, "log_posterior": np.zeros((200, 10)), "acceptance": 0.3} for own in draws]
+    assert reference.combine(chains, 100).converged(1.01, 1000)
+    draws[2, ..., 1] += 1.0
+    assert not reference.combine(chains, 100).converged(1.01, 1000)
 
 
 def test_what_has_no_reference_is_refused() -> None:

@@ -17,8 +17,7 @@ ONE, TWO = special.erf(1 / np.sqrt(2)), special.erf(2 / np.sqrt(2))
 
 
 def fitted(rng: np.random.Generator, n: int = 25_000, basis: str = "in_span", kind: str = "mlc") -> RatioFit:
-    pair = (fixed_basis.events(fixed_basis.draw(rng, n, k), basis) for k in (1, 0))
-    return ratio_weights.fit(*pair, kind)
+    return ratio_weights.fit(*fixed_basis.pair(rng, n, n, basis), kind)
 
 
 def score(kappa: float, w: np.ndarray, events: Events) -> float:

@@ -16,13 +16,7 @@ KINDS = ("mlc", "bce")
 
 
 def toys_of(rng: np.random.Generator, n: int, sizes: tuple[int, int], kind: str) -> list[RatioFit]:
-    fits = []
-    for _ in range(n):
-        pair = (
-            fixed_basis.events(fixed_basis.draw(rng, size, k)) for size, k in zip(sizes, (1, 0), strict=True)
-        )
-        fits.append(ratio_weights.fit(*pair, kind))
-    return fits
+    return [ratio_weights.fit(*fixed_basis.pair(rng, *sizes), kind) for _ in range(n)]
 
 
 def random_pair(rng: np.random.Generator, n: int = 60, d: int = 40) -> tuple[Events, Events]:
@@ -134,10 +128,8 @@ def test_a_covariance_that_is_not_centred_is_found_out(kind: str, toys: dict[str
 def test_the_bias_of_the_weights_is_that_of_toys(kind: str, rng: np.random.Generator) -> None:
     """Small samples, where it shows: along the stated bias, within its error."""
     n, separation = 1000, {"mlc": 0.3, "bce": 0.5}[kind]
-    fits = []
-    for _ in range(n):
-        pair = (fixed_basis.events(fixed_basis.draw(rng, 500, k, separation), "line") for k in (1, 0))
-        fits.append(ratio_weights.fit(*pair, kind))
+    pairs = (fixed_basis.pair(rng, 500, 500, "line", separation) for _ in range(n))
+    fits = [ratio_weights.fit(*pair, kind) for pair in pairs]
     off = np.mean([fit.weights for fit in fits], axis=0) - [0, 2 * separation, 0]
     stated = np.mean([fit.bias for fit in fits], axis=0)
     error = np.sqrt(np.mean([np.diag(fit.covariance) for fit in fits], axis=0) / n)
@@ -161,8 +153,7 @@ def test_normalisations_have_the_errors_they_state(rng: np.random.Generator) -> 
     aim = ratio_weights.fit(*(fixed_basis.expected(1e6, k, "out_of_span", 0.5) for k in (1, 0)))
     pulls = []
     for _ in range(n):
-        pair = (fixed_basis.events(fixed_basis.draw(rng, size, k, 0.5), "out_of_span") for k in (1, 0))
-        fit = ratio_weights.fit(*pair)
+        fit = ratio_weights.fit(*fixed_basis.pair(rng, size, size, "out_of_span", 0.5))
         for name in ("numerator", "denominator"):
             found = getattr(fit, name)
             pulls.append((found.value - getattr(aim, name).value) / found.stderr)
@@ -201,7 +192,7 @@ def test_dependent_functions_get_a_ridge_that_changes_nothing_else(
     kind: str, rng: np.random.Generator
 ) -> None:
     """Six exact combinations of five functions; only s = F w and its error have a meaning."""
-    pair = [fixed_basis.events(fixed_basis.draw(rng, 10_000, k)) for k in (1, 0)]
+    pair = fixed_basis.pair(rng, 10_000, 10_000)
     mix = rng.normal(size=(5, 6))
     wide = [Events.of(np.hstack([e.functions, e.functions @ mix]), e.counts) for e in pair]
     plain = ratio_weights.fit(*pair, kind)

@@ -16,12 +16,12 @@ from pydantic import BaseModel
 from scipy.special import expit
 from scipy.stats import kstest
 
-from tests.remedies.shifted_task import SHIFTED, rows, simulator
+from tests.remedies.shifted_task import PRIOR, SHIFTED, rows, simulator
 from veridical import artifacts, methods, seeds
+from veridical.errors import ArtifactError, TaskError
 from veridical.estimators import ESTIMATORS, Material, TaskInfo
 from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.tasks.gaussian_classes import GaussianClasses
-from veridical.tasks.priors import Product, Uniform
 from veridical.training.session import Session
 
 TASK = GaussianClasses(0.5)
@@ -106,7 +106,7 @@ class Fitted(dict[str, Any]):
                 simulations=rows(200, False, generator("rows")) if simulated else None,
                 calibration=real if settings.learns_from("calibration") else None,
                 parent=above,
-                prior=Product({"share": Uniform(0.0, 1.0)}),
+                prior=PRIOR,
                 simulate=simulator(),
             )
         task = TaskInfo.of(TASK) if settings.learns_from("classes") else SHIFTED
@@ -171,6 +171,18 @@ def test_a_batch_is_a_loop_and_the_generator_decides(method: Any) -> None:
     assert not np.array_equal(method.sample(X, 20, generator("others")), draws)
 
 
+def test_draws_and_densities_do_not_depend_on_the_size_of_parts(
+    method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = method.sample(X, 30, generator("draws"))
+    log_p = method.log_prob(whole, X)
+    for rows_at_once in ("estimators.npe.ROWS", "estimators.ensemble.ROWS", "estimators.gaussian.ROWS"):
+        monkeypatch.setattr(f"veridical.{rows_at_once}", 7)
+    monkeypatch.setattr("veridical.remedies.components.FLOW_ROWS", 70)
+    np.testing.assert_allclose(method.sample(X, 30, generator("draws")), whole, rtol=1e-4)
+    np.testing.assert_allclose(method.log_prob(whole, X), log_p, atol=1e-8)
+
+
 @pytest.mark.parametrize("case", answering("posterior"))
 def test_files_give_the_same_bits(case: str, fitted: Fitted) -> None:
     method, loaded = fitted[case], artifacts.load_estimator(fitted.folder / case)
@@ -180,6 +192,27 @@ def test_files_give_the_same_bits(case: str, fitted: Fitted) -> None:
     one, other = (m.sample_and_log_prob(X, 20, generator("draws")) for m in (method, loaded))
     for first, second in zip(one, other, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damaged_arrays_are_refused(case: str, fitted: Fitted) -> None:
+    """One is missing; or, where networks answer, their weights are not numbers."""
+    method, arrays = fitted[case], fitted[case].arrays()
+
+    def loaded(changed: dict[str, np.ndarray]) -> Any:
+        return type(method).from_arrays(method.settings, method.task, changed, method.parent)
+
+    with pytest.raises(ArtifactError, match=r"do not fit|missing|expected an array|cannot be read"):
+        loaded({name: arrays[name] for name in list(arrays)[1:]})
+    if not isinstance(method.settings, TrainedSettings):
+        return
+    broken = loaded({n: np.full_like(a, np.nan) if "network." in n else a for n, a in arrays.items()})
+    answers = [lambda: broken.functions(events())]
+    if case in answering("posterior"):
+        answers = [lambda: broken.sample(X, 2, generator("draws")), lambda: broken.log_prob(X[:, :1] / 2, X)]
+    for answer in answers:
+        with pytest.raises(ArtifactError, match=r"networks? (is|are) broken"):
+            answer()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -229,3 +262,6 @@ def test_functions_and_estimates(case: str, fitted: Fitted) -> None:
     alone = np.concatenate([answer(method, x[i : i + 1]) for i in range(len(x))])
     np.testing.assert_allclose(alone, found, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(answer(artifacts.load_estimator(fitted.folder / case), x), found)
+    for refused in (method.sample, method.sample_and_log_prob, lambda x, *_: method.log_prob(x, x)):
+        with pytest.raises(TaskError, match="no posterior"):
+            refused(x, 3, generator("draws"))

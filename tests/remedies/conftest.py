@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -15,7 +13,7 @@ from veridical.training import session
 
 
 @pytest.fixture(scope="session")
-def npe() -> Iterator[NPE]:
+def npe() -> NPE:
     """A posterior that is trained well enough for closed forms with wide tolerances."""
     rng = np.random.Generator(np.random.PCG64(5))
     spec = {
@@ -23,6 +21,6 @@ def npe() -> Iterator[NPE]:
         "summary": {"hidden": [32], "features": 4},
         "flow": {"transforms": 1, "hidden": [16]},
     }
-    yield NPE.fit(
+    return NPE.fit(
         NPESettings(**spec), SHIFTED, Material(rows(8000, False, rng)), session.Session(11, ("npe", 0))
     )[0]

@@ -9,20 +9,12 @@ import numpy as np
 from veridical.bank.blocks import Simulator
 from veridical.estimators.base import Rows, TaskInfo
 from veridical.tasks.base import Array, Dimension, Parameter, Task
+from veridical.tasks.priors import Product, Uniform
 
 SHIFTED = TaskInfo("shifted", ("share",), np.array([(0.0, 1.0)]), ("",), (2,))
+PRIOR = Product({"share": Uniform(0.0, 1.0)})
 SD = 0.1
 SHIFT = np.array([0.3, 0.6])  # moves the posterior by 0.3, several of its standard deviations
-
-
-class Uniform:
-    """The prior of the share."""
-
-    def sample(self, rng: np.random.Generator, n: int) -> Array:
-        return rng.random((n, 1))
-
-    def log_prob(self, theta: Array) -> Array:
-        return np.where(((theta > 0) & (theta < 1)).all(axis=-1), 0.0, -np.inf)
 
 
 def simulate(theta: Array, rng: np.random.Generator) -> Array:
@@ -40,6 +32,6 @@ def simulator(function: Callable[..., Array] = simulate, task: TaskInfo = SHIFTE
 
 
 def rows(n: int, real: bool, rng: np.random.Generator) -> Rows:
-    theta = Uniform().sample(rng, n)
+    theta = PRIOR.sample(rng, n)
     x = simulate(theta, rng)
     return Rows(theta, (x + SHIFT).astype(np.float32) if real else x, np.arange(n) % 10 == 9)

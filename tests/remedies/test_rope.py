@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import kstest, norm
 
-from tests.remedies.shifted_task import SHIFTED, Uniform, rows, simulator
+from tests.remedies.shifted_task import PRIOR, SHIFTED, rows, simulator
 from veridical.errors import ArtifactError, ShapeError, TrainingError
 from veridical.estimators.base import Material
 from veridical.estimators.npe import NPE
@@ -26,7 +26,7 @@ SIMULATIONS = 300
 
 
 def fitted(npe: NPE | Tuned, rng: np.random.Generator, n: int = SIMULATIONS, **spec: object) -> RoPE:
-    material = Material(simulations=rows(n, False, rng), parent=npe, prior=Uniform())
+    material = Material(simulations=rows(n, False, rng), parent=npe, prior=PRIOR)
     found, result = RoPE.fit(RoPESettings(of="npe", simulations=n, **spec), SHIFTED, material, RUN)
     assert result is None
     return found
@@ -129,17 +129,6 @@ def test_it_works_on_a_fine_tuned_encoder(npe: NPE, rng: np.random.Generator) ->
     np.testing.assert_array_equal(remedy.summary(real.x), tuned.summary(real.x))
 
 
-def test_draws_do_not_depend_on_the_size_of_parts(
-    npe: NPE, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
-) -> None:
-    mixture = fitted(npe, rng, 50).given(rows(12, True, rng).x)
-    one, parts = (np.random.Generator(np.random.PCG64(1)) for _ in range(2))
-    whole = mixture.sample(slice(None), 30, one)
-    monkeypatch.setattr(mixtures, "FLOW_ROWS", 70)
-    pieces = [mixture.sample(slice(first, first + 5), 30, parts) for first in (0, 5, 10)]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, rtol=1e-4)
-
-
 def test_densities_of_many_draws_are_left_out(
     npe: NPE, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
@@ -180,7 +169,7 @@ def test_gaps_are_measured_and_warned_of(
 
 def test_the_gap_is_that_of_all_other_components(npe: NPE, rng: np.random.Generator) -> None:
     simulated = rows(20, False, rng)
-    material = Material(simulations=simulated, parent=npe, prior=Uniform())
+    material = Material(simulations=simulated, parent=npe, prior=PRIOR)
     remedy, _ = RoPE.fit(RoPESettings(of="npe", simulations=20), SHIFTED, material, RUN)
     table = component_densities(remedy, simulated.theta)
     np.fill_diagonal(table, -np.inf)
@@ -214,19 +203,12 @@ def test_the_picture_of_the_plan(npe: NPE, monkeypatch: pytest.MonkeyPatch, rng:
 
 
 def test_what_cannot_be_mixed_is_refused(npe: NPE, rng: np.random.Generator) -> None:
-    with pytest.raises(TrainingError, match="at least 10"):
-        fitted(npe, rng, 9 + 1).fit(
-            RoPESettings(of="npe"), SHIFTED, Material(simulations=rows(9, False, rng), parent=npe), RUN
-        )
-    with pytest.raises(TrainingError, match="needs parent"):
-        RoPE.fit(RoPESettings(of="npe"), SHIFTED, Material(simulations=rows(20, False, rng)), RUN)
-    remedy = fitted(npe, rng, 20)
-    with pytest.raises(TrainingError, match="type 'rope'"):
-        RoPE.fit(
-            RoPESettings(of="rope"), SHIFTED, Material(simulations=rows(20, False, rng), parent=remedy), RUN
-        )
+    remedy, settings = fitted(npe, rng, 20), RoPESettings(of="npe")
+    for parent, n, message in ((npe, 9, "at least 10"), (None, 20, "needs parent"), (remedy, 20, "'rope'")):
+        with pytest.raises(TrainingError, match=message):
+            RoPE.fit(settings, SHIFTED, Material(simulations=rows(n, False, rng), parent=parent), RUN)
     with pytest.raises(ArtifactError, match="beside it"):
-        RoPE.from_arrays(RoPESettings(of="npe"), SHIFTED, remedy.arrays())
+        RoPE.from_arrays(settings, SHIFTED, remedy.arrays())
     with pytest.raises(ArtifactError, match="centres are missing"):
         RoPE.from_arrays(RoPESettings(of="npe", smoothing=0.1), SHIFTED, remedy.arrays(), npe)
     with pytest.raises(ShapeError, match="theta"):

@@ -6,9 +6,8 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,16 +140,45 @@ def gaussian_draws(
     )
 
 
-def _save_json(path: Path, content: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return path
+class MadeUp:
+    """The results of a study as the pipeline leaves them, up to the report, written one by one."""
 
+    def __init__(self, root: Path, task: str = "growth", **settings: Any) -> None:
+        self.root, self.benchmarks, self.more = root, dict[str, list[Path]](), dict[str, Any]()
+        self.checks, self.draws, self.costs = list[Path](), list[Path](), list[Path]()
+        self.histories, self.observations, self.looks = list[Path](), list[Path](), list[Path]()
+        self.settings = {"seed": 7, "task": {"name": task}, "observations": {}, **settings}
 
-def _save_check(path: Path, result: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checks.save(result, path)
-    return path
+    def path(self, *parts: str) -> Path:
+        path = self.root.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def save_json(self, content: Any, *parts: str) -> Path:
+        path = self.path(*parts)
+        path.write_text(json.dumps(content))
+        return path
+
+    def benchmark(self, seconds: float, *parts: str) -> Path:
+        record = {"s": seconds, "h:m:s": "0", "max_rss": 512.5, "cpu_time": seconds * 0.9}
+        return self.save_json(record, *parts)
+
+    def add_data(self, name: str, kind: str, x: np.ndarray, truth: np.ndarray | None) -> None:
+        path = self.path("observe", f"{name}.nc")
+        observations.save(path, observations.Observations(x, truth, name, kind, "made up for a test"), TASK)
+        self.observations.append(path)
+
+    def add_training(self, folder: str, cost: dict[str, Any], history: dict[str, Any]) -> None:
+        self.costs.append(self.save_json(cost, folder, "cost.json"))
+        self.histories.append(self.save_json(history, folder, "history.json"))
+
+    def add_draws(self, run: str, name: str, found: Draws) -> None:
+        self.draws.append(self.path("infer", run, f"{name}.nc"))
+        posteriors.save(self.draws[-1], found)
+
+    def add_check(self, run: str, name: str, check: str, result: Any) -> None:
+        self.checks.append(self.path("check", run, name, f"{check}.json"))
+        checks.save(result, self.checks[-1])
 
 
 def _history(o: Options, budget: int, rng: Any) -> dict[str, Any]:
@@ -164,17 +192,17 @@ def _history(o: Options, budget: int, rng: Any) -> dict[str, Any]:
     return {"epochs": rounds, "best_epoch": float(epochs[loss.argmin()]), "steps": 100, "resumed_from": []}
 
 
-def empty_study(root: Path) -> SimpleNamespace:
-    """A study without any file: paths by role."""
-    lists = ("checks", "draws", "costs", "histories", "observations", "looks")
-    return SimpleNamespace(root=root, benchmarks={}, more={}, **{role: [] for role in lists})
-
-
-def build_study(root: Path, **options: Any) -> SimpleNamespace:
-    """Writes the results of a study as the pipeline would, up to the report; returns paths by role."""
+def build_study(folder: Path, **options: Any) -> MadeUp:
+    """The results of a whole study, without its report."""
     o = Options(**options)
     rng = seeds.generator(7, "test", "report", "example")
-    made = empty_study(root)
+    made = MadeUp(
+        folder / "results" / "example",
+        study="example",
+        title="Growth of hare & lynx",
+        description="A made-up study: two populations, counted once a year.",
+        observations={name: {"file": f"{name}.csv", "source": "made up"} for name in o.observed},
+    )
     theta = TASK.prior_sample(rng, o.tests)
     labelled = {"simulated": (TASK.simulate(theta, rng, "exact"), theta)}
     if o.labelled:
@@ -184,62 +212,36 @@ def build_study(root: Path, **options: Any) -> SimpleNamespace:
         theta = np.tile([[1.2, 0.15, -0.1]], (n, 1)) + (20.0 if o.outlier else 0.0) * np.array([1.0, 0, 0])
         observed[name] = TASK.simulate(theta, rng, "exact")
     for name, (x, truth) in {**labelled, **{k: (x, None) for k, x in observed.items()}}.items():
-        path = root / "observe" / f"{name}.nc"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kind = name if name in labelled else "observed"
-        observations.save(path, observations.Observations(x, truth, name, kind, "made up for a test"), TASK)
-        made.observations.append(path)
-        if kind == "observed":
+        made.add_data(name, name if name in labelled else "observed", x, truth)
+        if name in observed:
             seen = prior_predictive.look(x, labelled["simulated"][0])
-            made.looks.append(_save_json(root / "observe" / f"{name}.look.json", seen))
+            made.looks.append(made.save_json(seen, "observe", f"{name}.look.json"))
     references = {}
     for name, x in observed.items() if o.reference else ():
-        found = _draws(x, None, o, 1500, rng, exact=True)
-        found = Draws(
-            **{**vars(found), "attrs": {"rhat": [o.rhat] * 3, "ess": [1400.0] * 3, "method": "reference"}}
-        )
-        path = root / "infer" / "reference" / f"{name}.nc"
-        posteriors.save(path, found)
-        references[name] = found
-        made.draws.append(path)
+        attrs = {"rhat": [o.rhat] * 3, "ess": [1400.0] * 3, "method": "reference"}
+        references[name] = replace(_draws(x, None, o, 1500, rng, exact=True), attrs=attrs)
+        made.add_draws("reference", name, references[name])
     for method in o.methods:
         for budget in o.budgets:
             for replicate in range(o.replicates):
                 _run(made, o, f"{method}/n{budget}-r{replicate}", budget, labelled, observed, references, rng)
     made.benchmarks = {
-        "simulate": [_benchmark(root / "bank" / "benchmarks" / f"{i}.jsonl", 30.0 + i) for i in range(4)],
-        "train": [_benchmark(root / "benchmarks" / f"t{i}.jsonl", 75.0) for i in range(3)],
-        "infer": [
-            _benchmark(
-                root / "benchmarks" / "infer" / "npe" / f"n{o.budgets[-1]}-r0" / "simulated.jsonl", 3.5
-            )
-        ],
-    }
-    made.settings = {
-        "study": "example",
-        "title": "Growth of hare & lynx",
-        "description": "A made-up study: two populations, counted once a year.",
-        "seed": 7,
-        "task": {"name": "growth"},
-        "observations": {name: {"file": f"{name}.csv", "source": "made up"} for name in observed},
+        "simulate": [made.benchmark(30.0 + i, "bank/benchmarks", f"{i}.jsonl") for i in range(4)],
+        "train": [made.benchmark(75.0, "benchmarks", f"t{i}.jsonl") for i in range(3)],
+        "infer": [made.benchmark(3.5, f"benchmarks/infer/npe/n{o.budgets[-1]}-r0/simulated.jsonl")],
     }
     return made
-
-
-def _benchmark(path: Path, seconds: float) -> Path:
-    return _save_json(path, {"s": seconds, "h:m:s": "0", "max_rss": 512.5, "cpu_time": seconds * 0.9})
 
 
 def _run(
     made: Any, o: Options, run: str, budget: int, labelled: Any, observed: Any, references: Any, rng: Any
 ) -> None:
     """One trained estimator: its costs, its history and, at the largest budget, its draws and checks."""
-    root, final = made.root, budget == o.budgets[-1]
+    final = budget == o.budgets[-1]
     cost = {"n": budget, "n_valid": round(budget * (1 - o.invalid)), "fit_seconds": budget / 50, "steps": 1}
-    made.costs.append(_save_json(root / "train" / run / "cost.json", cost))
-    made.histories.append(_save_json(root / "train" / run / "history.json", _history(o, budget, rng)))
+    made.add_training(f"train/{run}", cost, _history(o, budget, rng))
     small = {"null_draws": 9999, "bootstrap": 20}
-    worse = Options(**{**vars(o), "width": o.width * (1 + 300 / budget)})
+    worse = replace(o, width=o.width * (1 + 300 / budget))
     null = None
     for name, (x, truth) in labelled.items():
         own = _draws(x, truth, o if final else worse, o.draws, rng)
@@ -248,17 +250,12 @@ def _run(
         if final:
             wanted += [SBC(**small), Coverage(**small), TARP(null_draws=9999)]
         for check in wanted:
-            path = root / "check" / run / name / f"{check.name}.json"
-            made.checks.append(_save_check(path, check.run(own, rng)))
+            made.add_check(run, name, check.name, check.run(own, rng))
         if final and name == "simulated" and not observed:
-            path = root / "infer" / run / f"{name}.nc"
-            posteriors.save(path, own)
-            made.draws.append(path)
+            made.add_draws(run, name, own)
     for name, x in observed.items() if final else ():
         own = _draws(x, None, o, 1500, rng)
-        path = root / "infer" / run / f"{name}.nc"
-        posteriors.save(path, own)
-        made.draws.append(path)
+        made.add_draws(run, name, own)
         theta = own.draws[:400].reshape(-1, 3)
         predictive = TASK.simulate(theta, rng, "exact").reshape(400, len(x), YEARS, 2)
         given = {"predictive": predictive, "null": null, "prior_predictive": labelled["simulated"][0]}
@@ -267,21 +264,13 @@ def _run(
             wanted.append(TwoSample(draws=400, max_iterations=60, patience=5))
             given["reference"] = references[name]
         for check in wanted:
-            path = root / "check" / run / name / f"{check.name}.json"
-            made.checks.append(_save_check(path, check.run(own, rng, **given)))
-
-
-@pytest.fixture
-def make_study(tmp_path: Path) -> Callable[..., SimpleNamespace]:
-    """Makes the results of a study below the test's folder."""
-    return lambda **options: build_study(tmp_path / "results" / "example", **options)
+            made.add_check(run, name, check.name, check.run(own, rng, **given))
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def study(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
     """A well-specified study with an exact reference and three replicates, aggregated and drawn."""
-    made = build_study(tmp_path_factory.mktemp("study") / "results" / "example")
-    return finish(made)
+    return finish(build_study(tmp_path_factory.mktemp("study")))
 
 
 @pytest.fixture(scope="session")
@@ -297,16 +286,7 @@ def in_browser() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-@pytest.fixture(scope="session")
-def made_up() -> SimpleNamespace:
-    """The pieces that a made-up study is put together from."""
-    return SimpleNamespace(
-        task=TASK, draws=gaussian_draws, empty=empty_study, finish=finish,
-        save_check=_save_check, save_json=_save_json, benchmark=_benchmark,
-    )  # fmt: skip
-
-
-def finish(made: SimpleNamespace) -> SimpleNamespace:
+def finish(made: MadeUp) -> MadeUp:
     """Runs the stages of the report on what `build_study` made."""
     from veridical.figures.sources import Sources
     from veridical.stages import aggregate, figures, provenance, report
@@ -332,9 +312,3 @@ def finish(made: SimpleNamespace) -> SimpleNamespace:
         provenance=made.provenance, out=made.page,
     )  # fmt: skip
     return made
-
-
-@pytest.fixture(scope="session")
-def finish_study() -> Callable[[SimpleNamespace], SimpleNamespace]:
-    """Runs the stages of the report."""
-    return finish

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.report.conftest import TASK, MadeUp, finish, gaussian_draws
 from veridical import figures, seeds
 from veridical.checks.coverage import Coverage
 from veridical.checks.detection import Detection
@@ -24,7 +25,7 @@ from veridical.evidence.variants import Variant
 from veridical.figures import intervals, style, transport
 from veridical.figures.coverages import Coverages
 from veridical.report import verdict
-from veridical.saved import experiments, observations, posteriors
+from veridical.saved import experiments
 from veridical.saved.posteriors import Draws
 
 SIZES = (10, 50, 200)
@@ -37,35 +38,34 @@ LEVEL_COSTS = {"crude": 1.0, "exact": 10.0, "real": 100.0}
 # ---- a study with many methods -------------------------------------------------------------------
 
 
-def answers(parts: Any, x: np.ndarray, truth: np.ndarray, rng: Any, loss: float, width: float = 1.0) -> Draws:
+def answers(x: np.ndarray, truth: np.ndarray, rng: Any, loss: float, width: float = 1.0) -> Draws:
     """Draws that have lost something of the exact posterior; calibrated where the width is 1.
 
     Their mean is off by `loss` standard deviations at random, and they are as much wider.
     """
-    mean, covariance = parts.task.posterior(x)
+    mean, covariance = TASK.posterior(x)
     factor = np.linalg.cholesky(covariance)
     mean = mean + loss * rng.normal(size=mean.shape) @ factor.T
     factor = factor * width * np.sqrt(1 + loss**2)
-    return parts.draws(x, truth, mean, factor, rng.normal(size=(199, len(x), 3)))
+    return gaussian_draws(x, truth, mean, factor, rng.normal(size=(199, len(x), 3)))
 
 
 def first_of(draws: Draws, n: int) -> Draws:
     """The draws for the first n data sets."""
     along = {"draws": 1, "log_density": 1, "truth": 0, "log_density_truth": 0, "summary": 0, "x": 0}
     cut = {name: getattr(draws, name)[(slice(None),) * axis + (slice(n),)] for name, axis in along.items()}
-    return Draws(**{**vars(draws), **cut})
+    return replace(draws, **cut)
 
 
-def from_prior(parts: Any, x: np.ndarray, truth: np.ndarray, rng: Any) -> Draws:
-    found = answers(parts, x, truth, rng, 0.0)
-    draws = parts.task.prior_sample(rng, 199 * len(x)).reshape(199, len(x), 3)
+def from_prior(x: np.ndarray, truth: np.ndarray, rng: Any) -> Draws:
+    found = answers(x, truth, rng, 0.0)
+    draws = TASK.prior_sample(rng, 199 * len(x)).reshape(199, len(x), 3)
 
     def density(theta: np.ndarray) -> np.ndarray:
-        scales = parts.task.scales
+        scales = TASK.scales
         return (-0.5 * (theta / scales) ** 2 - np.log(scales * np.sqrt(2 * np.pi))).sum(axis=-1)
 
-    changes = {"draws": draws, "log_density": density(draws), "log_density_truth": density(truth)}
-    return Draws(**{**vars(found), **changes})
+    return replace(found, draws=draws, log_density=density(draws), log_density_truth=density(truth))
 
 
 def plan_extras(truth: np.ndarray, n: int, rng: Any) -> dict[str, np.ndarray]:
@@ -83,28 +83,22 @@ def plan_extras(truth: np.ndarray, n: int, rng: Any) -> dict[str, np.ndarray]:
     }
 
 
-def empty_study(root: Path) -> SimpleNamespace:
-    """A study without results."""
-    lists: dict[str, list[Path]] = {
-        name: [] for name in ("checks", "draws", "costs", "histories", "observations", "looks")
-    }
-    return SimpleNamespace(root=root, benchmarks={}, more={}, **lists)
-
-
-def many_methods(root: Path, parts: Any) -> SimpleNamespace:
+def many_methods(folder: Path) -> MadeUp:
     """Writes a study with yardsticks, methods without and with calibration, and real data."""
     rng = seeds.generator(7, "test", "report", "card")
-    made = parts.empty(root)
-    truth = parts.task.prior_sample(rng, TESTS)
+    made = MadeUp(
+        folder / "results" / "card",
+        study="card",
+        title="Growth, with a simulator that is wrong",
+        description="A made-up study: several methods, and labelled real data.",
+    )
+    truth = TASK.prior_sample(rng, TESTS)
     x = {
-        "simulated": parts.task.simulate(truth, rng, "exact"),
-        "right": parts.task.simulate(truth, rng, "exact"),
+        "simulated": TASK.simulate(truth, rng, "exact"),
+        "right": TASK.simulate(truth, rng, "exact"),
     }
     x["real"] = OFFSET * x["right"]
-    path = root / "observe" / "real.nc"
-    path.parent.mkdir(parents=True)
-    observations.save(path, observations.Observations(x["real"], truth, "real", "real", ""), parts.task)
-    made.observations.append(path)
+    made.add_data("real", "real", x["real"], truth)
     plain = {"npe": (1000, 4000), "ensemble": (4000,), "prior": (0,)}
     sized = {"ridge": ((1.5, 0.7), (1.0, 0.9), (0.8, 1.0)), "rope": ((2.5, 1.0), (1.2, 1.0), (0.4, 1.0))}
     ledgers: dict[str, Any] = {}
@@ -112,58 +106,44 @@ def many_methods(root: Path, parts: Any) -> SimpleNamespace:
         for method, budgets in plain.items():
             for budget in budgets:
                 run = f"{method}/n{budget}-r{replicate}"
-                ledgers[run] = _cost(made, parts, "train", run, {"exact": budget} if budget else {})
+                ledgers[run] = _cost(made, "train", run, {"exact": budget} if budget else {})
                 loss = 0.0 if budget == 4000 else 0.5
-                simulated = answers(parts, x["simulated"], truth, rng, loss)
-                real = answers(parts, x["real"], truth, rng, loss)
+                simulated = answers(x["simulated"], truth, rng, loss)
+                real = answers(x["real"], truth, rng, loss)
                 if method == "prior":
-                    real = from_prior(parts, x["real"], truth, rng)
-                    simulated = from_prior(parts, x["simulated"], truth, rng)
+                    real = from_prior(x["real"], truth, rng)
+                    simulated = from_prior(x["simulated"], truth, rng)
                 final = budget == budgets[-1]
-                _judge(
-                    made, parts, run, {"simulated": simulated, "real": real}, final, method != "prior", rng
-                )
+                own = {"simulated": simulated, "real": real}
+                _judge(made, run, own, final, method != "prior", rng)
         for method, sizes in sized.items():
             for pairs, (loss, width) in zip(SIZES, sizes, strict=True):
                 budget = 4000 if method == "rope" else 0
                 run = f"{method}/n{budget}-c{pairs}-r{replicate}"
                 rows = {"real": pairs} | ({"exact": budget} if budget else {})
-                ledgers[run] = _cost(made, parts, "remedy" if budget else "train", run, rows)
-                own = answers(parts, x["right"], truth, rng, loss, width)
+                ledgers[run] = _cost(made, "remedy" if budget else "train", run, rows)
+                own = answers(x["right"], truth, rng, loss, width)
                 if method == "rope":
-                    own = Draws(**{**vars(own), "extras": plan_extras(truth, 300, rng)})
-                _judge(made, parts, run, {"real": own}, True, False, rng)
-    bench = root / "bank" / "benchmarks"
-    made.benchmarks = {"train": [parts.benchmark(root / "benchmarks" / "t.jsonl", 75.0)]}
+                    own = replace(own, extras=plan_extras(truth, 300, rng))
+                _judge(made, run, {"real": own}, True, False, rng)
+    made.benchmarks = {"train": [made.benchmark(75.0, "benchmarks", "t.jsonl")]}
     shards = [
-        parts.benchmark(bench / level / "train-r0" / "rows-000000000-000003999.jsonl", cost)
+        made.benchmark(cost, "bank/benchmarks", level, "train-r0", "rows-000000000-000003999.jsonl")
         for level, cost in LEVEL_COSTS.items()
     ]
     made.more = {"simulations": shards, "ledgers": ledgers}
-    made.settings = {
-        "study": "card",
-        "title": "Growth, with a simulator that is wrong",
-        "description": "A made-up study: several methods, and labelled real data.",
-        "seed": 7,
-        "task": {"name": "growth"},
-        "observations": {},
-    }
     return made
 
 
-def _cost(made: Any, parts: Any, stage: str, run: str, rows: dict[str, int]) -> dict[str, Any]:
+def _cost(made: MadeUp, stage: str, run: str, rows: dict[str, int]) -> dict[str, Any]:
     n = sum(rows.values())
-    folder = made.root / stage / run
     cost = {"n": max(n, 1), "n_valid": max(n, 1), "fit_seconds": 0.01 * n + 0.5, "steps": 1}
-    made.costs.append(parts.save_json(folder / "cost.json", cost))
-    made.histories.append(parts.save_json(folder / "history.json", {"epochs": [], "best_epoch": None}))
+    made.add_training(f"{stage}/{run}", cost, {"epochs": [], "best_epoch": None})
     nominal = sum(LEVEL_COSTS[level] * count for level, count in rows.items())
     return {"rows": rows, "nominal": nominal, "target": rows.get("exact", 0)}
 
 
-def _judge(
-    made: Any, parts: Any, run: str, own: dict[str, Draws], final: bool, simulated: bool, rng: Any
-) -> None:
+def _judge(made: MadeUp, run: str, own: dict[str, Draws], final: bool, simulated: bool, rng: Any) -> None:
     for dataset, draws in own.items():
         wanted: list[Any] = [Scores(bootstrap=20)]
         if final:
@@ -172,18 +152,15 @@ def _judge(
             wanted.append(Detection(observations=20, null_sets=200, sets=20))
         for check in wanted:
             given = {"null": own["simulated"]} if check.name == "detection" else {}
-            path = made.root / "check" / run / dataset / f"{check.name}.json"
-            made.checks.append(parts.save_check(path, check.run(draws, rng, **given)))
+            made.add_check(run, dataset, check.name, check.run(draws, rng, **given))
         if final and dataset == "real" and run.endswith("-r0") and not run.startswith(("ensemble", "ridge")):
-            path = made.root / "infer" / run / "real.nc"
-            posteriors.save(path, first_of(draws, 2))
-            made.draws.append(path)
+            made.add_draws(run, "real", first_of(draws, 2))
 
 
 @pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory, made_up: SimpleNamespace) -> SimpleNamespace:
+def card(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
     """The study of many methods, with its report."""
-    return made_up.finish(many_methods(tmp_path_factory.mktemp("card") / "results" / "card", made_up))
+    return finish(many_methods(tmp_path_factory.mktemp("card")))
 
 
 # ---- a study of estimates ------------------------------------------------------------------------
@@ -193,10 +170,11 @@ KAPPAS = np.array([0.05, 0.1, 0.5])
 ESTIMATORS = {"wifi_bootstrap": (1.0, 0.05), "wifi_partition": (1.0, 0.0), "naive_ensemble": (0.35, 0.8)}
 
 
-def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
+def of_estimates(folder: Path) -> MadeUp:
     """Writes a study of methods that estimate a fraction with an interval, judged by experiments."""
     rng = seeds.generator(7, "test", "report", "estimates")
-    made = parts.empty(root)
+    about = {"study": "fractions", "title": "Fractions", "description": "A made-up study of estimates."}
+    made = MadeUp(folder / "results" / "f", "classes", **about)
     for method, (width, bias) in ESTIMATORS.items():
         for replicate in range(REPLICATES):
             run = f"{method}/n25000-r{replicate}"
@@ -209,41 +187,30 @@ def of_estimates(root: Path, parts: Any) -> SimpleNamespace:
                 "ratio": np.full(z.shape, ratio),
                 "truth": KAPPAS,
             }
-            path = root / "experiments" / run / "batch-0000.zarr.zip"
-            path.parent.mkdir(parents=True)
+            path = made.path("experiments", run, "batch-0000.zarr.zip")
             experiments.write(path, batch)
             result = aggregate([path], rng, ("fraction",), Options(bootstrap=20))
-            made.checks.append(
-                parts.save_check(root / "check" / run / "simulated" / "experiments.json", result)
-            )
-    made.settings = {
-        "study": "fractions",
-        "title": "Fractions",
-        "description": "A made-up study of estimates.",
-        "seed": 7,
-        "task": {"name": "classes"},
-        "observations": {},
-    }
+            made.add_check(run, "simulated", "experiments", result)
     return made
 
 
 @pytest.fixture(scope="module")
-def fractions(tmp_path_factory: pytest.TempPathFactory, made_up: SimpleNamespace) -> SimpleNamespace:
+def fractions(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
     """The study of estimates, with its report."""
-    return made_up.finish(of_estimates(tmp_path_factory.mktemp("fractions") / "results" / "f", made_up))
+    return finish(of_estimates(tmp_path_factory.mktemp("fractions")))
 
 
 # ---- the table -----------------------------------------------------------------------------------
 
 
-def judged(made: SimpleNamespace) -> dict[str, Any]:
+def judged(made: MadeUp) -> dict[str, Any]:
     found = verdict.load(made.verdicts)["verdicts"]
     table = comparison.table(metrics.read(made.table), found)
     assert table is not None
     return table
 
 
-def test_the_verdicts_are_those_that_were_planted(card: SimpleNamespace) -> None:
+def test_the_verdicts_are_those_that_were_planted(card: MadeUp) -> None:
     found = {variants.of_cells(v).label: v["verdict"] for v in verdict.load(card.verdicts)["verdicts"]}
     assert found == {
         "npe": "do not trust",
@@ -257,7 +224,7 @@ def test_the_verdicts_are_those_that_were_planted(card: SimpleNamespace) -> None
     }
 
 
-def test_answers_to_trust_stand_first_and_the_best_of_them_on_top(card: SimpleNamespace) -> None:
+def test_answers_to_trust_stand_first_and_the_best_of_them_on_top(card: MadeUp) -> None:
     table = judged(card)
     lines = [(line["method"], line["pairs"], line["rank"]) for line in table["lines"]]
     assert [rank for _, _, rank in lines] == [0, 0, 0, 0, 2, 2, 2, 2]
@@ -267,7 +234,7 @@ def test_answers_to_trust_stand_first_and_the_best_of_them_on_top(card: SimpleNa
     assert table["headline"][1].startswith("Of those to trust, rope (200 pairs) gives the true parameters")
 
 
-def test_every_number_of_the_table_is_in_the_metrics(card: SimpleNamespace) -> None:
+def test_every_number_of_the_table_is_in_the_metrics(card: MadeUp) -> None:
     rows, table = metrics.read(card.table), judged(card)
     cells = {"method": "rope", "n_calibration": 50, "dataset": "real", "metric": "lpp", "seed": None}
     (found,) = metrics.select(rows, **cells)
@@ -294,7 +261,7 @@ def test_two_repeats_are_said_to_be_too_few(repeats: int, few: bool) -> None:
     assert table["two_repeats"] == few
 
 
-def test_one_method_has_nothing_to_be_compared_with(study: SimpleNamespace) -> None:
+def test_one_method_has_nothing_to_be_compared_with(study: MadeUp) -> None:
     found = verdict.load(study.verdicts)["verdicts"]
     assert comparison.table(metrics.read(study.table), found) is None
     assert "Which answer to trust?" not in study.page.read_text()
@@ -369,12 +336,12 @@ def test_a_variant_is_a_method_at_its_largest_budget_once_per_calibration_size()
 # ---- figures -------------------------------------------------------------------------------------
 
 
-def record(made: SimpleNamespace, name: str) -> dict[str, Any]:
+def record(made: MadeUp, name: str) -> dict[str, Any]:
     return json.loads((made.figures / f"{name}.json").read_text())["data"]
 
 
 def test_coverage_curves_are_the_mean_of_those_saved_and_residuals_take_the_diagonal_off(
-    card: SimpleNamespace,
+    card: MadeUp,
 ) -> None:
     data = record(card, "coverages--all")
     assert [p["label"] for p in data["panels"]] == ["prior", "sbi", "npe", "ensemble", "ridge", "rope"]
@@ -409,7 +376,7 @@ def _pair(made: Any, index: int) -> tuple[Any, Any]:
     return axes[2 * (index // 3), index % 3], axes[2 * (index // 3) + 1, index % 3]
 
 
-def test_quality_is_drawn_against_calibration_size_with_its_error(card: SimpleNamespace) -> None:
+def test_quality_is_drawn_against_calibration_size_with_its_error(card: MadeUp) -> None:
     data, rows = record(card, "calibration--all"), metrics.read(card.table)
     lpp, acauc = data["panels"]
     assert [curve["label"] for curve in lpp["curves"]] == ["ridge", "rope"]
@@ -429,7 +396,7 @@ def test_quality_is_drawn_against_calibration_size_with_its_error(card: SimpleNa
     assert "above the prior from 10 on" in figures.build("calibration").caption(data)[1]
 
 
-def test_quality_is_drawn_against_both_costs(card: SimpleNamespace) -> None:
+def test_quality_is_drawn_against_both_costs(card: MadeUp) -> None:
     data = record(card, "tradeoff--all")
     assert [panel["axis"] for panel in data["panels"]] == ["nominal_cost", "target_runs"]
     by_label = {curve["label"]: curve for curve in data["panels"][0]["curves"]}
@@ -465,7 +432,7 @@ def test_with_an_exact_answer_quality_is_the_distance_to_it() -> None:
     assert [c["place"] for c in table["lines"][0]["cells"][1:3]] == ["best", "best"]
 
 
-def test_deviations_are_averaged_over_trainings_with_their_spread(fractions: SimpleNamespace) -> None:
+def test_deviations_are_averaged_over_trainings_with_their_spread(fractions: MadeUp) -> None:
     data = record(fractions, "deviations--all")
     saved = [
         json.loads(
@@ -484,7 +451,7 @@ def test_deviations_are_averaged_over_trainings_with_their_spread(fractions: Sim
     )
 
 
-def test_an_interval_is_highlighted_just_when_it_misses_the_truth(fractions: SimpleNamespace) -> None:
+def test_an_interval_is_highlighted_just_when_it_misses_the_truth(fractions: MadeUp) -> None:
     data = record(fractions, "intervals--all")
     assert (data["true_value"], len(data["panels"])) == (0.1, 3)
     for panel in data["panels"]:
@@ -508,7 +475,7 @@ def test_experiments_that_cannot_be_analysed_count_as_misses() -> None:
     assert sum(data["panels"][0]["misses"]) == 1
 
 
-def test_the_verdict_on_estimates_follows_their_experiments(fractions: SimpleNamespace) -> None:
+def test_the_verdict_on_estimates_follows_their_experiments(fractions: MadeUp) -> None:
     found = {v["method"]: v["verdict"] for v in verdict.load(fractions.verdicts)["verdicts"]}
     assert found == {
         "wifi_bootstrap": "caution",
@@ -552,7 +519,7 @@ def test_detection_says_whether_the_data_look_simulated(p: float, words: str) ->
 
 
 def test_repeated_experiments_on_real_data_take_the_place_of_test_data(
-    card: SimpleNamespace, tmp_path: Path, rng: np.random.Generator
+    card: MadeUp, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     path = tmp_path / "batch-0000.zarr.zip"
     experiments.write(
@@ -573,7 +540,7 @@ def text_of(page: Path) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def test_the_comparison_comes_before_the_verdicts_and_these_are_folded(card: SimpleNamespace) -> None:
+def test_the_comparison_comes_before_the_verdicts_and_these_are_folded(card: MadeUp) -> None:
     text = text_of(card.page)
     places = [
         text.index(words) for words in ("Which answer to trust?", "For scale, the prior", "What speaks for")
@@ -586,9 +553,7 @@ def test_the_comparison_comes_before_the_verdicts_and_these_are_folded(card: Sim
 
 
 @pytest.mark.browser
-def test_the_page_of_many_methods_opens_in_a_browser(
-    card: SimpleNamespace, tmp_path: Path, in_browser: Any
-) -> None:
+def test_the_page_of_many_methods_opens_in_a_browser(card: MadeUp, tmp_path: Path, in_browser: Any) -> None:
     picture = tmp_path / "page.png"
     shot = in_browser(card.page, tmp_path, f"--screenshot={picture}", "--window-size=900,1600")
     assert "CONSOLE" not in shot.stderr, shot.stderr
@@ -598,13 +563,13 @@ def test_the_page_of_many_methods_opens_in_a_browser(
     assert "data:image/png" in dump, "the plan is drawn as a picture inside the page"
 
 
-def test_identifiers_of_many_figures_are_unique(card: SimpleNamespace, fractions: SimpleNamespace) -> None:
+def test_identifiers_of_many_figures_are_unique(card: MadeUp, fractions: MadeUp) -> None:
     for made in (card, fractions):
         found = re.findall(r'\bid="([^"]+)"', made.page.read_text())
         assert len(found) == len(set(found))
 
 
-def test_only_the_largest_calibration_set_of_a_method_has_figures_of_its_own(card: SimpleNamespace) -> None:
+def test_only_the_largest_calibration_set_of_a_method_has_figures_of_its_own(card: MadeUp) -> None:
     names = {path.stem for path in card.figures.glob("*.svg")}
     assert {"posterior--rope-c200--real", "transport--rope-c200--real", "posterior--npe--real"} <= names
     assert not [name for name in names if "-c10-" in name or "-c50-" in name or "posterior--prior" in name]

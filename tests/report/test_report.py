@@ -6,17 +6,17 @@ import copy
 import json
 import re
 import shutil
-import struct
 import subprocess
-import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
+from tests.report.conftest import MadeUp, build_study, finish
 from veridical.evidence import metrics, numbers
 from veridical.report import page as report
 from veridical.report import verdict
@@ -48,11 +48,6 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
     def handle_endtag(self, tag: str) -> None:
         if tag not in VOID:
             assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
@@ -64,7 +59,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(study: SimpleNamespace) -> Page:
+def page(study: MadeUp) -> Page:
     return Page(study.page.read_text())
 
 
@@ -92,7 +87,7 @@ def test_identifiers_are_unique_though_figures_share_theirs(page: Page) -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_the_page_needs_nothing_from_anywhere_and_runs_no_script(page: Page, study: SimpleNamespace) -> None:
+def test_the_page_needs_nothing_from_anywhere_and_runs_no_script(page: Page, study: MadeUp) -> None:
     assert not [link for link in page.links if not link.startswith(("#", "data:,"))]
     assert "script" not in {tag for tag, _ in page.tags}
     text = study.page.read_text()
@@ -114,7 +109,7 @@ def test_the_table_shows_parameters_in_the_order_of_the_task_with_units_and_the_
     assert "exact 90 % interval" in text and "repeats differ by" in text
 
 
-def test_the_numbers_of_the_table_are_those_of_the_metrics(page: Page, study: SimpleNamespace) -> None:
+def test_the_numbers_of_the_table_are_those_of_the_metrics(page: Page, study: MadeUp) -> None:
     rows = metrics.read(study.table)
     cells = {
         "method": "npe",
@@ -135,7 +130,7 @@ def test_the_question_of_more_simulations_is_answered(page: Page) -> None:
     assert re.search(r"Would more simulations help\?\s+(Probably|Cannot)", words(page))
 
 
-def test_equal_results_give_an_equal_page(study: SimpleNamespace, tmp_path: Path) -> None:
+def test_equal_results_give_an_equal_page(study: MadeUp, tmp_path: Path) -> None:
     from veridical.stages.report import render
 
     inputs = {"table": study.table, "verdicts": study.verdicts, "figures": study.figures}
@@ -143,7 +138,7 @@ def test_equal_results_give_an_equal_page(study: SimpleNamespace, tmp_path: Path
     assert (tmp_path / "again.html").read_bytes() == study.page.read_bytes()
 
 
-def built(study: SimpleNamespace, **changes: Any) -> str:
+def built(study: MadeUp, **changes: Any) -> str:
     given: dict[str, Any] = {
         "settings": study.settings,
         "rows": metrics.read(study.table),
@@ -153,7 +148,7 @@ def built(study: SimpleNamespace, **changes: Any) -> str:
     return report.build(**{**given, **changes})
 
 
-def test_text_of_users_cannot_become_markup(study: SimpleNamespace) -> None:
+def test_text_of_users_cannot_become_markup(study: MadeUp) -> None:
     settings = {**study.settings, "title": "<script>alert(1)</script>", "description": "a & b <img src=x>"}
     text = built(study, settings=settings)
     assert "<script" not in text and "<img" not in text
@@ -161,7 +156,7 @@ def test_text_of_users_cannot_become_markup(study: SimpleNamespace) -> None:
     Page(text)
 
 
-def test_a_page_without_provenance_and_figures_still_stands(study: SimpleNamespace) -> None:
+def test_a_page_without_provenance_and_figures_still_stands(study: MadeUp) -> None:
     text = built(
         study, pictures=[], rows=[r for r in metrics.read(study.table) if r["metric"] != "posterior_quantile"]
     )
@@ -171,7 +166,7 @@ def test_a_page_without_provenance_and_figures_still_stands(study: SimpleNamespa
 
 
 @pytest.mark.parametrize(("word", "colour"), [("caution", "caution"), ("do not trust", "bad")])
-def test_each_verdict_has_its_own_sign_and_word(study: SimpleNamespace, word: str, colour: str) -> None:
+def test_each_verdict_has_its_own_sign_and_word(study: MadeUp, word: str, colour: str) -> None:
     found = copy.deepcopy(verdict.load(study.verdicts))
     found["verdicts"][0]["verdict"] = word
     found["verdicts"][0]["findings"][0]["outcome"] = colour
@@ -180,11 +175,9 @@ def test_each_verdict_has_its_own_sign_and_word(study: SimpleNamespace, word: st
     assert f"verdict {colour}" in {attrs.get("class") for _, attrs in page.tags}
 
 
-def test_several_methods_and_observations_share_a_page(
-    make_study: Callable[..., SimpleNamespace], finish_study: Callable[..., SimpleNamespace]
-) -> None:
+def test_several_methods_and_observations_share_a_page(tmp_path: Path) -> None:
     several = {"methods": ("npe", "npe_small"), "observed": {"pelts": 5, "more": 1}}
-    made = finish_study(make_study(**several, replicates=1, budgets=(2000,), reference=False, tests=60))
+    made = finish(build_study(tmp_path, **several, replicates=1, budgets=(2000,), reference=False, tests=60))
     page = Page(made.page.read_text())
     text = words(page)
     assert "Which answer to trust?" in text and "verdict on more" in text
@@ -194,7 +187,7 @@ def test_several_methods_and_observations_share_a_page(
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_a_broken_result_is_refused_rather_than_shown(study: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_broken_result_is_refused_rather_than_shown(study: MadeUp, tmp_path: Path) -> None:
     broken = tmp_path / "figures"
     shutil.copytree(study.figures, broken)
     (broken / "cost--all.json").unlink()
@@ -202,10 +195,8 @@ def test_a_broken_result_is_refused_rather_than_shown(study: SimpleNamespace, tm
         report.load_figures(broken)
 
 
-def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(
-    make_study: Callable[..., SimpleNamespace], finish_study: Callable[..., SimpleNamespace]
-) -> None:
-    made = finish_study(make_study(observed={}, reference=False, replicates=1, budgets=(2000,)))
+def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(tmp_path: Path) -> None:
+    made = finish(build_study(tmp_path, observed={}, reference=False, replicates=1, budgets=(2000,)))
     kinds = {p.name.split("--")[0] for p in made.figures.glob("*.svg")}
     assert kinds == {"posterior", "ranks", "coverage", "training", "cost"}
     (found,) = json.loads(made.verdicts.read_text())["verdicts"]
@@ -216,25 +207,9 @@ def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(
 # ---- in a browser --------------------------------------------------------------------------------
 
 
-def png_rows(path: Path) -> list[bytes]:
-    """The decompressed, still filtered rows of a PNG; enough to see that they are not all alike."""
-    data = path.read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    position, packed, size = 8, b"", (0, 0)
-    while position < len(data):
-        (length,) = struct.unpack(">I", data[position : position + 4])
-        kind, content = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
-        size = struct.unpack(">II", content[:8]) if kind == b"IHDR" else size
-        packed += content if kind == b"IDAT" else b""
-        position += 12 + length
-    raw = zlib.decompress(packed)
-    stride = len(raw) // size[1]
-    return [raw[i * stride : (i + 1) * stride] for i in range(size[1])]
-
-
 @pytest.mark.browser
 def test_the_page_renders_in_a_browser_without_errors_or_requests(
-    study: SimpleNamespace, tmp_path: Path, in_browser: Browser
+    study: MadeUp, tmp_path: Path, in_browser: Browser
 ) -> None:
     log = tmp_path / "net.json"
     shot = in_browser(
@@ -245,9 +220,9 @@ def test_the_page_renders_in_a_browser_without_errors_or_requests(
         f"--log-net-log={log}",
     )
     assert "CONSOLE" not in shot.stderr, shot.stderr
-    rows = png_rows(tmp_path / "page.png")
-    assert len(rows) == 1600
-    assert len({row for row in rows}) > 300, "the picture is blank or nearly so"
+    picture = plt.imread(tmp_path / "page.png")
+    assert len(picture) == 1600
+    assert len(np.unique(picture.reshape(1600, -1), axis=0)) > 300, "the picture is blank or nearly so"
     urls = {
         url for url in re.findall(r'"url":"([a-z]+://[^"]+)"', log.read_text()) if not OF_CHROMIUM.match(url)
     }
@@ -256,7 +231,7 @@ def test_the_page_renders_in_a_browser_without_errors_or_requests(
 
 @pytest.mark.browser
 def test_the_browser_builds_the_document_that_was_written(
-    study: SimpleNamespace, tmp_path: Path, in_browser: Browser
+    study: MadeUp, tmp_path: Path, in_browser: Browser
 ) -> None:
     dump = in_browser(study.page, tmp_path, "--dump-dom").stdout
     page = Page(dump)

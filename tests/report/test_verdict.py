@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from tests.report.conftest import build_study
 from veridical.evidence import metrics
 from veridical.evidence.metrics import Row, row
 from veridical.report import verdict
@@ -333,11 +332,11 @@ def test_the_page_of_the_docs_holds_every_rule_as_it_is() -> None:
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
 )
 def test_a_fault_in_the_posterior_reaches_the_verdict_through_the_checks(
-    make_study: Callable[..., SimpleNamespace], fault: dict, rule: str, expected: str
+    tmp_path: Path, fault: dict, rule: str, expected: str
 ) -> None:
     from veridical.stages.aggregate import aggregate
 
-    made = make_study(replicates=1, budgets=(2000,), **fault)
+    made = build_study(tmp_path, replicates=1, budgets=(2000,), **fault)
     table, path = made.root / "metrics.csv", made.root / "verdict.json"
     files = {"results": made.checks, "draws": made.draws, "costs": made.costs}
     aggregate("example", "growth", **files, table=table, verdicts=path)

@@ -59,6 +59,17 @@ def lose_method(project: SlurmProject) -> None:
     shutil.rmtree(project.folder / METHOD)
 
 
+@contextmanager
+def held_in(project: SlurmProject, place: str, *options: str, passes: int = 1) -> Iterator[Main]:
+    """The run that makes the lost shard again, or the lost method, whose job is held at a place."""
+    lose, make = (lose_method, train) if place == "train" else (lose_shard, simulate)
+    lose(project)
+    order(project, place, passes)
+    with make(project, *options) as main:
+        wait_until_held(main, place)
+        yield main
+
+
 def finish(project: SlurmProject) -> str:
     """Makes on this machine what follows from a newly trained method; returns the digest of the study."""
     project.local.snakemake("--", PROVENANCE)
@@ -122,10 +133,7 @@ def unlock(project: SlurmProject) -> None:
 
 
 def test_a_simulation_that_is_cancelled_is_submitted_again(project: SlurmProject, undisturbed: str) -> None:
-    lose_shard(project)
-    order(project, "simulate")
-    with simulate(project) as main:
-        wait_until_held(main, "simulate")
+    with held_in(project, "simulate") as main:
         slurm("scancel", main.running("simulate"))
         main.end()
         assert states(main, "simulate") == ["CANCELLED", "COMPLETED"]
@@ -134,9 +142,7 @@ def test_a_simulation_that_is_cancelled_is_submitted_again(project: SlurmProject
 
 
 def test_a_shard_is_whole_although_its_writer_was_killed(project: SlurmProject, undisturbed: str) -> None:
-    lose_shard(project)
-    order(project, "write")
-    with simulate(project) as main:
+    with held_in(project, "write") as main:
         writer = wait_until_held(main, "write")
         (torn,) = left_behind(project)
         assert torn.stat().st_size > 0
@@ -151,11 +157,8 @@ def test_a_shard_is_whole_although_its_writer_was_killed(project: SlurmProject, 
 
 def test_a_job_over_its_memory_gets_twice_as_much(project: SlurmProject, undisturbed: str) -> None:
     """Each of its blocks needs as much as the whole job may have."""
-    lose_shard(project)
     (project.folder / "ballast").write_text(f"{JOB_MB}")
-    order(project, "simulate")
-    with simulate(project) as main:
-        wait_until_held(main, "simulate")
+    with held_in(project, "simulate") as main:
         main.end()
         first, second = jobs_of(main, "simulate")
     assert first.state in ("FAILED", "OUT_OF_MEMORY")
@@ -167,10 +170,7 @@ def test_a_job_over_its_memory_gets_twice_as_much(project: SlurmProject, undistu
 
 def test_the_job_of_a_silent_node_runs_elsewhere(project: SlurmProject, undisturbed: str) -> None:
     """As behind a broken network: the old process lives on, and writes the same shard as the new one."""
-    lose_shard(project)
-    order(project, "simulate")
-    with simulate(project) as main:
-        wait_until_held(main, "simulate")
+    with held_in(project, "simulate") as main:
         number = main.running("simulate")
         node = node_of(number)
         cluster("hang", node)
@@ -193,10 +193,7 @@ def test_the_job_of_a_silent_node_runs_elsewhere(project: SlurmProject, undistur
 
 def test_a_training_over_its_time_goes_on_in_a_longer_job(project: SlurmProject, undisturbed: str) -> None:
     """SLURM looks for such jobs twice a minute; the time of this one is cut short to wait no longer."""
-    lose_method(project)
-    order(project, "train", passes=5)
-    with train(project) as main:
-        wait_until_held(main, "train")
+    with held_in(project, "train", passes=5) as main:
         (before,) = jobs_of(main, "train")
         slurm("scontrol", "update", f"JobId={before.id}", "EndTime=now")
         main.end()
@@ -209,10 +206,7 @@ def test_a_training_over_its_time_goes_on_in_a_longer_job(project: SlurmProject,
 
 def test_a_training_ends_itself_before_slurm_does(project: SlurmProject, undisturbed: str) -> None:
     """It is held until the last quarter of its only minute, which is kept for saving its state."""
-    lose_method(project)
-    order(project, "train", passes=5)
-    with train(project, "--set-resources", "train:runtime=1") as main:
-        wait_until_held(main, "train")
+    with held_in(project, "train", "--set-resources", "train:runtime=1", passes=5) as main:
         number = main.running("train")
         wait_for(lambda: seconds_of(number) >= 47, "the time to stop")
         let_go(project, "train")
@@ -227,10 +221,7 @@ def test_a_training_ends_itself_before_slurm_does(project: SlurmProject, undistu
 
 def test_a_training_that_is_preempted_goes_on(project: SlurmProject, undisturbed: str) -> None:
     """It ends for a job that wants its whole node, and starts again under its old number."""
-    lose_method(project)
-    order(project, "train", passes=5)
-    with train(project) as main:
-        wait_until_held(main, "train")
+    with held_in(project, "train", passes=5) as main:
         node = node_of(main.running("train"))
         urgent = ("--partition=urgent", "--account=test", "--exclusive", f"--nodelist={node}")
         slurm("sbatch", *urgent, "--output=/dev/null", "--wrap=sleep 1")
@@ -275,11 +266,8 @@ def test_a_job_that_is_due_while_the_controller_is_away_is_submitted_again(
 
 
 def test_a_second_run_waits_for_the_training_of_a_killed_one(project: SlurmProject, undisturbed: str) -> None:
-    lose_method(project)
-    order(project, "train", passes=5)
     checkpoints = project.folder / "results/tiny/checkpoints"
-    with train(project) as first:
-        wait_until_held(first, "train")
+    with held_in(project, "train", passes=5) as first:
         first.kill()
         unlock(project)
         with train(project) as second:
@@ -295,10 +283,7 @@ def test_a_second_run_waits_for_the_training_of_a_killed_one(project: SlurmProje
 
 def test_a_second_run_may_write_the_shard_of_a_killed_one(project: SlurmProject, undisturbed: str) -> None:
     """Both have the same content, and a shard gets its name when it is whole."""
-    lose_shard(project)
-    order(project, "write")
-    with simulate(project) as first:
-        wait_until_held(first, "write")
+    with held_in(project, "write") as first:
         first.kill()
         unlock(project)
         with simulate(project) as second:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,11 @@ def test_a_whole_study_runs_with_what_its_rules_ask_for(tmp_path: Path, undistur
 def wished(job: Job, wish: dict[str, str]) -> Job:
     """The job with what its rule asks for."""
     gpus = int(wish.get("gpu", 0))
-    return Job(
-        **{
-            **vars(job),
-            "partition": "gpu" if gpus else "cpu",
-            "cpus": int(wish["threads"]),
-            "gpus": gpus,
-            "mem_mb": int(wish["mem_mb"]),
-            "minutes": int(wish["runtime"]),
-        }
+    return replace(
+        job,
+        partition="gpu" if gpus else "cpu",
+        cpus=int(wish["threads"]),
+        gpus=gpus,
+        mem_mb=int(wish["mem_mb"]),
+        minutes=int(wish["runtime"]),
     )

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.estimators.small import same
 from veridical import artifacts
 from veridical.errors import TrainingError
-from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import NPE
@@ -48,11 +49,6 @@ def spec(accelerator: str) -> dict[str, Any]:
 
 def fit(accelerator: str, run: session.Session = RUN) -> tuple[NPE, session.TrainingResult]:
     return NPE.fit(NPESettings(**spec(accelerator)), TASK, material(), run)
-
-
-def same(one: Estimator, other: Estimator) -> bool:
-    mine, theirs = one.arrays(), other.arrays()
-    return mine.keys() == theirs.keys() and all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
 
 def test_a_gpu_learns_what_a_cpu_learns() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 from veridical.errors import TrainingError
 from veridical.networks import trainable
-from veridical.tasks.base import Array
 from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
 
-ROWS, ROOT = 200, 20261121
-Data = tuple[tuple[Array, ...], tuple[Array, ...]]
+ROWS = 200
+RUN = session.Session(20261121, ("line", 0))
+SIX = TrainingSettings(batch_size=32, epochs=6, rounds=6)
 
 
 class Line(trainable.Trainable):
@@ -29,7 +30,7 @@ class Line(trainable.Trainable):
 
     def __init__(self, at: int | None = None, act: object = None) -> None:
         super().__init__()
-        with session.seeded_initialisation(session.Session(ROOT, ("line", 0))):
+        with session.seeded_initialisation(RUN):
             self.layer = nn.Linear(1, 1)
         self.at, self.act, self.steps = at, act, 0
 
@@ -42,19 +43,18 @@ class Line(trainable.Trainable):
         return (self.layer(x) - y).square().mean()
 
 
-def line_data(slope: float = 2.0) -> Data:
+def line_data(slope: float = 2.0) -> fitting.Data:
     rng = np.random.Generator(np.random.PCG64(3))
     x = rng.normal(size=(ROWS + 50, 1)).astype(np.float32)
     y = (slope * x + 1 + 0.1 * rng.normal(size=x.shape)).astype(np.float32)
-    return (x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:])
+    return fitting.Data((x[:ROWS], y[:ROWS]), (x[ROWS:], y[ROWS:]))
 
 
 def train(
     network: Line, folder: CheckpointFolder | None = None, **settings: object
 ) -> session.TrainingResult:
-    given = TrainingSettings.model_validate({"batch_size": 32, "epochs": 6, "rounds": 6, **settings})
-    run = session.Session(ROOT, ("line", 0), folder=folder)
-    return fitting.fit(network, *line_data(), given, run)
+    given = TrainingSettings.model_validate({**SIX.model_dump(), **settings})
+    return fitting.fit(network, line_data(), given, replace(RUN, folder=folder))
 
 
 def always(path: Path) -> CheckpointFolder:
@@ -92,14 +92,13 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
     from veridical.training.loop import Batches
 
     rows = (torch.arange(ROWS),)
-    run = session.Session(ROOT, ("line", 0))
     seen = {}
     for rounds in (1, 3, 40):
         settings = TrainingSettings(batch_size=20, epochs=4, rounds=rounds)
         plan = session.Steps.of(ROWS, settings)
         pairs = zip((0, *plan.ends), plan.ends, strict=False)
         seen[rounds] = torch.cat(
-            [b for first, last in pairs for (b,) in Batches(rows, plan, run, first, last)]
+            [b for first, last in pairs for (b,) in Batches(rows, plan, RUN, first, last)]
         )
     assert torch.equal(seen[1], seen[3]) and torch.equal(seen[1], seen[40])
     epochs = seen[1].reshape(4, ROWS)
@@ -125,7 +124,7 @@ def test_a_line_is_learned_and_history_is_complete() -> None:
 def test_the_best_weights_are_kept_not_the_last() -> None:
     network = Line()
     result = train(network, epochs=40, learning_rate=1.0, clip=1e6, patience=1000)
-    x, y = (torch.from_numpy(part) for part in line_data()[1])
+    x, y = (torch.from_numpy(part) for part in line_data().validation)
     with torch.no_grad():
         kept = float(network.loss(x, y))
     losses = [e["validation_loss"] for e in result.rounds]
@@ -134,20 +133,17 @@ def test_the_best_weights_are_kept_not_the_last() -> None:
 
 
 def test_patience_ends_a_training_that_no_longer_improves() -> None:
-    (x, y), validation = line_data()
-    network = Line()
-    flat = (validation[0] * 0, validation[1] * 0 + network.layer.bias.item())  # perfect from the start
+    data, network = line_data(), Line()
+    flat = (data.validation[0] * 0, data.validation[1] * 0 + network.layer.bias.item())  # perfect at once
     settings = TrainingSettings(batch_size=32, epochs=50, patience=3)
-    result = fitting.fit(network, (x, y), flat, settings, session.Session(ROOT, ("line", 0)))
+    result = fitting.fit(network, replace(data, validation=flat), settings, RUN)
     assert result.stopped_early
     assert len(result.rounds) == result.best + 1 + 3 < 50
 
 
 def test_offsets_state_losses_in_other_coordinates() -> None:
-    plain, run = Line(), session.Session(ROOT, ("line", 0))
-    settings = TrainingSettings(batch_size=32, epochs=2, rounds=2)
-    before = fitting.fit(plain, *line_data(), settings, run).rounds
-    after = fitting.fit(Line(), *line_data(), settings, run, offsets=(1.0, -2.0)).rounds
+    before = fitting.fit(Line(), line_data(), SIX, RUN).rounds
+    after = fitting.fit(Line(), replace(line_data(), offsets=(1.0, -2.0)), SIX, RUN).rounds
     assert after[1]["train_loss"] == pytest.approx(before[1]["train_loss"] - 1)
     assert after[1]["validation_loss"] == pytest.approx(before[1]["validation_loss"] + 2)
 
@@ -206,11 +202,9 @@ def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
         train(Line(9, fail), folder)
-    settings = TrainingSettings(batch_size=32, epochs=6, rounds=6)
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        run = session.Session(ROOT, ("line", 0), folder=folder, deadline=0.0)
-        fitting.fit(Line(), *line_data(), settings, run)
+        fitting.fit(Line(), line_data(), SIX, replace(RUN, folder=folder, deadline=0.0))
     last = Line()
     with always(tmp_path) as folder:
         result = train(last, folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from veridical.errors import TrainingError
+from veridical.errors import TrainingError, require_shape
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from veridical.training.session import Session, TrainingResult
 
 Arrays = Mapping[str, Array]  # what is saved of a method, by name
+_TUPLES = ("parameters", "units", "x_shape")  # of a TaskInfo, which JSON keeps as lists
 
 
 @dataclass(frozen=True)
@@ -52,30 +53,14 @@ class TaskInfo:
     def to_json(self) -> dict[str, Any]:
         """Returns plain data; an infinite bound is None."""
         bounds = [[float(b) if np.isfinite(b) else None for b in pair] for pair in self.bounds]
-        return {
-            "name": self.name,
-            "parameters": list(self.parameters),
-            "bounds": bounds,
-            "units": list(self.units),
-            "x_shape": list(self.x_shape),
-            "x_unit": self.x_unit,
-        }
+        return {**vars(self), **{name: list(getattr(self, name)) for name in _TUPLES}, "bounds": bounds}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TaskInfo:
         """Returns what `to_json` recorded."""
-        missing = (-np.inf, np.inf)
-        bounds = [
-            [m if b is None else b for b, m in zip(pair, missing, strict=True)] for pair in record["bounds"]
-        ]
-        return cls(
-            record["name"],
-            tuple(record["parameters"]),
-            np.array(bounds, float).reshape(-1, 2),
-            tuple(record["units"]),
-            tuple(record["x_shape"]),
-            record["x_unit"],
-        )
+        bounds = np.array(record["bounds"], float).reshape(-1, 2)  # None becomes NaN
+        bounds = np.where(np.isnan(bounds), (-np.inf, np.inf), bounds)
+        return cls(**{**record, **{name: tuple(record[name]) for name in _TUPLES}, "bounds": bounds})
 
 
 @dataclass(frozen=True)
@@ -100,11 +85,7 @@ class SummaryCloud:
 
     def arrays(self) -> dict[str, Array]:
         """Returns its numbers by name."""
-        return {
-            "cloud.mean": self.mean,
-            "cloud.covariance": self.covariance,
-            "cloud.rows": np.array(self.rows),
-        }
+        return {f"cloud.{name}": np.asarray(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> SummaryCloud:
@@ -165,6 +146,19 @@ class Material:
         if found is None or (isinstance(found, Mapping) and not found):
             raise TrainingError(f"estimator {method!r} needs {name}, but the study gives it none.")
         return found
+
+
+def labelled(material: Material, part: str, method: str, task: TaskInfo) -> Rows:
+    """Returns the `simulations` or the `calibration` of a material, in the shapes of its task.
+
+    Raises:
+        TrainingError: If there are none.
+        ShapeError: If theta or x has another shape.
+    """
+    rows: Rows = material.require(part, method)
+    require_shape("theta", rows.theta, len(rows), len(task.parameters))
+    require_shape("x", rows.x, None, *task.x_shape)
+    return rows
 
 
 class Estimator(ABC):
@@ -230,7 +224,11 @@ class Estimator(ABC):
     def from_arrays(
         cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Estimator:
-        """Returns the estimator that `arrays` came from; `parent` is the method that it builds on."""
+        """Returns the estimator that `arrays` came from; `parent` is the method that it builds on.
+
+        Raises:
+            ArtifactError: If an array, or the parent, is missing or does not fit the settings.
+        """
 
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""

@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING
 
 from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator
+from veridical.estimators.transformed import Transformed
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from veridical.networks.transforms import InputTransform, ParameterTransform
+    from veridical.networks.transforms import ParameterTransform
 
 
-class Encoded(Estimator):
-    """A posterior q(theta | s(x)) whose encoder s and density q can be had apart.
+class Encoded(Transformed):
+    """A posterior q(theta | s(x)) whose encoder s and density q can be had apart; q is a density of z."""
 
-    Attributes:
-        inputs: The transform of x before the encoder.
-        parameters: The transform between theta and z, where q is a density.
-    """
-
-    inputs: InputTransform
     parameters: ParameterTransform
 
     @property

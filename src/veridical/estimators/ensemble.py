@@ -17,6 +17,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -63,18 +64,16 @@ class Ensemble(Estimator):
         """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
         member = settings.member.model_copy(update={"start": settings.start})
         parents = _parents(settings, member, task, material)
-        data = Prepared.of(member, task, material, parents[0], run)
+        prepared = Prepared.of(member, task, material, parents[0], run)
         networks = [
             initial_network(member, task, parent, session.member_run(run, m))
             for m, parent in enumerate(parents)
         ]
         if _stacks(settings):
-            results = fitting.fit_stacked(
-                networks, data.train, data.validation, member.training, run, data.offsets
-            )
+            results = fitting.fit_stacked(networks, prepared.data, member.training, run)
         else:
-            results = _one_by_one(networks, data, member, run)
-        members = [data.estimator(settings.member, task, network) for network in networks]
+            results = _one_by_one(networks, prepared.data, member, run)
+        members = [prepared.estimator(settings.member, task, network) for network in networks]
         return cls(settings, task, members), together(results)
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -122,11 +121,7 @@ class Ensemble(Estimator):
     def from_arrays(
         cls, settings: EnsembleSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ensemble:
-        """Returns the ensemble that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
+        """Returns the ensemble that `arrays` came from; see `Estimator.from_arrays`."""
         found = {name.partition(".")[0] for name in arrays}
         expected = {f"member{m}" for m in range(settings.members)}
         if found != expected:
@@ -216,21 +211,12 @@ def _stacks(settings: EnsembleSettings) -> bool:
 
 
 def _one_by_one(
-    networks: Sequence[PosteriorNetwork], data: Prepared, settings: NPESettings, run: session.Session
+    networks: Sequence[PosteriorNetwork], data: fitting.Data, settings: NPESettings, run: session.Session
 ) -> list[session.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []
     for m, network in enumerate(networks):
-        own = session.member_run(run, m)
-        if run.folder is None:
-            results.append(_train(network, data, settings, own))
-            continue
-        with MemberFolder(run.folder, m) as folder:
-            results.append(_train(network, data, settings, replace(own, folder=folder)))
+        with MemberFolder(run.folder, m) if run.folder else nullcontext() as folder:
+            own = replace(session.member_run(run, m), folder=folder)
+            results.append(fitting.fit(network, data, settings.training, own))
     return results
-
-
-def _train(
-    network: PosteriorNetwork, data: Prepared, settings: NPESettings, run: session.Session
-) -> session.TrainingResult:
-    return fitting.fit(network, data.train, data.validation, settings.training, run, data.offsets)

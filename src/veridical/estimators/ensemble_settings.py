@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
-from veridical.sections import Budgets
+from veridical.sections import OwnBudgets
 
 
 class EnsembleSettings(PosteriorSettings):
@@ -24,9 +24,7 @@ class EnsembleSettings(PosteriorSettings):
         default=None,
         description="An ensemble of as many members, or one `npe`, with whose weights the members begin.",
     )
-    budgets: Budgets | None = Field(
-        default=None, description="Budgets of this method, where they are not those of the study."
-    )
+    budgets: OwnBudgets = None
     stacked: bool | None = Field(
         default=None,
         description="Members trained together in one loop, or one by one; where not given, together if that "

@@ -11,22 +11,20 @@ which integrates to one over the bounds. Everything is in double precision.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import numpy as np
 
 from veridical.errors import require_shape
-from veridical.estimators.base import Estimator
-from veridical.networks.transforms import InputTransform, ParameterTransform
+from veridical.estimators.transformed import Transformed
+from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
 
 ROWS = 65_536  # draws that are transformed at once
 
 
-class GaussianEstimator(Estimator):
+class GaussianEstimator(Transformed):
     """A posterior that is normal between `inputs` and `parameters`, the transforms around it."""
 
-    inputs: InputTransform
     parameters: ParameterTransform
 
     @abstractmethod
@@ -57,11 +55,6 @@ class GaussianEstimator(Estimator):
         z, log_slope = self.parameters.forward(theta)
         rows = (z - means).reshape(-1, *means.shape).swapaxes(0, 1)
         return _log_normal(rows, factors).T.reshape(log_slope.shape) + log_slope
-
-    def transforms(self) -> dict[str, Any]:
-        """Returns what happens to x and to each parameter around the normal distribution."""
-        kinds = dict(zip(self.task.parameters, self.parameters.kinds, strict=True))
-        return {"x": [self.inputs.kind, "standardise"], "parameters": kinds}
 
 
 def _log_normal(residuals: Array, factors: Array) -> Array:

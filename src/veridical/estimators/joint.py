@@ -20,12 +20,13 @@ References:
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.errors import require_shape
-from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.joint_settings import JNPESettings
 from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork
 from veridical.estimators.regression import held_out
@@ -71,55 +72,33 @@ class JointNPE(FlowPosterior):
         cls, settings: JNPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[JointNPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
-        rows: Rows = material.require("simulations", settings.type)
-        pairs: Rows = material.require("calibration", settings.type)
-        for part in (rows, pairs):
-            require_shape("theta", part.theta, len(part), len(task.parameters))
-            require_shape("x", part.x, None, *task.x_shape)
-        learn, apart = np.flatnonzero(~rows.validation), held_out(len(pairs), settings.type)
-        session.require_rows(len(learn), int(apart.sum()))
-        exchangeable = settings.summary.type == "deepset"
-        kind = settings.inputs.transform
-        inputs = InputTransform.fit(rows.x[learn], kind, exchangeable=exchangeable).pooled(
-            InputTransform.fit(pairs.x[~apart], kind, exchangeable=exchangeable)
-        )
+        rows = labelled(material, "simulations", settings.type, task)
+        pairs = labelled(material, "calibration", settings.type, task)
+        learn, apart = ~rows.validation, held_out(len(pairs), settings.type)
+        session.require_rows(int(learn.sum()), int(apart.sum()))
+        simulated, labelled_x = rows.x[learn], pairs.x[~apart]
+        kind, exchangeable = settings.inputs.transform, settings.summary.type == "deepset"
+        transform = partial(InputTransform.fit, kind=kind, exchangeable=exchangeable)
+        inputs = transform(simulated).pooled(transform(labelled_x))
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
         with session.seeded_initialisation(run):
-            network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
-        result = _train(network, rows, pairs, learn, apart, inputs, parameters, settings, run)
+            network = cls.build(settings, task)
+        z, log_slope = parameters.forward(rows.theta[learn])
+        z_pairs, log_slope_pairs = parameters.forward(pairs.theta)
+        both = (z_pairs.astype(np.float32), inputs(pairs.x, np.float32))
+        learned = (z.astype(np.float32), inputs(simulated, np.float32), np.arange(len(z)) % len(labelled_x))
+        pairs_data = fitting.Data.split(both, ~apart, apart, log_slope_pairs)
+        slope = float(log_slope.mean() + pairs_data.offsets[0])
+        half = {"batch_size": max(1, settings.training.batch_size // 2)}
+        result = fitting.fit(
+            HalfAndHalf(network, *pairs_data.train),
+            fitting.Data(learned, pairs_data.validation, (0.5 * slope, pairs_data.offsets[1])),
+            settings.training.model_copy(update=half),
+            run,
+        )
         estimator = cls(settings, task, inputs, parameters, network)
-        estimator.cloud = _cloud(estimator, rows.x[learn][:CLOUD_ROWS], pairs.x[~apart])
+        estimator.cloud = _cloud(estimator, simulated[:CLOUD_ROWS], labelled_x)
         return estimator, result
-
-
-def _train(
-    network: PosteriorNetwork,
-    rows: Rows,
-    pairs: Rows,
-    learn: Array,
-    apart: Array,
-    inputs: InputTransform,
-    parameters: ParameterTransform,
-    settings: JNPESettings,
-    run: session.Session,
-) -> session.TrainingResult:
-    """Trains the network in place; half of `batch_size` are simulations, half pairs."""
-    z, log_slope = parameters.forward(rows.theta[learn])
-    z_pairs, log_slope_pairs = parameters.forward(pairs.theta)
-    both = (z_pairs.astype(np.float32), inputs(pairs.x, np.float32))
-    numbers = np.arange(len(learn)) % int((~apart).sum())
-    half = {"batch_size": max(1, settings.training.batch_size // 2)}
-    return fitting.fit(
-        HalfAndHalf(network, *(part[~apart] for part in both)),
-        (z.astype(np.float32), inputs(rows.x[learn], np.float32), numbers),
-        tuple(part[apart] for part in both),
-        settings.training.model_copy(update=half),
-        run,
-        offsets=(
-            0.5 * float(log_slope.mean() + log_slope_pairs[~apart].mean()),
-            float(log_slope_pairs[apart].mean()),
-        ),
-    )
 
 
 def _cloud(estimator: JointNPE, x: Array, pairs: Array) -> SummaryCloud:

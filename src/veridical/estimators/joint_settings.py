@@ -8,6 +8,7 @@ from pydantic import Field
 
 from veridical.estimators.npe_settings import PosteriorSettings
 from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
+from veridical.sections import Count, Fidelity
 from veridical.training.settings import TrainingSettings
 
 
@@ -17,7 +18,7 @@ class JointTrainingSettings(TrainingSettings):
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=100, description="Looks at the loss of the calibration pairs held out, at least."
     )
-    patience: Annotated[int, Field(ge=1)] = Field(
+    patience: Count = Field(
         default=50, description="Looks without a better validation loss before training stops early."
     )
 
@@ -28,9 +29,7 @@ class JNPESettings(PosteriorSettings):
     code: ClassVar[str] = "veridical.estimators.joint:JointNPE"
     learns: ClassVar[tuple[str, ...]] = ("simulations", "calibration")
     type: Literal["j_npe"] = "j_npe"
-    fidelity: str | None = Field(
-        default=None, description="Fidelity of its simulations; where not given, the dearest."
-    )
+    fidelity: Fidelity = None
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=MLPSummarySettings)
     flow: FlowSettings = FlowSettings()

@@ -24,8 +24,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,11 +32,13 @@ from torch import Tensor, nn
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
-from veridical.networks import build_summary, trainable, weights
+from veridical.estimators.transformed import Networked
+from veridical.networks import build_summary
 from veridical.networks.flow import SplineFlow
+from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
@@ -48,7 +49,7 @@ FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta f
 PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 
 
-class PosteriorNetwork(trainable.Trainable):
+class PosteriorNetwork(Trainable):
     """A summary network and a flow; its loss is the negative log density of standardised parameters."""
 
     def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], parameters: int) -> None:
@@ -62,29 +63,17 @@ class PosteriorNetwork(trainable.Trainable):
         return -self.flow(theta, self.summary(x)).mean()
 
 
-class FlowPosterior(Encoded):
+class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     """An amortised posterior q(theta | x) by a summary network and a flow.
 
     Training is in single precision. So are draws, except where single precision fails; densities at
     given parameters are in double precision.
     """
 
-    def __init__(
-        self,
-        settings: PosteriorSettings,
-        task: TaskInfo,
-        inputs: InputTransform,
-        parameters: ParameterTransform,
-        network: PosteriorNetwork,
-        cloud: SummaryCloud | None = None,
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.inputs = inputs
-        self.parameters = parameters
-        self.network = network.eval().requires_grad_(False)
-        if cloud is not None:
-            self.cloud = cloud
+    @classmethod
+    def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
+        """Returns a summary network with a flow behind it."""
+        return PosteriorNetwork(settings, task.x_shape, len(task.parameters))
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
@@ -128,7 +117,7 @@ class FlowPosterior(Encoded):
         failed = ~(np.isfinite(z).all(axis=1) & np.isfinite(density))
         if failed.any():
             again = torch.from_numpy(failed)
-            push = self._precise.flow.push
+            push = self.precise.flow.push
             z64, density64 = push(torch.from_numpy(noise[failed]), context.double(), index[again])
             z[failed], density[failed] = z64.numpy(), density64.numpy()
         if not (np.isfinite(z).all() and np.isfinite(density).all()):
@@ -140,7 +129,7 @@ class FlowPosterior(Encoded):
 
     def density(self, z: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of z (B, D) given summaries (B, K), in double precision."""
-        return self._precise.flow(z, context)
+        return self.precise.flow(z, context)
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
@@ -170,41 +159,7 @@ class FlowPosterior(Encoded):
 
     def _precise_contexts(self, x: Array) -> Tensor:
         inputs = torch.from_numpy(self.inputs(x))
-        return torch.cat([self._precise.summary(part) for part in inputs.split(ROWS)])
-
-    @cached_property
-    def _precise(self) -> PosteriorNetwork:
-        """The network in double precision."""
-        return copy.deepcopy(self.network).double()
-
-    def transforms(self) -> dict[str, Any]:
-        """Returns what happens to x and to each parameter around the network."""
-        kinds = dict(zip(self.task.parameters, self.parameters.kinds, strict=True))
-        return {"x": [self.inputs.kind, "standardise"], "parameters": kinds}
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns weights and statistics by name."""
-        own = weights.arrays_of(self.network)
-        cloud = {} if self.cloud is None else self.cloud.arrays()
-        return {**own, **self.inputs.arrays(), **self.parameters.arrays(), **cloud}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: PosteriorSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
-    ) -> Self:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
-        with torch.random.fork_rng(devices=[]):
-            network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
-        with weights.fitting(f"estimator {cls.type}"):
-            weights.load_into(network, arrays)
-            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays)
-            cloud = SummaryCloud.from_arrays(arrays)
-        return cls(settings, task, inputs, parameters, network, cloud)
+        return torch.cat([self.precise.summary(part) for part in inputs.split(ROWS)])
 
 
 class NPE(FlowPosterior):
@@ -218,12 +173,10 @@ class NPE(FlowPosterior):
     ) -> tuple[NPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
         parent = parent_of(settings, task, material)
-        data = Prepared.of(settings, task, material, parent, run)
+        prepared = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run)
-        result = fitting.fit(
-            network, data.train, data.validation, settings.training, run, offsets=data.offsets
-        )
-        return data.estimator(settings, task, network), result
+        result = fitting.fit(network, prepared.data, settings.training, run)
+        return prepared.estimator(settings, task, network), result
 
 
 @dataclass(frozen=True)
@@ -233,17 +186,13 @@ class Prepared:
     Attributes:
         inputs: The transform of x.
         parameters: The transform of theta.
-        train: Standardised theta and x of the training rows, in single precision.
-        validation: The same of the validation rows.
-        offsets: Mean log slope of the transform of theta over training and over validation rows.
+        data: Standardised theta and x of the rows, in single precision.
         x: The first training rows of x, for the cloud of summaries.
     """
 
     inputs: InputTransform
     parameters: ParameterTransform
-    train: tuple[Array, Array]
-    validation: tuple[Array, Array]
-    offsets: tuple[float, float]
+    data: fitting.Data
     x: Array
 
     @classmethod
@@ -256,9 +205,7 @@ class Prepared:
         run: session.Session,
     ) -> Prepared:
         """Returns the data of a training that starts from nothing, or from `parent`."""
-        rows: Rows = material.require("simulations", settings.type)
-        require_shape("theta", rows.theta, len(rows), len(task.parameters))
-        require_shape("x", rows.x, None, *task.x_shape)
+        rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
         inputs = _input_transform(settings, rows.x[learn], parent)
@@ -267,14 +214,8 @@ class Prepared:
         theta = _permuted(rows, run) if settings.permuted else rows.theta
         z, log_slope = parameters.forward(theta)
         pair = (z.astype(np.float32), inputs(rows.x, np.float32))
-        return cls(
-            inputs,
-            parameters,
-            (pair[0][learn], pair[1][learn]),
-            (pair[0][rows.validation], pair[1][rows.validation]),
-            (float(log_slope[learn].mean()), float(log_slope[rows.validation].mean())),
-            rows.x[learn][:CLOUD_ROWS],
-        )
+        data = fitting.Data.split(pair, learn, rows.validation, log_slope)
+        return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])
 
     def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
         """Returns the posterior of a trained network."""
@@ -317,7 +258,7 @@ def initial_network(
 ) -> PosteriorNetwork:
     """Returns a network to train, with the parent's weights where there is one."""
     with session.seeded_initialisation(run):
-        network = PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+        network = NPE.build(settings, task)
     if parent is not None:
         network.load_state_dict(parent.network.state_dict())
     return network

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
-from veridical.sections import Budgets
+from veridical.sections import Fidelity, OwnBudgets
 from veridical.training.settings import TrainingSettings
 
 
@@ -45,9 +45,7 @@ class NPESettings(PosteriorSettings):
     builds_on: ClassVar[tuple[str, ...]] = ("weights",)
 
     type: Literal["npe"] = "npe"
-    fidelity: str | None = Field(
-        default=None, description="Fidelity it trains on; where not given, the dearest."
-    )
+    fidelity: Fidelity = None
     start: str | None = Field(
         default=None,
         description="Another method, of equal networks, with whose weights it begins; chains are allowed.",
@@ -56,9 +54,7 @@ class NPESettings(PosteriorSettings):
         default="refit",
         description="Mean and scale of x with `start`: own rows', both with equal weight, the other's.",
     )
-    budgets: Budgets | None = Field(
-        default=None, description="Budgets of this method, where they are not those of the study."
-    )
+    budgets: OwnBudgets = None
     permuted: bool = Field(
         default=False, description="Negative control: parameters shuffled against x, so that x tells nothing."
     )

@@ -71,11 +71,7 @@ class PriorEstimator(Estimator):
     def from_arrays(
         cls, settings: PriorSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> PriorEstimator:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If the prior is missing or cannot be read.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         try:
             prior = priors.from_json(json.loads(arrays[ARRAY].tobytes()))
         except (KeyError, ValueError) as error:

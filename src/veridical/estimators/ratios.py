@@ -18,17 +18,16 @@ References:
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
 
 from veridical import seeds
 from veridical.errors import ArtifactError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
+from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.classes import Functions, two_classes
 from veridical.estimators.ratio_settings import RatiosSettings
-from veridical.networks import weights
+from veridical.estimators.transformed import Networked
 from veridical.networks.stacked import StackedMLP
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
@@ -36,18 +35,15 @@ from veridical.training import devices, session
 from veridical.training.ratio_loop import CHUNK, RatioTraining, choose
 
 
-class Ratios(Functions):
+class Ratios(Functions, Networked[StackedMLP]):
     """Log density ratios of two classes; no posterior."""
 
     type = "ratios"
 
-    def __init__(
-        self, settings: RatiosSettings, task: TaskInfo, inputs: InputTransform, network: StackedMLP
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.inputs = inputs
-        self.network = network.eval().requires_grad_(False)
+    @classmethod
+    def build(cls, settings: RatiosSettings, task: TaskInfo) -> StackedMLP:
+        """Returns the stacked members, without weights yet."""
+        return StackedMLP(settings.members, (prod(task.x_shape), *settings.hidden), settings.slope)
 
     @classmethod
     def fit(
@@ -64,7 +60,7 @@ class Ratios(Functions):
         chosen = choose(settings.mode, settings.members, masks, run)
         learned = np.concatenate([x[~mask] for x, mask in zip(events, masks, strict=True)])
         inputs = InputTransform.fit(learned, settings.inputs.transform)
-        network = _network(settings, task)
+        network = cls.build(settings, task)
         members = range(settings.members)
         network.initialise([seeds.generator(run.root, "initialise", *run.path, m) for m in members])
         device = devices.device_for(settings.training.accelerator)
@@ -72,7 +68,7 @@ class Ratios(Functions):
         with devices.cpu_threads(run.threads or settings.training.threads):
             loop = RatioTraining(network, flat, chosen, settings.loss, settings.training, run, device)
             result = loop.fit()
-        return cls(settings, task, inputs, network), result
+        return cls(settings, task, inputs, None, network), result
 
     @property
     def size(self) -> int:
@@ -96,35 +92,7 @@ class Ratios(Functions):
             )
         return out
 
-    def transforms(self) -> dict[str, Any]:
-        """Returns what happens to x before it enters the networks."""
-        return {"x": [self.inputs.kind, "standardise"], "parameters": {}}
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns the stacked weights and the statistics of the inputs, by name."""
-        return {**weights.arrays_of(self.network), **self.inputs.arrays()}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: RatiosSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
-    ) -> Ratios:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
-        network = _network(settings, task)
-        with weights.fitting(f"estimator {cls.type}"):
-            weights.load_into(network, arrays)
-            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-        return cls(settings, task, inputs, network)
-
-
-def _network(settings: RatiosSettings, task: TaskInfo) -> StackedMLP:
-    return StackedMLP(settings.members, (prod(task.x_shape), *settings.hidden), settings.slope)
-
 
 def _flat(inputs: InputTransform, x: Array) -> Array:
     """Inputs of the networks, float32, shape (N, d)."""
-    flat: Array = inputs(x, np.float32).reshape(len(x), -1)
-    return flat
+    return inputs(x, np.float32).reshape(len(x), -1)

@@ -17,20 +17,20 @@ References:
 
 from __future__ import annotations
 
-import copy
 import math
-from functools import cached_property
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
+from veridical.errors import ArtifactError, TrainingError
+from veridical.estimators.base import Material, TaskInfo, labelled
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.regression_settings import MLPSettings
-from veridical.networks import trainable, weights
+from veridical.estimators.transformed import Networked
+from veridical.networks import trainable
 from veridical.networks.summary import dense
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -76,93 +76,42 @@ class MomentsNetwork(trainable.Trainable):
         return terms.sum(dim=-1).mean()
 
 
-class MLPRegression(GaussianEstimator):
+class MLPRegression(GaussianEstimator, Networked[MomentsNetwork]):
     """Independent normal distributions in the unconstrained space, with moments from a dense network."""
 
     type = "mlp"
-
-    def __init__(
-        self,
-        settings: MLPSettings,
-        task: TaskInfo,
-        inputs: InputTransform,
-        parameters: ParameterTransform,
-        network: MomentsNetwork,
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.inputs = inputs
-        self.parameters = parameters
-        self.network = network.eval().requires_grad_(False)
 
     @classmethod
     def fit(
         cls, settings: MLPSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[MLPRegression, session.TrainingResult]:
         """Returns the trained regression and how its training went; see `Estimator.fit`."""
-        pairs: Rows = material.require("calibration", settings.type)
-        require_shape("theta", pairs.theta, len(pairs), len(task.parameters))
-        require_shape("x", pairs.x, None, *task.x_shape)
+        pairs = labelled(material, "calibration", settings.type, task)
         apart = held_out(len(pairs), settings.type)
         inputs = InputTransform.fit(pairs.x[~apart], settings.inputs.transform)
         parameters = ParameterTransform.fit(pairs.theta[~apart], task.bounds)
         with session.seeded_initialisation(run):
-            network = cls._network(settings, task)
+            network = cls.build(settings, task)
         z, log_slope = parameters.forward(pairs.theta)
         both = (z.astype(np.float32), inputs(pairs.x, np.float32))
-        order = _repeat(np.flatnonzero(~apart), settings.training.batch_size * LOOK_STEPS)
-        result = fitting.fit(
-            network,
-            tuple(part[order] for part in both),
-            tuple(part[apart] for part in both),
-            settings.training,
-            run,
-            offsets=(float(log_slope[~apart].mean()), float(log_slope[apart].mean())),
-        )
+        data = fitting.Data.split(both, ~apart, apart, log_slope)
+        rounds = math.ceil(settings.training.batch_size * LOOK_STEPS / len(data.train[0]))
+        repeated = tuple(np.concatenate([part] * rounds) for part in data.train)  # many steps in an epoch
+        result = fitting.fit(network, replace(data, train=repeated), settings.training, run)
         return cls(settings, task, inputs, parameters, network), result
 
-    @staticmethod
-    def _network(settings: MLPSettings, task: TaskInfo) -> MomentsNetwork:
+    @classmethod
+    def build(cls, settings: MLPSettings, task: TaskInfo) -> MomentsNetwork:
+        """Returns a dense network for means and standard deviations."""
         return MomentsNetwork(prod(task.x_shape), settings.hidden, len(task.parameters), settings.least_sd)
-
-    @cached_property
-    def _precise(self) -> MomentsNetwork:
-        """The network in double precision."""
-        return copy.deepcopy(self.network).double()
 
     def moments(self, x: Array) -> tuple[Array, Array]:
         """Returns means (N, D) and diagonal factors (N, D, D) of the covariances, given x."""
         with torch.no_grad():
-            mean, log_sd = self._precise(torch.from_numpy(self.inputs(x)))
+            mean, log_sd = self.precise(torch.from_numpy(self.inputs(x)))
         if not (torch.isfinite(mean).all() and torch.isfinite(log_sd).all()):
             raise ArtifactError(
                 f"estimator {self.type} of task {self.task.name}: its moments are not finite numbers; the "
                 "network is broken. Train it again."
             )
         return mean.numpy(), torch.diag_embed(torch.exp(log_sd)).numpy()
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns weights and statistics by name."""
-        return {**weights.arrays_of(self.network), **self.inputs.arrays(), **self.parameters.arrays()}
-
-    @classmethod
-    def from_arrays(
-        cls, settings: MLPSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
-    ) -> MLPRegression:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the settings.
-        """
-        with torch.random.fork_rng(devices=[]):
-            network = cls._network(settings, task)
-        with weights.fitting(f"estimator {cls.type}"):
-            weights.load_into(network, arrays)
-            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays)
-        return cls(settings, task, inputs, parameters, network)
-
-
-def _repeat(rows: Array, at_least: int) -> Array:
-    """Rows, repeated whole until there are enough: an epoch then holds many steps of a small data set."""
-    return np.tile(rows, max(1, math.ceil(at_least / len(rows))))

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from veridical.estimators.settings import TrainedSettings
 from veridical.networks.settings import InputsSettings
-from veridical.sections import Widths
+from veridical.sections import Count, Rate, Share, Widths
 from veridical.training.settings import TrainingSettings
 
 
 class MLPTrainingSettings(TrainingSettings):
     """How the regression is trained: plain Adam at a constant rate, and many looks."""
 
-    epochs: Annotated[int, Field(ge=1)] = Field(
-        default=100_000, description="Passes over the training rows, at most."
-    )
-    max_steps: Annotated[int, Field(ge=1)] | None = Field(
-        default=4000, description="Optimiser steps, at most."
-    )
-    batch_size: Annotated[int, Field(ge=1)] = Field(default=32, description="Rows per optimiser step.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=3e-4, description="Learning rate of Adam."
-    )
+    epochs: Count = Field(default=100_000, description="Passes over the training rows, at most.")
+    max_steps: Count | None = Field(default=4000, description="Optimiser steps, at most.")
+    batch_size: Count = Field(default=32, description="Rows per optimiser step.")
+    learning_rate: Rate = Field(default=3e-4, description="Learning rate of Adam.")
     schedule: Literal["one_cycle", "constant"] = Field(
         default="constant", description="Course of the learning rate."
     )
-    patience: Annotated[int, Field(ge=1)] = Field(
+    patience: Count = Field(
         default=100, description="Looks without a better validation loss before training stops early."
     )
 
@@ -41,7 +35,7 @@ class MLPSettings(TrainedSettings):
     type: Literal["mlp"] = "mlp"
     inputs: InputsSettings = InputsSettings()
     hidden: Widths = Field(default=[256, 128], description="Widths of the hidden layers.")
-    least_sd: Annotated[float, Field(gt=0, lt=1)] = Field(
+    least_sd: Share = Field(
         default=0.1,
         description="Smallest standard deviation of an answer, in units of that of the pairs; its inverse "
         "is the largest.",

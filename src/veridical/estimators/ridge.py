@@ -24,18 +24,19 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
+from veridical.errors import ArtifactError, TrainingError
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo, labelled
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.ridge_settings import RidgeSettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training.session import Session
+
+NUMBERS = ("coefficients", "intercept", "penalty", "factor")  # of a fit, as they are saved
 
 
 @dataclass(frozen=True)
@@ -81,37 +82,22 @@ def _simplest(squares: Array) -> int:
     return int(np.flatnonzero(excess.mean(axis=1) <= error).max())
 
 
+@dataclass(eq=False)
 class Ridge(GaussianEstimator):
     """A linear posterior mean with a constant covariance, in the unconstrained space."""
 
     type = "ridge"
-
-    def __init__(
-        self,
-        settings: RidgeSettings,
-        task: TaskInfo,
-        inputs: InputTransform,
-        parameters: ParameterTransform,
-        numbers: Mapping[str, Array],
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.inputs = inputs
-        self.parameters = parameters
-        self.coefficients = numbers["ridge.coefficients"]
-        self.intercept = numbers["ridge.intercept"]
-        self.penalty = numbers["ridge.penalty"]
-        self.factor = numbers["ridge.factor"]
+    coefficients: Array
+    intercept: Array
+    penalty: Array
+    factor: Array
 
     @classmethod
     def fit(
         cls, settings: RidgeSettings, task: TaskInfo, material: Material, run: Session
     ) -> tuple[Ridge, None]:
         """Returns the regression; see `Estimator.fit`."""
-        pairs: Rows = material.require("calibration", settings.type)
-        d = len(task.parameters)
-        require_shape("theta", pairs.theta, len(pairs), d)
-        require_shape("x", pairs.x, None, *task.x_shape)
+        pairs, d = labelled(material, "calibration", settings.type, task), len(task.parameters)
         if len(pairs) < d + 3:
             raise TrainingError(
                 f"estimator 'ridge' needs at least {d + 3} calibration pairs for {d} parameters, got "
@@ -129,13 +115,8 @@ class Ridge(GaussianEstimator):
                 "estimator 'ridge': the residuals of the parameters have a singular covariance, so that one "
                 "parameter follows from the others; remove it from the task, or give more calibration pairs."
             ) from error
-        numbers = {
-            "ridge.coefficients": found.coefficients,
-            "ridge.intercept": found.intercept,
-            "ridge.penalty": np.array(found.penalty),
-            "ridge.factor": factor,
-        }
-        return cls(settings, task, inputs, parameters, numbers), None
+        numbers = found.coefficients, found.intercept, np.array(found.penalty), factor
+        return cls(settings, task, inputs, parameters, *numbers), None
 
     def moments(self, x: Array) -> tuple[Array, Array]:
         """Returns means (N, D) and lower triangular factors (N, D, D) of the covariances, given x."""
@@ -144,26 +125,17 @@ class Ridge(GaussianEstimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns coefficients and statistics by name."""
-        numbers = {
-            "ridge.coefficients": self.coefficients,
-            "ridge.intercept": self.intercept,
-            "ridge.penalty": self.penalty,
-            "ridge.factor": self.factor,
-        }
-        return {**numbers, **self.inputs.arrays(), **self.parameters.arrays()}
+        return {**{f"ridge.{name}": getattr(self, name) for name in NUMBERS}, **super().arrays()}
 
     @classmethod
     def from_arrays(
         cls, settings: RidgeSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Ridge:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If an array is missing.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         try:
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
             parameters = ParameterTransform.from_arrays(task.bounds, arrays)
-            return cls(settings, task, inputs, parameters, arrays)
+            numbers = [arrays[f"ridge.{name}"] for name in NUMBERS]
         except KeyError as error:
             raise ArtifactError(f"estimator {cls.type}: the array {error} is missing.") from error
+        return cls(settings, task, inputs, parameters, *numbers)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from veridical.estimators.settings import MethodSettings
 from veridical.networks.settings import InputsSettings
+from veridical.sections import Positive
 
 
 class RidgeSettings(MethodSettings):
@@ -17,12 +18,10 @@ class RidgeSettings(MethodSettings):
     learns: ClassVar[tuple[str, ...]] = ("calibration",)
     type: Literal["ridge"] = "ridge"
     inputs: InputsSettings = InputsSettings()
-    smallest: Annotated[float, Field(gt=0)] = Field(
+    smallest: Positive = Field(
         default=1e-6, description="Smallest penalty tried, per row and standardised number of x."
     )
-    largest: Annotated[float, Field(gt=0)] = Field(
-        default=1e4, description="Largest penalty tried, likewise."
-    )
+    largest: Positive = Field(default=1e4, description="Largest penalty tried, likewise.")
     penalties: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=81, description="Number of penalties tried, evenly spaced in their logarithm."
     )

@@ -163,69 +163,64 @@ def table(rows: Sequence[Row], verdicts: Sequence[Mapping[str, Any]]) -> dict[st
         return None
     rows = variants.summarised(rows)
     dataset = labelled_dataset(rows)
-    reference = yardsticks(rows, dataset)
-    columns = [q for q in QUALITIES if any(_of(rows, v, dataset, q) for v in judged)]
-    ranked = {q: best({v: m for v in judged if (m := _of(rows, v, dataset, q))}, q.sign) for q in columns}
-    costs = {v: _costs(rows, v) for v in (*judged, *(v for _, v, _ in reference))}
+    found = {v: _qualities(rows, v, dataset) for v in judged}
+    columns = [q for q in QUALITIES if any(q in own for own in found.values())]
+    ranked = {q: best({v: own[q] for v, own in found.items() if q in own}, q.sign) for q in columns}
     lines = [
-        _line(
-            rows, v, v.method, dataset, ranked, costs[v], [w for w in verdicts if variants.of_cells(w) == v]
-        )
-        for v in judged
+        _line(rows, v, v.method, own, ranked, [w for w in verdicts if variants.of_cells(w) == v])
+        for v, own in found.items()
+    ]
+    beside = [
+        _line(rows, v, name, _qualities(rows, v, where), ranked, [])
+        for name, v, where in yardsticks(rows, dataset)
     ]
     leader = columns[0] if columns else None
-    lines.sort(key=lambda line: (line["rank"], -_key(rows, line["variant"], dataset, leader)))
+    lines.sort(key=lambda line: (line["rank"], -_key(line["found"], leader)))
     return {
         "dataset": dataset,
         "columns": [q.heading for q in columns],
         "lines": lines,
-        "yardsticks": [_line(rows, v, name, where, ranked, costs[v], []) for name, v, where in reference],
+        "yardsticks": beside,
         "pairs": any(line["pairs"] for line in lines),
         "low": any(line["low"] for line in lines),
         "nominal": any(line["nominal"] for line in lines),
         "seconds": any(line["seconds"] for line in lines),
         "datasets": sorted({v["dataset"] for v in verdicts}),
-        "headline": headline(lines, rows, leader, dataset, reference),
+        "headline": headline(lines, beside, leader),
         "marks": any(q.sign for q in columns),
         "two_repeats": len(_seeds(rows)) == 2,
     }
 
 
-def _of(rows: Sequence[Row], variant: Variant, dataset: str, quality: Quality) -> Measured | None:
-    """A number on labelled data; the distance to an exact answer on observed data where there is no other."""
-    found = measured(rows, variant, dataset, quality.metric, quality.level)
-    if found is None and quality.metric == "c2st":
-        return measured(rows, variant, "observed", quality.metric)
-    return found
-
-
-def _costs(rows: Sequence[Row], variant: Variant) -> tuple[float | None, float | None]:
-    """Nominal cost, and seconds of simulation and training."""
-    nominal = measured(rows, variant, None, "nominal_cost")
-    times = [measured(rows, variant, None, name) for name in ("simulation_seconds", "fit_seconds")]
-    seconds = [t.value for t in times if t is not None]
-    return None if nominal is None else nominal.value, sum(seconds) if seconds else None
+def _qualities(rows: Sequence[Row], variant: Variant, dataset: str) -> dict[Quality, Measured]:
+    """Numbers on labelled data; the distance to an exact answer on observed data where there is no other."""
+    found = {q: measured(rows, variant, dataset, q.metric, q.level) for q in QUALITIES}
+    for quality, number in found.items():
+        if number is None and quality.metric == "c2st":
+            found[quality] = measured(rows, variant, "observed", quality.metric)
+    return {quality: number for quality, number in found.items() if number is not None}
 
 
 def _line(
     rows: Sequence[Row],
     variant: Variant,
     name: str,
-    dataset: str,
+    found: Mapping[Quality, Measured],
     ranked: Mapping[Quality, tuple[Variant | None, set[Variant]]],
-    costs: tuple[float | None, float | None],
     verdicts: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """One line of the table; yardsticks have no verdicts and win nothing."""
     cells = []
     for quality, (first, ties) in ranked.items():
-        found = _of(rows, variant, dataset, quality)
         place = "" if not verdicts else "best" if variant == first else "tie" if variant in ties else ""
-        cells.append({"text": "" if found is None else _text(found, quality), "place": place})
-    nominal, seconds = costs
+        cells.append({"text": _text(found[quality], quality) if quality in found else "", "place": place})
+    nominal = measured(rows, variant, None, "nominal_cost")
+    times = [measured(rows, variant, None, name) for name in ("simulation_seconds", "fit_seconds")]
+    seconds = [time.value for time in times if time is not None]
     low = next((r["budget_low"] for r in select(rows, **variant.cells) if r["budget_low"]), None)
     return {
         "variant": variant,
+        "found": found,
         "method": name,
         "note": "npe on simulated data" if name == SBI else "",
         "pairs": "" if variant.calibration is None else f"{variant.calibration:,}",
@@ -234,8 +229,8 @@ def _line(
         "verdicts": {v["dataset"]: v for v in verdicts},
         "rank": max((VERDICTS.index(v["verdict"]) for v in verdicts), default=0),
         "cells": cells,
-        "nominal": "" if nominal is None else numbers.rounded(nominal),
-        "seconds": "" if seconds is None else numbers.duration(seconds),
+        "nominal": "" if nominal is None else numbers.rounded(nominal.value),
+        "seconds": numbers.duration(sum(seconds)) if seconds else "",
     }
 
 
@@ -249,38 +244,34 @@ def _text(found: Measured, quality: Quality) -> str:
     return f"{digits} ± {numbers.to_precision(error, error, 1)}{unit}"
 
 
-def _key(rows: Sequence[Row], variant: Variant, dataset: str, quality: Quality | None) -> float:
+def _key(found: Mapping[Quality, Measured], quality: Quality | None) -> float:
     """What lines of one verdict are sorted by, larger first."""
-    found = None if quality is None else _of(rows, variant, dataset, quality)
-    if quality is None or found is None or found.value != found.value:
+    if quality is None or quality not in found or (value := found[quality].value) != value:
         return float("-inf")
-    return (quality.sign or -1) * (abs(found.value) if quality.absolute else found.value)
+    return (quality.sign or -1) * (abs(value) if quality.absolute else value)
 
 
 # ---- in words ------------------------------------------------------------------------------------
 
 
 def headline(
-    lines: Sequence[Mapping[str, Any]],
-    rows: Sequence[Row],
-    quality: Quality | None,
-    dataset: str,
-    reference: Sequence[tuple[str, Variant, str]] = (),
+    lines: Sequence[Mapping[str, Any]], yardsticks: Sequence[Mapping[str, Any]], quality: Quality | None
 ) -> list[str]:
     """Returns the comparison in a few sentences: what to trust, what is best within error, against what."""
     by_rank = {rank: [line["variant"] for line in lines if line["rank"] == rank] for rank in range(3)}
     sentences = [_to_trust(by_rank)]
     for rank, who in ((0, "Of those to trust"), (1, "Of those to use with care")):
         if quality is not None and quality.sign and len(by_rank[rank]) > 1:
-            found = {v: m for v in by_rank[rank] if (m := _of(rows, v, dataset, quality))}
+            own = [line for line in lines if line["rank"] == rank and quality in line["found"]]
+            found = {line["variant"]: line["found"][quality] for line in own}
             first, ties = best(found, quality.sign)
             if first is not None:
                 sentences.append(_winner(who, first, found[first], ties, quality))
             break
     beside = [
-        f"{YARDSTICKS[name]} reaches {_text(m, quality)}"
-        for name, variant, where in reference
-        if quality is not None and (m := _of(rows, variant, where, quality))
+        f"{YARDSTICKS[line['method']]} reaches {_text(line['found'][quality], quality)}"
+        for line in yardsticks
+        if quality is not None and quality in line["found"]
     ]
     return sentences + ([f"For scale, {' and '.join(beside)}."] if beside else [])
 

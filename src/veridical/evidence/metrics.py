@@ -11,11 +11,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -54,6 +55,7 @@ _ORDER = (
 _NOT_KEY = frozenset({"seed", "value", "stderr", "n"})
 
 Row = dict[str, Any]
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Table(list[Row]):
@@ -62,10 +64,15 @@ class Table(list[Row]):
     @cached_property
     def by_metric(self) -> dict[str, list[Row]]:
         """The rows of each metric."""
-        found: dict[str, list[Row]] = {}
-        for cells in self:
-            found.setdefault(cells["metric"], []).append(cells)
-        return found
+        return grouped(self, itemgetter("metric"))
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """Returns rows by what `key` says of each, in their order."""
+    found: dict[Key, list[Row]] = {}
+    for cells in rows:
+        found.setdefault(key(cells), []).append(cells)
+    return found
 
 
 def row(**cells: Any) -> Row:
@@ -79,14 +86,11 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
     Rows without a seed are not repeated over replicates and make no group. Of the columns that only some
     metrics have, texts tell groups apart; numbers are notes on one replicate and are left out.
     """
-    groups: dict[tuple[tuple[str, Any], ...], list[float]] = {}
-    for cells in rows:
-        if cells["seed"] is not None:
-            groups.setdefault(_group(cells), []).append(cells["value"])
-    return [
-        row(**dict(key), value=_mean(values), stderr=_standard_error(values), n=len(values))
-        for key, values in groups.items()
-    ]
+    found = []
+    for key, group in grouped((cells for cells in rows if cells["seed"] is not None), _group).items():
+        values = [cells["value"] for cells in group]
+        found.append(row(**dict(key), value=_mean(values), stderr=_standard_error(values), n=len(values)))
+    return found
 
 
 def tidy(rows: Iterable[Row]) -> Table:

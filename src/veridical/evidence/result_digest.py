@@ -63,12 +63,7 @@ class Part(NamedTuple):
 
 
 def digest(study: str | Path) -> str:
-    """Returns the result digest of a finished study, given its folder of results.
-
-    Raises:
-        ArtifactError: If the folder does not hold a finished study.
-        BankError: If shards that it used are gone or damaged.
-    """
+    """Returns the result digest of a finished study, given its folder of results; errors as in `listing`."""
     return digest_of(listing(study))
 
 
@@ -194,17 +189,13 @@ def _draws(name: str, path: Path) -> Iterator[Stream]:
 
 def _pieces(variable: Any, path: Path) -> Iterator[np.ndarray]:
     """A variable of a file in C order, at most PIECE_NUMBERS numbers at a time."""
-    with _reading(path):
-        yield from _cut(variable)
-
-
-def _cut(variable: Any) -> Iterator[np.ndarray]:
     shape = variable.shape
-    if math.prod(shape) <= PIECE_NUMBERS:
-        yield np.asarray(variable[...])
-        return
-    axis = next(i for i, n in enumerate(shape) if math.prod(shape[i + 1 :]) <= PIECE_NUMBERS)
-    step = max(1, PIECE_NUMBERS // math.prod(shape[axis + 1 :]))
-    for outer in np.ndindex(shape[:axis]):
-        for first in range(0, shape[axis], step):
-            yield np.asarray(variable[(*outer, slice(first, first + step))])
+    with _reading(path):
+        if math.prod(shape) <= PIECE_NUMBERS:
+            yield np.asarray(variable[...])
+            return
+        axis = next(i for i, n in enumerate(shape) if math.prod(shape[i + 1 :]) <= PIECE_NUMBERS)
+        step = max(1, PIECE_NUMBERS // math.prod(shape[axis + 1 :]))
+        for outer in np.ndindex(shape[:axis]):
+            for first in range(0, shape[axis], step):
+                yield np.asarray(variable[(*outer, slice(first, first + step))])

@@ -61,12 +61,8 @@ def of_coordinates(where: Coordinates) -> Variant:
 
 def finals(found: Iterable[Variant]) -> list[Variant]:
     """Returns the variants at the largest budget of their method and calibration size, in order."""
-    largest: dict[tuple[str, int | None], Variant] = {}
-    for variant in found:
-        kept = largest.get((variant.method, variant.calibration))
-        if kept is None or (variant.budget or 0) > (kept.budget or 0):
-            largest[variant.method, variant.calibration] = variant
-    return sorted(largest.values(), key=lambda v: v.order)
+    ascending = sorted(found, key=lambda v: v.budget or 0)
+    return sorted({(v.method, v.calibration): v for v in ascending}.values(), key=lambda v: v.order)
 
 
 def of_rows(rows: Iterable[Row]) -> list[Variant]:
@@ -81,9 +77,5 @@ def summarised(rows: Iterable[Row]) -> Table:
 
 def leading(found: Iterable[Variant]) -> list[Variant]:
     """Returns of each method the variant with the largest calibration set: the one drawn by itself."""
-    kept: dict[str, Variant] = {}
-    for variant in finals(found):
-        before = kept.get(variant.method)
-        if before is None or (variant.calibration or 0) >= (before.calibration or 0):
-            kept[variant.method] = variant
+    kept = {variant.method: variant for variant in finals(found)}  # the largest set comes last
     return sorted(kept.values(), key=lambda v: v.order)

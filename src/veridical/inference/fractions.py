@@ -86,8 +86,7 @@ def log_likelihood(fraction: Array | float, excess: Array, counts: Array) -> Arr
     """Returns the log-likelihood at fractions (...), shape (...); -inf where m is not positive."""
     m = 1 + np.multiply.outer(np.asarray(fraction, float), excess)
     with np.errstate(divide="ignore"):
-        terms: Array = np.log(np.maximum(m, 0)) @ counts
-    return terms
+        return np.log(np.maximum(m, 0)) @ counts
 
 
 def fit_fraction(excess: Array, counts: Array) -> tuple[float, float]:

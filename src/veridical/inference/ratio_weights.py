@@ -35,7 +35,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg, special
@@ -211,12 +211,6 @@ def influence(
     return h, k
 
 
-def spread(weights: Array, numerator: Events, denominator: Events, kind: str = "mlc") -> Array:
-    """Returns U, the covariance of the gradient, shape (P, P)."""
-    h, k = influence(weights, numerator, denominator, kind)
-    return numerator.covariance(h) / numerator.total + denominator.covariance(k) / denominator.total
-
-
 def fit(
     numerator: Events,
     denominator: Events,
@@ -283,7 +277,8 @@ def _newton(
         step = linalg.cho_solve(factor, gradient)
         decrement = float(gradient @ step)
         if decrement < TOLERANCE:
-            return _described(w, numerator, denominator, kind, hessian, factor, steps, decrement, epsilon)
+            found = _described(w, numerator, denominator, kind, hessian, factor)
+            return replace(found, steps=steps, decrement=max(decrement, 0.0), ridge=epsilon)
         w, value = _backtrack(penalised, w, value, step, decrement)
     raise TrainingError(
         f"ratio: the weights did not settle in {MAX_STEPS} Newton steps (squared decrement {decrement:.2g}); "
@@ -309,33 +304,22 @@ def _backtrack(
 
 
 def _described(
-    w: Array,
-    numerator: Events,
-    denominator: Events,
-    kind: str,
-    hessian: Array,
-    factor: tuple[Array, bool],
-    steps: int,
-    decrement: float,
-    epsilon: float,
+    w: Array, numerator: Events, denominator: Events, kind: str, hessian: Array, factor: tuple[Array, bool]
 ) -> RatioFit:
     """The fit at its minimum, with covariance and diagnostics."""
-    u = spread(w, numerator, denominator, kind)
+    h, k = influence(w, numerator, denominator, kind)
+    u = numerator.covariance(h) / numerator.total + denominator.covariance(k) / denominator.total
     covariance = linalg.cho_solve(factor, linalg.cho_solve(factor, u).T)
     eigenvalues = np.linalg.eigvalsh(hessian)
     inverse, ratio = np.exp(-numerator.log_ratio(w)), np.exp(denominator.log_ratio(w))
     shares = [inverse.max() / (numerator.counts @ inverse), ratio.max() / (denominator.counts @ ratio)]
-    h, k = influence(w, numerator, denominator, kind)
     to_d = linalg.cho_solve(factor, denominator.mean(ratio[:, None] * denominator.functions))
     to_n = linalg.cho_solve(factor, numerator.mean(inverse[:, None] * numerator.functions))
     return RatioFit(
         weights=w,
         covariance=(covariance + covariance.T) / 2,
         bias=_bias(w, numerator, denominator, kind, factor, covariance),
-        steps=steps,
-        decrement=max(decrement, 0.0),
         condition=float(eigenvalues[-1] / eigenvalues[0]),
-        ridge=epsilon,
         largest_share=float(max(shares)),
         numerator=_normalisation(numerator, denominator, inverse, -(h @ to_n), k @ to_n),
         denominator=_normalisation(denominator, numerator, ratio, -(k @ to_d), h @ to_d),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from veridical.evidence.numbers import size
 from veridical.plan.costs import Cost
 
 MANY = 1_000
@@ -31,7 +32,7 @@ def _cells(cost: Cost) -> tuple[str, ...]:
     memory = [f"{cost.mb_asked:.0f}" if cost.mb_asked else "", f"{cost.mb_seen:.0f}" if cost.mb_seen else ""]
     hours = [_rounded(cost.cpu_hours), _rounded(cost.gpu_hours) if cost.gpu_hours else "0"]
     told = (cost.rule, f"{cost.jobs:,}", *hours, duration(cost.longest), *memory)
-    return (*told, _size(cost.bytes), f"{cost.inodes:,.0f}", "; ".join(_known(cost.basis)))
+    return (*told, size(cost.bytes), f"{cost.inodes:,.0f}", "; ".join(_known(cost.basis)))
 
 
 def _known(basis: Mapping[str, float]) -> list[str]:
@@ -77,11 +78,3 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _size(number: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.3g} TB"

@@ -47,11 +47,8 @@ class Components:
 
     def cost(self, densities: int) -> float:
         """Evaluations that so many densities take, in units of one evaluation of the flow."""
-        return (
-            densities
-            * len(self)
-            * (1.0 if self.centres is None else self.centres.shape[1] / KERNELS_PER_FLOW)
-        )
+        kernels = KERNELS_PER_FLOW if self.centres is None else self.centres.shape[1]
+        return densities * len(self) * (kernels / KERNELS_PER_FLOW)
 
     def latent(self, m: int, rng: np.random.Generator) -> Array:
         """Returns m draws of each component in z, shape (n, m, D)."""

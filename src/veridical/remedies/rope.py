@@ -29,6 +29,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ from scipy.spatial.distance import cdist
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Conditioned, Estimator, Material, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded, Recoded, encoder_of
 from veridical.remedies.components import Components
 from veridical.remedies.rope_settings import RoPESettings
@@ -51,34 +53,33 @@ DENSITIES = 2_000_000.0  # evaluations of the flow above which draws come withou
 PICTURE = 200  # rows and columns of the picture of a plan, at most
 
 
+@dataclass(eq=False)
 class RoPE(Estimator):
-    """Posteriors by optimal transport between real observations and simulations."""
+    """Posteriors by optimal transport between real observations and simulations.
+
+    Attributes:
+        summaries: Summaries h(x) of the simulations, shape (n, K).
+        means: The mean of each component, in the space z, shape (n, D).
+        gap: How far the components stay below the prior, and its standard error, shape (2,).
+        parent: What knows the encoder of real data.
+        centres: Draws of each component where they are smoothed, shape (n, m, D).
+    """
 
     type = "rope"
+    settings: RoPESettings
+    task: TaskInfo
+    summaries: Array
+    means: Array
+    gap: Array
     parent: Encoded | Recoded
+    centres: Array | None = None
 
-    def __init__(
-        self,
-        settings: RoPESettings,
-        task: TaskInfo,
-        parent: Encoded | Recoded,
-        summaries: Array,
-        means: Array,
-        centres: Array | None,
-        gap: Array,
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.parent = parent
-        self.simulated = encoder_of(parent, self.type, tuned=True)
-        self.summaries = summaries
-        self.means = means
-        self.gap = gap
-        self.components = Components(self.simulated, summaries, centres, settings.smoothing)
-        self.cloud = SummaryCloud.of(summaries)
-        self.scale = (
-            summaries.std(axis=0) if settings.standardise == "simulated" else np.ones(summaries.shape[1])
-        )
+    def __post_init__(self) -> None:
+        self.simulated = encoder_of(self.parent, self.type, tuned=True)
+        self.components = Components(self.simulated, self.summaries, self.centres, self.settings.smoothing)
+        self.cloud = SummaryCloud.of(self.summaries)
+        scaled = self.settings.standardise == "simulated"
+        self.scale = self.summaries.std(axis=0) if scaled else np.ones(self.summaries.shape[1])
 
     @classmethod
     def fit(
@@ -87,9 +88,7 @@ class RoPE(Estimator):
         """Returns the remedy with the summaries of its simulations; see `Estimator.fit`."""
         parent = material.require("parent", settings.type)
         posterior = encoder_of(parent, settings.type, tuned=True)
-        rows: Rows = material.require("simulations", settings.type)
-        require_shape("theta", rows.theta, len(rows), len(task.parameters))
-        require_shape("x", rows.x, None, *task.x_shape)
+        rows = labelled(material, "simulations", settings.type, task)
         if len(rows) < MIN_SIMULATIONS:
             raise TrainingError(
                 f"remedy {settings.type!r}: expected at least {MIN_SIMULATIONS} valid simulations, got "
@@ -102,7 +101,7 @@ class RoPE(Estimator):
             drawn = Components(posterior, summaries).latent(settings.component_draws, rng)
             centres = drawn if settings.smoothing else None
             gap = _gap(Components(posterior, summaries, centres, settings.smoothing), theta, material.prior)
-        remedy = cls(settings, task, parent, summaries, drawn.mean(axis=1), centres, gap)
+        remedy = cls(settings, task, summaries, drawn.mean(axis=1), gap, parent, centres)
         if remedy.warning:
             print(f"{'/'.join(map(str, run.path))}: {remedy.warning}")
         return remedy, None
@@ -169,28 +168,28 @@ class RoPE(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns summaries of simulations; mean and, where smoothed, draws of each component; the gap."""
-        arrays = {"summaries": self.summaries, "means": self.means, "gap": self.gap}
-        centres = self.components.centres
-        return arrays if centres is None else {**arrays, "centres": centres}
+        return {name: getattr(self, name) for name in _saved(self.settings)}
 
     @classmethod
     def from_arrays(
-        cls, settings: RoPESettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
+        cls,
+        settings: RoPESettings,
+        task: TaskInfo,
+        arrays: Mapping[str, Array],
+        parent: Estimator | None = None,
     ) -> RoPE:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If the parent is missing, or an array.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         if not isinstance(parent, Encoded | Recoded):
             raise ArtifactError(f"remedy {cls.type}: expected {settings.of!r} beside it, got {parent}.")
-        names = ["summaries", "means", *(["centres"] if settings.smoothing else []), "gap"]
+        names = _saved(settings)
         if missing := [name for name in names if name not in arrays]:
             raise ArtifactError(f"remedy {cls.type}: arrays {', '.join(missing)} are missing; run it again.")
-        found = {name: np.asarray(arrays[name]) for name in names}
-        return cls(
-            settings, task, parent, found["summaries"], found["means"], found.get("centres"), found["gap"]
-        )
+        return cls(settings, task, parent=parent, **{name: np.asarray(arrays[name]) for name in names})
+
+
+def _saved(settings: RoPESettings) -> list[str]:
+    """The arrays that a remedy with these settings consists of."""
+    return ["summaries", "means", "gap", *(["centres"] if settings.smoothing else [])]
 
 
 class Mixture(Conditioned):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from veridical.remedies.tuned_settings import EncoderRemedySettings
+from veridical.sections import Fidelity, Positive, Threads
 
 
 class RoPESettings(EncoderRemedySettings):
@@ -17,13 +18,11 @@ class RoPESettings(EncoderRemedySettings):
 
     type: Literal["rope"] = "rope"
     of: str = Field(description="A `tuned` encoder; or an `npe`, whose encoder then serves real data too.")
-    fidelity: str | None = Field(
-        default=None, description="Fidelity of its simulations; where not given, the dearest."
-    )
+    fidelity: Fidelity = None
     simulations: Annotated[int, Field(ge=10)] = Field(
         default=2000, description="Fresh simulations that posteriors are mixed of."
     )
-    gamma: Annotated[float, Field(gt=0)] = Field(
+    gamma: Positive = Field(
         default=0.12,
         description="Strength of the entropy relative to the mean cost: large values give the prior, small "
         "ones mixtures of few simulations. 0.12 suits some 50 pairs, 0.06 200 and more.",
@@ -46,9 +45,4 @@ class RoPESettings(EncoderRemedySettings):
     component_draws: Annotated[int, Field(ge=2, le=10_000)] = Field(
         default=100, description="Draws of each component that the smoothed density is made of."
     )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
-
-    @property
-    def fresh_rows(self) -> int:
-        """Rows of the split `fit` that it learns from."""
-        return self.simulations
+    threads: Threads = Field(default=1, description="CPU threads.")

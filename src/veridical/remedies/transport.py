@@ -285,25 +285,24 @@ def _absorbed(scaled: Array, f: Array, k: Array, tau: float, limit: int) -> tupl
     kernel = k - scaled
     kernel += f[:, None]
     np.exp(kernel, out=kernel)
-    log_u, log_v = np.zeros(n_o), np.zeros(n_s)
-    for step in range(1, limit + 1):
+    log_u, log_v, step, converged = np.zeros(n_o), np.zeros(n_s), 0, False
+    while step < limit and not converged:
+        step += 1
         columns = kernel.T @ np.exp(log_u)
         if not columns.all():
-            return f + log_u, k + log_v, step, False
+            break
         new_v = tau * (k - np.log(n_s) - np.log(columns)) - k
         if np.abs(new_v).max() > ABSORB:
-            return f + log_u, k + log_v, step, False
+            break
         rows = kernel @ np.exp(new_v)
         if not rows.all():
-            return f + log_u, k + log_v, step, False
+            break
         new_u = -np.log(n_o) - np.log(rows)
-        spread = np.ptp(new_u - log_u)
+        converged = bool(np.ptp(new_u - log_u) < OWN_THRESHOLD)
         log_u, log_v = new_u, new_v
-        if spread < OWN_THRESHOLD:
-            return f + log_u, k + log_v, step, True
         if np.abs(log_u).max() > ABSORB:
-            return f + log_u, k + log_v, step, False
-    return f + log_u, k + log_v, limit, True
+            break
+    return f + log_u, k + log_v, step, converged or step == limit
 
 
 def _rows_potential(scaled: Array, k: Array) -> Array:

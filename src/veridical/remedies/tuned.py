@@ -25,6 +25,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ import torch
 from torch import Tensor
 
 from veridical import bank, seeds
-from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
+from veridical.errors import ArtifactError, TrainingError
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded, Recoded, encoder_of
 from veridical.networks import weights
 from veridical.networks.transforms import InputTransform
@@ -47,21 +48,20 @@ SIMULATED_ROWS = 8192  # simulations that are made at once
 Simulate = Callable[[Array, np.random.Generator], tuple[Array, Array]]  # x, and which rows are valid
 
 
+@dataclass(eq=False)
 class Tuned(Recoded):
     """The posterior q(theta | g(y)) of an NPE whose encoder was fine-tuned on labelled real data."""
 
     type = "tuned"
+    settings: TunedSettings
+    task: TaskInfo
+    encoder: torch.nn.Module
+    norms: Array
+    parent: Encoded
 
-    def __init__(
-        self, settings: TunedSettings, task: TaskInfo, parent: Encoded, encoder: torch.nn.Module, norms: Array
-    ) -> None:
-        self.settings = settings
-        self.task = task
-        self.parent = parent
-        self.norms = norms
-        self.posterior = parent.with_encoder(encoder)
-        self.encoder = encoder
-        self.cloud = parent.cloud
+    def __post_init__(self) -> None:
+        self.posterior = self.parent.with_encoder(self.encoder)
+        self.cloud = self.parent.cloud
 
     @property
     def helped(self) -> bool:
@@ -77,9 +77,7 @@ class Tuned(Recoded):
         Losses in the record are mean norms, in units of the summaries; the first entry is h itself.
         """
         parent = encoder_of(material.require("parent", settings.type), settings.type)
-        pairs: Rows = material.require("calibration", settings.type)
-        require_shape("theta", pairs.theta, len(pairs), len(task.parameters))
-        require_shape("x", pairs.x, None, *task.x_shape)
+        pairs = labelled(material, "calibration", settings.type, task)
         simulate = simulations(settings, material)
         with devices.cpu_threads(run.threads or settings.threads):
             tuning = _Tuning(settings, parent, pairs, simulate, run)
@@ -87,7 +85,7 @@ class Tuned(Recoded):
         norms = np.array(
             [entry["validation_loss"] for entry in (result.rounds[0], result.rounds[result.best])]
         )
-        return cls(settings, task, parent, tuning.best, norms), result
+        return cls(settings, task, tuning.best, norms, parent), result
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
@@ -114,11 +112,7 @@ class Tuned(Recoded):
     def from_arrays(
         cls, settings: TunedSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Tuned:
-        """Returns the estimator that `arrays` came from.
-
-        Raises:
-            ArtifactError: If the parent is missing or of another shape.
-        """
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         if not isinstance(parent, Encoded) or parent.encoder is None:
             raise ArtifactError(
                 f"remedy {cls.type}: expected the npe {settings.of!r} beside it, got {parent}."
@@ -127,7 +121,7 @@ class Tuned(Recoded):
         with weights.fitting(f"remedy {cls.type}", f"those of {settings.of!r}"):
             weights.load_into(encoder, arrays, ENCODER)
             norms = np.asarray(arrays["norms"])
-        return cls(settings, task, parent, encoder, norms)
+        return cls(settings, task, encoder, norms, parent)
 
 
 def simulations(settings: TunedSettings, material: Material) -> Simulate:

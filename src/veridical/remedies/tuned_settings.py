@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from veridical.estimators.settings import MethodSettings
+from veridical.sections import Count, Fidelity, Rate, Share, Threads
 
 
 class EncoderRemedySettings(MethodSettings):
@@ -14,6 +15,14 @@ class EncoderRemedySettings(MethodSettings):
 
     builds_on: ClassVar[tuple[str, ...]] = ("encoder",)
     gives: ClassVar[tuple[str, ...]] = ("summaries",)
+
+    if TYPE_CHECKING:
+        simulations: int
+
+    @property
+    def fresh_rows(self) -> int:
+        """Rows of the split `fit` that it learns from."""
+        return self.simulations
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""
@@ -34,36 +43,25 @@ class TunedSettings(EncoderRemedySettings):
 
     type: Literal["tuned"] = "tuned"
     of: str = Field(description="The `npe` whose encoder is copied.")
-    fidelity: str | None = Field(
-        default=None, description="Fidelity of its simulations; where not given, the dearest."
-    )
+    fidelity: Fidelity = None
     simulations: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="Stored simulations, of which the one with the nearest parameters stands in for a fresh "
         "one; 0 calls the simulator at every step.",
     )
     steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=2000, description="Optimiser steps.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1e-4, description="Constant learning rate of Adam."
-    )
-    batch_size: Annotated[int, Field(ge=1)] = Field(
+    learning_rate: Rate = Field(default=1e-4, description="Constant learning rate of Adam.")
+    batch_size: Count = Field(
         default=256, description="Pairs per step, at most; each gets one simulation per step."
     )
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.2, description="Share of the pairs that choose when to stop."
-    )
+    validation_share: Share = Field(default=0.2, description="Share of the pairs that choose when to stop.")
     validation_simulations: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=50, description="Simulations behind the mean summary of a validation pair."
     )
-    looks: Annotated[int, Field(ge=1)] = Field(
+    looks: Count = Field(
         default=100, description="Looks at the validation pairs; the weights of the best one are kept."
     )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="CPU threads.")
-
-    @property
-    def fresh_rows(self) -> int:
-        """Rows of the split `fit` that it learns from."""
-        return self.simulations
+    threads: Threads = Field(default=1, description="CPU threads.")
 
     def visits(self, rows: int) -> float:
         """Returns how many pairs its steps see in all."""

@@ -16,7 +16,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -33,25 +33,28 @@ from veridical.tasks.base import Array
 from veridical.training.session import Session
 
 CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standard errors
-NUMBERS = ("steps", "decrement", "condition", "ridge", "largest_share")  # of a fit of weights
+ARRAYS = ("weights", "covariance", "bias")  # of a fit of weights
+NUMBERS = ("steps", "decrement", "condition", "ridge", "largest_share")
 SIDES = ("numerator", "denominator")  # of which the fit has a normalisation each
 EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative to where it is defined
 
 
+@dataclass(eq=False)
 class Wifi(WithoutPosterior):
     """A density ratio with its error, and fractions of the first class with theirs; no posterior."""
 
     type = "wifi"
+    settings: WifiSettings
+    task: TaskInfo
+    ratio: RatioFit
+    parent: Functions
 
-    def __init__(self, settings: WifiSettings, task: TaskInfo, parent: Estimator, ratio: RatioFit) -> None:
-        if not isinstance(parent, Functions):
+    def __post_init__(self) -> None:
+        if not isinstance(self.parent, Functions):
+            got: Estimator = self.parent
             raise TrainingError(
-                f"remedy 'wifi': expected `of` to name an ensemble of type 'ratios', got {parent.type!r}."
+                f"remedy 'wifi': expected `of` to name an ensemble of type 'ratios', got {got.type!r}."
             )
-        self.settings = settings
-        self.task = task
-        self.parent: Functions = parent
-        self.ratio = ratio
 
     @classmethod
     def fit(
@@ -63,7 +66,7 @@ class Wifi(WithoutPosterior):
             TrainingError: If the weights cannot be fitted.
         """
         parent = cast(Functions, material.require("parent", settings.type))
-        remedy = cls(settings, task, parent, RatioFit.fixed(np.zeros(1)))
+        remedy = cls(settings, task, RatioFit.fixed(np.zeros(1)), parent)
         events = (FunctionTable(parent).events(x) for x in two_classes(material, settings.type))
         remedy.ratio = weigh(settings, *events)
         return remedy, None
@@ -104,18 +107,13 @@ class Wifi(WithoutPosterior):
     def arrays(self) -> dict[str, Array]:
         """Returns weights, covariance and diagnostics."""
         numbers = {f"diagnostics.{name}": np.array(value) for name, value in self.diagnostics().items()}
-        ratio = self.ratio
-        return {"weights": ratio.weights, "covariance": ratio.covariance, "bias": ratio.bias, **numbers}
+        return {**{name: getattr(self.ratio, name) for name in ARRAYS}, **numbers}
 
     @classmethod
     def from_arrays(
         cls, settings: WifiSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> Wifi:
-        """Returns the remedy that `arrays` came from, around its ensemble.
-
-        Raises:
-            ArtifactError: If an array is missing or does not fit the ensemble.
-        """
+        """Returns the remedy that `arrays` came from, around its ensemble; see `Estimator.from_arrays`."""
         members = parent.size - 1 if isinstance(parent, Functions) else None
         try:
             ratio = _ratio_from(arrays)
@@ -123,11 +121,11 @@ class Wifi(WithoutPosterior):
             raise ArtifactError(
                 f"remedy {cls.type}: expected an array {error}; run the remedy again."
             ) from error
-        if parent is None or (members is not None and len(ratio.weights) != members + 1):
+        if not isinstance(parent, Functions) or len(ratio.weights) != parent.size:
             raise ArtifactError(
                 f"remedy {cls.type}: expected an ensemble of {len(ratio.weights) - 1} members, got {members}."
             )
-        return cls(settings, task, parent, ratio)
+        return cls(settings, task, ratio, parent)
 
 
 class FunctionTable:
@@ -194,14 +192,10 @@ def _mean_constant(settings: WifiSettings, numerator: Events, denominator: Event
 
     found = ratio_weights.fit(constant(numerator), constant(denominator), settings.loss, ridge=settings.ridge)
     p = numerator.functions.shape[1]
-    fixed = fixed_weights(settings, p)
-    for array, fitted in (
-        (fixed.weights, found.weights),
-        (fixed.covariance, found.covariance),
-        (fixed.bias, found.bias),
-    ):
-        array[(0,) * array.ndim] = fitted[(0,) * array.ndim]
-    return replace(found, weights=fixed.weights, covariance=fixed.covariance, bias=fixed.bias)
+    whole = {name: getattr(fixed_weights(settings, p), name) for name in ARRAYS}
+    for name, array in whole.items():
+        array.flat[0] = getattr(found, name).flat[0]  # that of the constant
+    return replace(found, **whole)
 
 
 def _curve(fraction: Fraction) -> tuple[Array, Array]:
@@ -217,7 +211,7 @@ def _ratio_from(arrays: Mapping[str, Array]) -> RatioFit:
     def number(name: str) -> float:
         return float(arrays[f"diagnostics.{name}"])
 
-    found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in ("weights", "covariance", "bias")}
+    found: dict[str, Any] = {name: np.asarray(arrays[name]) for name in ARRAYS}
     found |= {name: number(name) for name in NUMBERS}
     for side in SIDES:
         found[side] = Normalisation(number(f"{side}_mean"), number(f"{side}_stderr"))

@@ -7,14 +7,13 @@ depend on the experiment alone and not on the method, so that methods are compar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from veridical import seeds
-from veridical.errors import DataError, TrainingError, require_shape
+from veridical.errors import DataError, TrainingError
 from veridical.estimators.base import Estimator
 from veridical.estimators.classes import Functions
 from veridical.inference import fractions
@@ -23,87 +22,49 @@ from veridical.remedies.wifi import FunctionTable, Wifi, fixed_weights, needs_ev
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.tasks.base import Array, ClassTask
 
+FOUND = ("value", "statistical", "ratio", "bias", "z_lr")  # at each true fraction
 Generators = Callable[..., np.random.Generator]
 
 
-@dataclass(frozen=True)
-class Experiments:
-    """What E pseudo-experiments found at V true fractions; NaN where a likelihood has no maximum.
-
-    Attributes:
-        truth: True fractions, shape (V,).
-        value: Estimates, shape (E, V).
-        statistical: sigma_MLE, shape (E, V).
-        ratio: Standard error from the density ratio, shape (E, V).
-        bias: Second-order bias, shape (E, V).
-        z_lr: Signed root of the likelihood ratio at the truth, shape (E, V).
-        pull: Error of log r at one random event, in standard errors, (E,); NaN where no error is stated.
-    """
-
-    truth: Array
-    value: Array
-    statistical: Array
-    ratio: Array
-    bias: Array
-    z_lr: Array
-    pull: Array
-
-    def __post_init__(self) -> None:
-        for name in ("value", "statistical", "ratio", "bias", "z_lr"):
-            require_shape(name, getattr(self, name), len(self.pull), len(self.truth))
-
-    @property
-    def z(self) -> Array:
-        """Errors in standard errors, (value - truth) / total, shape (E, V)."""
-        z: Array = (self.value - self.truth) / np.hypot(self.statistical, self.ratio)
-        return z
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns all arrays by name."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
-
-
 def experiments(
-    settings: WifiSettings,
+    wifi: WifiSettings,
     ratios: Functions,
     task: ClassTask,
     generators: Generators,
-    n: int,
-    *,
-    fit_events: int,
-    events: int,
-    true_values: Sequence[float],
-) -> Experiments:
-    """Returns one batch of pseudo-experiments.
+    settings: Mapping[str, Any],
+) -> dict[str, Array]:
+    """Returns what E pseudo-experiments found at V true fractions; NaN where a likelihood has no maximum.
+
+    `truth` (V,): true fractions. `value`, `statistical`, `ratio`, `bias` (E, V): estimates, their errors from
+    the number of events and from the density ratio, their second-order bias. `z_lr` (E, V): signed root of
+    the likelihood ratio at the truth. `pull` (E,): error of log r at one random event, in standard errors;
+    NaN where no error is stated.
 
     Arguments:
-        settings: Settings of the remedy `wifi`.
+        wifi: Settings of the remedy.
         ratios: The ensemble.
         task: Draws the events.
         generators: Gives the generator of a piece of the batch: called with ("fit", e), ("point", e) and
             ("data", e, v) for experiment e and number v of the true fraction.
-        n: E, the number of experiments.
-        fit_events: Events of each class that weights are fitted to.
-        events: Unlabelled events.
-        true_values: Fractions of the first class, in [0, 1].
+        settings: `rows` (E, the number of experiments), `true_values` (fractions of the first class, in
+            [0, 1]), `events` (unlabelled), `fit_rows` (events of each class that weights are fitted to).
 
     Raises:
         DataError: If a true fraction is not in [0, 1].
         TrainingError: If the weights of an experiment cannot be fitted.
     """
-    truth = np.asarray(true_values, float)
+    truth, n = np.asarray(settings["true_values"], float), settings["rows"]
     if truth.ndim != 1 or not ((truth >= 0) & (truth <= 1)).all():
-        raise DataError(f"experiments: expected true fractions in [0, 1], got {list(true_values)}.")
+        raise DataError(f"experiments: expected true fractions in [0, 1], got {truth.tolist()}.")
     table = FunctionTable(ratios)
     found, pulls = np.empty((5, n, len(truth))), np.empty(n)
     for e in range(n):
-        ratio = _weights(settings, table, task, generators("fit", e), fit_events)
+        ratio = _weights(wifi, table, task, generators("fit", e), settings["fit_rows"])
         pulls[e] = _pull(ratio, ratios, task, generators("point", e))
         for v, kappa in enumerate(truth):
-            x = task.mixture(events, kappa, generators("data", e, v))
-            found[:, e, v] = _answer(settings, table.events(x), ratio, kappa)
-    value, statistical, ratio_part, bias, z_lr = found
-    return Experiments(truth, value, statistical, ratio_part, bias, z_lr, pulls)
+            x = task.mixture(settings["events"], kappa, generators("data", e, v))
+            found[:, e, v] = _answer(wifi, table.events(x), ratio, kappa)
+    return {"truth": truth, **dict(zip(FOUND, found, strict=True)), "pull": pulls}
 
 
 def batch(
@@ -114,7 +75,7 @@ def batch(
     Arguments:
         task: Draws the events.
         remedy: A fitted `Wifi`; its weights are fitted anew.
-        settings: `rows` (experiments), `true_values`, `events`, `fit_rows`.
+        settings: See `experiments`.
         root: Root seed.
         path: Names the batch, whatever the method.
     """
@@ -127,20 +88,16 @@ def batch(
         remedy.parent,
         task,
         lambda part, *index: seeds.generator(root, "experiment", part, task.name, *path, *index),
-        settings["rows"],
-        fit_events=settings["fit_rows"],
-        events=settings["events"],
-        true_values=settings["true_values"],
+        settings,
     )
-    arrays = found.arrays()
-    unstated = {"pull"} if np.isnan(found.pull).all() else set()
-    return {name: array for name, array in arrays.items() if name not in {"bias", *unstated}}
+    unstated = {"pull"} if np.isnan(found["pull"]).all() else set()
+    return {name: array for name, array in found.items() if name not in {"bias", *unstated}}
 
 
 def _answer(
     settings: WifiSettings, events: Events, ratio: RatioFit, truth: float
 ) -> tuple[float, float, float, float, float]:
-    """Estimate, both errors, bias and signed root at the truth; NaN where the likelihood has no maximum."""
+    """What was found (`FOUND`) in one sample; NaN where the likelihood has no maximum."""
     try:
         fraction = fractions.estimate(events, ratio)
     except DataError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 
 from veridical.coordinates import dataset_cells
-from veridical.evidence.metrics import Row, select
+from veridical.evidence.metrics import Row, grouped, select
 from veridical.evidence.numbers import percent
 
 GOOD, CAUTION, BAD = 0, 1, 2
 TOO_WIDE = " (too wide)"
+NARROW = {"acauc": 1, "hpd_area": -1}  # metrics of too narrow intervals, and their sign there
 
 Found = tuple[dict[int, int], str] | None  # what a rule says: an outcome per replicate, and a sentence
 
@@ -43,12 +45,8 @@ class Evidence:
 
     def of(self, metric: str, dataset: str | None = None) -> dict[int, list[Row]]:
         """Returns the rows of one metric by replicate; of the data set itself unless another is named."""
-        where = dataset_cells(self.dataset if dataset is None else dataset)
-        by_seed: dict[int, list[Row]] = {}
-        for row in select(self.own, metric=metric, **where):
-            if row["seed"] is not None:
-                by_seed.setdefault(row["seed"], []).append(row)
-        return by_seed
+        found = select(self.own, metric=metric, **dataset_cells(dataset or self.dataset))
+        return grouped((row for row in found if row["seed"] is not None), itemgetter("seed"))
 
     def whole(self, metric: str, dataset: str | None = None) -> dict[int, float]:
         """Returns, by replicate, the metric's one value that belongs to no single parameter."""
@@ -64,6 +62,21 @@ def majority(outcomes: Iterable[int]) -> int:
     """Returns the worst outcome that at least half of the replicates reach."""
     ordered = sorted(outcomes)
     return ordered[len(ordered) // 2]
+
+
+def passed(values: Mapping[int, float], least: float, otherwise: int = BAD) -> dict[int, int]:
+    """Returns the outcome of each replicate: good from `least` on, `otherwise` below it and at NaN."""
+    return {seed: GOOD if value >= least else otherwise for seed, value in values.items()}
+
+
+def told(outcomes: dict[int, int], *texts: str) -> Found:
+    """Returns outcomes with the sentence for what most replicates reach; the last serves all worse ones."""
+    return outcomes, texts[min(majority(outcomes.values()), len(texts) - 1)]
+
+
+def nan_last(gap: tuple[float, str]) -> tuple[bool, float]:
+    """Sorts gaps, of which each has its place beside it, by size; NaN counts as the largest."""
+    return gap[0] != gap[0], gap[0]
 
 
 def votes(outcomes: Mapping[int, int]) -> str:
@@ -99,21 +112,17 @@ def share(values: Mapping[int, float]) -> str:
 
 def any_too_narrow(evidence: Evidence, dataset: str) -> bool:
     """Whether intervals of any one parameter, or joint regions, are too narrow by two standard errors."""
-    found: dict[tuple[str, str | None], list[Row]] = {}
-    for metric in ("acauc", "hpd_area"):
-        for rows in evidence.of(metric, dataset).values():
-            for row in rows:
-                found.setdefault((metric, row["parameter"]), []).append(row)
-    for (metric, _), rows in found.items():
-        narrow = sum(r["value"] for r in rows) * (1 if metric == "acauc" else -1)
-        if narrow > 2 * sum(r["stderr"] or 0.0 for r in rows):
-            return True
+    for metric, narrow in NARROW.items():
+        rows = [row for own in evidence.of(metric, dataset).values() for row in own]
+        for own in grouped(rows, itemgetter("parameter")).values():
+            if narrow * sum(r["value"] for r in own) > 2 * sum(r["stderr"] or 0.0 for r in own):
+                return True
     return False
 
 
 def direction(evidence: Evidence, dataset: str) -> str:
     """Whether intervals are too narrow or too wide, where that is three standard errors from neither."""
-    for metric, narrow in (("acauc", 1), ("hpd_area", -1)):
+    for metric, narrow in NARROW.items():
         rows = [r for rows in evidence.of(metric, dataset).values() for r in rows if r["parameter"] is None]
         if rows and all(r["stderr"] is not None for r in rows):
             error = sum(r["stderr"] for r in rows)  # repeats share the test data

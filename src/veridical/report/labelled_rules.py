@@ -15,7 +15,10 @@ from veridical.report.judging import (
     direction,
     majority,
     middle,
+    nan_last,
+    passed,
     share,
+    told,
     votes,
 )
 
@@ -31,14 +34,14 @@ def labelled_coverage(evidence: Evidence) -> Found:
         return None
     way = direction(evidence, "real")
     failed = CAUTION if way == TOO_WIDE and not any_too_narrow(evidence, "real") else BAD
-    outcomes = {s: GOOD if v >= CALIBRATION_P else failed for s, v in p.items()}
+    outcomes = passed(p, CALIBRATION_P, failed)
     known = "On real data with known truth the intervals"
-    if majority(outcomes.values()) == GOOD:
-        return outcomes, f"{known} hold the truth as often as they say{votes(outcomes)}."
-    if failed == CAUTION:
-        text = f"{known} hold the truth more often than they say{way}: safe, but wasteful"
-        return outcomes, f"{text}{votes(outcomes)}."
-    return outcomes, f"{known} do not hold the truth as often as they say{way}{votes(outcomes)}."
+    return told(
+        outcomes,
+        f"{known} hold the truth as often as they say{votes(outcomes)}.",
+        f"{known} hold the truth more often than they say{way}: safe, but wasteful{votes(outcomes)}.",
+        f"{known} do not hold the truth as often as they say{way}{votes(outcomes)}.",
+    )
 
 
 def like_simulations(evidence: Evidence) -> Found:
@@ -48,20 +51,20 @@ def like_simulations(evidence: Evidence) -> Found:
         return None
     on_labelled = labelled_coverage(evidence)
     cleared = on_labelled is not None and majority(on_labelled[0].values()) == GOOD
-    outcomes = {s: GOOD if v >= DETECTION_P else CAUTION if cleared else BAD for s, v in p.items()}
-    if majority(outcomes.values()) == GOOD:
-        text = "Taken together, the data are not told from simulated data: of sets of simulated data as large"
-        return outcomes, f"{text}, {share(p)} differ as much or more{votes(outcomes)}."
+    outcomes = passed(p, DETECTION_P, CAUTION if cleared else BAD)
     known = " On labelled real data the intervals hold nevertheless." if cleared else ""
-    return outcomes, (
+    return told(
+        outcomes,
+        "Taken together, the data are not told from simulated data: of sets of simulated data as large, "
+        f"{share(p)} differ as much or more{votes(outcomes)}.",
         "Taken together, the data are not distributed like simulated data: of sets of simulated data as "
-        f"large, only {share(p)} differ as much{votes(outcomes)}.{known}"
+        f"large, only {share(p)} differ as much{votes(outcomes)}.{known}",
     )
 
 
 def covered_in_experiments(evidence: Evidence) -> Found:
     """Do intervals hold the truth in repeated experiments as often as they say?"""
-    where = made_on(evidence)
+    where = "real" if evidence.of("experiments_p", "real") else "simulated"
     p = evidence.whole("experiments_p", where)
     worst = {seed: _widest_gap(evidence, where, seed) for seed in p}
     if not worst:
@@ -71,24 +74,16 @@ def covered_in_experiments(evidence: Evidence) -> Found:
         for seed, v in p.items()
     }
     gap = rounded(100 * middle({seed: size for seed, (size, _) in worst.items()}), 2)
-    common = majority(outcomes.values())
-    data = "real data" if where == "real" else "simulated data"
-    if common == GOOD:
-        return outcomes, (
-            f"In repeated experiments on {data} the intervals hold the truth as often as they say"
-            f"{votes(outcomes)}: at worst their coverage misses by {gap} percentage points on average."
-        )
+    common, data = majority(outcomes.values()), f"{where} data"
     size = "slightly" if common == CAUTION else "badly"
-    _, at = sorted(worst.values(), key=lambda pair: (pair[0] != pair[0], pair[0]))[len(worst) // 2]
-    return outcomes, (
+    _, at = sorted(worst.values(), key=nan_last)[len(worst) // 2]
+    return told(
+        outcomes,
+        f"In repeated experiments on {data} the intervals hold the truth as often as they say"
+        f"{votes(outcomes)}: at worst their coverage misses by {gap} percentage points on average.",
         f"In repeated experiments on {data} the intervals are {size} off: their coverage misses the stated "
-        f"probability by {gap} percentage points on average{at}{votes(outcomes)}."
+        f"probability by {gap} percentage points on average{at}{votes(outcomes)}.",
     )
-
-
-def made_on(evidence: Evidence) -> str:
-    """Returns the data that experiments were made on: real ones where there are some."""
-    return "real" if evidence.of("experiments_p", "real") else "simulated"
 
 
 def _widest_gap(evidence: Evidence, where: str, seed: int) -> tuple[float, str]:
@@ -104,4 +99,4 @@ def _widest_gap(evidence: Evidence, where: str, seed: int) -> tuple[float, str]:
         for r in evidence.of(name, where).get(seed, ())
     ]
     gaps = of_estimates + of_posteriors
-    return max(gaps, key=lambda g: (g[0] != g[0], g[0]), default=(float("nan"), ""))
+    return max(gaps, key=nan_last, default=(float("nan"), ""))

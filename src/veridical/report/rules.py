@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from veridical.evidence.numbers import percent, rounded
+from veridical.evidence.numbers import rounded
 from veridical.report.judging import (
     BAD,
     CAUTION,
@@ -21,7 +21,10 @@ from veridical.report.judging import (
     graded,
     majority,
     middle,
+    nan_last,
+    passed,
     share,
+    told,
     votes,
 )
 from veridical.report.labelled_rules import (
@@ -79,15 +82,11 @@ def typical(evidence: Evidence) -> Found:
     p = decided(evidence, "mahalanobis_p", "typicality")
     if not p:
         return None
-    outcomes = {s: GOOD if v >= TYPICAL_P else BAD for s, v in p.items()}
-    if majority(outcomes.values()) == GOOD:
-        return (
-            outcomes,
-            f"The data look like simulated data: of those, {share(p)} lie as far out or farther.",
-        )
-    return outcomes, (
+    return told(
+        passed(p, TYPICAL_P),
+        f"The data look like simulated data: of those, {share(p)} lie as far out or farther.",
         f"The data are unlike anything the simulator makes: only {share(p)} of the simulated data lie as "
-        "far out. The network was never trained near them, so its answer there is a guess."
+        "far out. The network was never trained near them, so its answer there is a guess.",
     )
 
 
@@ -96,15 +95,11 @@ def reproduces(evidence: Evidence) -> Found:
     p = decided(evidence, "predictive_p", "predictive")
     if not p:
         return None
-    outcomes = {s: GOOD if v >= PREDICTIVE_P else BAD for s, v in p.items()}
-    if majority(outcomes.values()) == GOOD:
-        return (
-            outcomes,
-            f"The fitted model reproduces the data (posterior predictive p = {rounded(middle(p), 2)}).",
-        )
-    return outcomes, (
+    return told(
+        passed(p, PREDICTIVE_P),
+        f"The fitted model reproduces the data (posterior predictive p = {rounded(middle(p), 2)}).",
         f"The fitted model does not reproduce the data (posterior predictive p = {rounded(middle(p), 2)}): "
-        "something that shaped the data is missing from the simulator or from the posterior."
+        "something that shaped the data is missing from the simulator or from the posterior.",
     )
 
 
@@ -122,31 +117,26 @@ def simulated_calibration(evidence: Evidence) -> Found:
     if not outcomes:
         return None
     common = majority(outcomes.values())
-    if common == GOOD:
-        text = f"On simulated data the intervals hold the truth as often as they say{votes(outcomes)}."
-        return outcomes, text
     size = "slightly" if common == CAUTION else "badly"
-    gap, where = sorted(worst.values(), key=lambda pair: (pair[0] != pair[0], pair[0]))[len(worst) // 2]
-    return outcomes, (
+    gap, where = sorted(worst.values(), key=nan_last)[len(worst) // 2]
+    return told(
+        outcomes,
+        f"On simulated data the intervals hold the truth as often as they say{votes(outcomes)}.",
         f"Even on simulated data the intervals are {size} off{direction(evidence, 'simulated')}: their "
         f"coverage misses the stated probability by {rounded(100 * gap, 2)} percentage points on average "
-        f"for {where}{votes(outcomes)}."
+        f"for {where}{votes(outcomes)}.",
     )
 
 
 def _worst_gap(evidence: Evidence, seed: int) -> tuple[float, str]:
     """The largest coverage gap of one replicate and what it belongs to; NaN counts as the largest."""
+    of_all = {"coverage_gap": "all parameters", "hpd_coverage_gap": "all parameters jointly"}
     gaps = [
         (row["value"], row["parameter"] or whole)
-        for name, whole in (
-            ("coverage_gap", "all parameters"),
-            ("hpd_coverage_gap", "all parameters jointly"),
-        )
+        for name, whole in of_all.items()
         for row in evidence.of(name, "simulated").get(seed, ())
     ]
-    return max(
-        gaps, key=lambda gap: (gap[0] != gap[0], gap[0]), default=(float("nan"), "what was not measured")
-    )
+    return max(gaps, key=nan_last, default=(float("nan"), "what was not measured"))
 
 
 def reference_reached(evidence: Evidence) -> Found:
@@ -158,11 +148,11 @@ def reference_reached(evidence: Evidence) -> Found:
     good = all(v < RHAT for v in rhat) and all(v > ESS for v in ess)
     nothing = float("nan")
     numbers = f"largest R-hat {max(rhat, default=nothing):.3f}, smallest ESS {min(ess, default=nothing):,.0f}"
-    if good:
-        return {0: GOOD}, f"The exact reference converged ({numbers})."
-    return {
-        0: CAUTION
-    }, f"The exact reference did not converge ({numbers}), so comparing with it proves nothing."
+    return told(
+        {0: GOOD if good else CAUTION},
+        f"The exact reference converged ({numbers}).",
+        f"The exact reference did not converge ({numbers}), so comparing with it proves nothing.",
+    )
 
 
 def near_reference(evidence: Evidence) -> Found:
@@ -184,44 +174,36 @@ def near_reference(evidence: Evidence) -> Found:
         f"{rounded(middle(worst_shift), 2)} at most, its widths differ by a factor of at most "
         f"{rounded(middle(worst_ratio), 3)}"
     )
-    numbers += (
-        f", a classifier tells the two apart in {percent(middle(accuracy))} of cases" if accuracy else ""
-    )
+    numbers += f", a classifier tells the two apart in {share(accuracy)} of cases" if accuracy else ""
     words = ("agrees with", "differs somewhat from", "is far from")[majority(outcomes.values())]
     return outcomes, f"The posterior {words} the exact one for the same data: {numbers}{votes(outcomes)}."
 
 
 def valid_simulations(evidence: Evidence) -> Found:
     """Did nearly all training simulations succeed?"""
-    share = evidence.whole("invalid_share", "simulated")
-    if not share:
+    invalid = evidence.whole("invalid_share", "simulated")
+    if not invalid:
         return None
-    outcomes = {s: graded(v, INVALID_CAUTION, INVALID_BAD) for s, v in share.items()}
-    if majority(outcomes.values()) == GOOD:
-        return outcomes, f"{percent(middle(share))} of the training simulations failed."
-    return outcomes, (
-        f"{percent(middle(share))} of the training simulations failed; what makes them fail is silently "
-        "cut out of the prior."
+    failed = f"{share(invalid)} of the training simulations failed"
+    return told(
+        {s: graded(v, INVALID_CAUTION, INVALID_BAD) for s, v in invalid.items()},
+        f"{failed}.",
+        f"{failed}; what makes them fail is silently cut out of the prior.",
     )
 
 
 def learned(evidence: Evidence) -> Found:
     """Did the data teach the network anything?"""
     found = evidence.of("contraction", "simulated" if evidence.calibration is None else "real")
-    best = {
-        s: max(rows_) for s, rows in found.items() if (rows_ := [r["value"] for r in rows if r["parameter"]])
-    }
+    each = {s: [r["value"] for r in rows if r["parameter"]] for s, rows in found.items()}
+    best = {s: max(values) for s, values in each.items() if values}
     if not best:
         return None
-    outcomes = {s: GOOD if v >= CONTRACTION else CAUTION for s, v in best.items()}
-    if majority(outcomes.values()) == GOOD:
-        return (
-            outcomes,
-            f"The data inform the parameters: prior variances shrink by up to {percent(middle(best))}.",
-        )
-    return outcomes, (
+    return told(
+        passed(best, CONTRACTION, CAUTION),
+        f"The data inform the parameters: prior variances shrink by up to {share(best)}.",
         "The posterior is no narrower than the prior for any parameter: calibration checks accept such an "
-        "answer, but it says nothing."
+        "answer, but it says nothing.",
     )
 
 

@@ -7,12 +7,13 @@ replicates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from veridical import checks
 from veridical.checks.base import Line
 from veridical.evidence import metrics, numbers, variants
-from veridical.evidence.metrics import Row, select
+from veridical.evidence.metrics import Row, grouped, select
 from veridical.report.rules import CALIBRATION_P, CALIBRATION_TESTS
 
 MAX_ESTIMATES = 20
@@ -81,20 +82,15 @@ def _ordered(names: Iterable[str], units: Mapping[str, str]) -> list[str]:
 
 
 def _quantiles(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
-    found: dict[str, dict[float, float]] = {}
-    for r in rows:
-        if r["metric"] == "posterior_quantile":
-            found.setdefault(r["parameter"], {})[r["level"]] = r["value"]
-    return found
+    found = grouped(select(rows, metric="posterior_quantile"), itemgetter("parameter"))
+    return {name: {r["level"]: r["value"] for r in own} for name, own in found.items()}
 
 
 def _medians(rows: Sequence[Row], observation: int) -> dict[str, list[float]]:
     """The medians of all replicates by parameter."""
-    found: dict[str, list[float]] = {}
-    for r in select(rows, metric="posterior_quantile", level=0.5, observation=observation):
-        if r["seed"] is not None:
-            found.setdefault(r["parameter"], []).append(r["value"])
-    return found
+    found = select(rows, metric="posterior_quantile", level=0.5, observation=observation)
+    own = grouped((r for r in found if r["seed"] is not None), itemgetter("parameter"))
+    return {name: [r["value"] for r in group] for name, group in own.items()}
 
 
 def _spread(medians: Sequence[float], sd: float) -> str:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from veridical.evidence import variants
-from veridical.evidence.metrics import Row, select
-from veridical.evidence.variants import Variant
+from veridical.evidence.metrics import Row, grouped, select
 from veridical.files import write_text
 from veridical.report.judging import Evidence, majority
 from veridical.report.rules import CAUTION, GOOD, RULES, Rule
@@ -27,31 +25,11 @@ NOT_JUDGED = frozenset({"reference", "prior"})
 COSTS = frozenset({"fit_seconds", "simulation_seconds", "nominal_cost", "target_runs", "invalid_share"})
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What one rule found: an outcome per replicate and overall, a sentence for the reader, what to do."""
-
-    rule: str
-    outcome: str
-    text: str
-    advice: str
-    replicates: Mapping[int, str]
-
-
 def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
     """Returns the verdict on one method and data set, as it stands in `verdict.json`."""
-    findings = []
-    for rule in rules:
-        found = rule.judge(evidence)
-        if found is None:
-            findings.append(Finding(rule.name, "unknown", rule.question, "", {}))
-        else:
-            outcomes, text = found
-            named = {seed: OUTCOMES[o] for seed, o in sorted(outcomes.items())}
-            outcome = OUTCOMES[majority(outcomes.values())]
-            advice = "" if outcome == "good" else rule.advice
-            findings.append(Finding(rule.name, outcome, text, advice, named))
-    worst = max((OUTCOMES.index(f.outcome) for f in findings if f.outcome != "unknown"), default=CAUTION)
+    findings = [_finding(rule, evidence) for rule in rules]
+    known = [OUTCOMES.index(f["outcome"]) for f in findings if f["outcome"] != "unknown"]
+    worst = max(known, default=CAUTION)
     return {
         "method": evidence.method,
         "dataset": evidence.dataset,
@@ -59,8 +37,21 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
         "n_calibration": evidence.calibration,
         "replicates": len({r["seed"] for r in evidence.own if r["seed"] is not None}),
         "verdict": VERDICTS[worst],
-        "summary": _summary(worst, [f for f in findings if f.outcome == OUTCOMES[worst]]),
-        "findings": [asdict(finding) for finding in findings],
+        "summary": _summary(worst, known.count(worst)),
+        "findings": findings,
+    }
+
+
+def _finding(rule: Rule, evidence: Evidence) -> dict[str, Any]:
+    """What one rule found: an outcome overall and per replicate, a sentence for the reader, what to do."""
+    outcomes, text = rule.judge(evidence) or ({}, rule.question)
+    outcome = OUTCOMES[majority(outcomes.values())] if outcomes else "unknown"
+    return {
+        "rule": rule.name,
+        "outcome": outcome,
+        "text": text,
+        "advice": "" if outcome in ("good", "unknown") else rule.advice,
+        "replicates": {seed: OUTCOMES[o] for seed, o in sorted(outcomes.items())},
     }
 
 
@@ -70,9 +61,7 @@ def decide(rows: Sequence[Row]) -> dict[str, Any]:
 
     A method that has costs but no answer of its own, because others build on it, is not judged.
     """
-    by_variant: dict[Variant, list[Row]] = {}
-    for r in rows:
-        by_variant.setdefault(variants.of_cells(r), []).append(r)
+    by_variant = grouped(rows, variants.of_cells)
     common = select(variants.summarised(rows), method=variants.REFERENCE)
     verdicts = []
     for variant in variants.finals(v for v in by_variant if v.method not in NOT_JUDGED):
@@ -100,13 +89,10 @@ def load(path: str | Path) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def _summary(worst: int, deciding: Sequence[Finding]) -> str:
+def _summary(worst: int, deciding: int) -> str:
+    points = "one point" if deciding == 1 else f"{deciding} points"
     if worst == GOOD:
         return "The stated uncertainty passed every check, among them one beyond the simulator's own data."
     if worst == CAUTION:
-        return "Use the stated uncertainty with care: " + _points(len(deciding)) + " could not be cleared."
-    return "Do not rely on these intervals: " + _points(len(deciding)) + " failed."
-
-
-def _points(n: int) -> str:
-    return "one point" if n == 1 else f"{n} points"
+        return f"Use the stated uncertainty with care: {points} could not be cleared."
+    return f"Do not rely on these intervals: {points} failed."

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,39 +19,46 @@ from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
 
 
-def fit(
-    network: Trainable,
-    train: tuple[Array, ...],
-    validation: tuple[Array, ...],
-    settings: TrainingSettings,
-    run: Session,
-    offsets: tuple[float, float] = (0.0, 0.0),
-) -> TrainingResult:
+@dataclass(frozen=True)
+class Data:
+    """What networks learn from and are judged on.
+
+    Attributes:
+        train: Arrays of training rows, first axis N.
+        validation: The same for validation rows.
+        offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
+    """
+
+    train: tuple[Array, ...]
+    validation: tuple[Array, ...]
+    offsets: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def split(cls, rows: tuple[Array, ...], learn: Array, apart: Array, log_slope: Array) -> Data:
+        """Returns data of both kinds of rows; losses lose the mean log slope (N,) of what made them."""
+        offsets = float(log_slope[learn].mean()), float(log_slope[apart].mean())
+        return cls(tuple(part[learn] for part in rows), tuple(part[apart] for part in rows), offsets)
+
+
+def fit(network: Trainable, data: Data, settings: TrainingSettings, run: Session) -> TrainingResult:
     """Trains `network` in place, leaving it on the CPU with its best weights.
 
     Arguments:
         network: A `Trainable`.
-        train: Arrays of training rows, first axis N.
-        validation: The same for validation rows.
+        data: What it learns from.
         settings: How to train.
         run: Seeds, threads, folder for the running state, time limit.
-        offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
 
     Raises:
         TrainingError: If the loss is not finite, the asked device is absent, time runs out, or the
             process is told to end.
     """
-    (result,) = _train(network, [network], train, validation, settings, run, offsets)
+    (result,) = _train(network, [network], data, settings, run)
     return result
 
 
 def fit_stacked(
-    networks: Sequence[Trainable],
-    train: tuple[Array, ...],
-    validation: tuple[Array, ...],
-    settings: TrainingSettings,
-    run: Session,
-    offsets: tuple[float, float] = (0.0, 0.0),
+    networks: Sequence[Trainable], data: Data, settings: TrainingSettings, run: Session
 ) -> list[TrainingResult]:
     """Trains networks of one architecture on the same rows in one loop, in place; see `fit`.
 
@@ -58,27 +66,22 @@ def fit_stacked(
     rounding, the result is that of training the members one by one. The loop ends with the last member.
     A member's seconds are an equal share of the whole.
     """
-    return _train(Stack(networks), networks, train, validation, settings, run, offsets)
+    return _train(Stack(networks), networks, data, settings, run)
 
 
 def _train(
-    network: Trainable,
-    into: Sequence[Trainable],
-    train: tuple[Array, ...],
-    validation: tuple[Array, ...],
-    settings: TrainingSettings,
-    run: Session,
-    offsets: tuple[float, float],
+    network: Trainable, into: Sequence[Trainable], data: Data, settings: TrainingSettings, run: Session
 ) -> list[TrainingResult]:
     """Trains `network`, one or a stack, and leaves the best weights of its members in `into`."""
     from veridical.training import loop
 
-    plan = Steps.of(len(train[0]), settings)
+    plan = Steps.of(len(data.train[0]), settings)
     device = device_for(settings.accelerator)
-    capped = tuple(part[: settings.validation_rows] for part in validation)
+    rows = _tensors(data.train, device)
+    capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)
     with cpu_threads(run.threads or settings.threads), _quiet():
-        module = loop.Module(network, plan, settings, run, _tensors(train, device), _tensors(capped, device))
-        progress = loop.Progress(plan, settings, run, offsets, network.members)
+        module = loop.Module(network, plan, settings, run, rows, capped)
+        progress = loop.Progress(plan, settings, run, data.offsets, network.members)
         trainer = loop.trainer(plan, settings, run, progress, device)
         saved = run.folder.state if run.folder and run.folder.state.exists() else None
         if not progress.finished_before(saved):

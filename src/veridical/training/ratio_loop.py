@@ -62,25 +62,20 @@ def choose(mode: str, members: int, validation: Sequence[Array], run: Session) -
     Raises:
         TrainingError: If a member had too few events.
     """
-    train: list[Array] = []
-    judged: list[Array] = []
-    counts: list[Array] = []
+    found = []
     for c, mask in enumerate(validation):
         rows, held = np.flatnonzero(~mask), np.flatnonzero(mask)
         part = len(rows) // members if mode == "partition" else len(rows)
         session.require_rows(part, len(held))
-        if mode == "partition":
-            train.append(np.stack([rows[i::members][:part] for i in range(members)]))
-        else:
-            train.append(np.broadcast_to(rows, (members, part)))
-        counts.append(np.ones((members, len(held)), np.float32))
-        judged.append(held)
+        parts = [rows[i::members][:part] if mode == "partition" else rows for i in range(members)]
+        train, counts = np.stack(parts), np.ones((members, len(held)), np.float32)
         if mode == "bootstrap":
             rngs = [seeds.generator(run.root, "batches", *run.path, m, "resample", c) for m in range(members)]
-            train[c] = np.stack([rng.choice(rows, part) for rng in rngs])
+            train = np.stack([rng.choice(rows, part) for rng in rngs])
             draws = [np.bincount(rng.integers(0, len(held), len(held)), minlength=len(held)) for rng in rngs]
-            counts[c] = np.stack(draws).astype(np.float32)
-    return MemberEvents((train[0], train[1]), (judged[0], judged[1]), (counts[0], counts[1]))
+            counts = np.stack(draws).astype(np.float32)
+        found.append((train, held, counts))
+    return MemberEvents(*zip(*found, strict=True))
 
 
 def losses(kind: str, margin: Tensor) -> Tensor:

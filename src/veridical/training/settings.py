@@ -7,41 +7,37 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veridical.sections import Section
+from veridical.sections import Count, Positive, Rate, Section, Share, Threads
 
 
 class TrainingSettings(Section):
     """How a network is trained."""
 
-    epochs: Annotated[int, Field(ge=1)] = Field(
-        default=25, description="Passes over the training rows, at most."
-    )
-    max_steps: Annotated[int, Field(ge=1)] | None = Field(
+    epochs: Count = Field(default=25, description="Passes over the training rows, at most.")
+    max_steps: Count | None = Field(
         default=None, description="Optimiser steps, at most: larger budgets then take fewer epochs."
     )
-    batch_size: Annotated[int, Field(ge=1)] = Field(default=256, description="Rows per optimiser step.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+    batch_size: Count = Field(default=256, description="Rows per optimiser step.")
+    learning_rate: Rate = Field(
         default=1e-2, description="Learning rate: the peak of the one cycle, or constant."
     )
     schedule: Literal["one_cycle", "constant"] = Field(
         default="one_cycle",
         description="Course of the learning rate; `constant`, with patience, for fine-tuning and few rows.",
     )
-    warmup: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.2, description="Share of the steps before the peak of the one cycle."
-    )
-    clip: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Largest norm of the gradient.")
+    warmup: Share = Field(default=0.2, description="Share of the steps before the peak of the one cycle.")
+    clip: Positive = Field(default=5.0, description="Largest norm of the gradient.")
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=20,
         description="Looks at the validation loss, at least (one per epoch where there are more epochs).",
     )
-    patience: Annotated[int, Field(ge=1)] = Field(
+    patience: Count = Field(
         default=10, description="Looks without a better validation loss before training stops early."
     )
-    validation_rows: Annotated[int, Field(ge=1)] = Field(
+    validation_rows: Count = Field(
         default=10_000, description="Validation rows that a look uses, at most (the first ones)."
     )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+    threads: Threads = Field(
         default=1, description="CPU threads; results are bit-identical at an equal number."
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
@@ -57,15 +53,13 @@ class TrainingSettings(Section):
 class RatioTrainingSettings(Section):
     """How the networks are trained: Adam at a constant rate, each member keeping its best look."""
 
-    epochs: Annotated[int, Field(ge=1)] = Field(default=150, description="Passes over a member's events.")
+    epochs: Count = Field(default=150, description="Passes over a member's events.")
     batch_size: Annotated[int, Field(ge=2)] = Field(
         default=5000, description="Events per optimiser step and member, half of them of each class."
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(default=1e-2, description="Rate of Adam.")
-    look_every: Annotated[int, Field(ge=1)] = Field(
-        default=3, description="Epochs between two looks at the validation loss."
-    )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+    learning_rate: Rate = Field(default=1e-2, description="Rate of Adam.")
+    look_every: Count = Field(default=3, description="Epochs between two looks at the validation loss.")
+    threads: Threads = Field(
         default=1, description="CPU threads; results are bit-identical at an equal number."
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
