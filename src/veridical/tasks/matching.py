@@ -1,0 +1,292 @@
+"""Names in a file against those of a task: matched, turned round, or refused with both lists.
+
+Where a file names its columns, axes or coordinates, names decide and positions do not. Positions count only
+where one side has no names to go by, which is said in a note.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import DataError
+from veridical.tasks.base import Array, Dimension
+from veridical.tasks.tables import dates, is_number
+
+UNNAMED = re.compile(r"(phony_)?dim_\d+|axis_\d+|")  # as libraries call axes that nobody named
+BY_POSITION = "read by position: {}"
+_NUMBERED = re.compile(r"(.*?)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)")
+_LISTED = 8  # names in a message
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array of a file, with what the file calls its axes.
+
+    Attributes:
+        values: The array.
+        axes: The name of each axis, empty where it has none.
+        coordinates: Values along named axes, each of shape (length,).
+    """
+
+    values: Array
+    axes: tuple[str, ...] = ()
+    coordinates: Mapping[str, Array] = field(default_factory=dict)
+
+
+def listed(names: Sequence[Any] | Array) -> str:
+    """Returns names in a row, shortened where they are many."""
+    words = [str(name) for name in names]
+    shown = words if len(words) <= _LISTED else [*words[: _LISTED - 2], "...", words[-1]]
+    return ", ".join(shown)
+
+
+# ---- coordinates -------------------------------------------------------------------------------------
+
+
+def places(found: Sequence[Any] | Array, expected: Sequence[Any]) -> list[int | None]:
+    """Returns for each expected coordinate where it stands in a file, None where it does not.
+
+    Numbers are equal within a thousandth of the distance to the next coordinate (and the rounding of float32,
+    where the file has that type), days are equal however they are written, words are equal letter by letter.
+    """
+    words = [str(value).strip() for value in found]
+    if not all(isinstance(value, int | float) for value in expected):
+        at = {word: i for i, word in reversed(list(enumerate(words)))}
+        place = [at.get(str(want).strip()) for want in expected]
+        return place if any(p is not None for p in place) else _same_days(words, expected)
+    if not all(is_number(word) for word in words) or not words:
+        return [None] * len(expected)
+    numbers, want = np.array([float(word) for word in words]), np.array(expected, float)
+    slack = 1e-3 * _gaps(want)
+    if getattr(found, "dtype", None) == np.float32:
+        numbers = np.asarray(found, float)
+        slack = slack + np.spacing(np.abs(want).astype(np.float32))
+    order = np.argsort(numbers, kind="stable")
+    after = np.clip(np.searchsorted(numbers, want, sorter=order), 1, max(1, len(numbers) - 1))
+    near = np.stack([order[after - 1], order[np.minimum(after, len(numbers) - 1)]])
+    nearest = np.where(np.abs(numbers[near[0]] - want) <= np.abs(numbers[near[1]] - want), near[0], near[1])
+    same = np.abs(numbers[nearest] - want) <= slack
+    return [int(i) if ok else None for i, ok in zip(nearest, same, strict=True)]
+
+
+def _gaps(values: Array) -> Array:
+    """The distance of each value to its nearest neighbour; its own size where there is none."""
+    if len(values) < 2:
+        return np.maximum(np.abs(values), 1e-9)
+    order = np.argsort(values)
+    steps = np.diff(values[order])
+    gaps = np.empty(len(values))
+    gaps[order] = np.minimum(np.append(steps, np.inf), np.append(np.inf, steps))
+    return gaps
+
+
+def _same_days(words: Sequence[str], expected: Sequence[Any]) -> list[int | None]:
+    """Places of days that are written otherwise; of 1 June and 6 January for 01/06 the one that fits."""
+    want = [dates(str(value)) for value in expected]
+    found = [dates(word) for word in words]
+    if not all(len(day) == 1 for day in want) or not all(found):
+        return [None] * len(expected)
+    fitting: list[list[int | None]] = []
+    for pick in (0, -1):
+        at = {days[pick]: i for i, days in enumerate(found) if days[pick]}
+        place = [at.get(day) for (day,) in want]
+        if None not in place and place not in fitting:
+            fitting.append(place)
+    return fitting[0] if len(fitting) == 1 else [None] * len(expected)
+
+
+def whole(place: Sequence[int | None], found: int) -> list[int] | None:
+    """Returns the places where each of `found` coordinates of a file is met exactly once, otherwise None."""
+    met = [p for p in place if p is not None]
+    return met if len(met) == len(place) == found and len({*met}) == found else None
+
+
+# ---- columns -----------------------------------------------------------------------------------------
+
+
+def cells(dimensions: Sequence[Dimension]) -> list[list[Any]]:
+    """Returns how entries of x may be called, in C order: by a coordinate, or several with a mark between."""
+    if len(dimensions) == 1:
+        return [list(dimensions[0].coordinates)]
+    shape = [len(d.coordinates) for d in dimensions]
+    spots = list(np.ndindex(*shape))
+    ways = []
+    for turn in (1, -1):
+        for mark in ("_", "-", ":", ".", " ", "/"):
+            parts = [[f"{d.coordinates[i]}" for d, i in zip(dimensions, spot, strict=True)] for spot in spots]
+            ways.append([mark.join(words[::turn]) for words in parts])
+    return ways
+
+
+def column_order(
+    names: Sequence[str], dimensions: Sequence[Dimension], what: str, *, stated: bool
+) -> tuple[list[int], str]:
+    """Returns which column holds each entry of x, and a note where positions had to decide.
+
+    Arguments:
+        names: The columns that make up x, as many as x has entries.
+        dimensions: The task's axes that they run along; none where there is one column.
+        what: What messages call the file.
+        stated: Whether the user has stated these columns in the order of the task's.
+
+    Raises:
+        DataError: If the names are others than the task's, or only some of them are the same.
+    """
+    by_position = list(range(len(names)))
+    if not dimensions:
+        return by_position, ""
+    for expected in cells(dimensions):
+        place = places(names, expected)
+        if order := whole(place, len(names)):
+            return order, ""
+        met = [p for p in place if p is not None]
+        if stated and all(p is None or p == i for i, p in enumerate(place)):
+            continue
+        if met or (not stated and _alike(names, expected)):
+            _refuse(names, expected, what, stated)
+    if stated:
+        return by_position, ""
+    (expected,) = cells(dimensions)[:1]
+    if len(dimensions) == 1 and all(isinstance(value, int | float) for value in expected):
+        order = _by_numbers(names, expected, what)
+        if order:
+            return order, ""
+    elif len(dimensions) == 1:
+        _refuse(names, expected, what, stated)
+    axes = " and ".join(d.name for d in dimensions)
+    return by_position, BY_POSITION.format(
+        f"the file names its columns {listed(names)}, the task numbers its {axes} {listed(expected)}"
+    )
+
+
+def _alike(names: Sequence[str], expected: Sequence[Any]) -> bool:
+    """Whether some names differ from the expected ones in case, spaces and underscores alone."""
+
+    def plain(name: Any) -> str:
+        return re.sub(r"[\s_-]+", "", str(name)).casefold()
+
+    words = {plain(value) for value in expected if not isinstance(value, int | float)}
+    return any(plain(name) in words for name in names)
+
+
+def _by_numbers(names: Sequence[str], expected: Sequence[Any], what: str) -> list[int] | None:
+    """The order of columns called m0, m3, ... by their numbers; None where these say nothing.
+
+    Raises:
+        DataError: If the numbers are others than the coordinates, or say another order.
+    """
+    if all(is_number(name) for name in names):
+        _refuse(names, expected, what, False)
+    readings = []
+    for names_ in (
+        names,
+        [re.sub(r"[-+]", "\0", name) for name in names],
+    ):  # m-1 may be m and -1, or m- and 1
+        matches = [_NUMBERED.fullmatch(name.strip()) for name in names_]
+        if all(matches) and len({match[1] for match in matches if match}) == 1:
+            readings.append([match[2] for match in matches if match])
+    for numbers in readings:
+        if order := whole(places(numbers, expected), len(names)):
+            return order
+    if not readings:
+        return None
+    values = [float(number) for number in readings[-1]]
+    counted = sorted(values) == [min(values) + i for i in range(len(values))]
+    partly = any(p is not None for p in places(readings[0], expected))
+    rising = all(a < b for a, b in pairwise(values))
+    if (counted and not rising) or (partly and not counted):
+        _refuse(names, expected, what, False)
+    return None
+
+
+def _refuse(names: Sequence[str], expected: Sequence[Any], what: str, stated: bool) -> None:
+    remedy = (
+        "State them in the task's order, or call them by the task's names"
+        if stated
+        else "Call them by the task's names, or say in the task's order which they are, as in "
+        f"columns: [{listed(names)}]"
+    )
+    raise DataError(
+        f"{what}: the names of the columns are not the task's: expected {listed(expected)}, got "
+        f"{listed(names)}. "
+        f"{remedy}."
+    )
+
+
+# ---- arrays ------------------------------------------------------------------------------------------
+
+
+def aligned(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
+    """Returns an array with the task's axes behind one axis of rows, shape (N, ...), and notes.
+
+    Axes are transposed by their names, and turned or sorted by their coordinates.
+
+    Raises:
+        DataError: If the array has other axes, lengths or coordinates; both are named.
+    """
+    values, notes = _transposed(stored, dimensions, what)
+    shape = tuple(len(d.coordinates) for d in dimensions)
+    if values.shape[1:] != shape or not len(values):
+        axes = " x ".join(f"{len(d.coordinates)} {d.name}" for d in dimensions)
+        raise DataError(
+            f"{what}: x must have shape (N, {', '.join(map(str, shape))}) ({axes}), got "
+            f"{stored.values.shape}."
+        )
+    for axis, dimension in enumerate(dimensions, start=1):
+        found = stored.coordinates.get(dimension.name)
+        if found is None:
+            continue
+        place = places(found, dimension.coordinates)
+        order = whole(place, len(found))
+        numbers = [isinstance(value, int | float) for value in dimension.coordinates]
+        words = [str(value) for value in found]
+        if order is None and all(numbers) and not any(is_number(w) or dates(w[:10]) for w in words):
+            said = f"the file names its {dimension.name} {listed(found)}, the task numbers it "
+            notes.append(BY_POSITION.format(said + listed(dimension.coordinates)))
+            continue
+        if order is None:
+            raise DataError(
+                f"{what}: other coordinates of {dimension.name} than the task's: expected "
+                f"{listed(dimension.coordinates)}, got {listed(found)}. Bring the data to the "
+                "task's coordinates (interpolate, choose), or give the task those of the data."
+            )
+        if order != list(range(len(order))):
+            values = np.take(values, order, axis=axis)
+            notes.append(f"{dimension.name} was put in the task's order by its coordinates")
+    return values, notes
+
+
+def _transposed(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
+    """The array with rows first and then the task's axes, by the names of the file's axes."""
+    values = stored.values
+    shape = tuple(len(d.coordinates) for d in dimensions)
+    named = [axis for axis in stored.axes if not UNNAMED.fullmatch(axis)]
+    wanted = [d.name for d in dimensions]
+    if not named or all(UNNAMED.fullmatch(name) for name in wanted):
+        why = (
+            "the file names no columns and no axes"
+            if not named
+            else f"the task names no axes, the file {listed(named)}"
+        )
+        return (values[None] if values.shape == shape else values), [BY_POSITION.format(why)]
+    spare = [axis for axis in stored.axes if axis not in wanted]
+    if (
+        len({*stored.axes} & {*wanted}) < len(wanted)
+        or len(spare) > 1
+        or len(stored.axes) > len({*stored.axes})
+    ):
+        raise DataError(
+            f"{what}: other axes than the task's: expected {listed(wanted)}, and one of observations where "
+            "there "
+            f"are several, got {listed(stored.axes)}. Rename the axes in the file."
+        )
+    order = [stored.axes.index(name) for name in [*spare, *wanted]]
+    turned = np.transpose(values, order)
+    notes = [] if order == sorted(order) else [f"axes {listed(stored.axes)} were put in the task's order"]
+    return (turned if spare else turned[None]), notes
