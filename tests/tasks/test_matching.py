@@ -15,6 +15,7 @@ import zarr
 from veridical import tasks
 from veridical.errors import DataError, TaskError, VeridicalError
 from veridical.saved import observations
+from veridical.saved.settings import ObservationSettings
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.tasks.base import Dimension, FileTask, Parameter, Task
@@ -85,6 +86,7 @@ def read(path: Path, to: Task, text: str = "", **given: Any) -> observations.Obs
             {},
             X.tolist(),
         ),
+        (BOTH, "0 hare,0 lynx,1 lynx,1 hare,0.5 hare,0.5 lynx\n0,1,5,4,2,3\n", {}, X.tolist()),
     ],
 )
 def test_columns_are_found_by_name(
@@ -357,3 +359,23 @@ def test_new_data_bear_the_names_of_the_study(
             of_new()
     else:
         assert of_new() == meant
+
+
+def test_the_index_of_new_data_may_begin_elsewhere_but_orders_them(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("t,hare,lynx\n0,0,1\n0.5,2,3\n1,4,5\n")
+    first = ObservationSettings(file=str(tmp_path / "own.csv"), index="t")
+    rows = {9.0: "9,1,0", 9.5: "9.5,3,2", 10.0: "10,5,4"}
+    right = {"rising": [9.0, 9.5, 10.0], "falling": [10.0, 9.5, 9.0]}
+    for name, order in right.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(["t,lynx,hare", *(rows[t] for t in order)]))
+        chosen = observations.for_new_data(first, task(*BOTH), str(path), name)
+        data = observations.read(chosen, task(*BOTH), name)
+        assert np.array_equal(data.x, X[None]) and data.notes[0].startswith(
+            "t begins 9 later than the task's"
+        )
+    path.write_text("\n".join(["t,lynx,hare", "9,1,0", "9.6,3,2", "10,5,4"]))
+    with pytest.raises(DataError, match=r"time must be 0\.0, got 9: .* set `shift: true`"):
+        observations.read(chosen, task(*BOTH), "steps")
+    with pytest.raises(DataError, match=r"time must be 0\.0, got 9"):
+        observations.read(first.model_copy(update={"file": str(tmp_path / "rising.csv")}), task(*BOTH), "own")

@@ -117,28 +117,31 @@ def csv_columns(path: str | Path, name: str) -> list[str]:
     return tables.read(path, f"data set {name}: {path}").header if is_table else []
 
 
-def new_columns(settings: ObservationSettings, task: Task, data: str, name: str) -> list[str] | None:
-    """Returns the columns of a file of new data that make up x: those of the study's own file, by name.
+def for_new_data(settings: ObservationSettings, task: Task, data: str, name: str) -> ObservationSettings:
+    """Returns how a file of new data is read: as the study's own file, by the names of its columns.
 
-    None where neither file is a table, or where the new one's names are left to be matched to the task's.
+    Its index may begin elsewhere. No columns are named where one of the two files is no table, or where
+    the new one's names are left to be matched to the task's.
     """
-    if settings.columns is not None:
-        own, beside = settings.columns, True
-    else:
-        header = csv_columns(settings.file, name)
-        index = settings.index or _own_index(header, None, settings.layout, task)
-        own, beside = [column for column in header if column != index], index is not None
+    header, there = csv_columns(settings.file, name), csv_columns(data, name)
+    index = settings.index or _own_index(header, settings.columns, settings.layout, task)
+    changes = {"file": data, "source": "", "shift": True, "index": index if index in there else None}
+    own = settings.columns
+    if own is None:
+        own = [column for column in header if column != index]
         along = task.dimensions[settings.layout == "series" :]
         if own and len(own) == np.prod([len(d.coordinates) for d in along]):
             what = f"data set {name}: {settings.file}"
             own = [own[i] for i in matching.column_order(own, along, what, stated=False)[0]]
-    there = csv_columns(data, name)
+    named = {str(value) for d in task.dimensions[-1:] for value in d.coordinates}
     if not own or not there:
-        return settings.columns
-    if {*own} <= {*there}:
-        return own if beside or {*own} == {*there} else None
-    named = [str(value) for d in task.dimensions[-1:] for value in d.coordinates]
-    return None if {*named} <= {*there} else own
+        columns = settings.columns
+    elif {*own} <= {*there}:
+        same = {*own} == {*there} - {index}
+        columns = own if same or settings.columns is not None or index is not None else None
+    else:
+        columns = None if named <= {*there} else own
+    return settings.model_copy(update={**changes, "columns": columns})
 
 
 def _read_table(path: Path, settings: dict[str, Any], task: Task, name: str) -> tuple[Array, list[str]]:
@@ -179,9 +182,13 @@ def _from_table(
     notes = list(table.notes)
     if index:
         found = [(i, row[header.index(index)]) for i, row in body]
-        shift = bool(stated) and not settings.get("index")
+        shift = bool(settings.get("shift"))
         order, note = _index_order(found, task, what, index, series=series, shift=shift)
         x, notes = x[order], notes + note
+    elif series and len(body) > 1:
+        notes.append(
+            matching.BY_POSITION.format(f"the file has no column for the rows' {task.dimensions[0].name}")
+        )
     x, along = (_series if series else _table)(x, columns, path, task, name)
     order, said = matching.column_order(columns, along, what, stated=bool(stated))
     x = x.reshape(-1, len(columns))[:, order].reshape(-1, *task.x_shape)
@@ -288,8 +295,9 @@ def _index_order(
     """The rows in the order of the first dimension's coordinates, and what there is to say of it."""
     rows, words = list(range(len(found))), [cell for _, cell in found]
     expected = task.dimensions[0].coordinates
+    place = matching.places(words, expected)
     if series and len(found) == len(expected):
-        if order := matching.whole(matching.places(words, expected), len(words)):
+        if order := matching.whole(place, len(words)):
             return order, [] if order == rows else [f"rows were put in the task's order by {index}"]
         if shift and all(isinstance(c, int | float) for c in expected) and all(map(tables.is_number, words)):
             offset = min(map(float, words)) - min(float(c) for c in expected)
@@ -299,11 +307,12 @@ def _index_order(
     for k, ((line, cell), want) in enumerate(zip(found, expected, strict=False)):
         if isinstance(want, int | float):
             tables.number(cell, f"{what}, line {line}, column {index!r}")
-        if matching.places([cell], expected)[k] is None:
+        if place[k] != k:
             raise DataError(
                 f"{what}, line {line}: {task.dimensions[0].name} must be {want}, got {cell.strip()}: the "
                 "task's "
-                f"rows are {expected[0]} .. {expected[-1]}, those of the file {words[0]} .. {words[-1]}."
+                f"rows are {expected[0]} .. {expected[-1]}, those of the file {words[0]} .. {words[-1]}. "
+                "If they only begin elsewhere, with the same steps, set `shift: true`."
             )
     return rows, []
 

@@ -25,4 +25,7 @@ class ObservationSettings(Section):
     index: str | None = Field(
         None, description="Column of a table that must hold the first dimension's coordinates."
     )
+    shift: bool = Field(
+        False, description="Whether the index may begin elsewhere, with the same steps; so for new data."
+    )
     source: str = Field("", description="Where the data come from, for the report.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from veridical import checks, tasks
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
-from veridical.saved.observations import FRACTION, new_columns
+from veridical.saved.observations import FRACTION, for_new_data
 from veridical.saved.settings import ObservationSettings
 from veridical.study.runs import Runs
 
@@ -40,9 +40,7 @@ class Asked(Runs):
             return dict(self.study.observations)
         name = dataset_name(self.data)
         first = next(iter(self.study.observations.values()), ObservationSettings(file=self.data))
-        columns = new_columns(first, self.task, self.data, name)
-        changes = {"file": self.data, "source": "", "index": None, "columns": columns}
-        return {name: first.model_copy(update=changes)}
+        return {name: for_new_data(first, self.task, self.data, name)}
 
     @cached_property
     def checks(self) -> dict[str, dict[str, Any]]:

@@ -69,7 +69,9 @@ def _plain(stored: Mapping[str, Any], name: str) -> Array | None:
 def _netcdf(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
     import xarray as xr
 
-    with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as stored:
+    with path.open("rb") as stream:
+        engine: Any = "scipy" if stream.read(3) == b"CDF" else "h5netcdf"  # netCDF 3 or 4
+    with xr.open_dataset(path, engine=engine, decode_timedelta=False) as stored:
         _chosen(names, [str(name) for name in stored.variables], what, "variable")
         return {name: _of_xarray(stored[name]) for name in names}
 

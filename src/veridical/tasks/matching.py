@@ -92,13 +92,13 @@ def _same_days(words: Sequence[str], expected: Sequence[Any]) -> list[int | None
     found = [dates(word) for word in words]
     if not all(len(day) == 1 for day in want) or not all(found):
         return [None] * len(expected)
-    fitting: list[list[int | None]] = []
+    readings: list[list[int | None]] = []
     for pick in (0, -1):
         at = {days[pick]: i for i, days in enumerate(found) if days[pick]}
-        place = [at.get(day) for (day,) in want]
-        if None not in place and place not in fitting:
-            fitting.append(place)
-    return fitting[0] if len(fitting) == 1 else [None] * len(expected)
+        readings.append([at.get(day) for (day,) in want])
+    readings.sort(key=lambda place: place.count(None))
+    twice = None not in readings[1] and readings[0] != readings[1]
+    return [None] * len(expected) if twice else readings[0]
 
 
 def whole(place: Sequence[int | None], found: int) -> list[int] | None:
@@ -117,10 +117,13 @@ def cells(dimensions: Sequence[Dimension]) -> list[list[Any]]:
     shape = [len(d.coordinates) for d in dimensions]
     spots = list(np.ndindex(*shape))
     ways = []
-    for turn in (1, -1):
-        for mark in ("_", "-", ":", ".", " ", "/"):
-            parts = [[f"{d.coordinates[i]}" for d, i in zip(dimensions, spot, strict=True)] for spot in spots]
-            ways.append([mark.join(words[::turn]) for words in parts])
+    for short in (False, True):  # 1900.0 or 1900
+        axes = [
+            [f"{c:g}" if short and isinstance(c, float) else f"{c}" for c in d.coordinates]
+            for d in dimensions
+        ]
+        parts = [[words[i] for words, i in zip(axes, spot, strict=True)] for spot in spots]
+        ways += [[mark.join(words[::turn]) for words in parts] for turn in (1, -1) for mark in "_-:. /"]
     return ways
 
 
@@ -141,18 +144,18 @@ def column_order(
     by_position = list(range(len(names)))
     if not dimensions:
         return by_position, ""
-    for expected in cells(dimensions):
-        place = places(names, expected)
+    found = [(expected, places(names, expected)) for expected in cells(dimensions)]
+    for _, place in found:
         if order := whole(place, len(names)):
             return order, ""
-        met = [p for p in place if p is not None]
-        if stated and all(p is None or p == i for i, p in enumerate(place)):
-            continue
-        if met or (not stated and _alike(names, expected)):
+    for expected, place in found:
+        contradicts = any(p not in (None, i) for i, p in enumerate(place))
+        partly = any(p is not None for p in place) or _alike(names, expected)
+        if contradicts if stated else partly:
             _refuse(names, expected, what, stated)
     if stated:
         return by_position, ""
-    (expected,) = cells(dimensions)[:1]
+    expected = found[0][0]
     if len(dimensions) == 1 and all(isinstance(value, int | float) for value in expected):
         order = _by_numbers(names, expected, what)
         if order:

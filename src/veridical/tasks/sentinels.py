@@ -8,7 +8,7 @@ import numpy as np
 
 from veridical.tasks.base import Array, Dimension
 
-SENTINELS = (-99, -999, -9999, -99999, 9999, 99999, 999999, 1e20, 1e30, 9.969209968386869e36, -32768)
+SENTINELS = (-99, -999, -999.25, -9999, -99999, 9999, 99999, 999999, 1e20, 1e30, 9.969209968386869e36, -32768)
 
 
 def asked(x: Array, dimensions: Sequence[Dimension], columns: Sequence[str] = ()) -> list[str]:

@@ -267,8 +267,11 @@ def _of_frame(path: Path, what: str) -> tuple[list[str], list[tuple[int, list[st
         ) from error
     except Exception as error:  # each library has errors of its own
         raise DataError(f"{what} is not a readable file of type {kind(path)}: {error}") from error
+    if frame.index.name is not None:
+        frame = frame.reset_index()
     cells = [[str(cell) for cell in row] for row in frame.astype(object).to_numpy()]
-    return [str(name) for name in frame.columns], list(enumerate(cells, start=2))
+    header = [re.sub(r"Unnamed: \d+", "", str(name)) for name in frame.columns]
+    return header, list(enumerate(cells, start=2))
 
 
 # ---- what a table must be ----------------------------------------------------------------------------
