@@ -14,7 +14,7 @@ import zarr
 
 from veridical import tasks
 from veridical.errors import DataError, TaskError, VeridicalError
-from veridical.saved import observations
+from veridical.saved import columns, observations
 from veridical.saved.settings import ObservationSettings
 from veridical.study import settings
 from veridical.study.layout import Layout
@@ -102,9 +102,15 @@ def test_columns_are_found_by_name(
             [NAMED],
             "lynx,mice\n1,2\n",
             {},
-            r"expected hare, lynx, got lynx, mice\. Call them .* columns: \[lynx, mice\]",
+            r"expected hare, lynx, got lynx, mice\. Call them .* say with `columns:`, in the task's order",
         ),
-        ([NAMED], "mice,voles\n1,2\n", {}, "expected hare, lynx, got mice, voles"),
+        (
+            [NAMED],
+            "mice,voles\n1,2\n",
+            {},
+            r"expected hare, lynx, got mice, voles\. Call .* which they are\.",
+        ),
+        ([NAMED], "Lynx,hare (m)\n1,2\n", {}, r"perhaps columns: \[hare \(m\), Lynx\]"),
         ([NAMED], "Hare,Lynx\n1,2\n", {}, "expected hare, lynx, got Hare, Lynx"),
         (
             [NAMED],
@@ -128,6 +134,12 @@ def test_columns_are_found_by_name(
             "line 1: expected names of columns, got the numbers 0, 0.5, 2.*0.0, 0.5, 1.0",
         ),
         (BOTH, "lynx,mice\n0,1\n2,3\n4,5\n", {"layout": "series"}, "expected hare, lynx, got lynx, mice"),
+        (
+            BOTH,
+            "Hour,hare,lynx\n1,0,1\n0.5,2,3\n0,4,5\n",
+            {"layout": "series", "columns": ["hare", "lynx"]},
+            "column 'Hour' holds the task's time in another order. Set `index: Hour`",
+        ),
         (
             BOTH,
             "time,hare,lynx\n0,0,1\n0.5,2,3\n1.1,4,5\n",
@@ -369,7 +381,7 @@ def test_the_index_of_new_data_may_begin_elsewhere_but_orders_them(tmp_path: Pat
     for name, order in right.items():
         path = tmp_path / f"{name}.csv"
         path.write_text("\n".join(["t,lynx,hare", *(rows[t] for t in order)]))
-        chosen = observations.for_new_data(first, task(*BOTH), str(path), name)
+        chosen = columns.for_new_data(first, task(*BOTH), str(path), name)
         data = observations.read(chosen, task(*BOTH), name)
         assert np.array_equal(data.x, X[None]) and data.notes[0].startswith(
             "t begins 9 later than the task's"

@@ -107,6 +107,7 @@ def test_each_dialect_is_read_as_it_is_meant(
         ("date,a,b\n2020-01-06,1,2\n", r"line 2, column 'date': .* \(a date\): name the column as `index`"),
         ("a,b,c\n1,NA,2\n1,1,1\n", r"line 2, column 'b': expected a number, got 'NA' \(a missing value\)"),
         ("a,,c\n1,2,3\n", "column 2 has no name"),
+        ("a" * 200_000 + "\n1\n", "field larger than field limit"),
         (b"\xff\xfe" + PLAIN.encode("utf-16-le"), "in UTF-16; save it as UTF-8"),
         ("a,b,c\neighty,90,70\n74,50,60\n", "line 2, column 'a': expected a number, got 'eighty'"),
     ],

@@ -9,7 +9,8 @@ from typing import Any
 
 from veridical import checks, tasks
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
-from veridical.saved.observations import FRACTION, for_new_data
+from veridical.saved.columns import for_new_data
+from veridical.saved.observations import FRACTION
 from veridical.saved.settings import ObservationSettings
 from veridical.study.runs import Runs
 

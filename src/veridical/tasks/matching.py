@@ -16,7 +16,7 @@ import numpy as np
 
 from veridical.errors import DataError
 from veridical.tasks.base import Array, Dimension
-from veridical.tasks.tables import dates, is_number
+from veridical.tasks.cells import dates, is_number
 
 UNNAMED = re.compile(r"(phony_)?dim_\d+|axis_\d+|")  # as libraries call axes that nobody named
 BY_POSITION = "read by position: {}"
@@ -209,17 +209,24 @@ def _by_numbers(names: Sequence[str], expected: Sequence[Any], what: str) -> lis
 
 
 def _refuse(names: Sequence[str], expected: Sequence[Any], what: str, stated: bool) -> None:
-    remedy = (
-        "State them in the task's order, or call them by the task's names"
-        if stated
-        else "Call them by the task's names, or say in the task's order which they are, as in "
-        f"columns: [{listed(names)}]"
-    )
+    remedy = "Call them by the task's names, or say with `columns:`, in the task's order, which they are"
+    if stated:
+        remedy = "State them in the task's order, or call them by the task's names"
+    elif near := _nearest(names, expected):
+        remedy += f"; perhaps columns: [{', '.join(near)}]"
     raise DataError(
         f"{what}: the names of the columns are not the task's: expected {listed(expected)}, got "
-        f"{listed(names)}. "
-        f"{remedy}."
+        f"{listed(names)}. {remedy}."
     )
+
+
+def _nearest(names: Sequence[str], expected: Sequence[Any]) -> list[str]:
+    """The one name for each expected word that holds it, whatever the case; none where that is not clear."""
+    if len(names) > _LISTED or any(isinstance(value, int | float) for value in expected):
+        return []
+    held = [[name for name in names if str(want).casefold() in name.casefold()] for want in expected]
+    clear = all(len(found) == 1 for found in held) and len({name for (name, *_) in held}) == len(held)
+    return [found[0] for found in held] if clear else []
 
 
 # ---- arrays ------------------------------------------------------------------------------------------

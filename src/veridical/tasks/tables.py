@@ -11,23 +11,20 @@ import io
 import re
 import zlib
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from veridical.errors import DataError
 from veridical.tasks.base import Array
+from veridical.tasks.cells import MISSING, THOUSANDS, dates, is_number, number
 
 TEXT = (".csv", ".tsv", ".txt", ".dat", ".csv.gz", ".tsv.gz", ".txt.gz")
 FRAMES = {".parquet": "read_parquet", ".xlsx": "read_excel"}
 ENDINGS = (*TEXT, *FRAMES)
-MISSING = frozenset({"", "-", "--", "?", "na", "n/a", "nan", "null", "none", "missing", "#n/a"})
 SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
 _ALONE = "\x1f"  # separates nothing: the table has one column
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([ '\u2019\u00a0\u202f.,]\d{3})+([.,]\d+)?")
-_DATE = re.compile(r"(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})(?:[ T]00:00(?::00(?:\.0+)?)?)?")
 
 
 @dataclass(frozen=True)
@@ -121,56 +118,6 @@ def of_fields(array: Array) -> Table:
     return Table(names, list(enumerate(rows, start=1)))
 
 
-def number(cell: str, where: str) -> float:
-    """Returns the number in a cell; what stands there instead is named with its cause.
-
-    Raises:
-        DataError: If it holds none.
-    """
-    try:
-        return float(cell)
-    except ValueError:
-        text, cause = cell.strip(), ""
-        if text.lower() in MISSING:
-            cause = " (a missing value)"
-        elif dates(text):
-            cause = (
-                " (a date): name the column as `index` if the task's first dimension holds such dates, or "
-                "leave it out with `columns`"
-            )
-        elif _THOUSANDS.fullmatch(text):
-            cause = " (a thousands separator): write numbers without"
-        raise DataError(f"{where}: expected a number, got {text!r}{cause}.") from None
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell holds a number."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def dates(cell: str) -> list[date | None]:
-    """Returns the days that a cell may mean: none, one, or 1 June and then 6 January for 01/06/2020.
-
-    None stands for a reading that is no day: that of 13 as a month.
-    """
-    match = _DATE.fullmatch(cell.strip())
-    if match is None:
-        return []
-    a, b, c = match.groups()
-    orders = [(a, b, c)] if len(a) == 4 else [(c, b, a), (c, a, b)] if len(c) == 4 else []
-    found: list[date | None] = []
-    for year, month, day in orders:
-        try:
-            found.append(date(int(year), int(month), int(day)))
-        except ValueError:
-            found.append(None)
-    return found if any(found) else []
-
-
 # ---- from a file to rows -----------------------------------------------------------------------------
 
 
@@ -220,7 +167,10 @@ def _separator(text: str) -> str:
 
 
 def _split(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator), [])
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # a field beyond all limits, of which the rows will say so
+        return [line]
 
 
 def _decimals(rows: list[tuple[int, list[str]]], separator: str, what: str) -> list[tuple[int, list[str]]]:
@@ -231,7 +181,7 @@ def _decimals(rows: list[tuple[int, list[str]]], separator: str, what: str) -> l
     """
     cells = [(i, cell.strip()) for i, row in rows for cell in row if "," in cell]
     commas = [(i, cell) for i, cell in cells if _COMMA.fullmatch(cell)]
-    grouped = [(i, cell) for i, cell in cells if _THOUSANDS.fullmatch(cell)]
+    grouped = [(i, cell) for i, cell in cells if THOUSANDS.fullmatch(cell)]
     decimal = [cell for i, cell in commas if (i, cell) not in set(grouped)]
     if not commas and not grouped:
         return rows
