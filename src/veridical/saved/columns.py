@@ -29,27 +29,12 @@ def x_of(
     _require_names(table, task, what)
     index = settings.get("index") or _own_index(header, stated, settings["layout"], task)
     columns = stated or [c for c in header if c != index]
-    for column in [*columns, *([index] if index else [])]:
-        if column not in header:
-            raise DataError(
-                f"{what} has no column {column!r}. {suggest(column, header)} It has "
-                f"{matching.listed(header)}; "
-                f"expected {matching.listed(columns)}."
-            )
-    if "" in columns:
-        raise DataError(
-            f"{what}: column {header.index('') + 1} has no name; name it, or choose others with `columns:`."
-        )
+    _require_columns(header, columns, index, what)
     _require_units(table, columns, task, what)
-    place = [header.index(c) for c in columns]
+    place = {c: header.index(c) for c in columns}
+    where = {c: f"column {c!r}" for c in columns}
     x = np.array(
-        [
-            [
-                cells.number(row[k], f"{what}, line {i}, column {c!r}")
-                for k, c in zip(place, columns, strict=True)
-            ]
-            for i, row in body
-        ]
+        [[cells.number(row[k], f"{what}, line {i}, {where[c]}") for c, k in place.items()] for i, row in body]
     )
     notes = list(table.notes)
     if index:
@@ -124,6 +109,20 @@ def _require_names(table: tables.Table, task: Task, what: str) -> None:
         "Put a line with a name for each column above them, without #; if they are coordinates, those of "
         f"{along.name} are {matching.listed(along.coordinates)}."
     )
+
+
+def _require_columns(header: list[str], columns: list[str], index: str | None, what: str) -> None:
+    """Stops on columns that are not there, and on one without a name."""
+    for column in [*columns, *([index] if index else [])]:
+        if column not in header:
+            raise DataError(
+                f"{what} has no column {column!r}. {suggest(column, header)} It has "
+                f"{matching.listed(header)}; expected {matching.listed(columns)}."
+            )
+    if "" in columns:
+        raise DataError(
+            f"{what}: column {header.index('') + 1} has no name; name it, or choose others with `columns:`."
+        )
 
 
 def _require_units(table: tables.Table, columns: list[str], task: Task, what: str) -> None:

@@ -238,10 +238,10 @@ def _checked(
     header, body, notes = _without_unnamed(header, body)
     if double := next((cell for cell in header if cell and header.count(cell) > 1), None):
         raise DataError(f"{what} has two columns {double!r}; give each a name of its own.")
-    for number, row in body:
+    for at, row in body:
         if len(row) != len(header):
             raise DataError(
-                f"{what}, line {number}: expected {len(header)} columns ({', '.join(header)}), got {len(row)}"
+                f"{what}, line {at}: expected {len(header)} columns ({', '.join(header)}), got {len(row)}"
                 f"{_cause(header, body, separator)}."
             )
     units = _units(body)
