@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,20 @@ def test_seconds_are_those_of_fidelities_that_the_task_has() -> None:
     validate(make(simulation={"seconds": {"model": 1.0}}))
     with pytest.raises(SettingError, match=r"simulation\.seconds: .* 'modle'\. Did you mean 'model'\?"):
         validate(make(simulation={"seconds": {"modle": 1.0}}))
+
+
+def test_the_content_of_stored_simulations_names_their_bank_not_its_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"0.{i},{i}\n" for i in range(10, 50))
+    task = {"simulations": "runs.csv", "parameters": {"a": {"lower": 0, "upper": 1}}}
+
+    def key(text: str, date: float) -> str:
+        Path("runs.csv").write_text(text)
+        os.utime("runs.csv", (date, date))
+        return make(task={**task, "name": "runs"}, budgets=[20], test_rows=20).bank_key
+
+    first = key(f"a,x\n{rows}", 2e9)
+    assert key(f"a,x\n{rows}", 1e9) == first, "merely touched"
+    assert key(f"a,x\n{rows.replace('0.10', '0.11')}", 1e9) != first, "of the same length, and older"

@@ -68,6 +68,8 @@ def read(path: Path, to: Task, text: str = "", **given: Any) -> observations.Obs
         ([TIMED], "0,0.5,1\n1,2,3\n", {}, [1, 2, 3]),
         ([TIMED], "1.0, 0.50 ,0\n3,2,1\n", {}, [1, 2, 3]),
         ([TIMED], "t1,t0.5,t0\n3,2,1\n", {}, [1, 2, 3]),
+        ([TIMED], "t1,t0.5,t0\n3,2,1\n", {"columns": ["t1", "t0.5", "t0"]}, [1, 2, 3]),
+        ([NUMBERED], "x1,x0\n2,1\n", {"columns": ["x1", "x0"]}, [2, 1]),
         ([TIMED], "a,b,c\n1,2,3\n", {}, [1, 2, 3]),
         ([TIMED], "x1,x2,x3\n1,2,3\n", {}, [1, 2, 3]),
         ([Dimension("z", (-1, 0, 1))], "z1,z-1,z0\n3,1,2\n", {}, [1, 2, 3]),

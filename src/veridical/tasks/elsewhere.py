@@ -167,7 +167,9 @@ class ElsewhereTask(FileTask):
         theta, x, axes = stored["theta"].values, stored["x"].values, self._axes
         order = _parameter_order(stored["theta"], self.parameter_names, what)
         named = {*stored["x"].axes, *stored["x"].coordinates} - {""}
-        aligned, notes = x, [matching.BY_POSITION.format("the file names no columns and no axes")]
+        aligned, notes = x, []
+        if not named:
+            notes = [matching.BY_POSITION.format("the file names no columns and no axes")]
         if axes and named and theta.ndim == 2:
             aligned, notes = matching.aligned(stored["x"], axes, what)
         same = aligned.shape == x.shape and np.array_equal(aligned, x, equal_nan=x.dtype.kind == "f")

@@ -153,9 +153,14 @@ def column_order(
         partly = any(p is not None for p in place) or _alike(names, expected)
         if contradicts if stated else partly:
             _refuse(names, expected, what, stated)
-    if stated:
-        return by_position, ""
     expected = found[0][0]
+    if stated:
+        counted = [repr(value) for value in expected] == [
+            str(i) for i in range(len(expected))
+        ]  # no coordinates
+        tries = [] if counted or len(dimensions) > 1 else _numbers(names)
+        orders = [whole(places(numbers, expected), len(names)) for numbers in tries]
+        return next((order for order in orders if order), by_position), ""
     if len(dimensions) == 1 and all(isinstance(value, int | float) for value in expected):
         order = _by_numbers(names, expected, what)
         if order:
@@ -186,14 +191,7 @@ def _by_numbers(names: Sequence[str], expected: Sequence[Any], what: str) -> lis
     """
     if all(is_number(name) for name in names):
         _refuse(names, expected, what, False)
-    readings = []
-    for names_ in (
-        names,
-        [re.sub(r"[-+]", "\0", name) for name in names],
-    ):  # m-1 may be m and -1, or m- and 1
-        matches = [_NUMBERED.fullmatch(name.strip()) for name in names_]
-        if all(matches) and len({match[1] for match in matches if match}) == 1:
-            readings.append([match[2] for match in matches if match])
+    readings = _numbers(names)
     for numbers in readings:
         if order := whole(places(numbers, expected), len(names)):
             return order
@@ -206,6 +204,16 @@ def _by_numbers(names: Sequence[str], expected: Sequence[Any], what: str) -> lis
     if (counted and not rising) or (partly and not counted):
         _refuse(names, expected, what, False)
     return None
+
+
+def _numbers(names: Sequence[str]) -> list[list[str]]:
+    """The numbers behind the one word that all names begin with; twice where a dash may be a sign."""
+    readings = []
+    for written in (names, [re.sub(r"[-+]", "\0", name) for name in names]):  # m-1 is m and -1, or m- and 1
+        matches = [match for name in written if (match := _NUMBERED.fullmatch(name.strip()))]
+        if len(matches) == len(names) and len({match[1] for match in matches}) == 1:
+            readings.append([match[2] for match in matches])
+    return readings
 
 
 def _refuse(names: Sequence[str], expected: Sequence[Any], what: str, stated: bool) -> None:
