@@ -12,7 +12,7 @@ from veridical.coordinates import LABELLED
 from veridical.errors import DataError, require_shape, suggest
 from veridical.files import whole
 from veridical.saved import columns
-from veridical.tasks import arrays, matching, sentinels, tables
+from veridical.tasks import arrays, sentinels, tables
 from veridical.tasks.base import ClassTask
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _read_arrays(path: Path, settings: dict[str, Any], task: Task, name: str) ->
         return columns.x_of(tables.of_fields(stored.values), path, settings, task, name)
     if stored.values.dtype.kind not in "fiu":
         raise DataError(f"{what}: x must hold numbers, got type {stored.values.dtype}.")
-    x, notes = matching.aligned(stored, task.dimensions, what)
+    x, notes = arrays.aligned(stored, task.dimensions, what)
     return x.astype(float), notes + sentinels.asked(x, task.dimensions)
 
 

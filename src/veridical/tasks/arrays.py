@@ -1,20 +1,39 @@
-"""Arrays in files with the names of their axes: NumPy, netCDF, HDF5, Zarr."""
+"""Arrays in files (NumPy, netCDF, HDF5, Zarr), put in a task's order by the names of their axes."""
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from veridical.errors import DataError, suggest
-from veridical.tasks.base import Array
-from veridical.tasks.matching import Stored
+from veridical.tasks.base import Array, Dimension
+from veridical.tasks.cells import dates, is_number
+from veridical.tasks.matching import BY_POSITION, listed, places, whole
 from veridical.tasks.tables import kind
 
+UNNAMED = re.compile(r"(phony_)?dim_\d+|axis_\d+|")  # as libraries call axes that nobody named
 ENDINGS = (".npz", ".npy", ".nc", ".h5", ".hdf5", ".zarr", ".zarr.zip")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array of a file, with what the file calls its axes.
+
+    Attributes:
+        values: The array.
+        axes: The name of each axis, empty where it has none.
+        coordinates: Values along named axes, each of shape (length,).
+    """
+
+    values: Array
+    axes: tuple[str, ...] = ()
+    coordinates: Mapping[str, Array] = field(default_factory=dict)
 
 
 def read(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
@@ -135,3 +154,76 @@ def _zarr(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
     finally:
         if isinstance(store, ZipStore):
             store.close()
+
+
+# ---- an array against a task --------------------------------------------------------------------------
+
+
+def aligned(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
+    """Returns an array with the task's axes behind one axis of rows, shape (N, ...), and notes.
+
+    Axes are transposed by their names, and turned or sorted by their coordinates.
+
+    Raises:
+        DataError: If the array has other axes, lengths or coordinates; both are named.
+    """
+    values, notes = _transposed(stored, dimensions, what)
+    shape = tuple(len(d.coordinates) for d in dimensions)
+    if values.shape[1:] != shape or not len(values):
+        axes = " x ".join(f"{len(d.coordinates)} {d.name}" for d in dimensions)
+        raise DataError(
+            f"{what}: x must have shape (N, {', '.join(map(str, shape))}) ({axes}), got "
+            f"{stored.values.shape}."
+        )
+    for axis, dimension in enumerate(dimensions, start=1):
+        found = stored.coordinates.get(dimension.name)
+        if found is None:
+            continue
+        place = places(found, dimension.coordinates)
+        order = whole(place, len(found))
+        numbers = [isinstance(value, int | float) for value in dimension.coordinates]
+        words = [str(value) for value in found]
+        if order is None and all(numbers) and not any(is_number(w) or dates(w[:10]) for w in words):
+            said = f"the file names its {dimension.name} {listed(found)}, the task numbers it "
+            notes.append(BY_POSITION.format(said + listed(dimension.coordinates)))
+            continue
+        if order is None:
+            raise DataError(
+                f"{what}: other coordinates of {dimension.name} than the task's: expected "
+                f"{listed(dimension.coordinates)}, got {listed(found)}. Bring the data to the "
+                "task's coordinates (interpolate, choose), or give the task those of the data."
+            )
+        if order != list(range(len(order))):
+            values = np.take(values, order, axis=axis)
+            notes.append(f"{dimension.name} was put in the task's order by its coordinates")
+    return values, notes
+
+
+def _transposed(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
+    """The array with rows first and then the task's axes, by the names of the file's axes."""
+    values = stored.values
+    shape = tuple(len(d.coordinates) for d in dimensions)
+    named = [axis for axis in stored.axes if not UNNAMED.fullmatch(axis)]
+    wanted = [d.name for d in dimensions]
+    if not named or all(UNNAMED.fullmatch(name) for name in wanted):
+        why = (
+            "the file names no columns and no axes"
+            if not named
+            else f"the task names no axes, the file {listed(named)}"
+        )
+        return (values[None] if values.shape == shape else values), [BY_POSITION.format(why)]
+    spare = [axis for axis in stored.axes if axis not in wanted]
+    if (
+        len({*stored.axes} & {*wanted}) < len(wanted)
+        or len(spare) > 1
+        or len(stored.axes) > len({*stored.axes})
+    ):
+        raise DataError(
+            f"{what}: other axes than the task's: expected {listed(wanted)}, and one of observations where "
+            "there "
+            f"are several, got {listed(stored.axes)}. Rename the axes in the file."
+        )
+    order = [stored.axes.index(name) for name in [*spare, *wanted]]
+    turned = np.transpose(values, order)
+    notes = [] if order == sorted(order) else [f"axes {listed(stored.axes)} were put in the task's order"]
+    return (turned if spare else turned[None]), notes

@@ -171,7 +171,7 @@ class ElsewhereTask(FileTask):
         if not named:
             notes = [matching.BY_POSITION.format("the file names no columns and no axes")]
         if axes and named and theta.ndim == 2:
-            aligned, notes = matching.aligned(stored["x"], axes, what)
+            aligned, notes = arrays.aligned(stored["x"], axes, what)
         same = aligned.shape == x.shape and np.array_equal(aligned, x, equal_nan=x.dtype.kind == "f")
         moved = order != sorted(order) or not same
         return _Rows(theta[:, order] if order else theta, aligned, _suggested(stored["x"]), notes, moved)
@@ -221,7 +221,7 @@ class _Rows(NamedTuple):
     reordered: bool
 
 
-def _suggested(stored: matching.Stored) -> tuple[Dimension, ...]:
+def _suggested(stored: arrays.Stored) -> tuple[Dimension, ...]:
     """The axes as the file names them, where it gives coordinates too; numbered ones otherwise."""
     names = stored.axes[1:] or ("",) * (stored.values.ndim - 1)
     axes = []
@@ -234,7 +234,7 @@ def _suggested(stored: matching.Stored) -> tuple[Dimension, ...]:
     return tuple(axes)
 
 
-def _parameter_order(stored: matching.Stored, names: tuple[str, ...], what: str) -> list[int]:
+def _parameter_order(stored: arrays.Stored, names: tuple[str, ...], what: str) -> list[int]:
     """Which column of theta holds each parameter, by the names beside it; empty where it has none."""
     keys = [*stored.axes[1:], "parameter", "parameters", "parameter_names", "theta_names", "names"]
     beside = [stored.coordinates[key] for key in keys if key in stored.coordinates]

@@ -7,8 +7,7 @@ where one side has no names to go by, which is said in a note.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,25 +17,9 @@ from veridical.errors import DataError
 from veridical.tasks.base import Array, Dimension
 from veridical.tasks.cells import dates, is_number
 
-UNNAMED = re.compile(r"(phony_)?dim_\d+|axis_\d+|")  # as libraries call axes that nobody named
 BY_POSITION = "read by position: {}"
 _NUMBERED = re.compile(r"(.*?)([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)")
 _LISTED = 8  # names in a message
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An array of a file, with what the file calls its axes.
-
-    Attributes:
-        values: The array.
-        axes: The name of each axis, empty where it has none.
-        coordinates: Values along named axes, each of shape (length,).
-    """
-
-    values: Array
-    axes: tuple[str, ...] = ()
-    coordinates: Mapping[str, Array] = field(default_factory=dict)
 
 
 def listed(names: Sequence[Any] | Array) -> str:
@@ -235,76 +218,3 @@ def _nearest(names: Sequence[str], expected: Sequence[Any]) -> list[str]:
     held = [[name for name in names if str(want).casefold() in name.casefold()] for want in expected]
     clear = all(len(found) == 1 for found in held) and len({name for (name, *_) in held}) == len(held)
     return [found[0] for found in held] if clear else []
-
-
-# ---- arrays ------------------------------------------------------------------------------------------
-
-
-def aligned(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
-    """Returns an array with the task's axes behind one axis of rows, shape (N, ...), and notes.
-
-    Axes are transposed by their names, and turned or sorted by their coordinates.
-
-    Raises:
-        DataError: If the array has other axes, lengths or coordinates; both are named.
-    """
-    values, notes = _transposed(stored, dimensions, what)
-    shape = tuple(len(d.coordinates) for d in dimensions)
-    if values.shape[1:] != shape or not len(values):
-        axes = " x ".join(f"{len(d.coordinates)} {d.name}" for d in dimensions)
-        raise DataError(
-            f"{what}: x must have shape (N, {', '.join(map(str, shape))}) ({axes}), got "
-            f"{stored.values.shape}."
-        )
-    for axis, dimension in enumerate(dimensions, start=1):
-        found = stored.coordinates.get(dimension.name)
-        if found is None:
-            continue
-        place = places(found, dimension.coordinates)
-        order = whole(place, len(found))
-        numbers = [isinstance(value, int | float) for value in dimension.coordinates]
-        words = [str(value) for value in found]
-        if order is None and all(numbers) and not any(is_number(w) or dates(w[:10]) for w in words):
-            said = f"the file names its {dimension.name} {listed(found)}, the task numbers it "
-            notes.append(BY_POSITION.format(said + listed(dimension.coordinates)))
-            continue
-        if order is None:
-            raise DataError(
-                f"{what}: other coordinates of {dimension.name} than the task's: expected "
-                f"{listed(dimension.coordinates)}, got {listed(found)}. Bring the data to the "
-                "task's coordinates (interpolate, choose), or give the task those of the data."
-            )
-        if order != list(range(len(order))):
-            values = np.take(values, order, axis=axis)
-            notes.append(f"{dimension.name} was put in the task's order by its coordinates")
-    return values, notes
-
-
-def _transposed(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
-    """The array with rows first and then the task's axes, by the names of the file's axes."""
-    values = stored.values
-    shape = tuple(len(d.coordinates) for d in dimensions)
-    named = [axis for axis in stored.axes if not UNNAMED.fullmatch(axis)]
-    wanted = [d.name for d in dimensions]
-    if not named or all(UNNAMED.fullmatch(name) for name in wanted):
-        why = (
-            "the file names no columns and no axes"
-            if not named
-            else f"the task names no axes, the file {listed(named)}"
-        )
-        return (values[None] if values.shape == shape else values), [BY_POSITION.format(why)]
-    spare = [axis for axis in stored.axes if axis not in wanted]
-    if (
-        len({*stored.axes} & {*wanted}) < len(wanted)
-        or len(spare) > 1
-        or len(stored.axes) > len({*stored.axes})
-    ):
-        raise DataError(
-            f"{what}: other axes than the task's: expected {listed(wanted)}, and one of observations where "
-            "there "
-            f"are several, got {listed(stored.axes)}. Rename the axes in the file."
-        )
-    order = [stored.axes.index(name) for name in [*spare, *wanted]]
-    turned = np.transpose(values, order)
-    notes = [] if order == sorted(order) else [f"axes {listed(stored.axes)} were put in the task's order"]
-    return (turned if spare else turned[None]), notes
