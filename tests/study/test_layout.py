@@ -305,3 +305,15 @@ def test_the_content_of_stored_simulations_names_their_bank_not_its_date(
     first = key(f"a,x\n{rows}", 2e9)
     assert key(f"a,x\n{rows}", 1e9) == first, "merely touched"
     assert key(f"a,x\n{rows.replace('0.10', '0.11')}", 1e9) != first, "of the same length, and older"
+
+
+def test_numbers_that_may_be_missing_ones_are_asked_about_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("field.csv").write_text("a,b\n1.0,-999\n")
+    validate(make(task={"name": "gaussian_linear", "settings": {"dimension": 2}}, **FIELD))
+    (said,) = caplog.messages
+    assert said.startswith(
+        "data set field: feature 1 (column 'b'): does -999, in 1 of 1 rows, stand for a missing"
+    )

@@ -134,8 +134,7 @@ def _require_units(table: tables.Table, columns: list[str], task: Task, what: st
     if not task.x_unit or {*units} != {task.x_unit}:
         raise DataError(
             f"{what}, line {line}: expected numbers, got a line of units ({matching.listed(row)}); the "
-            "unit of "
-            f"x is {task.x_unit or 'not stated by the task'}. Put # before the line if they are right, "
+            f"unit of x is {task.x_unit or 'not stated by the task'}. Put # before the line if they are right, "
             "otherwise convert the numbers."
         )
 
@@ -173,8 +172,7 @@ def _index_order(
         if place[k] != k:
             raise DataError(
                 f"{what}, line {line}: {task.dimensions[0].name} must be {want}, got {cell.strip()}: the "
-                "task's "
-                f"rows are {expected[0]} .. {expected[-1]}, those of the file {words[0]} .. {words[-1]}. "
+                f"task's rows are {expected[0]} .. {expected[-1]}, those of the file {words[0]} .. {words[-1]}. "
                 "If they only begin elsewhere, with the same steps, set `shift: true`."
             )
     return rows, []

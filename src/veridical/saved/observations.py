@@ -72,8 +72,7 @@ def read(settings: ObservationSettings | dict[str, Any], task: Task, name: str) 
     if ending not in known:
         raise DataError(
             f"data set {name}: expected a file of type {', '.join(known)}, got {path.name}. Convert it with "
-            "the "
-            "program that reads it, to CSV or netCDF."
+            "the program that reads it, to CSV or netCDF."
         )
     x, notes = (columns.read if ending in tables.ENDINGS else _read_arrays)(path, given, task, name)
     _require_finite(x, path, name)

@@ -220,8 +220,7 @@ def _transposed(stored: Stored, dimensions: Sequence[Dimension], what: str) -> t
     ):
         raise DataError(
             f"{what}: other axes than the task's: expected {listed(wanted)}, and one of observations where "
-            "there "
-            f"are several, got {listed(stored.axes)}. Rename the axes in the file."
+            f"there are several, got {listed(stored.axes)}. Rename the axes in the file."
         )
     order = [stored.axes.index(name) for name in [*spare, *wanted]]
     turned = np.transpose(values, order)

@@ -8,6 +8,7 @@ import numpy as np
 
 from veridical.tasks.base import Array, Dimension
 
+QUESTION = "stand for a missing value?"
 SENTINELS = (-99, -999, -999.25, -9999, -99999, 9999, 99999, 999999, 1e20, 1e30, 9.969209968386869e36, -32768)
 
 
@@ -38,9 +39,9 @@ def asked(x: Array, dimensions: Sequence[Dimension], columns: Sequence[str] = ()
         where += f" (column {columns[int(column) % len(columns)]!r})" if columns else ""
         for value in np.unique(values[marked]):
             if not lower - (upper - lower) <= value <= upper + (upper - lower):
+                rows = f"{int((values == value).sum())} of {len(x)} rows"
                 said.append(
-                    f"{where}: does {value:.10g}, in {int((values == value).sum())} of {len(x)} rows, stand "
-                    "for a "
-                    "missing value? It is taken as a number; if it is none, remove those rows or mend them"
+                    f"{where}: does {value:.10g}, in {rows}, {QUESTION} It is taken as a number; if it is "
+                    "none, remove those rows or mend them"
                 )
     return said
