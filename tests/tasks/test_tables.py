@@ -85,7 +85,7 @@ def test_each_dialect_is_read_as_it_is_meant(
     [
         (
             "a,b,c\nm,m,m\n1,2,3\n".replace("m", "km"),
-            r"line 2: .* a line of units \(km, km, km\); the unit of x is m",
+            r"line 2: .* a line of units \(km, km, km\); that of x is m",
         ),
         ("a;b;c\n1.000,5;2,0;0,5\n", "separated by ';', and '1.000,5' in line 2 has a thousands separator"),
         (

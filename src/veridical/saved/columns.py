@@ -133,8 +133,8 @@ def _require_units(table: tables.Table, columns: list[str], task: Task, what: st
     units = [row[table.header.index(c)].strip("()[] ") for c in columns if c in table.header]
     if not task.x_unit or {*units} != {task.x_unit}:
         raise DataError(
-            f"{what}, line {line}: expected numbers, got a line of units ({matching.listed(row)}); the "
-            f"unit of x is {task.x_unit or 'not stated by the task'}. Put # before the line if they are right, "
+            f"{what}, line {line}: expected numbers, got a line of units ({matching.listed(row)}); that "
+            f"of x is {task.x_unit or 'not stated by the task'}. Put # before the line if they are right, "
             "otherwise convert the numbers."
         )
 
@@ -171,8 +171,9 @@ def _index_order(
             cells.number(cell, f"{what}, line {line}, column {index!r}")
         if place[k] != k:
             raise DataError(
-                f"{what}, line {line}: {task.dimensions[0].name} must be {want}, got {cell.strip()}: the "
-                f"task's rows are {expected[0]} .. {expected[-1]}, those of the file {words[0]} .. {words[-1]}. "
+                f"{what}, line {line}: {task.dimensions[0].name} must be {want}, got {cell.strip()}: "
+                f"the task's rows are {expected[0]} .. {expected[-1]}, those of the file {words[0]} .. "
+                f"{words[-1]}. "
                 "If they only begin elsewhere, with the same steps, set `shift: true`."
             )
     return rows, []
