@@ -332,6 +332,14 @@ def test_simulations_put_in_order_by_name_make_a_bank_of_their_own(
     assert Layout(layout.study).bank_key != by_name
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float16", "float32"])
+def test_arrays_of_any_numbers_are_looked_through(tmp_path: Path, dtype: str) -> None:
+    np.savez(tmp_path / "s.npz", theta=THETA, x=RUNS.astype(dtype))
+    assert list(stored(tmp_path / "s.npz").notes) == [
+        "read by position: the file names no columns and no axes"
+    ]
+
+
 # ---- new data for a finished study -------------------------------------------------------------------
 
 

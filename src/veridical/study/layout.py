@@ -76,7 +76,9 @@ class Layout(Asked):
             bank.SCHEMA_VERSION,
             limit,
         ]
-        by_name = getattr(task, "reordered", False)  # files once read by position
+        by_name = isinstance(task, tasks.FileTask) and getattr(
+            task, "reordered", False
+        )  # files once read by position
         return digests.short([*parts, "by name"] if by_name else parts)
 
     @cached_property

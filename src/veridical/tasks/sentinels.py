@@ -25,7 +25,7 @@ def asked(x: Array, dimensions: Sequence[Dimension], columns: Sequence[str] = ()
     """
     wide = x.reshape(len(x), -1)
     suspect = np.zeros(wide.shape, bool)
-    for sentinel in SENTINELS:
+    for sentinel in np.array(SENTINELS):
         suspect |= np.abs(wide - sentinel) <= 1e-6 * abs(sentinel)
     shape = [len(d.coordinates) for d in dimensions]
     said = []
