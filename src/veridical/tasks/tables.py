@@ -11,6 +11,7 @@ import io
 import re
 import zlib
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ TEXT = (".csv", ".tsv", ".txt", ".dat", ".csv.gz", ".tsv.gz", ".txt.gz")
 FRAMES = {".parquet": "read_parquet", ".xlsx": "read_excel"}
 ENDINGS = (*TEXT, *FRAMES)
 SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'", " ": "spaces"}
+_LOOKED_AT = 50  # lines that tell the separator
 _ALONE = "\x1f"  # separates nothing: the table has one column
 _COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
@@ -151,7 +153,8 @@ def _rows(text: str, separator: str, what: str) -> list[tuple[int, list[str]]]:
 
 def _separator(text: str) -> str:
     """The separator that the header shows; of several the first that splits all rows alike."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")][:50]
+    told = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    lines = list(islice(told, _LOOKED_AT))
     if not lines:
         return ","
     found = [c for c in ",;\t|" if len(_split(lines[0], c)) > 1]
