@@ -82,6 +82,7 @@ def test_simulations_made_elsewhere_are_measured_without_a_simulator(tmp_path: P
     measured = probe.run(spec, "stored", root=1)["fidelities"]["stored"]
     assert (measured["rows"], measured["bytes_per_row"], measured["seconds_per_row"]) == (10, 25, 0)
     assert measured["invalid_share"] == 0
+    assert measured["notes"] == ["read by position: the file names no columns and no axes"]
 
 
 @pytest.mark.parametrize("name", ["coupled", "loose"])

@@ -204,7 +204,7 @@ def answers_of_estimate(path: Path) -> dict[str, np.ndarray]:
 
 def answers_of_observations(path: Path) -> dict[str, np.ndarray]:
     found = vars(observations.load(path))
-    return {name: np.array(value) for name, value in found.items()}
+    return {name: np.array(value) for name, value in found.items() if name != "notes"}  # once there were none
 
 
 def write_observations(path: Path) -> None:

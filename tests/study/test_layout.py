@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,32 @@ def test_seconds_are_those_of_fidelities_that_the_task_has() -> None:
     validate(make(simulation={"seconds": {"model": 1.0}}))
     with pytest.raises(SettingError, match=r"simulation\.seconds: .* 'modle'\. Did you mean 'model'\?"):
         validate(make(simulation={"seconds": {"modle": 1.0}}))
+
+
+def test_the_content_of_stored_simulations_names_their_bank_not_its_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"0.{i},{i}\n" for i in range(10, 50))
+    task = {"simulations": "runs.csv", "parameters": {"a": {"lower": 0, "upper": 1}}}
+
+    def key(text: str, date: float) -> str:
+        Path("runs.csv").write_text(text)
+        os.utime("runs.csv", (date, date))
+        return make(task={**task, "name": "runs"}, budgets=[20], test_rows=20).bank_key
+
+    first = key(f"a,x\n{rows}", 2e9)
+    assert key(f"a,x\n{rows}", 1e9) == first, "merely touched"
+    assert key(f"a,x\n{rows.replace('0.10', '0.11')}", 1e9) != first, "of the same length, and older"
+
+
+def test_numbers_that_may_be_missing_ones_are_asked_about_before_the_first_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("field.csv").write_text("a,b\n1.0,-999\n")
+    validate(make(task={"name": "gaussian_linear", "settings": {"dimension": 2}}, **FIELD))
+    (said,) = caplog.messages
+    assert said.startswith(
+        "data set field: feature 1 (column 'b'): does -999, in 1 of 1 rows, stand for a missing"
+    )

@@ -16,6 +16,7 @@ if in_clone:
     sys.path.insert(0, str(home / "src"))
 
 from veridical import checks, coordinates, job
+from veridical.digests import file_digest
 from veridical.study import (
     code_digests,
     layout as layouts,
@@ -147,6 +148,11 @@ def parent_files(wildcards):
 def threads_of(wildcards):
     """CPU threads of a method's training."""
     return layout.methods[wildcards.method].job_threads
+
+
+def content_of_data(wildcards):
+    """The digest of a file of real data, which decides, in place of its date, whether it has changed."""
+    return file_digest(layout.observations[wildcards.dataset].file)
 
 
 def code_of(rule, *others):

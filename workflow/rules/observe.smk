@@ -3,7 +3,7 @@
 
 rule observe:
     input:
-        data=lambda wildcards: layout.observations[wildcards.dataset].file,
+        data=ancient(lambda wildcards: layout.observations[wildcards.dataset].file),
     output:
         data=f"{layout.results}/observe/{{dataset}}.nc",
     log:
@@ -18,6 +18,7 @@ rule observe:
         observation=lambda wildcards: layout.observations[
             wildcards.dataset
         ].model_dump(mode="json"),
+        content=content_of_data,
         code=code_of("observe"),
     script:
         "../../scripts/observe.py"

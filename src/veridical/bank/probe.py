@@ -49,7 +49,8 @@ def run(
 
     Returns:
         `task`; `warnings`; `fidelities`: for this one `rows`, `seconds_per_row`, `cpu_seconds_per_row`,
-        `bytes_per_row`, `counts` of each status, `invalid_share`, `first_traceback`, `reproducible`.
+        `bytes_per_row`, `counts` of each status, `invalid_share`, `first_traceback`, `reproducible`; of a
+        file of simulations also `notes`, how it was read.
 
     Raises:
         SimulationError: If the simulator raises or fails on all or too many rows, hangs, or dies.
@@ -113,6 +114,7 @@ def _measure(
     tasks.check_task(task)
     if isinstance(task, FileTask):
         found = _findings(blocks.simulate_block(task, root, fidelity, "train", 0, 0), 0.0, 0.0, True)
+        found["notes"] = list(getattr(task, "notes", ()))
     else:
         _check_prior(task, root)
         found = _simulate(task, fidelity, root, rows, started + _ENOUGH * time_limit, files["progress"])

@@ -22,6 +22,8 @@ def observe(spec: dict[str, Any], settings: dict[str, Any], name: str, out: str 
     data = observations.read(settings, task, name)
     observations.save(out, data, task)
     print(f"{name}: {len(data.x)} observation(s) of shape {data.x.shape[1:]} from {settings['file']}")
+    for note in data.notes:
+        print(f"{name}: {note}")
 
 
 def observe_simulated(
@@ -56,6 +58,8 @@ def observe_mixtures(spec: dict[str, Any], settings: dict[str, Any], out: str | 
 
 
 def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
-    """Writes where each real observation lies in the cloud of prior predictions."""
-    found = prior_predictive.look(observations.load(data).x, observations.load(prior).x)
+    """Writes where each real observation lies in the cloud of prior predictions, and notes on it."""
+    observed = observations.load(data)
+    found = prior_predictive.look(observed.x, observations.load(prior).x)
+    found["notes"] = list(observed.notes)
     write_text(out, json.dumps(found, indent=1, allow_nan=False) + "\n")

@@ -39,6 +39,8 @@ def probe(spec: Mapping[str, Any] | Task, path: str | Path, *, fidelity: str, **
     )
     for text in found["warnings"]:
         print(f"warning: {text}")
+    for text in measured.get("notes", []):
+        print(f"{found['task']}: {text}")
     write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
 
 

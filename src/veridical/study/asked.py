@@ -9,6 +9,7 @@ from typing import Any
 
 from veridical import checks, tasks
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
+from veridical.saved.columns import for_new_data
 from veridical.saved.observations import FRACTION
 from veridical.saved.settings import ObservationSettings
 from veridical.study.runs import Runs
@@ -40,8 +41,7 @@ class Asked(Runs):
             return dict(self.study.observations)
         name = dataset_name(self.data)
         first = next(iter(self.study.observations.values()), ObservationSettings(file=self.data))
-        changes = {"file": self.data, "source": "", "index": None, "columns": _columns(first, name)}
-        return {name: first.model_copy(update=changes)}
+        return {name: for_new_data(first, self.task, self.data, name)}
 
     @cached_property
     def checks(self) -> dict[str, dict[str, Any]]:
@@ -119,15 +119,6 @@ class Asked(Runs):
         """The data sets whose answers the report shows: observed ones, or else labelled ones."""
         labelled = REAL if REAL in self.task.fidelities else SIMULATED
         return list(self.observations) or [labelled]
-
-
-def _columns(settings: ObservationSettings, name: str) -> list[str] | None:
-    """The columns that make up x: those in the settings, or all of the study's file but its index."""
-    from veridical.saved import observations
-
-    if settings.columns is not None or settings.index is None:
-        return settings.columns
-    return [c for c in observations.csv_columns(settings.file, name) if c != settings.index]
 
 
 def dataset_name(path: str) -> str:

@@ -68,9 +68,18 @@ class Layout(Asked):
         """Short hash of all that decides the arrays of the bank, and of nothing else."""
         task = self.task
         limit = self.study.simulation.time_limit if task.timeout_is_data else None
-        return digests.short(
-            [self.task_digest, seeds.STREAMS, self.study.seed, task.block_rows, bank.SCHEMA_VERSION, limit]
-        )
+        parts = [
+            self.task_digest,
+            seeds.STREAMS,
+            self.study.seed,
+            task.block_rows,
+            bank.SCHEMA_VERSION,
+            limit,
+        ]
+        by_name = isinstance(task, tasks.FileTask) and getattr(
+            task, "reordered", False
+        )  # files once read by position
+        return digests.short([*parts, "by name"] if by_name else parts)
 
     @cached_property
     def bank(self) -> str:

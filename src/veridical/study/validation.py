@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from veridical.coordinates import LABELLED, REAL
 from veridical.errors import SettingError, suggest
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
+from veridical.tasks import sentinels
 
 if TYPE_CHECKING:
     from veridical.study.layout import Layout
@@ -51,7 +53,9 @@ def validate(layout: Layout) -> None:
                 f"{place}: expected a path without braces, which Snakemake takes for wildcards, got "
                 f"{settings.file}. Rename the file."
             )
-        observations.read(settings, layout.task, name)
+        for note in observations.read(settings, layout.task, name).notes:
+            if sentinels.QUESTION in note:
+                logging.getLogger(__name__).warning("data set %s: %s", name, note)
 
 
 def _require_new_name(layout: Layout, name: str) -> None:

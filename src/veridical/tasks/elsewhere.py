@@ -1,8 +1,8 @@
 """Simulations made elsewhere: an npz, CSV or Zarr file of parameters and data in place of a simulator.
 
-- npz and Zarr (a folder or a `.zarr.zip`) hold the arrays `theta` (N, D), its columns in the order of the
-  settings, and `x` (N, ...).
-- CSV holds a column for each parameter, named as in the settings; all others are x, or those in `columns`.
+- npz, HDF5, netCDF and Zarr (a folder or a `.zarr.zip`) hold the arrays `theta` (N, D) and `x` (N, ...), by
+  the names of their axes and coordinates, or in the order of the settings where they have none.
+- Tables hold a column for each parameter, named as in the settings; all others are x, or those in `columns`.
 
 Rows are shuffled once (seeds stage `split`). The reserved splits come first and are disjoint; the rest is
 `train`, and each replicate takes it in an order of its own.
@@ -10,17 +10,17 @@ Rows are shuffled once (seeds stage `split`). The reserved splits come first and
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from veridical import seeds
-from veridical.errors import TaskError, suggest
+from veridical.errors import DataError, TaskError, suggest
+from veridical.tasks import arrays, matching, sentinels, tables
 from veridical.tasks.base import Array, Dimension, FileTask, Parameter
 from veridical.tasks.description import dimensions_of, prior_of
 
@@ -66,32 +66,32 @@ class ElsewhereTask(FileTask):
             near = [
                 path.name
                 for path in self.file.parent.glob("*")
-                if {".npz", ".csv", ".zarr"} & {*path.suffixes}
+                if tables.kind(path) in (*tables.ENDINGS, *arrays.ENDINGS)
             ]
             raise TaskError(
                 f"task {self.name!r}: simulations {self.file} are missing (from {Path.cwd()}). "
                 f"{suggest(self.file.name, near)}"
             )
-        if self._columns and self.file.suffix != ".csv":
+        if self._columns and tables.kind(self.file) not in tables.ENDINGS:
             raise TaskError(f"task {self.name!r}: `columns` are those of a CSV; {self.file} has none.")
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:  # type: ignore[override]
         """The axes of x: those in the settings, otherwise numbered ones."""
-        return self._axes or self._arrays[2]
+        return self._axes or self._arrays.axes
 
     @cached_property
     def prior(self) -> Any:  # type: ignore[override]
         """The stated prior, or the file's own parameters where none is stated."""
         if all("prior" in settings for settings in self._described.values()):
             return prior_of(self._described)
-        return StoredPrior(self._arrays[0])
+        return StoredPrior(self._arrays.theta)
 
     def available(self, split: str) -> int:
         """Returns how many rows the file holds for `split` (of each replicate)."""
         if split != "train":
             return self.reserved.get(split, 0)
-        return len(self._arrays[0]) - sum(self.reserved.values())
+        return len(self._arrays.theta) - sum(self.reserved.values())
 
     def rows(self, split: str, replicate: int, first: int, last: int, *, root: int) -> dict[str, Array]:
         """Returns `theta` and `x` of the rows first..last (last included) of one split.
@@ -104,13 +104,13 @@ class ElsewhereTask(FileTask):
                 f"task {self.name!r}: {self.file} holds {self.available(split)} rows for split {split!r} "
                 f"(reserved: {self.reserved}), got a call for {first} to {last}. Lower the budget."
             )
-        theta, x, _ = self._arrays
+        theta, x = self._arrays.theta, self._arrays.x
         chosen = self._order(split, replicate, root)[first : last + 1]
         return {"theta": theta[chosen], "x": x[chosen]}
 
     def _order(self, split: str, replicate: int, root: int) -> Array:
         """Returns the rows of the file that make up a split, in order."""
-        shuffled = seeds.generator(root, "split", self.name).permutation(len(self._arrays[0]))
+        shuffled = seeds.generator(root, "split", self.name).permutation(len(self._arrays.theta))
         start = 0
         for name, size in self.reserved.items():
             if name == split:
@@ -119,20 +119,62 @@ class ElsewhereTask(FileTask):
         rest = shuffled[start:]
         return seeds.generator(root, "split", self.name, split, replicate).permutation(rest)
 
+    @property
+    def notes(self) -> list[str]:
+        """What reading the file left open, in sentences."""
+        return self._arrays.notes + sentinels.asked(self._arrays.x, self.dimensions)
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the names in the file brought its columns, axes or coordinates into another order."""
+        return self._arrays.reordered
+
     @cached_property
-    def _arrays(self) -> tuple[Array, Array, tuple[Dimension, ...]]:
-        """Parameters (N, D), x (N, ...) and the axes that the file suggests, checked."""
+    def _arrays(self) -> _Rows:
+        """All rows, with the axes that the file suggests, checked."""
+        what = f"simulations {self.file}"
+        try:
+            if tables.kind(self.file) in tables.ENDINGS:
+                rows = self._of_table(what)
+            elif tables.kind(self.file) in arrays.ENDINGS:
+                rows = self._of_arrays(what)
+            else:
+                raise TaskError(f"{what}: expected .npz, .csv, .zarr or .zarr.zip, .h5 or .nc.")
+        except DataError as error:
+            raise TaskError(str(error)) from error
+        self._check(rows.theta, rows.x)
+        return rows._replace(theta=rows.theta.astype(float))
+
+    def _of_table(self, what: str) -> _Rows:
+        """Parameters by the names of their columns; x by the names along the axes, where they have any."""
         names = list(self.parameter_names)
-        if self.file.suffix == ".csv":
-            theta, x, axes = _read_csv(self.file, names, self._columns)
-        elif self.file.suffix == ".npz":
-            theta, x, axes = _read_npz(self.file)
-        elif ".zarr" in self.file.suffixes:
-            theta, x, axes = _read_zarr(self.file)
-        else:
-            raise TaskError(f"simulations {self.file}: expected .npz, .csv, .zarr or .zarr.zip.")
-        self._check(theta, x)
-        return theta.astype(float), x, axes
+        header, table, notes = tables.read_numbers(self.file, what)
+        columns = self._columns or [name for name in header if name not in names]
+        place = {name: header.index(_named(name, header, self.file)) for name in names + columns}
+        axes, moved = self._axes or (), False
+        shape = tuple(len(axis.coordinates) for axis in axes)
+        if axes and len(columns) == np.prod(shape):
+            order, note = matching.column_order(columns, axes, what, stated=bool(self._columns))
+            moved, notes = order != sorted(order), notes + [note] * bool(note)
+            columns = [columns[i] for i in order]
+        theta, x = (table[:, [place[name] for name in wanted]] for wanted in (names, columns))
+        x = x.reshape(-1, *shape) if axes and len(columns) == np.prod(shape) else x
+        return _Rows(theta, x, (Dimension("feature", tuple(columns)),), notes, moved)
+
+    def _of_arrays(self, what: str) -> _Rows:
+        """Arrays whose columns and axes are put in the task's order where the file names them."""
+        stored = arrays.read(self.file, ("theta", "x"), what)
+        theta, x, axes = stored["theta"].values, stored["x"].values, self._axes
+        order = _parameter_order(stored["theta"], self.parameter_names, what)
+        named = {*stored["x"].axes, *stored["x"].coordinates} - {""}
+        aligned, notes = x, []
+        if not named:
+            notes = [matching.BY_POSITION.format("the file names no columns and no axes")]
+        if axes and named and theta.ndim == 2:
+            aligned, notes = arrays.aligned(stored["x"], axes, what)
+        same = aligned.shape == x.shape and np.array_equal(aligned, x, equal_nan=x.dtype.kind == "f")
+        moved = order != sorted(order) or not same
+        return _Rows(theta[:, order] if order else theta, aligned, _suggested(stored["x"]), notes, moved)
 
     def _check(self, theta: Array, x: Array) -> None:
         wide = len(self.parameters)
@@ -169,58 +211,43 @@ def _parameter(name: str, settings: Mapping[str, Any]) -> Parameter:
     return Parameter(name, float(lower), float(upper), unit)
 
 
-def _numbered(x: Array) -> tuple[Dimension, ...]:
-    return tuple(Dimension(f"axis_{i}", tuple(range(length))) for i, length in enumerate(x.shape[1:]))
+class _Rows(NamedTuple):
+    """Parameters (N, D), x (N, ...), the axes that the file suggests, notes, and whether names moved any."""
+
+    theta: Array
+    x: Array
+    axes: tuple[Dimension, ...]
+    notes: list[str]
+    reordered: bool
 
 
-def _read_npz(file: Path) -> tuple[Array, Array, tuple[Dimension, ...]]:
-    try:
-        if not zipfile.is_zipfile(file):
-            raise TaskError(f"simulations {file}: cannot be read: not an NPZ file.")
-        with np.load(file, allow_pickle=False) as arrays:
-            theta, x = (arrays[_named(name, arrays.files, file)] for name in ("theta", "x"))
-    except TaskError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TaskError(f"simulations {file} cannot be read: {error}") from error
-    return theta, x, _numbered(x)
+def _suggested(stored: arrays.Stored) -> tuple[Dimension, ...]:
+    """The axes as the file names them, where it gives coordinates too; numbered ones otherwise."""
+    names = stored.axes[1:] or ("",) * (stored.values.ndim - 1)
+    axes = []
+    for i, (name, length) in enumerate(zip(names, stored.values.shape[1:], strict=True)):
+        along = stored.coordinates.get(name)
+        if along is None or not name.isidentifier():
+            axes.append(Dimension(f"axis_{i}", tuple(range(length))))
+        else:
+            axes.append(Dimension(name, tuple(along.tolist())))
+    return tuple(axes)
 
 
-def _read_zarr(file: Path) -> tuple[Array, Array, tuple[Dimension, ...]]:
-    import zarr
-    from zarr.storage import ZipStore
-
-    if file.suffix == ".zip" and not zipfile.is_zipfile(file):
-        raise TaskError(f"simulations {file}: cannot be read: not a zip file.")
-    store = ZipStore(file, mode="r") if file.suffix == ".zip" else file
-    try:
-        group = zarr.open_group(store, mode="r")
-        names = list(group.array_keys())
-        theta, x = (np.asarray(group[_named(name, names, file)]) for name in ("theta", "x"))
-    except (OSError, KeyError) as error:
-        raise TaskError(f"simulations {file} cannot be read: {error}") from error
-    finally:
-        if isinstance(store, ZipStore):
-            store.close()
-    return theta, x, _numbered(x)
-
-
-def _read_csv(file: Path, names: list[str], columns: list[str]) -> tuple[Array, Array, tuple[Dimension, ...]]:
-    try:
-        first, *lines = file.read_text(encoding="utf-8-sig").splitlines() or [""]
-    except UnicodeDecodeError as error:
-        raise TaskError(f"simulations {file}: not a CSV file in UTF-8: {error}.") from error
-    header = [word.strip().strip('"') for word in first.split(",")]
-    if double := next((name for name in header if header.count(name) > 1), None):
-        raise TaskError(f"simulations {file}: two columns are named {double!r}; give each a name of its own.")
-    try:
-        table = np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, len(header)))
-    except ValueError as error:
-        raise TaskError(f"simulations {file}: expected numbers below the header: {error}") from error
-    columns = columns or [name for name in header if name not in names]
-    place = {name: header.index(_named(name, header, file)) for name in names + columns}
-    theta, x = (table[:, [place[name] for name in wanted]] for wanted in (names, columns))
-    return theta, x, (Dimension("feature", tuple(columns)),)
+def _parameter_order(stored: arrays.Stored, names: tuple[str, ...], what: str) -> list[int]:
+    """Which column of theta holds each parameter, by the names beside it; empty where it has none."""
+    keys = [*stored.axes[1:], "parameter", "parameters", "parameter_names", "theta_names", "names"]
+    beside = [stored.coordinates[key] for key in keys if key in stored.coordinates]
+    found = next((words for words in beside if words.dtype.kind in "UOT"), None)
+    if found is None:
+        return []
+    order = matching.whole(matching.places(found, names), len(found))
+    if order is None:
+        raise DataError(
+            f"{what}: the parameters of theta are not the task's: expected {matching.listed(names)}, got "
+            f"{matching.listed(found)}. Name the task's as the file does."
+        )
+    return order
 
 
 def _named(name: str, found: list[str], file: Path) -> str:

@@ -119,13 +119,13 @@ class SimulationsTaskSettings(_Task):
     """A task whose simulations were made elsewhere."""
 
     name: Name = Field(description="Name in paths; the file's where unset.")
-    simulations: str = Field(description="File: .npz, .csv, .zarr or .zarr.zip.")
+    simulations: str = Field(description="File: .npz, .csv and other tables, .zarr, .zarr.zip, .h5 or .nc.")
     parameters: dict[str, ParameterSettings] = Field(min_length=1, description="Bounds of each parameter.")
     dimensions: list[DimensionSettings] | None = Field(None, description="Axes of one simulation.")
     x_shape: list[Count] | None = Field(None, description="Lengths of those axes, where they have no names.")
     x_unit: str | None = Field(None, description="Unit of x.")
     columns: list[str] | None = Field(
-        None, description="Columns of x in a CSV; all but the parameters' if unset."
+        None, description="Columns of x in a table; all but the parameters' if unset."
     )
     reserved: dict[Literal["test", "calibration", "fit"], Annotated[int, Field(ge=0)]] = Field(
         {}, description="Rows kept apart for each split other than train."

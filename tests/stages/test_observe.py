@@ -1,0 +1,34 @@
+"""Stage observe: what reading a file of data left open is said in the log and kept beside the look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veridical import tasks
+from veridical.saved import observations
+from veridical.stages import observe
+
+
+def test_how_data_were_read_stands_in_log_and_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = {"name": "gaussian_linear", "settings": {"dimension": 2}}
+    (tmp_path / "field.csv").write_text("mass,share\n1.0,-999\n2.0,0.5\n")
+    settings = {"file": str(tmp_path / "field.csv"), "layout": "table", "source": ""}
+    observe.observe(spec, settings, "field", tmp_path / "field.nc")
+    said = capsys.readouterr().out
+    prior = observations.Observations(np.zeros((3, 2)), None, "simulated", "simulated")
+    observations.save(tmp_path / "simulated.nc", prior, tasks.build(spec))
+    observe.look(tmp_path / "field.nc", tmp_path / "simulated.nc", tmp_path / "look.json")
+    by_position, missing = json.loads((tmp_path / "look.json").read_text())["notes"]
+    assert by_position.startswith(
+        "read by position: the file names its columns mass, share, the task numbers"
+    )
+    assert missing.startswith(
+        "feature 1 (column 'share'): does -999, in 1 of 2 rows, stand for a missing value?"
+    )
+    assert all(f"field: {note}\n" in said for note in (by_position, missing))
