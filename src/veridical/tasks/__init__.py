@@ -71,6 +71,8 @@ def build(spec: Mapping[str, Any]) -> Task:
         task = _instantiate(_registered(spec["name"]), spec)
     if spec.get("block_rows"):
         task.block_rows = int(spec["block_rows"])
+    if spec.get("x_dtype"):
+        task.x_dtype = str(spec["x_dtype"])
     return task
 
 
