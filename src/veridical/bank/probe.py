@@ -25,7 +25,7 @@ from veridical import seeds, tasks
 from veridical.bank import blocks, validity, workers
 from veridical.bank.data_demands import beyond_type, of_data
 from veridical.bank.parameter_demands import of_parameters
-from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
@@ -67,6 +67,23 @@ def run(
     _require_success(f"task {name} at fidelity {fidelity}", found, max_invalid)
     warnings = [f"fidelity {fidelity}: {text}" for text in found.pop("warnings")]
     return {"task": name, "warnings": warnings, "fidelities": {fidelity: found}}
+
+
+def findings(path: Path) -> list[str]:
+    """Returns what a probe found that users should know; nothing where it left no record.
+
+    Raises:
+        BankError: If the record cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [str(text) for text in json.loads(path.read_text(encoding="utf-8"))["warnings"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BankError(
+            f"{path}: expected the record of a probe, got what cannot be read; delete it, and give the same "
+            "command again."
+        ) from error
 
 
 def _in_child(
