@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,61 @@ class Faulty(Offset):
 def test_faults_of_a_simulator_are_findings(fault: str, message: str) -> None:
     found = probe.run(Faulty(fault), "only", root=1, rows=100, max_invalid=1.0)
     assert any(re.search(message, text) for text in found["warnings"]), found["warnings"]
+
+
+class Whole(Task):
+    """A number of channels from 1 to 6, which the simulator wants whole, or rounds."""
+
+    name, fidelities = "whole", {"only": 1.0}
+    parameters = (Parameter("channels", 0.5, 6.5),)
+    dimensions = (Dimension("what", ("current",)),)
+
+    def __init__(self, rounds: bool) -> None:
+        self.prior, self.rounds = self, rounds
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.integers(1, 7, size=(n, 1)).astype(float)
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        return np.where(
+            (theta[:, 0] == np.round(theta[:, 0])) & (theta[:, 0] < 7) & (theta[:, 0] > 0), 0.0, -INF
+        )
+
+    def simulate(self, theta: np.ndarray, rng: np.random.Generator, fidelity: str) -> np.ndarray:
+        if not self.rounds and (theta % 1).any():
+            raise ValueError("expected whole channels")
+        return np.round(theta) + 0.5 * rng.normal(size=theta.shape)
+
+
+@pytest.mark.parametrize("rounds", [True, False])
+def test_whole_numbers_are_told_what_a_density_between_them_means(rounds: bool) -> None:
+    found = probe.run(Whole(rounds), "only", root=1, rows=100)["warnings"]
+    assert "parameter channels takes 6 values only" in found[0] and len(found) == 1 + (not rounds)
+    assert rounds or re.search(r"fails at parameters between .*expected whole.*predictive: null", found[1])
+
+
+@pytest.mark.parametrize("kind", ["simulations", "command"])
+def test_dates_in_files_and_programs_are_refused_until_their_type_is_stated(
+    kind: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    shift = rng.uniform(-1, 1, size=(400, 1))
+    t = 2459000.5 + shift + 0.02 * rng.normal(size=(400, 2))
+    np.savetxt(tmp_path / "r.csv", np.hstack([shift, t]), delimiter=",", header="shift,t0,t1", comments="")
+    script = 'NR > 1 {printf "%.6f,%.6f\\n", 2459000.5 + $1, 2459000.5 + $1 + 0.02 * sin(1e6 * $1)}'
+    (tmp_path / "dates.awk").write_text(script)
+    prior = {"shift": {"prior": "uniform", "lower": -1, "upper": 1}}
+    spec: dict[str, Any] = {
+        "simulations": {"name": "d", "simulations": str(tmp_path / "r.csv"), "fidelity": "s", "reserved": {},
+                        "parameters": prior},
+        "command": {"name": "d", "command": f"sh -c 'awk -F, -f {tmp_path}/dates.awk $0 > $1' {{theta}} {{out}}",
+                    "fidelities": {"s": 1.0}, "parameters": prior, "x_shape": [2], "output": "csv"},
+    }[kind]  # fmt: skip
+    with pytest.raises(TaskError, match=r"columns .*: near 245\d+.* has steps of 0\.25.*x_dtype: float64"):
+        probe.run(spec, "s", root=1, rows=100)
+    found = probe.run({**spec, "x_dtype": "float64"}, "s", root=1, rows=100)
+    assert [text for text in found["warnings"] if "nothing is random" not in text] == []
+    assert found["fidelities"]["s"]["bytes_per_row"] == 8 + 16 + 1
 
 
 def test_a_simulator_that_hands_out_the_same_rows_again_is_stopped() -> None:

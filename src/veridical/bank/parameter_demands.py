@@ -9,13 +9,66 @@ from __future__ import annotations
 
 import numpy as np
 
+from veridical import seeds
 from veridical.errors import TaskError
 from veridical.tasks.base import Array, FileTask, Task
 
 _FEW = 0.05  # share of distinct values below which a parameter counts as discrete
+_PRIOR_ROWS = 1000
+_BETWEEN = 8  # rows between values
 _SHOWN = 6  # values in a message
 _EXACT, _ALMOST = 1e-5, 1e-2  # what a function of the others leaves of a parameter's spread
 _FARTHEST = 1e10  # distance of a bound in spreads, beyond which removing it loses over 1e-5 of the digits
+
+
+def draws_of_prior(task: Task, root: int) -> Array:
+    """Returns draws of a prior, shape (N, D), that agree with its density and bounds.
+
+    Raises:
+        TaskError: If its draws, density and bounds do not.
+    """
+    first, second = (
+        np.asarray(task.prior.sample(seeds.generator(root, "probe", str(task.name), "prior"), _PRIOR_ROWS))
+        for _ in range(2)
+    )
+    if not np.array_equal(first, second):
+        raise TaskError(
+            f"task {task.name}: prior.sample gave other draws from an equal generator. Draw from `rng` only, "
+            "or the fidelities get different parameters."
+        )
+    for parameter, values in zip(task.parameters, first.T, strict=True):
+        outside = ~((values >= parameter.lower) & (values <= parameter.upper))
+        if outside.any():
+            raise TaskError(
+                f"task {task.name}: prior.sample left the bounds [{parameter.lower:g}, {parameter.upper:g}] "
+                f"of {parameter.name} in {int(outside.sum())} of {len(values)} draws, such as "
+                f"{values[outside][0]:g}; correct either."
+            )
+    with np.errstate(all="ignore"):
+        lost = ~np.isfinite(task.prior.log_prob(first))
+        if lost.any():
+            raise TaskError(
+                f"task {task.name}: prior.log_prob is not finite at {int(lost.sum())} of {len(first)} draws "
+                f"of prior.sample, such as {first[lost][0]}: they lie outside of the prior's own support; "
+                "correct sample or log_prob."
+            )
+        for i, parameter in enumerate(task.parameters):
+            for bound, beyond in ((parameter.lower, -1.0), (parameter.upper, 1.0)):
+                if np.isfinite(bound):
+                    _require_no_density(task, first[0], i, bound + beyond)
+    return first
+
+
+def _require_no_density(task: Task, theta: Array, i: int, value: float) -> None:
+    """Raises TaskError unless the prior's density is zero where parameter i has a value out of its bounds."""
+    outside = theta[None].copy()
+    outside[0, i] = value
+    log_p = float(task.prior.log_prob(outside)[0])
+    if log_p != -np.inf:
+        raise TaskError(
+            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
+            f"is {log_p:g}, expected -inf."
+        )
 
 
 def of_parameters(task: Task, theta: Array) -> list[str]:
@@ -88,6 +141,20 @@ def _few(task: Task, j: int, values: Array, of: str) -> str:
         "needs them fails at posterior draws. Round in the simulator, and count draws around each value for "
         "its probability."
     )
+
+
+def between_values(theta: Array) -> Array | None:
+    """Returns some rows of theta (N, D) with parameters that take few values moved between two of them.
+
+    None where no parameter takes few values.
+    """
+    moved = theta[:_BETWEEN].copy()
+    for j, values in enumerate(theta.T):
+        distinct = np.unique(values)
+        if _is_few(values, distinct) and len(distinct) > 1:
+            middles = (distinct[1:] + distinct[:-1]) / 2
+            moved[:, j] = middles[np.minimum(np.searchsorted(distinct, moved[:, j]), len(middles) - 1)]
+    return None if np.array_equal(moved, theta[:_BETWEEN]) else moved
 
 
 def _dependent(task: Task, theta: Array, of: str) -> list[str]:

@@ -24,12 +24,12 @@ import numpy as np
 from veridical import seeds, tasks
 from veridical.bank import blocks, validity, workers
 from veridical.bank.data_demands import beyond_type, of_data
-from veridical.bank.parameter_demands import of_parameters
-from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
+from veridical.bank.parameter_demands import between_values, draws_of_prior, of_parameters
+from veridical.errors import BankError, SimulationError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
-_PRIOR_ROWS = 1000
+_NUMBERS = 5_000_000  # of x that are looked at in float64
 _PART = 100_000  # rows of a file at a time
 _PLACES, _REPEATS = 8, 4  # parameters at which the noise is measured, and simulations at each
 _CHI2_MEDIAN = 0.789  # of a variance estimated from four numbers, in true variances
@@ -137,12 +137,17 @@ def _measure(
     tasks.check_task(task)
     if isinstance(task, FileTask):
         findings = of_parameters(task, _stored_parameters(task, root))
-        block = blocks.simulate_block(_in_float64(task), root, fidelity, "train", 0, 0)
-        found = _findings(task, block, 0.0, 0.0)
+        made = blocks.simulate_block(_in_float64(task), root, fidelity, "train", 0, 0)
+        enough = max(2, _NUMBERS // max(1, made.arrays["x"][0].size))
+        kept = {name: array[:enough] for name, array in made.arrays.items()}
+        found = _findings(task, _narrowed(task, made), kept, 0.0, 0.0)
     else:
-        findings = _check_prior(task, root)
+        theta = draws_of_prior(task, root)
+        findings = of_parameters(task, theta)
         until = started + _ENOUGH * time_limit
         found = _simulate(task, fidelity, root, rows, until, files["progress"])
+        if (places := between_values(theta)) is not None and found["counts"]["ok"]:
+            findings += _fails_between(task, places, fidelity, root)
     found["warnings"] = findings + found["warnings"]
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
@@ -166,6 +171,7 @@ def _simulate(
 ) -> dict[str, Any]:
     """Simulates batches of growing size until there are `rows` rows or the time is spent."""
     done: list[blocks.Block] = []
+    kept: list[dict[str, Array]] = []
     exact = _in_float64(task)
     total = 0
     wall = cpu = 0.0
@@ -173,14 +179,18 @@ def _simulate(
         progress.write_text(f"{total} of {rows} rows were simulated", encoding="utf-8")
         size = max(1, min(total, rows - total))
         before = (time.perf_counter(), _cpu_seconds())
-        done.append(_batch(exact, fidelity, root, len(done), size))
+        made = _batch(exact, fidelity, root, len(done), size)
         wall, cpu = time.perf_counter() - before[0], _cpu_seconds() - before[1]
         total += size
+        done.append(_narrowed(task, made))
+        if sum(arrays["x"].size for arrays in kept) < _NUMBERS:
+            kept.append(made.arrays)
     seconds, cpu_seconds = wall / size, cpu / size
     middle = len(done) // 2
-    first, again = (done[middle], _batch(exact, fidelity, root, middle, len(done[middle].arrays["theta"])))
+    first, again = (done[middle], _batch(task, fidelity, root, middle, len(done[middle].arrays["theta"])))
     same = np.array_equal(first.arrays["x"], again.arrays["x"], equal_nan=True)
     enough = time.monotonic() + 2 * _PLACES * _REPEATS * seconds < until
+    enough &= _PLACES * _REPEATS * int(np.prod(task.x_shape)) <= _NUMBERS
     noise, warnings = _noise(exact, fidelity, root) if enough and task.parameters else (None, [])
     text = next((block.first_traceback for block in done if block.first_traceback), "")
     joined = blocks.Block(blocks.join([block.arrays for block in done]), text)
@@ -189,7 +199,7 @@ def _simulate(
             "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
             "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
         )
-    found = _findings(task, joined, seconds, cpu_seconds, noise if same else None)
+    found = _findings(task, joined, blocks.join(kept), seconds, cpu_seconds, noise if same else None)
     return {**found, "reproducible": same, "warnings": warnings + found["warnings"]}
 
 
@@ -228,80 +238,56 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def _findings(
-    task: Task, block: blocks.Block, seconds: float, cpu_seconds: float, noise: Array | None = None
-) -> dict[str, Any]:
-    """What rows whose x is in float64 tell of those in the task's type."""
+def _narrowed(task: Task, block: blocks.Block) -> blocks.Block:
+    """Rows in float64 as the bank holds them: in the task's type, failed where that is infinite."""
     arrays = dict(block.arrays)
-    exact = arrays["x"]
-    valid = validity.valid(arrays)
     with np.errstate(all="ignore"):
-        arrays["x"] = exact.astype(task.x_dtype)
-    lost = valid & ~np.isfinite(arrays["x"]).reshape(len(exact), -1).all(axis=1)
+        arrays["x"] = arrays["x"].astype(task.x_dtype)
+    lost = validity.valid(arrays) & ~np.isfinite(arrays["x"]).reshape(len(arrays["x"]), -1).all(axis=1)
     arrays["status"] = np.where(lost, validity.NON_FINITE, arrays["status"]).astype(np.uint8)
-    beyond = beyond_type(task, exact[valid], task.x_dtype)
+    arrays["x"][lost] = np.nan
+    return blocks.Block(arrays, block.first_traceback)
+
+
+def _fails_between(task: Task, theta: Array, fidelity: str, root: int) -> list[str]:
+    """Whether a simulator fails at all parameters between the values that they take, as draws will."""
+    path = (str(task.name), "between", fidelity)
+    block = blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
+    if validity.valid(block.arrays).any():
+        return []
+    why = block.first_traceback.strip().splitlines()[-1:] or ["x is not finite"]
+    return [
+        f"the simulator fails at parameters between these values, such as {theta[0]} ({why[0]}): no "
+        "prediction at posterior draws can be made. Round in the simulator, or leave the check out (`checks: "
+        "{predictive: null}`)."
+    ]
+
+
+def _findings(
+    task: Task,
+    block: blocks.Block,
+    exact: Mapping[str, Array],
+    seconds: float,
+    cpu_seconds: float,
+    noise: Array | None = None,
+) -> dict[str, Any]:
+    """What rows tell, and some of them in float64 (`exact`)."""
+    arrays, rows = block.arrays, len(block.arrays["status"])
     counts = validity.status_counts(arrays["status"])
+    valid = validity.valid(exact)
+    theta, x = exact["theta"][valid], exact["x"][valid]
+    beyond = beyond_type(task, x, task.x_dtype)
+    with np.errstate(all="ignore"):
+        held = np.isfinite(x.astype(task.x_dtype)).reshape(len(x), -1).all(axis=1) if len(x) else valid[:0]
     warnings = [beyond] if beyond else []
-    kept = valid & ~lost
-    warnings += of_data(task, arrays["theta"][kept], exact[kept], noise)
     return {
-        "rows": len(valid),
+        "rows": rows,
         "seconds_per_row": seconds,
         "cpu_seconds_per_row": cpu_seconds,
-        "bytes_per_row": sum(array.nbytes for array in arrays.values()) // len(valid),
+        "bytes_per_row": sum(array.nbytes for array in arrays.values()) // rows,
         "counts": counts,
-        "invalid_share": 1 - counts["ok"] / len(valid),
+        "invalid_share": 1 - counts["ok"] / rows,
         "first_traceback": block.first_traceback or beyond,
         "reproducible": True,
-        "warnings": warnings,
+        "warnings": warnings + of_data(task, theta[held], x[held], noise),
     }
-
-
-def _check_prior(task: Task, root: int) -> list[str]:
-    """Returns what users should know of a prior.
-
-    Raises:
-        TaskError: If its draws, density and bounds do not agree, or cannot be learned.
-    """
-    first, second = (
-        np.asarray(task.prior.sample(seeds.generator(root, "probe", str(task.name), "prior"), _PRIOR_ROWS))
-        for _ in range(2)
-    )
-    if not np.array_equal(first, second):
-        raise TaskError(
-            f"task {task.name}: prior.sample gave other draws from an equal generator. Draw from `rng` only, "
-            "or the fidelities get different parameters."
-        )
-    for parameter, values in zip(task.parameters, first.T, strict=True):
-        outside = ~((values >= parameter.lower) & (values <= parameter.upper))
-        if outside.any():
-            raise TaskError(
-                f"task {task.name}: prior.sample left the bounds [{parameter.lower:g}, {parameter.upper:g}] "
-                f"of {parameter.name} in {int(outside.sum())} of {len(values)} draws, such as "
-                f"{values[outside][0]:g}; correct either."
-            )
-    with np.errstate(all="ignore"):
-        lost = ~np.isfinite(task.prior.log_prob(first))
-        if lost.any():
-            raise TaskError(
-                f"task {task.name}: prior.log_prob is not finite at {int(lost.sum())} of {len(first)} draws "
-                f"of prior.sample, such as {first[lost][0]}: they lie outside of the prior's own support; "
-                "correct sample or log_prob."
-            )
-        for i, parameter in enumerate(task.parameters):
-            for bound, beyond in ((parameter.lower, -1.0), (parameter.upper, 1.0)):
-                if np.isfinite(bound):
-                    _require_no_density(task, first[0], i, bound + beyond)
-    return of_parameters(task, first)
-
-
-def _require_no_density(task: Task, theta: Array, i: int, value: float) -> None:
-    """Raises TaskError unless the prior's density is zero where parameter i has a value out of its bounds."""
-    outside = theta[None].copy()
-    outside[0, i] = value
-    log_p = float(task.prior.log_prob(outside)[0])
-    if log_p != -np.inf:
-        raise TaskError(
-            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
-            f"is {log_p:g}, expected -inf."
-        )
