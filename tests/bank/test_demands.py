@@ -102,11 +102,15 @@ SHIFT = RNG.normal(size=(200, 1))
         (
             2459000.5 + SHIFT + 0.02 * READ,
             0.02,
-            r"columns t0, t1: near 245900.* steps of 0\.25.*noise by 0\.02",
+            r"columns t0, t1: float32 has steps of 0\.25 near 245900.*noise by 0\.02",
         ),
         (2459000.5 + SHIFT + 0.02 * READ, None, r"columns t0, t1: .*State x_dtype: float64"),
-        (1.7e9 + 3600 * SHIFT + 5 * READ, 5.0, r"float32 has steps of 1\.3e\+02, but x varies by 3"),
-        (5.6e6 + 1000 * SHIFT + 0.1 * READ, 0.1, r"float32 has steps of 0\.5, .*noise by 0\.1"),
+        (
+            1.7e9 + 3600 * SHIFT + 5 * READ,
+            5.0,
+            r"float32 has steps of 1\.3e\+02 near 17.*, where x varies by 3",
+        ),
+        (5.6e6 + 1000 * SHIFT + 0.1 * READ, 0.1, r"float32 has steps of 0\.5 .*noise by 0\.1"),
         (1e6 + SHIFT + 0 * READ, 0.0, r"float32 has steps of 0\.062"),
         (
             SHIFT[np.arange(200) // 2] + np.zeros(2),
@@ -141,7 +145,7 @@ CLEAN = RNG.normal(size=200)
 )
 def test_data_that_need_thought_are_findings(column: Any, message: str | None) -> None:
     x = np.column_stack([RNG.normal(size=200), column])
-    found = of_data(Stub(), RNG.normal(size=(200, 2)), x, np.ones(2))
+    found = of_data(Stub(), RNG.normal(size=(200, 2)), x, np.array([1.0, max(1.0, column.std())]))
     assert found == [] if message is None else re.search(message, found[0])
 
 
@@ -150,14 +154,27 @@ def test_data_that_need_thought_are_findings(column: Any, message: str | None) -
     [
         RNG.integers(0, 3, (200, 2)).astype(float),  # counts repeat
         np.round(RNG.random((200, 1)), 2) + np.zeros(2),  # so do rounded readings
+        np.round(RNG.normal(size=(200, 1)), 3) + np.zeros(2),
     ],
 )
 def test_data_that_repeat_by_nature_are_no_copies(x: Any) -> None:
     assert of_data(Stub(), RNG.normal(size=(200, 2)), x, np.ones(2)) == []
 
 
-def test_saturated_data_are_a_finding() -> None:
-    x = np.clip(RNG.normal(size=(200, 1)), -0.123456789, 0.987654321)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_that_a_simulator_rounded_itself_are_a_finding(dtype: str) -> None:
+    x = (2459000.5 + SHIFT + 0.02 * READ).astype(np.float32).astype(float)
+    found = of_data(Stub(x_dtype=dtype), RNG.normal(size=(200, 2)), x, np.zeros(2))
+    assert found[0].startswith(
+        "columns t0, t1: already rounded to single precision, with steps of 0.25 near 2459"
+    )
+
+
+@pytest.mark.parametrize(
+    "x",
+    [np.clip(RNG.normal(size=(200, 1)), -0.123456789, 0.987654321), np.round(30 * RNG.random((200, 1))) / 7],
+)
+def test_saturated_and_coarse_data_are_a_finding(x: Any) -> None:
     (found,) = of_data(Stub(columns=1), RNG.normal(size=(200, 2)), x, np.ones(1))
     assert "exact copies" in found and "saturated" in found
 
@@ -204,7 +221,7 @@ OFFSETS = {"julian dates": (2459000.5, 0.02), "unix seconds": (1.7e9, 0.05), "ut
 
 @pytest.mark.parametrize(("offset", "sd"), OFFSETS.values(), ids=OFFSETS)
 def test_offsets_are_refused_in_float32_and_cost_nothing_in_float64(offset: float, sd: float) -> None:
-    with pytest.raises(TaskError, match=r"columns t0, t1: near .* float32 has steps of .*x_dtype: float64"):
+    with pytest.raises(TaskError, match=r"columns t0, t1: float32 has steps of .*x_dtype: float64"):
         probe.run(Offset(offset, sd), "only", root=1, rows=50)
     exact = Offset(offset, sd, "float64")
     assert probe.run(exact, "only", root=1, rows=50)["warnings"] == []
@@ -292,7 +309,7 @@ def test_dates_in_files_and_programs_need_their_type_stated(kind: str, tmp_path:
         "command": {"name": "d", "command": f"sh -c 'awk -F, -f {awk} $0 > $1' {{theta}} {{out}}",
                     "fidelities": {"s": 1.0}, "parameters": prior, "x_shape": [2], "output": "csv"},
     }[kind]  # fmt: skip
-    with pytest.raises(TaskError, match=r"columns .*: near 245\d+.* has steps of 0\.25.*x_dtype: float64"):
+    with pytest.raises(TaskError, match=r"columns .*: float32 has steps of 0\.25 near 245.*x_dtype: float64"):
         probe.run(spec, "s", root=1, rows=100)
     found = probe.run({**spec, "x_dtype": "float64"}, "s", root=1, rows=100)
     assert [text for text in found["warnings"] if "nothing is random" not in text] == []

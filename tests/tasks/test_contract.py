@@ -66,6 +66,8 @@ FAULTS = [
     ({"fidelities": {"low": "cheap"}}, "fidelity 'low': expected a positive cost, got 'cheap'."),
     ({"fidelities": {"real": 1.0}}, "expected a simulator's fidelity beside it"),
     ({"fidelities": {"high": 2.0, "low": 1.0}}, "cheapest first"),
+    ({"x_dtype": "int32"}, "x_dtype is 'int32', expected 'float32' or 'float64'"),
+    ({"x_dtype": "flaot64"}, "x_dtype is 'flaot64', expected 'float32' or 'float64'"),
     ({"block_rows": 0}, "block_rows must be at least 1, got 0"),
     ({"dimensions": ()}, "at least one dimension"),
     ({"dimensions": "time"}, "dimensions must be a tuple of Dimension, got 'time'."),

@@ -94,28 +94,46 @@ def _remedy(dtype: str) -> str:
 
 def _rounding(task: Task, rows: Array, noise: Array) -> list[str]:
     """Holds the step of the task's type against noise and spread of each number."""
-    dtype = task.x_dtype
-    if np.dtype(dtype).itemsize >= rows.dtype.itemsize:
-        return []
-    with np.errstate(all="ignore"):
-        narrow = rows.astype(dtype)
-        step = np.median(np.spacing(np.abs(narrow)), axis=0).astype(float)
-        changed = np.isfinite(narrow).all(axis=0) & (narrow != rows).any(axis=0)
     spread = rows.std(axis=0)
     exact = 1e4 * np.finfo(float).eps * np.abs(rows).max(axis=0)  # below it is no noise but arithmetic
     noisy = noise > exact
     limit = np.where(noisy, _OF_NOISE * noise, _OF_SPREAD * spread)
+    step, changed = _steps(rows, "float32")
+    coarse = ~changed & (spread > 0) & (step > limit)
+    findings = []
+    if coarse.any():
+        findings.append(
+            f"{names(task, coarse)}: already rounded to single precision, with "
+            f"{_steps_of(rows, step, spread, coarse)}; compute and store x in float64, and state "
+            "x_dtype: float64."
+        )
+    if np.dtype(task.x_dtype).itemsize >= rows.dtype.itemsize:
+        return findings
+    step, changed = _steps(rows, task.x_dtype)
     bad = changed & (spread > 0) & (step > limit)
     if bad.any():
-        j = int(np.argmax(np.where(bad, step / np.where(limit > 0, limit, 1), 0)))
-        varies = f"varies by {spread[j]:.3g}" + (f" (its noise by {noise[j]:.2g})" if noisy[j] else "")
+        j = int(np.argmax(bad))
+        where = _steps_of(rows, step, spread, bad) + (f" (its noise by {noise[j]:.2g})" if noisy[j] else "")
         raise TaskError(
-            f"task {task.name}: {names(task, bad)}: near {np.median(rows[:, j]):.10g} {dtype} has steps of "
-            f"{step[j]:.2g}, but x {varies} there; rounding would make the posterior wider. State "
-            "x_dtype: float64 with the task (in the study's `task:` section, or as an attribute of its "
-            "class), or subtract a constant in the simulator and from the data."
+            f"task {task.name}: {names(task, bad)}: {task.x_dtype} has {where}; rounding would make the "
+            "posterior wider. State x_dtype: float64 with the task (in the study's `task:` section, or as an "
+            "attribute of its class), or subtract a constant in the simulator and from the data."
         )
-    return _rounded_differences(task, rows, step, changed, exact)
+    return findings + _rounded_differences(task, rows, step, changed, exact)
+
+
+def _steps(rows: Array, dtype: str) -> tuple[Array, Array]:
+    """The spacing of a type at each number of rows (N, L), and whether rounding changes any; (L,) each."""
+    with np.errstate(all="ignore"):
+        narrow = rows.astype(dtype)
+        step = np.median(np.spacing(np.abs(narrow)), axis=0).astype(float)
+    return step, (narrow != rows).any(axis=0)
+
+
+def _steps_of(rows: Array, step: Array, spread: Array, which: Array) -> str:
+    """Steps and spread of the first number of those."""
+    j = int(np.argmax(which))
+    return f"steps of {step[j]:.2g} near {np.median(rows[:, j]):.10g}, where x varies by {spread[j]:.3g}"
 
 
 def _rounded_differences(task: Task, rows: Array, step: Array, changed: Array, exact: Array) -> list[str]:
@@ -220,7 +238,7 @@ def _copies(task: Task, theta: Array, rows: Array) -> list[str]:
         f"{number} of {len(rows)} rows of x are exact copies of others (such as rows {twins[0]} and "
         f"{twins[1]}), although their parameters differ"
     )
-    if digits.sum() >= _GROUPS:
+    if digits.sum() >= _GROUPS and any(_is_continuous(column, len(first)) for column in rows.T):
         cause = (
             "see how the file was made"
             if isinstance(task, FileTask)
@@ -233,6 +251,18 @@ def _copies(task: Task, theta: Array, rows: Array) -> list[str]:
         if digits.any()
         else []
     )
+
+
+def _is_continuous(column: Array, groups: int) -> bool:
+    """Whether a column tells the distinct rows apart by numbers that lie on no grid.
+
+    Of m random numbers over a range the two closest are about range / m^2 apart; on a grid, range / m.
+    """
+    distinct = np.unique(column)
+    m = len(distinct)
+    if m <= _LEAST or m < 0.9 * groups:
+        return False
+    return bool(np.diff(distinct).min() * m**2 <= _LEAST * np.ptp(distinct))
 
 
 def _has_all_digits(values: Array) -> Array:

@@ -63,7 +63,13 @@ def _require_no_density(task: Task, theta: Array, i: int, value: float) -> None:
     """Raises TaskError unless the prior's density is zero where parameter i has a value out of its bounds."""
     outside = theta[None].copy()
     outside[0, i] = value
-    log_p = float(task.prior.log_prob(outside)[0])
+    try:
+        log_p = float(np.asarray(task.prior.log_prob(outside))[0])
+    except Exception as error:
+        raise TaskError(
+            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
+            f"raised {type(error).__name__}: {error}; expected -inf."
+        ) from error
     if log_p != -np.inf:
         raise TaskError(
             f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "

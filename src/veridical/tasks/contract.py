@@ -71,6 +71,12 @@ def _check_types(task: Task) -> None:
         if not isinstance(dimension.coordinates, tuple):
             got = type(dimension.coordinates).__name__
             _fail(task, f"coordinates of dimension {dimension.name!r} must be a tuple, got {got}.")
+    try:
+        of_floats = np.dtype(task.x_dtype).kind == "f"
+    except TypeError:
+        of_floats = False
+    if not of_floats:
+        _fail(task, f"x_dtype is {task.x_dtype!r}, expected 'float32' or 'float64': a failed row holds NaN.")
     if isinstance(task.block_rows, bool) or not isinstance(task.block_rows, int):
         _fail(task, f"block_rows must be a whole number, got {task.block_rows!r}.")
 
