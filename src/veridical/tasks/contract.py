@@ -36,6 +36,7 @@ def check_task(task: Task) -> None:
     _check_needs(task)
     _check_dimensions(task)
     distributions.require(task.name, task.prior)
+    _check_order(task)
     rng = seeds.generator(0, "probe", "contract")
     theta = _check_sample(task, rng)
     if not isinstance(task, FileTask):
@@ -54,7 +55,9 @@ def _call(task: Task, what: str, function: Callable[..., Any], *arguments: Any) 
         return function(*arguments)
     except Exception as error:
         needs = (
-            f"; {distributions.NEEDS}" if isinstance(error, TypeError) and what.startswith("prior") else ""
+            f"; {distributions.NEEDS}"
+            if isinstance(error, TypeError | AttributeError) and what.startswith("prior")
+            else ""
         )
         raise TaskError(
             f"task {task.name!r}: {what} raised {type(error).__name__}: {error}{needs}"
@@ -155,6 +158,16 @@ def _check_dimensions(task: Task) -> None:
             _fail(task, f"dimension {dimension.name!r}: expected letters, digits and _.")
         if not dimension.coordinates:
             _fail(task, f"dimension {dimension.name!r} has no coordinates.")
+
+
+def _check_order(task: Task) -> None:
+    """A prior that names its parameters names those of the task, in their order."""
+    if not type(task.prior).__module__.startswith("veridical."):
+        return
+    names = getattr(task.prior, "names", None) or getattr(task.prior, "marginals", ())
+    if isinstance(names, Mapping | tuple) and names and tuple(names) != task.parameter_names:
+        got, expected = ", ".join(names), ", ".join(task.parameter_names)
+        _fail(task, f"the prior is one of {got}, but the parameters are {expected}; expected the same order.")
 
 
 def _check_sample(task: Task, rng: np.random.Generator) -> Array:

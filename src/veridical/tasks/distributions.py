@@ -131,9 +131,11 @@ class Several:
 
     Arguments:
         marginals: The distributions, in the order of the parameters.
+        names: Names of the parameters, where they were given.
     """
 
-    def __init__(self, marginals: Sequence[Any]) -> None:
+    def __init__(self, marginals: Sequence[Any], names: tuple[str, ...] = ()) -> None:
+        self.names = names
         self.marginals = [of_one_parameter(one) for one in marginals]
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
@@ -153,7 +155,7 @@ def taken(prior: Any) -> Any:
         TaskError: If it is nothing that can be taken; the message says what a prior needs.
     """
     if isinstance(prior, Mapping):
-        return Several(list(prior.values()))
+        return Several(list(prior.values()), tuple(prior))
     if isinstance(prior, list | tuple):
         return Several(prior)
     return _known(prior) or prior
