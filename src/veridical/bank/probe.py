@@ -206,9 +206,8 @@ def _simulate(
 def _noise(task: Task, fidelity: str, root: int) -> tuple[Array | None, list[str]]:
     """Standard deviation of x (L,) at fixed parameters, None where rows fail; what was seen on the way."""
     path = (str(task.name), "repeats")
-    theta = task.prior.sample(seeds.generator(root, "probe", *path, "theta"), _PLACES).repeat(
-        _REPEATS, axis=0
-    )
+    places = np.asarray(task.prior.sample(seeds.generator(root, "probe", *path, "theta"), _PLACES))
+    theta = places.repeat(_REPEATS, axis=0)
     x, exchanged = (
         blocks.simulate_at(task, at, fidelity, root, "probe", *path, fidelity).arrays["x"]
         for at in (theta, np.roll(theta, _REPEATS, axis=0))
