@@ -77,10 +77,9 @@ def names(task: Task, which: Array) -> str:
     shown = []
     for place in chosen[:_SHOWN]:
         index = np.unravel_index(place, task.x_shape)
-        words = [str(d.coordinates[i]) for d, i in zip(task.dimensions, index, strict=True)]
-        axes = [f"{d.name}=" if len(task.dimensions) > 1 or word.isdigit() else ""
-                for d, word in zip(task.dimensions, words, strict=True)]  # fmt: skip
-        shown.append(" ".join(axis + word for axis, word in zip(axes, words, strict=True)))
+        places = [(d.name, d.coordinates[i]) for d, i in zip(task.dimensions, index, strict=True)]
+        plain = len(places) == 1 and isinstance(places[0][1], str)
+        shown.append(str(places[0][1]) if plain else " ".join(f"{axis}={where}" for axis, where in places))
     more = f" and {len(chosen) - _SHOWN} more" if len(chosen) > _SHOWN else ""
     return f"column{'s' if len(chosen) > 1 else ''} {', '.join(shown)}{more}"
 
