@@ -21,6 +21,7 @@ _DECADES = 1e3  # ratio of the 95 % to the 5 % quantile of |x|
 _RARE = 0.01
 _GROUPS = 3  # of copies, which saturation at either end does not make
 _SHOWN = 3
+_ENOUGH = 100  # numbers that tell a 5 % quantile
 _LEAST = 20  # rows that say something of a distribution
 
 
@@ -211,7 +212,7 @@ def _spans_decades(rows: Array) -> Array:
         np.take_along_axis(size, np.maximum(0, (share * count).astype(int) - (share > 0.5))[None], axis=0)[0]
         for share in (0.05, 0.95)
     )
-    return np.asarray((count >= _LEAST) & (high > _DECADES * low))
+    return np.asarray((count >= _ENOUGH) & (high > _DECADES * low))
 
 
 # ---- copies ----------------------------------------------------------------------------------------

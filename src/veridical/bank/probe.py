@@ -29,7 +29,7 @@ from veridical.errors import BankError, SimulationError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
-_NUMBERS = 5_000_000  # of x that are looked at in float64
+_NUMBERS = 2_000_000  # of x that are looked at in float64
 _PART = 100_000  # rows of a file at a time
 _PLACES, _REPEATS = 8, 4  # parameters at which the noise is measured, and simulations at each
 _CHI2_MEDIAN = 0.789  # of a variance estimated from four numbers, in true variances
