@@ -148,6 +148,13 @@ def shifted(spec: dict[str, Any], **changed: Any) -> tasks.Task:
     return task
 
 
+def strict(theta: np.ndarray) -> np.ndarray:
+    """A density that refuses what it does not know."""
+    if (theta < 0).any():
+        raise ValueError("out of the support")
+    return np.zeros(len(theta))
+
+
 def test_an_unsound_prior_is_stopped() -> None:
     spec = make_spec()
     for changed, message in (
@@ -156,7 +163,8 @@ def test_an_unsound_prior_is_stopped() -> None:
         ({"sample": lambda rng, n: 1.1 * rng.random((n, 2))}, "bounds"),
         ({"sample": lambda rng, n: np.random.Generator(np.random.PCG64()).random((n, 2))}, "equal generator"),
         ({"log_prob": lambda theta: np.zeros(len(theta))}, r"log_prob at a = -1, outside its bounds, is 0"),
-        ({"log_prob": lambda theta: np.where(theta[:, 0] > 0.99, np.nan, 0.0)}, "not finite at"),
+        ({"log_prob": lambda theta: np.where(theta[:, 0] > 0.99, np.nan, 0.0)}, r"not finite at \d+ of 16"),
+        ({"log_prob": strict}, r"log_prob at a = -1, outside its bounds, raised ValueError: .*expected -inf"),
     ):
         with pytest.raises(TaskError, match=message):
             probe.run(shifted(spec, **changed), "low", root=1, rows=10)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veridical.errors import SettingError, TrainingError
+from veridical.errors import DataError, SettingError, TrainingError
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
@@ -127,3 +128,55 @@ def test_a_file_of_the_users_own_is_imported_before_any_job(text: str, message: 
     with pytest.raises(TrainingError) as caught:
         check(REAL, {"estimators": {"mine": own}})
     assert message in str(caught.value)
+
+
+# ---- rows enough -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "message"),
+    [
+        (PLAIN, {"budgets": [19]}, "budgets: method 'npe' trains on 19 rows; expected 20 or more"),
+        (CLASSES, {"budgets": [10]}, "budgets: method 'ratios' trains on 10 rows"),
+        (REAL, {"test_rows": 39, "checks": {"detection": {}}}, "check `detection` expects at least 40"),
+        (
+            PLAIN,
+            {"task": {"name": "gaussian_linear", "settings": {"dimension": 12}},
+             "checks": {"sbc": {"alpha": 0.01, "null_draws": 999}}},
+            "checks.sbc.null_draws: a level of 0.01 over 12 parameters needs at least 1200, got 999",
+        ),
+    ],
+)  # fmt: skip
+def test_too_few_rows_are_refused_before_any_job(base: Any, changes: Any, message: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(message)):
+        check(base, changes)
+
+
+def observed(tmp_path: Path, value: float, **changes: Any) -> dict[str, Any]:
+    """A study with one observation in which one number is given."""
+    file = tmp_path / "field.csv"
+    file.write_text("a,b\n" + f"{value},1\n")
+    field = {"field": {"file": str(file), "layout": "table"}}
+    return {
+        "task": {"name": "gaussian_linear", "settings": {"dimension": 2}},
+        "observations": field,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(("rows", "said"), [(99, True), (100, False)])
+def test_test_rows_that_leave_the_verdict_open_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, said: bool
+) -> None:
+    check(PLAIN, observed(tmp_path, 1.0, test_rows=rows))
+    err = capsys.readouterr().err
+    assert ("99 test rows cannot tell whether p < 0.01" in err) == said and bool(err) == said
+
+
+def test_an_observation_beyond_the_type_of_the_simulations_is_refused(tmp_path: Path) -> None:
+    changes = observed(tmp_path, 3.5e38)
+    changes["task"]["x_dtype"] = "float32"
+    with pytest.raises(DataError, match=r"field: column .*0: 3\.5e\+38 is beyond the largest float32"):
+        check(PLAIN, changes)
+    changes["task"]["x_dtype"] = "float64"
+    check(PLAIN, changes)

@@ -66,6 +66,8 @@ FAULTS = [
     ({"fidelities": {"low": "cheap"}}, "fidelity 'low': expected a positive cost, got 'cheap'."),
     ({"fidelities": {"real": 1.0}}, "expected a simulator's fidelity beside it"),
     ({"fidelities": {"high": 2.0, "low": 1.0}}, "cheapest first"),
+    ({"x_dtype": "int32"}, "x_dtype is 'int32', expected 'float32' or 'float64'"),
+    ({"x_dtype": "flaot64"}, "x_dtype is 'flaot64', expected 'float32' or 'float64'"),
     ({"block_rows": 0}, "block_rows must be at least 1, got 0"),
     ({"dimensions": ()}, "at least one dimension"),
     ({"dimensions": "time"}, "dimensions must be a tuple of Dimension, got 'time'."),
@@ -98,7 +100,10 @@ FAULTS = [
     ({"prior": Prior(draw=np.nan)}, "expected finite numbers, got nan"),
     ({"prior": Prior(draw=2.0)}, "p left its bounds [0.0, 1.0]"),
     ({"prior": Prior(log_p=[0.0, 1.0])}, "prior.log_prob raised ValueError"),
-    ({"prior": Prior(log_p=-np.inf)}, "prior.log_prob is not finite at the prior's own draw [0.5 0.5]"),
+    (
+        {"prior": Prior(log_p=-np.inf)},
+        "prior.log_prob is not finite at 16 of 16 of the prior's own draws, such as [0.5 0.5]",
+    ),
     ({"prior": Raises()}, "prior.log_prob raised ZeroDivisionError: no density"),
     ({"prior": Prior(draw=[1.0, 2.0, 3.0])}, "prior.sample raised ValueError"),
 ]

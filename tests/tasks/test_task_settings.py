@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from veridical import tasks
 from veridical.inference.settings import ReferenceSettings
 from veridical.tasks.settings import TaskSettings
 
@@ -96,3 +98,31 @@ def test_reference_settings_have_defaults_and_bounds() -> None:
     assert ReferenceSettings().ensembles == 4
     with pytest.raises(ValidationError, match="greater than or equal to 2"):
         ReferenceSettings(ensembles=1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "gaussian_linear"},
+        {"file": __file__, "class": "Kept"},
+        {"name": "c", "command": "cp {theta} {out}", "parameters": {"a": UNIFORM}, "x_shape": [1]},
+        {"simulations": "runs.csv", "parameters": {"a": {}}},
+    ],
+)
+def test_the_type_of_x_can_be_chosen_for_a_task_of_any_form(
+    value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs.csv").write_text("a,x\n1,2459000.9\n2,2459000.1\n")
+    for dtype in ("float32", "float64"):
+        assert tasks.build(spec({**value, "x_dtype": dtype})).x_dtype == dtype
+    assert "x_dtype" not in spec(value)
+    with pytest.raises(ValidationError, match="x_dtype\n  Input should be 'float32' or 'float64'"):
+        spec({**value, "x_dtype": "float16"})
+
+
+class Kept(tasks.Task):
+    """A task whose x matters not."""
+
+    def simulate(self, theta: Any, noise: Any, fidelity: str) -> Any:
+        return theta

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from veridical.errors import TrainingError
 from veridical.networks import trainable
+from veridical.networks.summary import ConvSummary
 from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
@@ -249,3 +251,23 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert "WARNING: this job has a GPU" in devices.visible_gpus()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert devices.visible_gpus() == "CUDA_VISIBLE_DEVICES: 1"
+
+
+@pytest.mark.parametrize(
+    ("length", "channels", "message"),
+    [
+        (40, [32, 64], r"^[\d,]+ weights, 900 training rows$"),
+        (
+            10_000,
+            [32, 64],
+            r"^warning: 20,\d+,\d+ weights, 900 training rows: .*\.weight alone has 20,480,000; "
+            r"summary `conv`: 2 halvings leave 2,500 steps .* channels: \[32(, 64){9}\] leave 10\.$",
+        ),
+        (10_000, [32, *[64] * 9], r"^[\d,]+ weights, 900 training rows$"),
+    ],
+)
+def test_weights_are_counted_before_a_training(length: int, channels: list[int], message: str) -> None:
+    with session.seeded_initialisation(session.Session(ROOT, ("conv", 0))):
+        network = ConvSummary((length,), channels, 5, [128], 32)
+    assert re.search(message, fitting.weights_message(network, 900))
+    assert network(torch.zeros(2, length)).shape == (2, 32)

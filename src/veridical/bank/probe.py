@@ -3,11 +3,13 @@
 All code of the user's runs in a child process under the time limit: building the task, its prior, its
 simulator. Rows are simulated in batches of 1, 1, 2, 4, ... until there are enough of them or a third of the
 limit is spent, so that a slow simulator is told from one that hangs. The seconds per row are those of the
-last, largest batch.
+last, largest batch. The rows are looked at in float64, before they are rounded to the task's type, for what
+training and checks demand of them (`parameter_demands`, `data_demands`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import time
@@ -21,11 +23,16 @@ import numpy as np
 
 from veridical import seeds, tasks
 from veridical.bank import blocks, validity, workers
-from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.bank.data_demands import beyond_type, of_data
+from veridical.bank.parameter_demands import between_values, draws_of_prior, of_parameters
+from veridical.errors import BankError, SimulationError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
-_PRIOR_ROWS = 1000
+_NUMBERS = 2_000_000  # of x that are looked at in float64
+_PART = 100_000  # rows of a file at a time
+_PLACES, _REPEATS = 8, 4  # parameters at which the noise is measured, and simulations at each
+_CHI2_MEDIAN = 0.789  # of a variance estimated from four numbers, in true variances
 
 
 def run(
@@ -61,6 +68,23 @@ def run(
     _require_success(f"task {name} at fidelity {fidelity}", found, max_invalid)
     warnings = [f"fidelity {fidelity}: {text}" for text in found.pop("warnings")]
     return {"task": name, "warnings": warnings, "fidelities": {fidelity: found}}
+
+
+def findings(path: Path) -> list[str]:
+    """Returns what a probe found that users should know; nothing where it left no record.
+
+    Raises:
+        BankError: If the record cannot be read.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [str(text) for text in json.loads(path.read_text(encoding="utf-8"))["warnings"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BankError(
+            f"{path}: expected the record of a probe, got what cannot be read; delete it, and give the same "
+            "command again."
+        ) from error
 
 
 def _in_child(
@@ -113,12 +137,35 @@ def _measure(
     files["progress"].write_text("the prior was being checked", encoding="utf-8")
     tasks.check_task(task)
     if isinstance(task, FileTask):
-        found = _findings(blocks.simulate_block(task, root, fidelity, "train", 0, 0), 0.0, 0.0, True)
+        findings = of_parameters(task, _stored_parameters(task, root))
+        made = blocks.simulate_block(_in_float64(task), root, fidelity, "train", 0, 0)
+        enough = max(2, _NUMBERS // max(1, made.arrays["x"][0].size))
+        kept = {name: array[:enough] for name, array in made.arrays.items()}
+        found = _findings(task, _narrowed(task, made), kept, 0.0, 0.0)
         found["notes"] = list(getattr(task, "notes", ()))
     else:
-        _check_prior(task, root)
-        found = _simulate(task, fidelity, root, rows, started + _ENOUGH * time_limit, files["progress"])
+        theta = draws_of_prior(task, root)
+        findings = of_parameters(task, theta)
+        until = started + _ENOUGH * time_limit
+        found = _simulate(task, fidelity, root, rows, until, files["progress"])
+        if (places := between_values(theta)) is not None and found["counts"]["ok"]:
+            findings += _fails_between(task, places, fidelity, root)
+    found["warnings"] = findings + found["warnings"]
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+
+
+def _in_float64(task: Task) -> Task:
+    """The same task, with x as its simulator gives it."""
+    exact = copy.copy(task)
+    exact.x_dtype = "float64"
+    return exact
+
+
+def _stored_parameters(task: FileTask, root: int) -> Array:
+    """Parameters of all rows of a file to train on, shape (N, D)."""
+    total = task.available("train")
+    parts = [(first, min(first + _PART, total) - 1) for first in range(0, total, _PART)]
+    return np.concatenate([task.rows("train", 0, *part, root=root)["theta"] for part in parts])
 
 
 def _simulate(
@@ -126,22 +173,56 @@ def _simulate(
 ) -> dict[str, Any]:
     """Simulates batches of growing size until there are `rows` rows or the time is spent."""
     done: list[blocks.Block] = []
+    kept: list[dict[str, Array]] = []
+    exact = _in_float64(task)
     total = 0
     wall = cpu = 0.0
     while total < rows and (total < 2 or time.monotonic() < until):
         progress.write_text(f"{total} of {rows} rows were simulated", encoding="utf-8")
         size = max(1, min(total, rows - total))
         before = (time.perf_counter(), _cpu_seconds())
-        done.append(_batch(task, fidelity, root, len(done), size))
+        made = _batch(exact, fidelity, root, len(done), size)
         wall, cpu = time.perf_counter() - before[0], _cpu_seconds() - before[1]
         total += size
+        done.append(_narrowed(task, made))
+        if sum(arrays["x"].size for arrays in kept) < _NUMBERS:
+            kept.append(made.arrays)
     seconds, cpu_seconds = wall / size, cpu / size
     middle = len(done) // 2
     first, again = (done[middle], _batch(task, fidelity, root, middle, len(done[middle].arrays["theta"])))
     same = np.array_equal(first.arrays["x"], again.arrays["x"], equal_nan=True)
+    enough = time.monotonic() + 2 * _PLACES * _REPEATS * seconds < until
+    enough &= _PLACES * _REPEATS * int(np.prod(task.x_shape)) <= _NUMBERS
+    noise, warnings = _noise(exact, fidelity, root) if enough and task.parameters else (None, [])
     text = next((block.first_traceback for block in done if block.first_traceback), "")
     joined = blocks.Block(blocks.join([block.arrays for block in done]), text)
-    return _findings(joined, seconds, cpu_seconds, same)
+    if not same:
+        warnings.append(
+            "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
+            "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
+        )
+    found = _findings(task, joined, blocks.join(kept), seconds, cpu_seconds, noise if same else None)
+    return {**found, "reproducible": same, "warnings": warnings + found["warnings"]}
+
+
+def _noise(task: Task, fidelity: str, root: int) -> tuple[Array | None, list[str]]:
+    """Standard deviation of x (L,) at fixed parameters, None where rows fail; what was seen on the way."""
+    path = (str(task.name), "repeats")
+    places = np.asarray(task.prior.sample(seeds.generator(root, "probe", *path, "theta"), _PLACES))
+    theta = places.repeat(_REPEATS, axis=0)
+    x, exchanged = (
+        blocks.simulate_at(task, at, fidelity, root, "probe", *path, fidelity).arrays["x"]
+        for at in (theta, np.roll(theta, _REPEATS, axis=0))
+    )
+    if not np.isfinite(x).all():
+        return None, []
+    if np.array_equal(x, exchanged):
+        return None, ["x is the same at other parameters with the same noise: the simulator ignores them."]
+    groups = x.reshape(_PLACES, _REPEATS, -1)
+    if (groups == groups[:, :1]).all():
+        text = "x is the same with other noise: nothing is random, so that the posterior is a point."
+        return np.zeros(groups.shape[2]), [text]
+    return np.sqrt(np.median(groups.var(axis=1, ddof=1), axis=0) / _CHI2_MEDIAN), []
 
 
 def _batch(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
@@ -158,19 +239,48 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproducible: bool) -> dict[str, Any]:
-    arrays = block.arrays
+def _narrowed(task: Task, block: blocks.Block) -> blocks.Block:
+    """Rows in float64 as the bank holds them: in the task's type, failed where that is infinite."""
+    arrays = dict(block.arrays)
+    with np.errstate(all="ignore"):
+        arrays["x"] = arrays["x"].astype(task.x_dtype)
+    lost = validity.valid(arrays) & ~np.isfinite(arrays["x"]).reshape(len(arrays["x"]), -1).all(axis=1)
+    arrays["status"] = np.where(lost, validity.NON_FINITE, arrays["status"]).astype(np.uint8)
+    arrays["x"][lost] = np.nan
+    return blocks.Block(arrays, block.first_traceback)
+
+
+def _fails_between(task: Task, theta: Array, fidelity: str, root: int) -> list[str]:
+    """Whether a simulator fails at all parameters between the values that they take, as draws will."""
+    path = (str(task.name), "between", fidelity)
+    block = blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
+    if validity.valid(block.arrays).any():
+        return []
+    why = block.first_traceback.strip().splitlines()[-1:] or ["x is not finite"]
+    return [
+        f"the simulator fails at parameters between these values, such as {theta[0]} ({why[0]}): no "
+        "prediction at posterior draws can be made. Round in the simulator, or leave the check out (`checks: "
+        "{predictive: null}`)."
+    ]
+
+
+def _findings(
+    task: Task,
+    block: blocks.Block,
+    exact: Mapping[str, Array],
+    seconds: float,
+    cpu_seconds: float,
+    noise: Array | None = None,
+) -> dict[str, Any]:
+    """What rows tell, and some of them in float64 (`exact`)."""
+    arrays, rows = block.arrays, len(block.arrays["status"])
     counts = validity.status_counts(arrays["status"])
-    rows = len(arrays["status"])
-    warnings = []
-    if not reproducible:
-        warnings.append(
-            "the simulator gave another x for the same seed; it uses a generator of its own, so that a bank "
-            "cannot be made again bit by bit. Draw all randomness from the generator (or noise) that it gets."
-        )
-    x = arrays["x"][validity.valid(arrays)]
-    if len(x) > 1 and (x == x[0]).all():
-        warnings.append("x is the same in all rows: it depends on neither the parameters nor the noise.")
+    valid = validity.valid(exact)
+    theta, x = exact["theta"][valid], exact["x"][valid]
+    beyond = beyond_type(task, x, task.x_dtype)
+    with np.errstate(all="ignore"):
+        held = np.isfinite(x.astype(task.x_dtype)).reshape(len(x), -1).all(axis=1) if len(x) else valid[:0]
+    warnings = [beyond] if beyond else []
     return {
         "rows": rows,
         "seconds_per_row": seconds,
@@ -178,42 +288,7 @@ def _findings(block: blocks.Block, seconds: float, cpu_seconds: float, reproduci
         "bytes_per_row": sum(array.nbytes for array in arrays.values()) // rows,
         "counts": counts,
         "invalid_share": 1 - counts["ok"] / rows,
-        "first_traceback": block.first_traceback,
-        "reproducible": bool(reproducible),
-        "warnings": warnings,
+        "first_traceback": block.first_traceback or beyond,
+        "reproducible": True,
+        "warnings": warnings + of_data(task, theta[held], x[held], noise),
     }
-
-
-def _check_prior(task: Task, root: int) -> None:
-    """Raises TaskError on a prior whose draws, density and bounds do not agree."""
-    first, second = (
-        np.asarray(task.prior.sample(seeds.generator(root, "probe", str(task.name), "prior"), _PRIOR_ROWS))
-        for _ in range(2)
-    )
-    if not np.array_equal(first, second):
-        raise TaskError(
-            f"task {task.name}: prior.sample gave other draws from an equal generator. Draw from `rng` only, "
-            "or the fidelities get different parameters."
-        )
-    lower, upper = task.bounds.T
-    if not ((first >= lower) & (first <= upper)).all():
-        raise TaskError(f"task {task.name}: prior.sample left the bounds of the parameters; correct either.")
-    with np.errstate(all="ignore"):
-        if not np.isfinite(task.prior.log_prob(first)).all():
-            raise TaskError(f"task {task.name}: prior.log_prob is not finite at draws of prior.sample.")
-        for i, parameter in enumerate(task.parameters):
-            for bound, beyond in ((parameter.lower, -1.0), (parameter.upper, 1.0)):
-                if np.isfinite(bound):
-                    _require_no_density(task, first[0], i, bound + beyond)
-
-
-def _require_no_density(task: Task, theta: Array, i: int, value: float) -> None:
-    """Raises TaskError unless the prior's density is zero where parameter i has a value out of its bounds."""
-    outside = theta[None].copy()
-    outside[0, i] = value
-    log_p = float(task.prior.log_prob(outside)[0])
-    if log_p != -np.inf:
-        raise TaskError(
-            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
-            f"is {log_p:g}, expected -inf."
-        )

@@ -62,6 +62,7 @@ class ConvSummary(nn.Module):
             layers += [nn.Conv1d(before, after, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
             length = (length + 2 * (kernel // 2) - kernel) // 2 + 1
             before = after
+        self.steps = length  # left of the series
         self.convolutions = nn.Sequential(*layers)
         self.layers = nn.Sequential(nn.Flatten(), dense([length * before, *hidden, features]))
 

@@ -29,7 +29,7 @@ def predict(
 ) -> None:
     """Simulates one data set at each of up to 1,000 posterior draws, at least 250 for each observation.
 
-    Writes `x` (S, N, *x_shape), failed rows as NaN, and `theta` (S, N, D).
+    Writes `x` (S, N, *x_shape), in the task's type, failed rows as NaN, and `theta` (S, N, D).
     """
     task = tasks.build(spec)
     posterior = posteriors.load(draws)
@@ -44,5 +44,5 @@ def predict(
             f"the posterior lies where the simulator does not work. {block.first_traceback}"
         )
     with whole(out) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, x=x.reshape(s, n, *task.x_shape).astype(np.float32), theta=theta)
+        np.savez(stream, x=x.reshape(s, n, *task.x_shape), theta=theta)
     print(f"{len(x)} predictions, {int(failed.sum())} failed")

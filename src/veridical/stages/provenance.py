@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical import bank, digests
+from veridical.bank import probe
 from veridical.evidence import provenance
 
 Paths = Iterable[str | Path]
@@ -39,7 +40,7 @@ def record(
 
 
 def banks(shards: Paths, rows: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-    """Returns rows, failures, shards and digest of each part of a bank, by task, fidelity and split.
+    """Returns rows, failures, shards, digest, findings of each part of a bank, by task, fidelity and split.
 
     Arguments:
         shards: The shards.
@@ -65,4 +66,6 @@ def banks(shards: Paths, rows: Mapping[str, int]) -> dict[str, dict[str, Any]]:
             "shards": len(paths),
             "digest": digests.short(contents, 64),
         }
+        if findings := probe.findings(paths[0].parents[1] / "probe.json"):
+            found[name]["findings"] = " ".join(findings)
     return found

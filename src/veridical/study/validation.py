@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from veridical import methods, tasks
 from veridical.bank import shards
+from veridical.bank.data_demands import beyond_type
 from veridical.coordinates import LABELLED, REAL
-from veridical.errors import SettingError, suggest
+from veridical.errors import DataError, SettingError, suggest
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
+from veridical.study.enough import require_enough, undecidable
 from veridical.tasks import sentinels
 
 if TYPE_CHECKING:
@@ -44,6 +49,9 @@ def validate(layout: Layout) -> None:
         raise SettingError(
             f"reference: task {layout.task.name} has no exact likelihood; remove this section."
         )
+    require_enough(layout)
+    for text in undecidable(layout):
+        print(f"warning: {text}", file=sys.stderr)
     if layout.data is not None:
         _require_new_name(layout, dataset_name(layout.data))
     for name, settings in layout.observations.items():
@@ -53,9 +61,20 @@ def validate(layout: Layout) -> None:
                 f"{place}: expected a path without braces, which Snakemake takes for wildcards, got "
                 f"{settings.file}. Rename the file."
             )
-        for note in observations.read(settings, layout.task, name).notes:
+        seen = observations.read(settings, layout.task, name)
+        for note in seen.notes:
             if sentinels.QUESTION in note:
                 logging.getLogger(__name__).warning("data set %s: %s", name, note)
+        _require_within_type(layout, name, seen.x)
+
+
+def _require_within_type(layout: Layout, name: str, x: tasks.base.Array) -> None:
+    """Stops on an observation that the type of the simulations cannot hold."""
+    task = layout.task
+    with np.errstate(over="ignore"):
+        if not np.isfinite(x.astype(task.x_dtype)).all():
+            text = beyond_type(task, x.reshape(-1, *task.x_shape), task.x_dtype)
+            raise DataError(f"data set {name}: {text}")
 
 
 def _require_new_name(layout: Layout, name: str) -> None:

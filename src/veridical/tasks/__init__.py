@@ -11,6 +11,7 @@ from typing import Any
 from veridical.errors import TaskError, UnknownName, suggest
 from veridical.tasks.base import ClassTask, Dimension, FileTask, Parameter, Prior, Task, as_arrays
 from veridical.tasks.contract import check_task
+from veridical.tasks.distributions import taken
 
 __all__ = [
     "TASKS",
@@ -67,10 +68,13 @@ def build(spec: Mapping[str, Any]) -> Task:
         cls = load_class(spec["file"], spec["class"], Task, "task", TaskError)  # type: ignore[type-abstract]
         task = _instantiate(cls, spec)
         task.name = spec["name"]
+        _take_prior(task)
     else:
         task = _instantiate(_registered(spec["name"]), spec)
     if spec.get("block_rows"):
         task.block_rows = int(spec["block_rows"])
+    if spec.get("x_dtype"):
+        task.x_dtype = str(spec["x_dtype"])
     return task
 
 
@@ -117,6 +121,17 @@ def _registered(name: str) -> type[Task]:
         raise UnknownName(f"task {name!r} is unknown. {suggest(name, TASKS)}")
     module, _, attribute = TASKS[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def _take_prior(task: Task) -> None:
+    """Lets the prior of a user's task be a distribution of another package."""
+    prior = getattr(task, "prior", None)
+    try:
+        adapted = taken(prior)
+    except TaskError as error:
+        raise TaskError(f"task {task.name!r}: {error}") from error
+    if adapted is not prior:
+        task.prior = adapted
 
 
 def _instantiate(cls: type[Task], spec: Mapping[str, Any]) -> Task:

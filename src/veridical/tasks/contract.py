@@ -10,6 +10,7 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import TaskError, suggest
+from veridical.tasks import distributions
 from veridical.tasks.base import Array, ClassTask, Dimension, FileTask, Parameter, Task
 from veridical.tasks.needs import Needs
 
@@ -34,6 +35,8 @@ def check_task(task: Task) -> None:
     _check_fidelities(task)
     _check_needs(task)
     _check_dimensions(task)
+    distributions.require(task.name, task.prior)
+    _check_order(task)
     rng = seeds.generator(0, "probe", "contract")
     theta = _check_sample(task, rng)
     if not isinstance(task, FileTask):
@@ -51,7 +54,14 @@ def _call(task: Task, what: str, function: Callable[..., Any], *arguments: Any) 
     try:
         return function(*arguments)
     except Exception as error:
-        raise TaskError(f"task {task.name!r}: {what} raised {type(error).__name__}: {error}") from error
+        needs = (
+            f"; {distributions.NEEDS}"
+            if isinstance(error, TypeError | AttributeError) and what.startswith("prior")
+            else ""
+        )
+        raise TaskError(
+            f"task {task.name!r}: {what} raised {type(error).__name__}: {error}{needs}"
+        ) from error
 
 
 def _check_types(task: Task) -> None:
@@ -64,6 +74,12 @@ def _check_types(task: Task) -> None:
         if not isinstance(dimension.coordinates, tuple):
             got = type(dimension.coordinates).__name__
             _fail(task, f"coordinates of dimension {dimension.name!r} must be a tuple, got {got}.")
+    try:
+        of_floats = np.dtype(task.x_dtype).kind == "f"
+    except TypeError:
+        of_floats = False
+    if not of_floats:
+        _fail(task, f"x_dtype is {task.x_dtype!r}, expected 'float32' or 'float64': a failed row holds NaN.")
     if isinstance(task.block_rows, bool) or not isinstance(task.block_rows, int):
         _fail(task, f"block_rows must be a whole number, got {task.block_rows!r}.")
 
@@ -144,32 +160,46 @@ def _check_dimensions(task: Task) -> None:
             _fail(task, f"dimension {dimension.name!r} has no coordinates.")
 
 
+def _check_order(task: Task) -> None:
+    """A prior that names its parameters names those of the task, in their order."""
+    if not type(task.prior).__module__.startswith("veridical."):
+        return
+    names = getattr(task.prior, "names", None) or getattr(task.prior, "marginals", ())
+    if isinstance(names, Mapping | tuple) and names and tuple(names) != task.parameter_names:
+        got, expected = ", ".join(names), ", ".join(task.parameter_names)
+        _fail(task, f"the prior is one of {got}, but the parameters are {expected}; expected the same order.")
+
+
 def _check_sample(task: Task, rng: np.random.Generator) -> Array:
     wide = len(task.parameters)
     for n in (1, _ROWS):
         theta = np.asarray(_call(task, "prior.sample", task.prior.sample, rng, n))
         if theta.shape != (n, wide):
-            _fail(task, f"prior.sample(rng, {n}): expected shape {(n, wide)}, got {theta.shape}.")
+            got = f"expected shape {(n, wide)}, got {theta.shape}"
+            _fail(task, f"prior.sample(rng, {n}): {got}; {distributions.NEEDS}.")
         if not np.issubdtype(theta.dtype, np.floating):
             _fail(task, f"prior.sample: expected floats, got {theta.dtype}.")
         if not np.isfinite(theta).all():
             _fail(task, f"prior.sample: expected finite numbers, got {theta[~np.isfinite(theta)][0]}.")
     lower, upper = task.bounds.T
-    outside = ((theta < lower) | (theta > upper)).any(axis=0)
-    for parameter, bad, values in zip(task.parameters, outside, theta.T, strict=True):
-        if bad:
-            bounds = f"[{parameter.lower}, {parameter.upper}]"
-            _fail(task, f"prior.sample: {parameter.name} left its bounds {bounds}: {values}.")
+    outside = (theta < lower) | (theta > upper)
+    for parameter, bad, values in zip(task.parameters, outside.T, theta.T, strict=True):
+        if bad.any():
+            left = f"{parameter.name} left its bounds [{parameter.lower}, {parameter.upper}]"
+            number = f"{int(bad.sum())} of {len(bad)} draws"
+            _fail(task, f"prior.sample: {left} in {number}, such as {values[bad][0]:g}; correct either.")
     return theta
 
 
 def _check_density(task: Task, theta: Array) -> None:
     log_p = np.asarray(_call(task, "prior.log_prob", task.prior.log_prob, theta))
     if log_p.shape != (len(theta),):
-        _fail(task, f"prior.log_prob: expected shape {(len(theta),)}, got {log_p.shape}.")
+        expected = f"expected shape {(len(theta),)}, got {log_p.shape}"
+        _fail(task, f"prior.log_prob: {expected}; {distributions.NEEDS}.")
     if not np.isfinite(log_p).all():
-        worst = theta[~np.isfinite(log_p)][0]
-        _fail(task, f"prior.log_prob is not finite at the prior's own draw {worst}.")
+        bad = ~np.isfinite(log_p)
+        where = f"{int(bad.sum())} of {len(bad)} of the prior's own draws, such as {theta[bad][0]}"
+        _fail(task, f"prior.log_prob is not finite at {where}; correct sample or log_prob.")
 
 
 def _check_noise(task: Task, rng: np.random.Generator) -> None:

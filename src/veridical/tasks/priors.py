@@ -16,6 +16,7 @@ from scipy.special import expit, log_ndtr, logit, ndtr, ndtri
 
 from veridical.errors import TaskError, require_shape, suggest
 from veridical.tasks.base import Array, Parameter
+from veridical.tasks.distributions import of_one_parameter
 
 _LOG_SQRT_TAU = 0.5 * np.log(2 * np.pi)
 _LEAST = 2.0**-54  # keeps uniform numbers off 0 and 1, where quantiles are infinite
@@ -195,7 +196,8 @@ class Product:
     """A prior of independent parameters.
 
     Arguments:
-        marginals: The distribution of each parameter, by name and in order.
+        marginals: The distribution of each parameter, by name and in order: one of this module, or of
+            scipy.stats or torch.
 
     >>> prior = Product({"rate": LogNormal(0.0, 1.0), "share": Uniform(0.0, 1.0)})
     >>> theta = prior.sample(rng, 5)
@@ -208,7 +210,7 @@ class Product:
     def __init__(self, marginals: Mapping[str, Marginal]) -> None:
         if not marginals:
             raise TaskError("prior: expected at least one parameter, got none.")
-        self.marginals = dict(marginals)
+        self.marginals = {name: of_one_parameter(one) for name, one in marginals.items()}
 
     @property
     def bounds(self) -> Array:

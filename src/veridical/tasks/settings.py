@@ -58,6 +58,9 @@ class _Task(Section):
     block_rows: Count | None = Field(
         None, description="Rows simulated together, the unit of randomness; the task's own where unset."
     )
+    x_dtype: Literal["float32", "float64"] | None = Field(
+        None, description="Type of x in the bank; float64 for dates, coordinates; the task's own where unset."
+    )
 
     def spec(self) -> dict[str, Any]:
         """Returns the plain dict from which `veridical.tasks.build` makes the task."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from veridical.networks.summary import ConvSummary
 from veridical.networks.trainable import Stack, Trainable
 from veridical.tasks.base import Array
 from veridical.training.devices import cpu_threads, device_for
 from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
+
+_MANY = 1_000_000, 100  # weights in all, and for each row, from which on their number is a warning
+_SHORT = 16  # steps that a series may have left before its dense layers
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def _train(
     from veridical.training import loop
 
     plan = Steps.of(len(data.train[0]), settings)
+    print(weights_message(into[0], len(data.train[0])))
     device = device_for(settings.accelerator)
     rows = _tensors(data.train, device)
     capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)
@@ -89,6 +95,37 @@ def _train(
     for member, course in zip(into, progress.courses, strict=True):
         member.cpu().load_state_dict(course.weights)
     return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+
+
+def weights_message(network: nn.Module, rows: int) -> str:
+    """Says how many weights are to be learned, with a warning where they exceed the rows by far."""
+    sizes = {name: part.numel() for name, part in network.named_parameters()}
+    weights = sum(sizes.values())
+    text = f"{weights:,} weights, {rows:,} training rows"
+    if weights < max(_MANY[0], _MANY[1] * rows):
+        return text
+    largest = max(sizes, key=sizes.__getitem__)
+    return (
+        f"warning: {text}: training is slow, and rows are learned by heart. {largest} alone has "
+        f"{sizes[largest]:,}; {_shorter(network) or 'make its layers narrower, or simulate more.'}"
+    )
+
+
+def _shorter(network: nn.Module) -> str:
+    """How often a series would have to be halved, where convolutions leave it long."""
+    for summary in network.modules():
+        if isinstance(summary, ConvSummary):
+            channels = [part.out_channels for part in summary.convolutions if isinstance(part, nn.Conv1d)]
+            steps = summary.steps
+            more = math.ceil(math.log2(steps / _SHORT)) if steps > _SHORT else 0
+            if more:
+                wanted = channels + [channels[-1]] * more
+                return (
+                    f"summary `conv`: {len(channels)} halvings leave {steps:,} steps of the series; each "
+                    f"entry of `channels` halves it once more, so that channels: {wanted} leave "
+                    f"{math.ceil(steps / 2**more)}."
+                )
+    return ""
 
 
 def _tensors(arrays: tuple[Array, ...], device: str) -> tuple[Tensor, ...]:

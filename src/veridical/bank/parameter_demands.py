@@ -1,0 +1,226 @@
+"""What training demands of parameters, applied to draws of the prior or to the rows of a file.
+
+A density over parameters exists where each of them varies, lies strictly inside its bounds and is no function
+of the others. Where this fails training or a check would fail for certain: a TaskError says so at once. What
+only needs thought, such as a parameter that takes few values, is a finding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from veridical import seeds
+from veridical.errors import TaskError
+from veridical.tasks.base import Array, FileTask, Task
+
+_FEW = 0.05  # share of distinct values below which a parameter counts as discrete
+_PRIOR_ROWS = 1000
+_BETWEEN = 8  # rows between values
+_SHOWN = 6  # values in a message
+_EXACT, _ALMOST = 1e-5, 1e-2  # what a function of the others leaves of a parameter's spread
+_FARTHEST = 1e10  # distance of a bound in spreads, beyond which removing it loses over 1e-5 of the digits
+
+
+def draws_of_prior(task: Task, root: int) -> Array:
+    """Returns draws of a prior, shape (N, D), that agree with its density and bounds.
+
+    Raises:
+        TaskError: If its draws, density and bounds do not.
+    """
+    first, second = (
+        np.asarray(task.prior.sample(seeds.generator(root, "probe", str(task.name), "prior"), _PRIOR_ROWS))
+        for _ in range(2)
+    )
+    if not np.array_equal(first, second):
+        raise TaskError(
+            f"task {task.name}: prior.sample gave other draws from an equal generator. Draw from `rng` only, "
+            "or the fidelities get different parameters."
+        )
+    for parameter, values in zip(task.parameters, first.T, strict=True):
+        outside = ~((values >= parameter.lower) & (values <= parameter.upper))
+        if outside.any():
+            raise TaskError(
+                f"task {task.name}: prior.sample left the bounds [{parameter.lower:g}, {parameter.upper:g}] "
+                f"of {parameter.name} in {int(outside.sum())} of {len(values)} draws, such as "
+                f"{values[outside][0]:g}; correct either."
+            )
+    with np.errstate(all="ignore"):
+        lost = ~np.isfinite(task.prior.log_prob(first))
+        if lost.any():
+            raise TaskError(
+                f"task {task.name}: prior.log_prob is not finite at {int(lost.sum())} of {len(first)} draws "
+                f"of prior.sample, such as {first[lost][0]}: they lie outside of the prior's own support; "
+                "correct sample or log_prob."
+            )
+        for i, parameter in enumerate(task.parameters):
+            for bound, beyond in ((parameter.lower, -1.0), (parameter.upper, 1.0)):
+                if np.isfinite(bound):
+                    _require_no_density(task, first[0], i, bound + beyond)
+    return first
+
+
+def _require_no_density(task: Task, theta: Array, i: int, value: float) -> None:
+    """Raises TaskError unless the prior's density is zero where parameter i has a value out of its bounds."""
+    outside = theta[None].copy()
+    outside[0, i] = value
+    try:
+        log_p = float(np.asarray(task.prior.log_prob(outside))[0])
+    except Exception as error:
+        raise TaskError(
+            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
+            f"raised {type(error).__name__}: {error}; expected -inf."
+        ) from error
+    if log_p != -np.inf:
+        raise TaskError(
+            f"task {task.name}: prior.log_prob at {task.parameter_names[i]} = {value:g}, outside its bounds, "
+            f"is {log_p:g}, expected -inf."
+        )
+
+
+def of_parameters(task: Task, theta: Array) -> list[str]:
+    """Returns what users should know of the parameters theta (N, D).
+
+    Raises:
+        TaskError: If a parameter never varies, lies on or absurdly far from its bounds, or is a function of
+            others.
+    """
+    of = f"{len(theta):,} rows of the file" if isinstance(task, FileTask) else f"{len(theta):,} draws"
+    if not theta.shape[1] or len(theta) < 2:
+        return []
+    for j, name in enumerate(task.parameter_names):
+        _require_varying(task, name, theta[:, j], of)
+    for j, name in enumerate(task.parameter_names):
+        _require_inside(task, name, theta[:, j], task.bounds[j], of)
+    findings = [text for j in range(theta.shape[1]) if (text := _few(task, j, theta[:, j], of))]
+    return findings + _dependent(task, theta, of)
+
+
+def _require_varying(task: Task, name: str, values: Array, of: str) -> None:
+    if (values == values[0]).all():
+        raise TaskError(
+            f"task {task.name}: parameter {name} is {values[0]:g} in all {of}; expected one that varies, "
+            f"since what is known has no density. Leave {name} out of parameters and prior, and set it in "
+            "the simulator."
+        )
+
+
+def _require_inside(task: Task, name: str, values: Array, bounds: Array, of: str) -> None:
+    for bound in bounds:
+        if not np.isfinite(bound):
+            continue
+        on = int((values == bound).sum())
+        if on:
+            distinct = np.unique(values)
+            half = np.diff(distinct).min() / 2
+            wider = (
+                f" to [{distinct[0] - half:g}, {distinct[-1] + half:g}]" if _is_few(values, distinct) else ""
+            )
+            raise TaskError(
+                f"task {task.name}: parameter {name} lies on its bound {bound:g} in {on} of {of}; "
+                f"training needs values strictly inside. Widen the bounds{wider}, "
+                f"or mend the {'file' if 'file' in of else 'prior'}."
+            )
+        distance = float(np.median(np.abs(values - bound)) / values.std())
+        if distance > _FARTHEST:
+            raise TaskError(
+                f"task {task.name}: the bound {bound:g} of parameter {name} lies {distance:.0e} times its "
+                f"spread ({values.std():.3g}) away, where numbers have no digits left for {name}; state a "
+                "bound near the prior's support, or leave it out (infinite)."
+            )
+
+
+def _is_few(values: Array, distinct: Array) -> bool:
+    return len(distinct) <= _FEW * len(values)
+
+
+def _few(task: Task, j: int, values: Array, of: str) -> str:
+    """What it means that a parameter takes few values; nothing where it takes many."""
+    distinct, name = np.unique(values), task.parameter_names[j]
+    if not _is_few(values, distinct):
+        return ""
+    shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (
+        ", ..." if len(distinct) > _SHOWN else ""
+    )
+    return (
+        f"parameter {name} takes {len(distinct)} values only ({shown}) in {of}: what is learned is a density "
+        f"over all numbers between them, so that draws of {name} are no such values and a simulator that "
+        "needs them fails at posterior draws. Round in the simulator, and count draws around each value for "
+        "its probability."
+    )
+
+
+def between_values(theta: Array) -> Array | None:
+    """Returns some rows of theta (N, D) with parameters that take few values moved between two of them.
+
+    None where no parameter takes few values.
+    """
+    moved = theta[:_BETWEEN].copy()
+    for j, values in enumerate(theta.T):
+        distinct = np.unique(values)
+        if _is_few(values, distinct) and len(distinct) > 1:
+            middles = (distinct[1:] + distinct[:-1]) / 2
+            moved[:, j] = middles[np.minimum(np.searchsorted(distinct, moved[:, j]), len(middles) - 1)]
+    return None if np.array_equal(moved, theta[:_BETWEEN]) else moved
+
+
+def _dependent(task: Task, theta: Array, of: str) -> list[str]:
+    """Whether a parameter is a function of the others: linear, linear in logarithms, or quadratic."""
+    names, n, d = task.parameter_names, *theta.shape
+    if d < 2 or n < 5 * (d + 1):
+        return []
+    z = (theta - theta.mean(axis=0)) / theta.std(axis=0)
+    findings: list[str] = []
+    _linear(task, theta, of, "", findings)
+    positive = np.flatnonzero((theta > 0).all(axis=0))
+    logs = np.log(theta[:, positive])
+    if len(positive) > 1 and (logs.std(axis=0) > 0).all():
+        _linear(task, logs, of, "the logarithms of ", [], [names[j] for j in positive])
+    first, second = np.triu_indices(d - 1)
+    if n >= 4 * (1 + d - 1 + len(first)):
+        for j, name in enumerate(names):
+            others = np.delete(z, j, axis=1)
+            features = np.column_stack([np.ones(n), others, others[:, first] * others[:, second]])
+            left = z[:, j] - features @ np.linalg.lstsq(features, z[:, j], rcond=None)[0]
+            if left.std() < _EXACT:
+                raise TaskError(
+                    f"task {task.name}: parameter {name} is a function of the others in {of}; together they "
+                    f"have no density. Leave {name} out of parameters and prior, and compute it in the "
+                    "simulator."
+                )
+    return findings
+
+
+def _linear(
+    task: Task, values: Array, of: str, what: str, findings: list[str], names: list[str] | None = None
+) -> None:
+    """Raises TaskError on a linear equation that all rows satisfy; notes one that they nearly do."""
+    spread = values.std(axis=0)
+    z = (values - values.mean(axis=0)) / spread
+    _, singular, directions = np.linalg.svd(z, full_matrices=False)
+    left = singular[-1] / np.sqrt(len(z))
+    if left >= _ALMOST:
+        return
+    loading = directions[-1]
+    chosen = np.flatnonzero(np.abs(loading) > 0.01 * np.abs(loading).max())
+    slope = loading[chosen] / spread[chosen]
+    slope = slope / slope[np.abs(slope).argmax()]
+    constant = float((values[:, chosen] @ slope).mean())
+    involved = [(names or task.parameter_names)[j] for j in chosen]
+    signed = [
+        f"{'-' if c < 0 else '+'} {_times(abs(c))}{name}" for c, name in zip(slope, involved, strict=True)
+    ]
+    terms = " ".join(signed).removeprefix("+ ")
+    equation = f"{what}{', '.join(involved)} satisfy {terms} = {constant:.3g}"
+    if left < _EXACT:
+        raise TaskError(
+            f"task {task.name}: in all {of} {equation}; parameters that determine each other have no joint "
+            f"density. Leave one of them out (such as {involved[-1]}), and compute it in the simulator."
+        )
+    findings.append(
+        f"in {of} {equation} up to {left:.1e} of their spread: they are almost one parameter less, which "
+        "networks learn badly; use their differences or ratios as parameters."
+    )
+
+
+def _times(factor: float) -> str:
+    return "" if f"{factor:.3g}" == "1" else f"{factor:.3g} "
