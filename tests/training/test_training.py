@@ -267,7 +267,7 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_weights_are_counted_before_a_training(length: int, channels: list[int], message: str) -> None:
-    with session.seeded_initialisation(session.Session(ROOT, ("conv", 0))):
+    with session.seeded_initialisation(session.Session(RUN.root, ("conv", 0))):
         network = ConvSummary((length,), channels, 5, [128], 32)
     assert re.search(message, fitting.weights_message(network, 900))
     assert network(torch.zeros(2, length)).shape == (2, 32)
