@@ -267,7 +267,7 @@ def test_no_call_meets_the_scratch_files_of_another(study: Path) -> None:
 
 def test_the_probe_stops_where_calls_share_a_file_elsewhere(study: Path) -> None:
     assert probe.run(legacy(), "m", root=1, rows=30)["warnings"] == []
-    with pytest.raises(SimulationError, match="crude at fidelity m: expected the same x whether.* rows"):
+    with pytest.raises(SimulationError, match=r"crude at fidelity m: expected the same x .* rows"):
         probe.run(legacy(scratch=f"{study}/"), "m", root=1, rows=30)
 
 

@@ -48,9 +48,9 @@ def require_the_same(
     if differ:
         raise SimulationError(
             f"{what}: expected the same x whether simulations run one at a time or {AT_ONCE} at the same "
-            f"time; {differ} of {rows} rows differ. They share something, such as files of fixed names beside the "
-            "program, in the home folder or in /tmp. Let the simulator write into a new folder each time (a "
-            "program is started in one, which $TMPDIR lies beside) and keep nothing elsewhere."
+            f"time; {differ} of {rows} rows differ. They share something, such as files of fixed names "
+            "beside the program, in the home folder or in /tmp. Let the simulator write into a new folder "
+            "each time (a program is started in one, which $TMPDIR lies beside) and keep nothing elsewhere."
         )
 
 
