@@ -59,6 +59,7 @@ def at(place: str, value: Any) -> dict[str, Any]:
         ("replicates", "three", "expected an integer; got 'three'"),
         ("seed", -1, "expected a number greater than or equal to 0"),
         ("budgets", [], "List should have at least 1 item"),
+        ("study", "bank", "results/bank holds simulations of all studies; choose another name"),
         ("study", "../elsewhere", "expected a name of letters, digits and _"),
         ("simulation", 3, "expected a mapping of settings; got 3."),
         ("simulation.max_invalid", 1.5, "expected a number less than 1; got 1.5"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from veridical.coordinates import LABELLED
 from veridical.errors import DataError, require_shape, suggest
-from veridical.files import whole
+from veridical.files import require_own_content, whole
 from veridical.tasks.base import ClassTask
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def load(path: str | Path) -> Observations:
     """Returns a data set that `save` wrote."""
     import h5netcdf  # xarray would cost each job that reads data a third of a second
 
+    require_own_content(path, DataError)
     with h5netcdf.File(path, "r") as stored:
         arrays = {name: stored[name][...] for name in ("x", "truth") if name in stored.variables}
         attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
@@ -195,6 +196,7 @@ def _read_netcdf(path: Path, settings: dict[str, Any], task: Task, name: str) ->
     import xarray as xr
 
     try:
+        require_own_content(path, DataError)
         with xr.open_dataset(path, engine="h5netcdf") as stored:
             if "x" not in stored:
                 raise DataError(f"data set {name}: {path} has no variable `x`.")

@@ -26,6 +26,7 @@ from veridical.setting_messages import sentence, shown
 from veridical.study import yaml_reading
 from veridical.tasks.settings import TaskSettings
 
+SHARED = "bank"  # below the folder of results, beside the studies
 SCALES = ("smoke", "laptop", "paper")
 Rows = Annotated[int, Field(gt=0)]
 ChecksSettings = create_model(  # type: ignore[call-overload]
@@ -76,6 +77,13 @@ class StudySettings(Section):
     reference: ReferenceSettings | None = Field(
         None, description="Exact sampling of the posterior, for tasks with a likelihood."
     )
+
+    @field_validator("study")
+    @classmethod
+    def _no_shared_folder(cls, name: str) -> str:
+        if name.lower() == SHARED:
+            raise ValueError(f"results/{SHARED} holds simulations of all studies; choose another name")
+        return name
 
     @field_validator("budgets", "calibration")
     @classmethod
