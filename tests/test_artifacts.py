@@ -124,7 +124,7 @@ def test_loading_runs_no_code_of_the_folder_unless_told(folder: Path, tmp_path: 
         record["record_sha256"] = digests.short(record, 64)
         (place / "estimator.json").write_text(json.dumps(record))
 
-    opened = shutil.copytree(folder, f"{folder}-remedy") if wrapped else folder
+    opened = Path(shutil.copytree(folder, f"{folder}-remedy")) if wrapped else folder
     say(folder, type="own", settings={"type": "own", "file": str(code), "class": "Mine"})
     if wrapped:
         entry = {"path": f"../{folder.name}", "record_sha256": artifacts.load_record(folder)["record_sha256"]}
