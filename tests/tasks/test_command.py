@@ -17,7 +17,7 @@ import pytest
 from veridical import tasks
 from veridical.bank import probe
 from veridical.bank.filling import ShardRows, simulate_rows
-from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
 
 AWK = """
 BEGIN { FS = ","; while ((getline line < seeds) > 0) seed[++n] = line }
@@ -315,3 +315,33 @@ def test_what_is_not_declared_is_not_found_and_the_folder_of_a_failure_is_kept(
         with pytest.raises(SimulationError):
             task.simulate(np.zeros((1, 2)), rng, "low")
     assert (len(listing(study.parent / "calls")), len(list((study / "failed").iterdir()))) == (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        ("while True: print('x' * 100_000)", SimulationError, "wrote a file beyond 10 MB"),
+        ("open('big', 'wb').write(bytes(20_000_000))", SimulationError, "wrote a file beyond 10 MB"),
+        ("import sys; sys.exit('no space left on device')", BankError, "no fault of a row: make room"),
+    ],
+)
+def test_a_program_that_writes_without_end_or_cannot_write(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    error: type,
+    message: str,
+) -> None:
+    monkeypatch.setattr("veridical.tasks.command._LARGEST_FILE", 10 << 20)
+    with pytest.raises(error, match=message):
+        python(tmp_path, code).simulate(np.zeros((2, 2)), rng, "low")
+
+
+def test_a_folder_for_calls_that_cannot_be_made_is_named(
+    study: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = python(study, "pass")
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(BankError, match=r"no folder can be made for a call of .*Set TMPDIR"):
+        task.simulate(np.zeros((2, 2)), rng, "low")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from veridical import seeds, tasks
-from veridical.bank import at_once, blocks, validity, workers
+from veridical.bank import at_once, blocks, filling, validity, workers
 from veridical.errors import SimulationError, SimulationTimeout, TaskError
 from veridical.tasks.base import Array, FileTask, Task
 
@@ -73,6 +73,12 @@ def _in_child(
         ends: list[workers.Ended] = []
         call = partial(_measure, spec, fidelity, root, rows, time_limit, files)
         workers.run([(fidelity, call)], lambda _, end: ends.append(end), time_limit=time_limit)
+        begun = files["progress"].exists() and "rows were" in files["progress"].read_text(encoding="utf-8")
+        if ends[0].own_fault and begun:  # once more, with each row in a process
+            ends.clear()
+            workers.run(
+                [(fidelity, partial(call, True))], lambda _, end: ends.append(end), time_limit=time_limit
+            )
         if ends[0].how == "timed out":
             progress = files["progress"]
             stage = progress.read_text(encoding="utf-8") if progress.exists() else "the task was being built"
@@ -109,8 +115,12 @@ def _measure(
     rows: int,
     time_limit: float,
     files: Mapping[str, Path],
+    alone: bool = False,
 ) -> None:
-    """Builds the task, checks its prior, simulates, and leaves the findings in files."""
+    """Builds the task, checks its prior, simulates, and leaves the findings in files.
+
+    Each row has a process where they run alone: a task that ended the process has a row that did.
+    """
     started = time.monotonic()
     task = spec if isinstance(spec, Task) else tasks.build(spec)
     files["progress"].write_text("the prior was being checked", encoding="utf-8")
@@ -119,12 +129,13 @@ def _measure(
         found = _findings(blocks.simulate_block(task, root, fidelity, "train", 0, 0), 0.0, 0.0, True)
     else:
         _check_prior(task, root)
-        found = _simulate(task, fidelity, root, rows, started + _ENOUGH * time_limit, files["progress"])
+        batch = partial(_alone if alone else _batch, task, fidelity, root)
+        found = _simulate(batch, rows, started + _ENOUGH * time_limit, files["progress"], keep=not alone)
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
 
 def _simulate(
-    task: Task, fidelity: str, root: int, rows: int, until: float, progress: Path
+    batch: Callable[[int, int], blocks.Block], rows: int, until: float, progress: Path, *, keep: bool
 ) -> dict[str, Any]:
     """Simulates batches of growing size until there are `rows` rows or the time is spent."""
     done: list[blocks.Block] = []
@@ -134,14 +145,14 @@ def _simulate(
         progress.write_text(f"{total} of {rows} rows were simulated", encoding="utf-8")
         size = max(1, min(total, rows - total))
         before = (time.perf_counter(), _cpu_seconds())
-        done.append(_batch(task, fidelity, root, len(done), size))
+        done.append(batch(len(done), size))
         wall, cpu = time.perf_counter() - before[0], _cpu_seconds() - before[1]
         total += size
     seconds, cpu_seconds = wall / size, cpu / size
     middle = len(done) // 2
-    first, again = (done[middle], _batch(task, fidelity, root, middle, len(done[middle].arrays["theta"])))
+    first, again = (done[middle], batch(middle, len(done[middle].arrays["theta"])))
     same = np.array_equal(first.arrays["x"], again.arrays["x"], equal_nan=True)
-    if same:
+    if same and keep:
         batches: dict[str, Any] = {str(i): block.arrays["x"] for i, block in enumerate(done)}
         np.savez(progress.with_name(_BATCHES), **batches)
     text = next((block.first_traceback for block in done if block.first_traceback), "")
@@ -151,10 +162,27 @@ def _simulate(
 
 def _batch(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
     """Simulates one batch; parameters, and the noise of a coupled task, are the same at every fidelity."""
+    theta, path = _place(task, fidelity, root, batch, size)
+    return blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
+
+
+def _place(
+    task: Task, fidelity: str, root: int, batch: int, size: int
+) -> tuple[Array, tuple[str | int, ...]]:
+    """The parameters of a batch and the seed path of its noise."""
     theta = task.prior.sample(seeds.generator(root, "probe", str(task.name), "theta", batch), size)
     level = () if task.coupled else (fidelity,)
-    path = (str(task.name), "noise", *level, batch)
-    return blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
+    return theta, (str(task.name), "noise", *level, batch)
+
+
+def _alone(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
+    """Simulates one batch with each row in a process; rows that end it are failed rows."""
+    theta, path = _place(task, fidelity, root, batch, size)
+    calls = [
+        partial(blocks.simulate_at, task, theta[i : i + 1], fidelity, root, "probe", *path, i)
+        for i in range(size)
+    ]
+    return filling.simulate_each(task, fidelity, theta, calls)
 
 
 def _simulator(spec: Mapping[str, Any], fidelity: str, root: int) -> Callable[[int, int], Array]:

@@ -50,6 +50,12 @@ class Ended:
     text: str = ""
     traceback: str = ""
 
+    @property
+    def own_fault(self) -> bool:
+        """Whether a process died of what it did itself, and not of a signal that ends jobs."""
+        outside = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
+        return self.how == "died" and not any(name in self.text for name in outside)
+
     def exception(self, what: str) -> VeridicalError:
         """Returns the error to raise where `what` did not end well; one of this package keeps its class."""
         if self.how == "timed out":
@@ -150,6 +156,7 @@ def _start(
 def _be_child(call: Callable[[], None], pipe: int, lifeline: int) -> NoReturn:
     """Runs the call, sends how it ended as one line of JSON, and exits without returning."""
     report: dict[str, str] = {"how": "raised"}
+    own = os.getpid()
     try:
         os.setpgid(0, 0)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -161,6 +168,8 @@ def _be_child(call: Callable[[], None], pipe: int, lifeline: int) -> NoReturn:
         report |= {"error": type(error).__name__, "text": str(error)[:_LONGEST_TEXT]}
         report["traceback"] = traceback.format_exc()[-_LONGEST_TEXT:]
     finally:
+        if os.getpid() != own:  # a fork of the call's that came back here, with nothing to report
+            os._exit(0)
         try:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from veridical.errors import BankError
+
 KEEP = "VERIDICAL_KEEP_FAILED"  # names a folder to which the folders of failed calls are moved
 MOST_KEPT = 20
 _COPIED_BYTES = 1 << 20  # larger inputs are linked
@@ -60,7 +62,13 @@ class Inputs:
     @contextmanager
     def folder(self) -> Iterator[CallFolder]:
         """Makes a folder for a call and removes it; moves it away where the call fails and KEEP is set."""
-        files = Path(tempfile.mkdtemp(prefix="veridical-"))
+        try:
+            files = Path(tempfile.mkdtemp(prefix="veridical-"))
+        except OSError as error:
+            raise BankError(
+                f"no folder can be made for a call of the program: {error}. "
+                "Set TMPDIR to a folder of a disk with room."
+            ) from error
         try:
             start = files.joinpath("call", *["inner"] * self.depth)
             (files / "tmp").mkdir()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
 from veridical.tasks.base import Array, Task
 from veridical.tasks.call_folder import CallFolder, Inputs
 from veridical.tasks.description import dimensions_of, prior_of, units_of
@@ -34,6 +35,8 @@ _ABSENT_INPUT = (
     "Each call starts in a folder of its own, which holds the files and folders that the command names and "
     "those in the task's `depends_on`: name there what the program reads."
 )
+_NO_ROOM = r"no space left on device|disk quota exceeded|read-only file system"
+_LARGEST_FILE = 1 << 30  # bytes, beside what x takes
 _TAIL = 2000  # characters of the command's own messages in ours
 
 
@@ -175,6 +178,9 @@ def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str) 
                 f"task {task!r}: program {call[0]!r} cannot be started: {error.strerror}. "
                 f"Is it installed on this machine?"
             ) from error
+        if hasattr(resource, "prlimit"):  # Linux
+            with suppress(OSError):  # it has ended already
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -187,6 +193,14 @@ def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str) 
     if status != 0:
         how = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
         told = _tail(messages)
+        if re.search(_NO_ROOM, told, re.IGNORECASE):
+            raise BankError(
+                f"task {task!r}: the command cannot write, which is no fault of a row: make room, or set "
+                f"TMPDIR to a folder of a disk with room. {told}"
+            )
+        endless = messages.stat().st_size >= _LARGEST_FILE or "file too large" in told.lower()
+        if endless or status == -signal.SIGXFSZ:
+            how += f", as it wrote a file beyond {_LARGEST_FILE >> 20} MB"
         hint = f"\n{_ABSENT_INPUT}" if re.search(_ABSENT, told, re.IGNORECASE) else ""
         raise SimulationError(f"task {task!r}: the command ended with {how}. {told}{hint}")
 
