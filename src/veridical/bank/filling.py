@@ -27,7 +27,7 @@ from veridical.bank.workers import Ended, run
 from veridical.errors import BankError, SettingError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
 
-_RARE = 0.05  # share of rows of a block that may hang without being declared data
+RARE = 0.05  # share of rows of a block that may hang without being declared data
 _PATIENCE = 3.0  # time limits, after which a block is redone no further that is only slow
 
 
@@ -183,7 +183,7 @@ def _redo(
     theta = blocks.draw_theta(task, rows.root, rows.split, rows.replicate, number)
     done = _with_lost(task, theta, files, lost)
     late = int((done.arrays["status"] == validity.TIMED_OUT).sum())
-    if not task.timeout_is_data and (late > max(1, _RARE * len(files)) or (not lost and not late)):
+    if not task.timeout_is_data and (late > max(1, RARE * len(files)) or (not lost and not late)):
         raise _failure(task, rows, number, before)
     _to_file(file, lambda: done)
 
@@ -204,8 +204,10 @@ def _with_lost(task: Task, theta: Array, files: Mapping[int, Path], lost: Mappin
     return Block(blocks.join([row.arrays for row in done]), text)
 
 
-def simulate_each(task: Task, fidelity: str, theta: Array, calls: Iterable[Callable[[], Block]]) -> Block:
-    """Simulates the rows of theta (N, D) by one call each, in a process each, and returns them as one block.
+def simulate_each(
+    task: Task, fidelity: str, theta: Array, calls: Iterable[Callable[[], Block]], time_limit: float
+) -> Block:
+    """Simulates the rows of theta (N, D) by one call each, in a process and under a limit in seconds each.
 
     Raises:
         SimulationError: If a process is killed from outside.
@@ -214,7 +216,7 @@ def simulate_each(task: Task, fidelity: str, theta: Array, calls: Iterable[Calla
     with TemporaryDirectory(prefix="veridical-rows-") as folder:
         files = {row: Path(folder, f"{row}.npz") for row in range(len(theta))}
         each = [(row, partial(_to_file, files[row], call)) for row, call in enumerate(calls)]
-        return _with_lost(task, theta, files, _run(task, fidelity, each, 1, None, "row"))
+        return _with_lost(task, theta, files, _run(task, fidelity, each, 1, time_limit, "row"))
 
 
 def _failure(task: Task, rows: ShardRows, number: int, end: Ended) -> Exception:

@@ -9,6 +9,7 @@ last, largest batch. What is the user's own then runs a second time, with two pr
 from __future__ import annotations
 
 import json
+import re
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from veridical.errors import SimulationError, SimulationTimeout, TaskError
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
+_ROW = 0.1  # of the time limit, for a row alone where the probe met one that hangs
 _PRIOR_ROWS = 1000
 _BATCHES = "batches.npz"  # x of each batch, where the simulator gives the same for the same seed
 
@@ -73,12 +75,12 @@ def _in_child(
         ends: list[workers.Ended] = []
         call = partial(_measure, spec, fidelity, root, rows, time_limit, files)
         workers.run([(fidelity, call)], lambda _, end: ends.append(end), time_limit=time_limit)
-        begun = files["progress"].exists() and "rows were" in files["progress"].read_text(encoding="utf-8")
-        if ends[0].own_fault and begun:  # once more, with each row in a process
-            ends.clear()
-            workers.run(
-                [(fidelity, partial(call, True))], lambda _, end: ends.append(end), time_limit=time_limit
-            )
+        if (ends[0].own_fault or ends[0].how == "timed out") and _begun(files["progress"]):
+            alone = partial(call, True)  # a rare row may be to blame: once more, with each row in a process
+            workers.run([(fidelity, alone)], lambda _, end: ends.append(end), time_limit=time_limit)
+            if ends[1].how == "done" and _is_rare(files["found.json"]):
+                return json.loads(files["found.json"].read_text(encoding="utf-8"))
+            ends = ends[:1] if ends[0].how == "timed out" else ends[1:]
         if ends[0].how == "timed out":
             progress = files["progress"]
             stage = progress.read_text(encoding="utf-8") if progress.exists() else "the task was being built"
@@ -92,6 +94,17 @@ def _in_child(
         if batches.exists() and not isinstance(spec, Task) and spec.keys() & {"command", "file"}:
             at_once.require_the_same(what, partial(_simulator, spec, fidelity, root), batches, time_limit)
         return json.loads(files["found.json"].read_text(encoding="utf-8"))
+
+
+def _begun(progress: Path) -> bool:
+    """Whether a simulation ended before the process did."""
+    return progress.exists() and bool(re.match("[1-9]", progress.read_text(encoding="utf-8")))
+
+
+def _is_rare(found: Path) -> bool:
+    """Whether few rows hang; rows that end their process are counted like others that fail."""
+    measured = json.loads(found.read_text(encoding="utf-8"))
+    return measured["counts"]["timed_out"] <= max(1, filling.RARE * measured["rows"])
 
 
 def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) -> None:
@@ -129,7 +142,9 @@ def _measure(
         found = _findings(blocks.simulate_block(task, root, fidelity, "train", 0, 0), 0.0, 0.0, True)
     else:
         _check_prior(task, root)
-        batch = partial(_alone if alone else _batch, task, fidelity, root)
+        batch = partial(_batch, task, fidelity, root)
+        if alone:
+            batch = partial(_alone, task, fidelity, root, _ROW * time_limit)
         found = _simulate(batch, rows, started + _ENOUGH * time_limit, files["progress"], keep=not alone)
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
@@ -175,14 +190,14 @@ def _place(
     return theta, (str(task.name), "noise", *level, batch)
 
 
-def _alone(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
+def _alone(task: Task, fidelity: str, root: int, row_limit: float, batch: int, size: int) -> blocks.Block:
     """Simulates one batch with each row in a process; rows that end it are failed rows."""
     theta, path = _place(task, fidelity, root, batch, size)
     calls = [
         partial(blocks.simulate_at, task, theta[i : i + 1], fidelity, root, "probe", *path, i)
         for i in range(size)
     ]
-    return filling.simulate_each(task, fidelity, theta, calls)
+    return filling.simulate_each(task, fidelity, theta, calls, row_limit)
 
 
 def _simulator(spec: Mapping[str, Any], fidelity: str, root: int) -> Callable[[int, int], Array]:
