@@ -36,7 +36,7 @@ _ABSENT_INPUT = (
     "those in the task's `depends_on`: name there what the program reads."
 )
 _NO_ROOM = r"no space left on device|disk quota exceeded|read-only file system"
-_LARGEST_FILE = 1 << 30  # bytes, beside what x takes
+_LARGEST_FILE = 4 << 30  # bytes, beside those of x as text
 _TAIL = 2000  # characters of the command's own messages in ours
 
 
@@ -101,7 +101,8 @@ class CommandTask(Task):
             np.savetxt(files["seeds"], row_seeds, fmt="%d")
             fill = {f"{{{name}}}": str(path) for name, path in files.items()} | {"{fidelity}": fidelity}
             call = [_fill(word, fill) for word in self.inputs.words]
-            _run(call, folder, self.timeout_seconds, self.name)
+            largest = _LARGEST_FILE + 64 * len(theta) * int(np.prod(self.x_shape))
+            _run(call, folder, self.timeout_seconds, self.name, largest)
             return self._read(files["out"], len(theta))
 
     def _check_command(self) -> None:
@@ -166,7 +167,7 @@ def _is_numeric(line: str) -> bool:
     return True
 
 
-def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str) -> None:
+def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str, largest: int) -> None:
     """Runs a program in a session of its own; nothing of it is left when this returns or raises."""
     messages = folder.files / "messages.txt"
     options: dict[str, Any] = {"cwd": folder.start, "env": folder.environment, "start_new_session": True}
@@ -180,7 +181,7 @@ def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str) 
             ) from error
         if hasattr(resource, "prlimit"):  # Linux
             with suppress(OSError):  # it has ended already
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_LARGEST_FILE, _LARGEST_FILE))
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -198,9 +199,9 @@ def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str) 
                 f"task {task!r}: the command cannot write, which is no fault of a row: make room, or set "
                 f"TMPDIR to a folder of a disk with room. {told}"
             )
-        endless = messages.stat().st_size >= _LARGEST_FILE or "file too large" in told.lower()
+        endless = messages.stat().st_size >= largest or "file too large" in told.lower()
         if endless or status == -signal.SIGXFSZ:
-            how += f", as it wrote a file beyond {_LARGEST_FILE >> 20} MB"
+            how += f", as it wrote a file beyond {largest >> 20} MB"
         hint = f"\n{_ABSENT_INPUT}" if re.search(_ABSENT, told, re.IGNORECASE) else ""
         raise SimulationError(f"task {task!r}: the command ended with {how}. {told}{hint}")
 
