@@ -214,12 +214,12 @@ theta, out, seeds = sys.argv[1:4]
 rows = [float(r["a"]) for r in csv.DictReader(open(theta))]
 with open("input.dat", "w") as f:
     f.writelines(f"{a!r} {s}" + chr(10) for a, s in zip(rows, map(int, open(seeds))))
-time.sleep(0.02)
+time.sleep(0.1)
 with open("input.dat") as f, open(SCRATCH + "output.dat", "w") as g:
     for line in f:
         a, s = line.split()
         g.write(f"{float(a) + random.Random(int(s)).gauss(0, 1):.9g}" + chr(10))
-time.sleep(0.02)
+time.sleep(0.1)
 open(out, "w").write(open(SCRATCH + "output.dat").read())
 """
 

@@ -19,7 +19,7 @@ from veridical.errors import SimulationError
 from veridical.tasks.base import Array
 
 AT_ONCE = 2
-_AGAIN_SECONDS = 0.3  # quick simulators go round again, to meet each other more often
+_AGAIN_SECONDS = 2.0  # quick simulators go round again, to meet each other more often
 
 
 def require_the_same(
