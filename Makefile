@@ -4,17 +4,30 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NAME = lynx_hare
-STUDY = $(NAME)
 SCALE = laptop
 PROFILE ?= profiles/local
 WORKERS ?= 2
 SEED ?= 1
 SNAKEMAKE = $(BIN)/snakemake --profile "$$PROFILE" --configfile
 
-# A file and a folder that users name reach the shell through the environment, as they stand.
+# What users name reaches the shell through the environment, as it stands, and no list of prerequisites.
 override DATA := $(value DATA)
 override PROFILE := $(value PROFILE)
-export DATA PROFILE
+override PYTHON := $(value PYTHON)
+override WORKERS := $(value WORKERS)
+override SEED := $(value SEED)
+override TESTS := $(value TESTS)
+override SCALE := $(value SCALE)
+override DELETE := $(value DELETE)
+override NAME := $(value NAME)
+STUDY := $(NAME)
+override STUDY := $(value STUDY)
+override SUFFIX := $(if $(filter-out laptop,$(SCALE)),@$(SCALE))
+export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX
+define KNOWN
+@test -f "config/$$STUDY.yaml" || { \
+  printf 'There is no study %s: config/ has %s.\n' "$$STUDY" "$$(cd config && echo *.yaml | sed 's/[.]yaml//g')" >&2; exit 2; }
+endef
 .PHONY: demo test slurm-test chaos study plan status infer export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
@@ -34,39 +47,41 @@ help:
 
 demo: study
 	@echo
-	@echo 'The report lies at $(CURDIR)/results/$(NAME)$(SUFFIX)/report.html'
+	@echo "The report lies at $$PWD/results/$$STUDY$$SUFFIX/report.html"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(BIN)/python -m pytest -n "$$WORKERS" --dist loadfile --no-loadscope-reorder $$TESTS
 
 # Both start a cluster of their own and stop it. `tests/slurm/cluster install` installs what they need.
 slurm-test: $(VENV)/.dev
-	VERIDICAL_SLURM=1 $(BIN)/python -m pytest --durations=0 $(or $(TESTS),tests/slurm)
+	VERIDICAL_SLURM=1 $(BIN)/python -m pytest --durations=0 $${TESTS:-tests/slurm}
 
 chaos: $(VENV)/.dev
-	$(BIN)/python -m tests.slurm.chaos --seed $(SEED)
+	$(BIN)/python -m tests.slurm.chaos --seed "$$SEED"
 
-SUFFIX = $(if $(filter laptop,$(SCALE)),,@$(SCALE))
+study: $(VENV)/.installed
+	$(KNOWN)
+	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE"
 
-study: $(VENV)/.installed config/$(NAME).yaml
-	$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)'
+plan: $(VENV)/.installed
+	$(KNOWN)
+	@$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" --dry-run --cores 100000 | \
+	  $(BIN)/python -m veridical plan --study "config/$$STUDY.yaml" --scale "$$SCALE"
 
-plan: $(VENV)/.installed config/$(NAME).yaml
-	@$(SNAKEMAKE) 'config/$(NAME).yaml' --config 'scale=$(SCALE)' --dry-run --cores 100000 | \
-	  $(BIN)/python -m veridical plan --study 'config/$(NAME).yaml' --scale '$(SCALE)'
+status: $(VENV)/.installed
+	$(KNOWN)
+	@$(BIN)/python -m veridical status "config/$$STUDY.yaml" --scale "$$SCALE"
 
-status: $(VENV)/.installed config/$(NAME).yaml
-	@$(BIN)/python -m veridical status 'config/$(NAME).yaml' --scale '$(SCALE)'
-
-infer: $(VENV)/.installed config/$(STUDY).yaml
-	@test -n "$$DATA" || { echo 'make infer: name the data, as in make infer STUDY=$(STUDY) DATA=new.csv' >&2; exit 2; }
-	$(SNAKEMAKE) 'config/$(STUDY).yaml' --config 'scale=$(SCALE)' data="$$DATA"
+infer: $(VENV)/.installed
+	$(KNOWN)
+	@test -n "$$DATA" || { echo "make infer: name the data, as in make infer STUDY=$$STUDY DATA=new.csv" >&2; exit 2; }
+	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" data="$$DATA"
 
 export: $(VENV)/.installed
-	$(BIN)/python -m veridical export --study 'config/$(STUDY).yaml' --scale '$(SCALE)'
+	$(BIN)/python -m veridical export --study "config/$$STUDY.yaml" --scale "$$SCALE"
 
 digest: $(VENV)/.installed
-	$(BIN)/python -m veridical digest 'results/$(STUDY)$(SUFFIX)'
+	$(BIN)/python -m veridical digest "results/$$STUDY$$SUFFIX"
 
 verify: $(VENV)/.installed
 	$(BIN)/python -m veridical verify results/bank
@@ -87,16 +102,13 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/snakefmt workflow
 
-config/%.yaml:
-	@echo 'There is no study $*: config/ has $(basename $(notdir $(wildcard config/*.yaml))).' >&2; exit 2
-
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "veridical needs Python 3.11 to 3.13; $(PYTHON) is something else." >&2; \
+	@"$$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "veridical needs Python 3.11 to 3.13; $$PYTHON is something else." >&2; \
 	    echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make PYTHON=python3.12 ..." >&2; exit 2; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	@"$$PYTHON" -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	"$$PYTHON" -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import veridical
 from veridical import artifacts, digests
-from veridical.errors import ArtifactError
+from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import SummaryCloud, TaskInfo
 from veridical.estimators.npe import NPE, PosteriorNetwork
 from veridical.estimators.npe_settings import NPESettings
@@ -109,6 +110,31 @@ def test_a_changed_record_is_refused(folder: Path) -> None:
     path.write_text(path.read_text().replace('"asinh"', '"none"', 1))
     with pytest.raises(ArtifactError, match=r"estimator\.json: its digest does not fit"):
         artifacts.load_estimator(folder)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_loading_runs_no_code_of_the_folder_unless_told(folder: Path, tmp_path: Path, wrapped: bool) -> None:
+    """Nor that of the method that a remedy wraps."""
+    code = tmp_path / "mine.py"
+    code.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+
+    def say(place: Path, **changes: object) -> None:
+        record = {**artifacts.load_record(place), **changes}
+        del record["record_sha256"]
+        record["record_sha256"] = digests.short(record, 64)
+        (place / "estimator.json").write_text(json.dumps(record))
+
+    opened = Path(shutil.copytree(folder, f"{folder}-remedy")) if wrapped else folder
+    say(folder, type="own", settings={"type": "own", "file": str(code), "class": "Mine"})
+    if wrapped:
+        entry = {"path": f"../{folder.name}", "record_sha256": artifacts.load_record(folder)["record_sha256"]}
+        say(opened, parent=entry)
+    with pytest.raises(ArtifactError, match=r"class 'Mine' in .*veridical\.load\(folder, own_code=True"):
+        veridical.load(opened)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(TrainingError, match="has no class 'Mine'"):
+        veridical.load(opened, own_code=True)
+    assert (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "estimator.json"])

@@ -74,11 +74,28 @@ def test_a_profile_may_lie_anywhere(name: str, home: Path) -> None:
     assert not (home / "x").exists()
 
 
-@pytest.mark.parametrize("name", ["a;touch x;", "`touch x`", "a b", "$$(touch x)"])
-def test_a_strange_name_of_a_study_is_no_command(name: str, home: Path) -> None:
-    for target in ("study", "plan", "status", "infer", "export", "digest"):
-        make(home, target, "DATA=a.csv", f"NAME={name}", f"SCALE={name}")
-    assert not (home / "x").exists()
+@pytest.mark.parametrize(
+    "name",
+    ["a;touch x;", "`touch x`", "a b", "$$(touch x)", "$(shell touch x)", "small.yaml;touch x;",
+     "a'; touch x; '", 'a"; touch x; "', "small.yaml | touch x", "small.yaml\n\ttouch x", "-x; touch x #"],
+)  # fmt: skip
+def test_no_variable_is_a_command(name: str, home: Path) -> None:
+    (home / ".venv/.dev").touch()
+    targets = ("demo", "study", "plan", "status", "infer", "export", "digest", "gc", "verify")
+    for target in (*targets, "test", "slurm-test", "chaos"):
+        for given in ("NAME", "STUDY", "SCALE", "TESTS", "SEED", "WORKERS", "DELETE"):
+            make(home, target, "DATA=a.csv", f"{given}={name}")
+            make(home, target, "DATA=a.csv", **{given: name})
+    assert not list(home.rglob("x"))
+
+
+def test_a_study_may_be_called_name_or_study(home: Path) -> None:
+    for given in ("NAME=small", "STUDY=small"):
+        for target in ("study", "status"):
+            assert "config/small.yaml" in make(home, target, given).stdout.splitlines()
+        assert make(home, "digest", given).stdout.splitlines()[-1] == "results/small"
+    (home / ".venv/.dev").touch()
+    assert make(home, "test", "TESTS=tests/a tests/b").stdout.splitlines()[-2:] == ["tests/a", "tests/b"]
 
 
 def test_a_name_in_the_environment_is_not_meant_for_us(home: Path) -> None:

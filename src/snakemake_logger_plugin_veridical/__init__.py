@@ -9,6 +9,7 @@ Snakemake. All that Snakemake says stands in its own log, whose path is told fir
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -108,6 +109,8 @@ class LogHandler(LogHandlerBase):
 
     def _message(self, record: logging.LogRecord) -> None:
         text = self.format(record)
+        if self.layout is None and "UnicodeDecodeError" in text:
+            text = _not_text() or text
         if again := AGAIN.match(text):
             text = self.watch.again(int(again[1])) if self.watch is not None else text
         elif record.levelno >= logging.WARNING:
@@ -151,6 +154,20 @@ class LogHandler(LogHandlerBase):
                 if self.watch is not None:
                     self.screen.say(f"\n{self.watch.summary()}\nFull log: {_full_log()}")
         super().close()
+
+
+def _not_text() -> str:
+    """The sentence for a study file that Snakemake itself could not read, so that no workflow was begun."""
+    from veridical.errors import SettingError
+    from veridical.study.yaml_reading import read
+
+    for word in filter(os.path.isfile, sys.argv[1:]):
+        try:
+            read(word)
+        except SettingError as error:
+            if "UTF-8" in str(error):
+                return f"SettingError: {error}"
+    return ""
 
 
 def _full_log() -> str:

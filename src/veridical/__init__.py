@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, *, own_code: bool = False) -> Any:
     """Returns the estimator saved in the folder `path`, ready to `sample` and `log_prob`.
+
+    Arguments:
+        path: The folder.
+        own_code: Whether the Python file of a method of type `own`, which the folder names, may run.
 
     >>> npe = load("results/example/train/npe/n60-r0")
     >>> npe.task.parameters, npe.task.x_shape
@@ -23,4 +27,4 @@ def load(path: str | Path) -> Any:
     """
     from veridical.artifacts import load_estimator
 
-    return load_estimator(path)
+    return load_estimator(path, own_code=own_code)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from veridical.errors import VeridicalError
+from veridical.job import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(chosen.run(chosen))
     except VeridicalError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 1
 
 
@@ -106,7 +107,7 @@ def _verify(chosen: argparse.Namespace) -> int:
             bank.verify(path)
         except BankError as error:
             broken += 1
-            print(f"BROKEN {error}")
+            print(printable(f"BROKEN {error}"))
     print(f"{len(paths) - broken} of {len(paths)} shards are what their manifests say.")
     return 1 if broken else 0
 
@@ -125,8 +126,8 @@ def _gc(chosen: argparse.Namespace) -> int:
             except OSError as error:
                 failed += 1
                 done = "FAILED"
-                print(f"{item.path}: cannot be removed whole: {error}", file=sys.stderr)
-        print(f"{done:7}  {item.why:8}  {item.size / 1e6:10.1f} MB  {item.path}")
+                print(printable(f"{item.path}: cannot be removed whole: {error}"), file=sys.stderr)
+        print(printable(f"{done:7}  {item.why:8}  {item.size / 1e6:10.1f} MB  {item.path}"))
     kinds = {
         "bank": "banks that no study uses",
         "state": "states of ended trainings",
@@ -175,7 +176,6 @@ def _plan(chosen: argparse.Namespace) -> int:
 
 
 def _status(chosen: argparse.Namespace) -> int:
-    from veridical.job import printable
     from veridical.progress import status
 
     print(printable(status.text(status.open_study(chosen.study, chosen.scale))))

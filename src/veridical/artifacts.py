@@ -95,11 +95,16 @@ def is_whole(folder: str | Path, entries: Mapping[str, Any]) -> bool:
     return same and digests.file_digest(folder / WEIGHTS) == record["weights_sha256"]
 
 
-def load_estimator(folder: str | Path) -> Estimator:
+def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
     """Returns the estimator that lies in a folder.
 
+    Arguments:
+        folder: The folder.
+        own_code: Whether a user's own class may be imported, as in jobs of the study that names it.
+
     Raises:
-        ArtifactError: If a file is missing, of another format, or not what the record says.
+        ArtifactError: If a file is missing, of another format, or not what the record says, or if it takes
+            code that may not run.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -113,10 +118,17 @@ def load_estimator(folder: str | Path) -> Estimator:
             f"{folder / WEIGHTS}: expected SHA-256 {record['weights_sha256']} as in {RECORD}, got {found}; "
             "the file is damaged or from another training. Train again, or copy both files anew."
         )
+    if record["type"] == methods.OWN and not own_code:
+        settings = record["settings"]
+        raise ArtifactError(
+            f"{folder}: this method is the class {settings.get('class')!r} in the file "
+            f"{settings.get('file')!r}, which loading would run. Read that file and, if you trust it, say "
+            "veridical.load(folder, own_code=True)."
+        )
     try:
         cls = methods.method_class({**record["settings"], "type": record["type"]})
         settings = methods.typed(record["type"], record["settings"])
-        task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record)
+        task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record, own_code)
         return cls.from_arrays(settings, task, load(weights), parent)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
@@ -150,7 +162,7 @@ def _parent_entry(folder: Path, parent: str | Path | None) -> dict[str, str]:
     return {"path": path, "record_sha256": load_record(parent)["record_sha256"]}
 
 
-def _load_parent(folder: Path, record: Mapping[str, Any]) -> Estimator | None:
+def _load_parent(folder: Path, record: Mapping[str, Any], own_code: bool) -> Estimator | None:
     """The method that a remedy wraps, which must be the one it was fitted with."""
     entry = record.get("parent")
     if entry is None:
@@ -161,7 +173,7 @@ def _load_parent(folder: Path, record: Mapping[str, Any]) -> Estimator | None:
             f"{folder / entry['path']}: this is not the method that {folder} was fitted with (expected "
             f"record {entry['record_sha256']}, got {found}). Run the remedy again."
         )
-    return load_estimator(folder / entry["path"])
+    return load_estimator(folder / entry["path"], own_code=own_code)
 
 
 def history(result: TrainingResult | None) -> dict[str, Any]:

@@ -117,6 +117,31 @@ class _Patient(io.FileIO):
             return size or 0
 
 
+def require_own_content(path: str | Path, error: type[VeridicalError]) -> None:
+    """Raises unless all that an HDF5 file (netCDF) gives to its reader lies in the file itself.
+
+    Such files can name other files, from which a reader then takes data: links, external storage, virtual
+    datasets. A file from elsewhere could so bring in whatever its reader may read.
+    """
+    import h5py
+
+    def elsewhere(name: str, link: object) -> str | None:
+        found = file.get(name) if isinstance(link, h5py.HardLink) else None
+        if isinstance(found, h5py.Dataset):
+            return name if found.external or found.is_virtual else None
+        return name if isinstance(link, h5py.ExternalLink) else None
+
+    if not h5py.is_hdf5(path):
+        return
+    with h5py.File(path, "r") as file:
+        name = file.visititems_links(elsewhere)
+    if name is not None:
+        raise error(
+            f"{path}: {name!r} takes its data from another file, expected all data in the file itself. "
+            "Copy them into it, as `h5repack` does."
+        )
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with whole(path) as temporary:

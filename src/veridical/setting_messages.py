@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from veridical.errors import suggest
+from veridical.job import printable
 
 Node = Mapping[str, Any]
 
@@ -24,25 +25,31 @@ _PATTERNS = {
 
 
 def sentence(error: Mapping[str, Any], schema: Node) -> str:
-    """Returns one sentence for one of pydantic's errors.
+    """Returns one sentence for one of pydantic's errors, without control characters.
 
     Arguments:
         error: The error, with `loc`, `type`, `msg`, `input` and perhaps `ctx`.
         schema: The JSON schema of a study.
     """
+    return printable(_sentence(error, schema).replace("\n", " "))
+
+
+def _sentence(error: Mapping[str, Any], schema: Node) -> str:
     kind, context = error["type"], error.get("ctx") or {}
     path, nodes = _walk(error["loc"][:-1] if kind == "extra_forbidden" else error["loc"], schema)
     if kind == "extra_forbidden":
         siblings = {name for node in nodes for name in _below(node, schema)}
-        name = str(error["loc"][-1])
+        name = str(error["loc"][-1])[:_LONGEST]
         return f"{'.'.join([*path, name])}: unknown setting. {suggest(name, siblings)}"
     where = ".".join(path)
     if kind == "missing":
         return f"{where}: this setting is required and missing."
     if kind in ("literal_error", "union_tag_invalid"):
         return _choice(where, error, context)
-    got = "" if isinstance(error["input"], Mapping) else f"; got {_shown(error['input'])}"
+    got = "" if isinstance(error["input"], Mapping) else f"; got {shown(error['input'])}"
     told = f"{_expectation(error, context)}{got}"
+    if kind == "string_type" and isinstance(error["input"], int | float):
+        told += f"; put it in quotes, '{error['input']}', if it is a name"
     told += "" if told.endswith((".", "?")) else "."
     return f"{where}: {told}" if where else told  # what is wrong between sections has no place of its own
 
@@ -62,7 +69,7 @@ def _choice(where: str, error: Mapping[str, Any], context: Mapping[str, Any]) ->
         given, choices = error["input"], context["expected"]
     names = re.findall(r"'([^']*)'", choices)
     near = f" {suggest(given, names)}" if isinstance(given, str) and len(names) > 1 else ""
-    return f"{where}: expected {choices}; got {_shown(given)}.{near}"
+    return f"{where}: expected {choices}; got {shown(given)}.{near}"
 
 
 def _expectation(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
@@ -75,6 +82,8 @@ def _expectation(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
         return "expected a mapping of names"
     if error["type"] in ("model_type", "model_attributes_type"):
         return "expected a mapping of settings"
+    if error["type"] == "union_tag_not_found":
+        return f"expected a mapping with the setting {context['discriminator']}"
     if error["type"] == "int_parsing_size":
         return "expected a much smaller number"
     message = re.sub(r" after validation, not \d+$|, unable to parse string as an? \w+$", "", error["msg"])
@@ -83,7 +92,8 @@ def _expectation(error: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     return re.sub(r"\ba valid (?=list|string|number)", "a ", message)
 
 
-def _shown(given: Any) -> str:
+def shown(given: Any) -> str:
+    """Returns a value as it is written in Python, cut where it is long."""
     text = repr(given)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 

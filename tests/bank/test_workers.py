@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,19 @@ def test_a_grandchild_left_behind_is_killed_when_its_call_is_done(tmp_path: Path
 
     assert run_all({"done": leave})["done"].how == "done"
     assert has_ended(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a process adopt others")
+def test_a_daemon_left_behind_is_ended_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def leave() -> None:
+        command = f"setsid sh -c 'echo $$ > {tmp_path}/pid; sleep 1000 & sleep 1000' > /dev/null 2>&1 &"
+        subprocess.run(["sh", "-c", command], check=True)
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+            pass
+
+    assert run_all({"done": leave})["done"].how == "done"
+    assert has_ended(int((tmp_path / "pid").read_text()))
+    assert re.search(r"note: [123] processes that simulations had left behind", capsys.readouterr().out)
 
 
 def test_no_more_than_the_allowed_number_run_at_a_time(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from tests.conftest import modules_after
+from veridical import files
 from veridical.errors import DataError
 from veridical.saved import observations
 from veridical.tasks.base import Dimension, Parameter, Task
@@ -162,3 +164,28 @@ def test_files_that_are_not_what_their_name_says(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(b"neither one nor the other")
         with pytest.raises(DataError, match=message):
             observations.read({"file": str(tmp_path / name), "layout": "table", "source": ""}, Pelts(), "d")
+
+
+@pytest.mark.parametrize("how", ["link", "external", "virtual", "deep"])
+def test_netcdf_that_takes_data_from_other_files_is_refused(tmp_path: Path, how: str) -> None:
+    secret, path = tmp_path / "secret.h5", tmp_path / "data.nc"
+    with h5py.File(secret, "w") as file:
+        file["x"] = np.zeros((2, 3))
+    with h5py.File(path, "w") as file:
+        if how == "link":
+            file["x"] = h5py.ExternalLink(str(secret), "/x")
+        elif how == "external":
+            file.create_dataset("x", (2, 3), "f8", external=[(str(secret), 0, 48)])
+        elif how == "virtual":
+            layout = h5py.VirtualLayout((2, 3), "f8")
+            layout[...] = h5py.VirtualSource(str(secret), "x", (2, 3))
+            file.create_virtual_dataset("x", layout)
+        else:
+            file["x"] = np.zeros((2, 3))
+            file.create_group("a/b")["c"] = h5py.ExternalLink(str(secret), "/x")
+    with pytest.raises(DataError, match=r"data\.nc: '.*' takes its data from another file"):
+        files.require_own_content(path, DataError)
+    with pytest.raises(DataError, match="takes its data from another file"):
+        observations.load(path)
+    with pytest.raises(DataError, match="takes its data from another file"):
+        observations.read({"file": str(path), "layout": "table", "source": ""}, Pelts(), "d")

@@ -17,6 +17,7 @@ import pytest
 from tests.bank.small_tasks import spec as make_spec
 from veridical import bank, tasks
 from veridical.bank import blocks, filling, validity
+from veridical.bank import probe as probing
 from veridical.bank.filling import ShardRows
 from veridical.errors import BankError, SettingError, SimulationError, SimulationTimeout, TaskError
 from veridical.stages.simulate import simulate_shard
@@ -214,7 +215,6 @@ def test_a_hanging_row_can_be_data(tmp_path: Path) -> None:
         ("wrong_shape", TaskError, r"task coupled at fidelity low: simulate returned 'x' of shape \(10, 2\)"),
         ("memory", SimulationError, r"block 0 raised MemoryError: a machine too small"),
         ("crash", SimulationError, r"block 0 ended without a result: killed by SIGKILL"),
-        ("exit", SimulationError, r"block 0 raised SystemExit: 3"),
         ("time_out", SimulationTimeout, r"theta_0 is too large to be quick"),
     ],
 )
@@ -261,3 +261,94 @@ def test_simulations_made_elsewhere_fill_a_bank_with_a_short_last_shard(tmp_path
     arrays = bank.load(paths)
     assert len(np.unique(arrays["theta"])) == 45
     np.testing.assert_array_equal(arrays["x"][:, 1], arrays["theta"][:, 0])
+
+
+# ---- rare rows that end their process, or leave something behind ---------------------------------------
+
+WILD = """
+import ctypes, os, signal, sys, time
+import numpy as np
+from veridical.tasks import Dimension, Task
+from veridical.tasks.priors import Product, Uniform
+
+class Wild(Task):
+    prior = Product({"a": Uniform(lower=0.0, upper=1.0)})
+    parameters = prior.parameters({})
+    dimensions = (Dimension("k", (0, 1)),)
+    fidelities = {"low": 1.0}
+    block_rows = 50
+
+    def __init__(self, what, share):
+        self.what, self.share = what, share
+
+    def simulate(self, theta, rng, fidelity):
+        bad = bool((theta[:, 0] < self.share).any())
+        if bad and self.what == "exit":
+            sys.exit(3)
+        elif bad and self.what == "os_exit":
+            os._exit(0)
+        elif bad and self.what == "crash":
+            ctypes.string_at(0)
+        elif bad and self.what == "hang":
+            time.sleep(1000)
+        elif self.what == "chdir":
+            os.chdir("/")
+        elif self.what == "fork":
+            os.fork()
+        elif bad and self.what == "no_room":
+            raise OSError(28, "No space left on device")
+        return theta + rng.normal(size=(len(theta), 2))
+"""
+
+
+def wild(tmp_path: Path, what: str, share: float | None = None) -> dict[str, Any]:
+    """Its bad rows are those with theta below `share`; if it is not given, two of the first 50 rows."""
+    file = tmp_path / "wild.py"
+    file.write_text(WILD)
+    if share is None:
+        theta = blocks.draw_theta(tasks.build(wild(tmp_path, what, 0.0)), 7, "train", 0, 0)
+        share = float(np.sort(theta[:, 0])[1]) + 1e-9
+    return {"name": "wild", "file": str(file), "class": "Wild", "settings": {"what": what, "share": share}}
+
+
+@pytest.mark.parametrize("what", ["exit", "os_exit", "crash", "hang"])
+def test_a_rare_row_that_ends_its_process_or_hangs_costs_itself(tmp_path: Path, what: str) -> None:
+    spec = wild(tmp_path, what)
+    (path,) = fill(tmp_path / "bank", 50, 50, spec, time_limit=2.0, workers=2)
+    arrays = bank.load([path])
+    bad = arrays["theta"][:, 0] < spec["settings"]["share"]
+    assert bad.sum() == 2
+    expected = validity.TIMED_OUT if what == "hang" else validity.RAISED
+    np.testing.assert_array_equal(arrays["status"], np.where(bad, expected, validity.OK))
+    assert np.isfinite(arrays["x"][~bad]).all() and np.isnan(arrays["x"][bad]).all()
+    told = {"exit": "SystemExit: 3", "os_exit": "exit status 0", "crash": "killed by SIGSEGV", "hang": ""}
+    assert told[what] in bank.manifest(path)["first_traceback"]
+    spec["settings"]["share"] = 0.01 if what == "hang" else 0.05
+    limit = 8.0 if what == "hang" else 60.0
+    found = probing.run(spec, "low", root=1, rows=200, time_limit=limit)["fidelities"]["low"]
+    assert 1 <= found["counts"]["timed_out" if what == "hang" else "raised"] < 26
+    assert told[what] in found["first_traceback"]
+
+
+@pytest.mark.parametrize("what", ["chdir", "fork"])
+def test_a_simulator_that_changes_directory_or_forks_is_contained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [fill(Path(name), 100, 50, wild(tmp_path, kind)) for name, kind in (("a", what), ("b", "none"))]
+    found, expected = (bank.load(each) for each in paths)
+    np.testing.assert_array_equal(found["x"], expected["x"])
+    assert (
+        sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "wild.py"] or "__pycache__" in os.listdir()
+    )
+
+
+def test_a_full_disk_is_not_blamed_on_the_rows(tmp_path: Path) -> None:
+    with pytest.raises(BankError, match=r"cannot write: .*No space left.*no fault of a row: make"):
+        fill(tmp_path / "bank", 50, 50, wild(tmp_path, "no_room"))
+
+
+def test_a_crash_of_no_row_alone_fails_the_job(tmp_path: Path) -> None:
+    """All rows hang: the limit is too small, or the simulator is broken."""
+    with pytest.raises(SimulationTimeout, match=r"block 0 of 50 rows took longer than the time limit"):
+        fill(tmp_path / "bank", 50, 50, wild(tmp_path, "hang", 1.0), time_limit=0.2, workers=4)

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from veridical import tasks
-from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.bank import probe
+from veridical.bank.filling import ShardRows, simulate_rows
+from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
 
 AWK = """
 BEGIN { FS = ","; while ((getline line < seeds) > 0) seed[++n] = line }
@@ -202,3 +204,144 @@ def test_a_program_that_may_not_run_or_is_not_there(tmp_path: Path, rng: np.rand
         task.simulate(np.zeros((1, 2)), rng, "low")
     with pytest.raises(TaskError, match="has no fidelity 'real'"):
         task.simulate(np.zeros((1, 2)), rng, "real")
+
+
+# ---- the folder of a call ----------------------------------------------------------------------------
+
+LEGACY = """
+import csv, random, sys, time
+theta, out, seeds = sys.argv[1:4]
+rows = [float(r["a"]) for r in csv.DictReader(open(theta))]
+with open("input.dat", "w") as f:
+    f.writelines(f"{a!r} {s}" + chr(10) for a, s in zip(rows, map(int, open(seeds))))
+time.sleep(0.1)
+with open("input.dat") as f, open(SCRATCH + "output.dat", "w") as g:
+    for line in f:
+        a, s = line.split()
+        g.write(f"{float(a) + random.Random(int(s)).gauss(0, 1):.9g}" + chr(10))
+time.sleep(0.1)
+open(out, "w").write(open(SCRATCH + "output.dat").read())
+"""
+
+
+def legacy(scratch: str = "", **changes: Any) -> dict[str, Any]:
+    """A program in the folder `models` with scratch files of fixed names."""
+    Path("models").mkdir(exist_ok=True)
+    Path("models/legacy.py").write_text(LEGACY.replace("SCRATCH", repr(scratch)))
+    command = f"{sys.executable} models/legacy.py {{theta}} {{out}} {{seeds}}"
+    parameters = {"a": {"prior": "normal", "mean": 0.0, "sd": 1.0}}
+    changes = {"parameters": parameters, "x_shape": [1], "fidelities": {"m": 1.0}} | changes
+    return spec(command, **changes)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a study, where the calls' own folders lie elsewhere."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (tmp_path / "calls").mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "calls"))
+    monkeypatch.delenv("VERIDICAL_KEEP_FAILED", raising=False)
+    return folder
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+
+
+def test_no_call_meets_the_scratch_files_of_another(study: Path) -> None:
+    """A stale input.dat lies in the user's folder as well."""
+    settings = legacy(block_rows=10)
+    (study / "input.dat").write_text("99 1\n")
+    before = listing(study)
+    task = tasks.build(settings)
+    rows = ShardRows(root=1, fidelity="m", split="train", first=0, last=199)
+    at_once = simulate_rows(task, rows, study.parent / "scratch", workers=4).arrays
+    alone = simulate_rows(task, rows, study.parent / "scratch", workers=1).arrays
+    np.testing.assert_array_equal(at_once["x"], alone["x"])
+    assert at_once["status"].tolist() == [0] * 200
+    assert (listing(study), listing(study.parent / "calls")) == (before, [])
+    assert (study / "input.dat").read_text() == "99 1\n"
+
+
+def test_the_probe_stops_where_calls_share_a_file_elsewhere(study: Path) -> None:
+    assert probe.run(legacy(), "m", root=1, rows=30)["warnings"] == []
+    with pytest.raises(SimulationError, match=r"crude at fidelity m: expected the same x .* rows"):
+        probe.run(legacy(scratch=f"{study}/"), "m", root=1, rows=30)
+
+
+def test_a_call_finds_what_is_declared_and_may_write_into_it(study: Path, rng: np.random.Generator) -> None:
+    for name in ("run.nml", "tables/deep/a.csv", "../beside.csv", "in_words.csv", "models/neighbour.py"):
+        (study / name).parent.mkdir(parents=True, exist_ok=True)
+        (study / name).write_text("1\n")
+    Path("models/sim.py").write_text(
+        "import neighbour, os, sys\n"
+        "for name in ('run.nml', 'tables/deep/a.csv', '../beside.csv', 'in_words.csv'):\n"
+        "    assert open(name).read() == '1\\n'\n"
+        "    open(name, 'w').write('2\\n')\n"
+        "assert os.environ['PWD'] == os.getcwd() and sys.argv[2] == '--table=in_words.csv'\n"
+        "open(os.environ['TMPDIR'] + '/scratch', 'w').write('3')\n"
+        "open(sys.argv[1], 'w').write('1,2,3')\n"
+    )
+    settings = spec(
+        f"{sys.executable} -B models/sim.py {{out}} --table=in_words.csv {{theta}} {{fidelity}}",
+        depends_on=["run.nml", "tables", "../beside.csv"],
+    )
+    before = listing(study.parent)
+    assert tasks.build(settings).simulate(np.zeros((1, 2)), rng, "low").tolist() == [[1, 2, 3]]
+    assert listing(study.parent) == before and Path("run.nml").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("command", ["./sim.sh", "sh sim.sh", 'sh -c \'./sim.sh "$0" "$1"\''])
+def test_a_program_is_found_as_before(study: Path, rng: np.random.Generator, command: str) -> None:
+    Path("sim.sh").write_text('#!/bin/sh\necho 1,2,3 > "$2"\n')
+    Path("sim.sh").chmod(0o755)
+    task = tasks.build(spec(f"{command} {{theta}} {{out}} {{fidelity}}"))
+    assert task.simulate(np.zeros((1, 2)), rng, "low").tolist() == [[1, 2, 3]]
+
+
+def test_what_is_not_declared_is_not_found_and_the_folder_of_a_failure_is_kept(
+    study: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("table.csv").write_text("1\n")
+    monkeypatch.setenv("VERIDICAL_KEEP_FAILED", "failed")
+    task = python(study, "open('mark', 'w'); open('table.csv')")
+    with pytest.raises(SimulationError, match=r"(?s)No such file.*`depends_on`: name.*kept in .*failed"):
+        task.simulate(np.zeros((1, 2)), rng, "low")
+    (kept,) = (study / "failed").iterdir()
+    assert {"theta.csv", "messages.txt", "call/mark"} <= set(listing(kept))
+    for _ in range(25):
+        with pytest.raises(SimulationError):
+            task.simulate(np.zeros((1, 2)), rng, "low")
+    assert (len(listing(study.parent / "calls")), len(list((study / "failed").iterdir()))) == (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        ("while True: print('x' * 100_000)", SimulationError, "wrote a file beyond 10 MB"),
+        ("open('big', 'wb').write(bytes(20_000_000))", SimulationError, "wrote a file beyond 10 MB"),
+        ("import sys; sys.exit('no space left on device')", BankError, "no fault of a row: make room"),
+    ],
+)
+def test_a_program_that_writes_without_end_or_cannot_write(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    error: type,
+    message: str,
+) -> None:
+    monkeypatch.setattr("veridical.tasks.command._LARGEST_FILE", 10 << 20)
+    with pytest.raises(error, match=message):
+        python(tmp_path, code).simulate(np.zeros((2, 2)), rng, "low")
+
+
+def test_a_folder_for_calls_that_cannot_be_made_is_named(
+    study: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = python(study, "pass")
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with pytest.raises(BankError, match=r"no folder can be made for a call of .*Set TMPDIR"):
+        task.simulate(np.zeros((2, 2)), rng, "low")

@@ -36,8 +36,24 @@ elif home.is_dir() and not home.parent.samefile(code_digests.SOURCE):
     )
 
 
+def as_written(options):
+    """The configuration as its files are written, which Snakemake reads otherwise: the last of two keys, `no` as false.
+
+    In a module, the configuration is what the workflow around it made of its files; those with a study are only tried.
+    """
+    files = workflow.overwrite_configfiles or workflow.configfiles
+    if not workflow.modifier.skip_configfile:
+        return settings.as_written(files, workflow.config_settings.config or {})
+    settings.as_written(filter(settings.is_study, files), {})
+    return options
+
+
 def read_study(options):
     """The layout of the study in the configuration, at the scale and with the data named there."""
+    try:
+        options = as_written(options)
+    except VeridicalError as error:
+        raise WorkflowError(f"{type(error).__name__}: {error}") from None
     study = {
         name: value for name, value in options.items() if name not in ("scale", "data")
     }

@@ -13,8 +13,8 @@ rule probe:
     envmodules:
         *simulation.modules,
     resources:
-        mem_mb=more(resources.JOB_MB + simulation.mem_mb),
-        runtime=minutes(10 + study.simulation.time_limit // 60),
+        mem_mb=more(resources.JOB_MB + 2 * simulation.mem_mb),
+        runtime=minutes(10 + 2 * study.simulation.time_limit // 60),
         probe_rows=study.simulation.probe_rows,
         time_limit=str(study.simulation.time_limit),
         max_invalid=str(study.simulation.max_invalid),

@@ -16,6 +16,8 @@ holds are made here; whoever changes one raises `seeds.STREAMS`, which renames a
 from __future__ import annotations
 
 import copy
+import errno
+import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,12 +28,13 @@ import numpy as np
 
 from veridical import seeds
 from veridical.bank.validity import NON_FINITE, OK, RAISED, TIMED_OUT
-from veridical.errors import SimulationTimeout, TaskError, suggest
+from veridical.errors import BankError, SimulationTimeout, TaskError, suggest
 from veridical.tasks.base import Array, FileTask, Simulated, Task, as_arrays
 
 RESERVED = frozenset({"theta", "status", "row", "file", "first_traceback"})
 
 _LONGEST_TRACEBACK = 4000
+_SIGNALLED = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,10 @@ def _simulate(task: Task, theta: Array, fidelity: str, noise: Any, row_noise: Ca
     try:
         with np.errstate(all="ignore"):
             simulated = task.simulate(theta.copy(), noise, fidelity)
-    except (TaskError, MemoryError):
+    except (TaskError, BankError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        _require_its_own_fault(task, error)
         if isinstance(error, SimulationTimeout) and not task.timeout_is_data:
             raise
     else:
@@ -185,9 +189,10 @@ def _redo(
         try:
             with np.errstate(all="ignore"):
                 simulated = task.simulate(one.copy(), row_noise(row), fidelity)
-        except (TaskError, MemoryError):
+        except (TaskError, BankError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            _require_its_own_fault(task, error)
             timed_out = isinstance(error, SimulationTimeout)
             if timed_out and not timeout_is_data:
                 raise
@@ -197,6 +202,25 @@ def _redo(
             done[row] = _checked(task, fidelity, one, simulated)
     parts = [done.get(row) or failed_row(task, theta[row : row + 1], failed[row]) for row in rows]
     return Block(join(parts), first_traceback)
+
+
+def _require_its_own_fault(task: Task, error: BaseException) -> None:
+    """Raises what ended a simulation but says nothing of the row: a signal, a disk that is full or read-only.
+
+    Raises:
+        SystemExit: If this process was asked to end.
+        BankError: If nothing can be written.
+    """
+    if isinstance(error, SystemExit) and error.code in _SIGNALLED:
+        raise error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise BankError(
+                f"task {task.name}: the simulator cannot write: {cause}. That is no fault of a row: make "
+                "room, or let it write where it may, such as below $TMPDIR, and run again."
+            ) from error
+        cause = cause.__cause__
 
 
 def failed_row(task: Task, theta: Array, status: int) -> dict[str, Array]:

@@ -1,17 +1,22 @@
 """Whole blocks, simulated in child processes.
 
-Each block is simulated in a process of its own and handed over as a file in a scratch folder. A block over
-the time limit fails the job, or, where a time-out is data, is redone with each row in a process and under
-the limit of its own.
+Each block is simulated in a process of its own and handed over as a file in a scratch folder. A block that
+ends its process or is over the time limit is redone with each row in a process and under the limit of its
+own, so that a rare row that crashes or hangs costs itself. Where no row alone does so, or many hang and a
+time-out is no data, the job fails: a block that is slow or a machine that is ill says nothing of a row.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,8 +24,11 @@ import numpy as np
 from veridical.bank import blocks, validity
 from veridical.bank.blocks import Block
 from veridical.bank.workers import Ended, run
-from veridical.errors import SettingError, SimulationTimeout
+from veridical.errors import BankError, SettingError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
+
+RARE = 0.05  # share of rows of a block that may hang without being declared data
+_PATIENCE = 3.0  # time limits, after which a block is redone no further that is only slow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +87,8 @@ def simulate_rows(
     numbers = whole_blocks(task, rows.split, rows.first, rows.last)
     scratch.mkdir(parents=True)
     try:
-        files = {number: scratch / f"{number}.npz" for number in numbers}
+        here = scratch.absolute()  # for simulators that change directory
+        files = {number: here / f"{number}.npz" for number in numbers}
         calls = [
             (
                 number,
@@ -87,8 +96,8 @@ def simulate_rows(
             )
             for number, file in files.items()
         ]
-        for number in _run(task, rows.fidelity, calls, workers, time_limit, task.timeout_is_data):
-            _redo_late(task, rows, number, files[number], workers, time_limit)
+        for number, end in _run(task, rows.fidelity, calls, workers, time_limit).items():
+            _redo(task, rows, number, files[number], workers, time_limit, end)
         return _gather(files, rows, task.block_rows)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # must not hide the error that led here
@@ -111,9 +120,17 @@ def whole_blocks(task: Task, split: str, first: int, last: int) -> range:
 
 
 def _to_file(file: Path, simulate: Callable[[], Block]) -> None:
+    own = os.getpid()
     block = simulate()
+    if os.getpid() != own:  # a fork of the simulator's that came back
+        os._exit(0)
     arrays: dict[str, Any] = {**block.arrays, "first_traceback": np.array(block.first_traceback)}
-    np.savez(file, **arrays)
+    try:
+        np.savez(file, **arrays)
+    except OSError as error:
+        raise BankError(
+            f"{file}: simulations cannot be written: {error}. Make room and run again."
+        ) from error
 
 
 def _from_file(file: Path) -> Block:
@@ -128,46 +145,89 @@ def _run(
     calls: Iterable[tuple[int, Callable[[], None]]],
     count: int,
     time_limit: float | None,
-    tolerant: bool,
-) -> list[int]:
-    """Runs calls that simulate; returns the keys of those that were late, where this is data."""
-    late: list[int] = []
+    what: str = "block",
+    ended_one: Callable[[], None] = lambda: None,
+) -> dict[int, Ended]:
+    """Runs calls that simulate; returns by key how those ended that died by themselves or were late."""
+    lost: dict[int, Ended] = {}
 
     def ended(number: int, end: Ended) -> None:
-        if end.how == "timed out" and tolerant:
-            late.append(number)
-        elif end.how == "timed out":
-            raise SimulationTimeout(
-                f"task {task.name} at fidelity {fidelity}: block {number} of {task.block_rows} rows "
-                f"{end.text} Raise simulation.time_limit, or set the task's timeout_is_data if a hanging row "
-                "is a failed simulation."
-            )
+        ended_one()
+        if end.how == "timed out" or end.error == "SimulationTimeout" or end.own_fault:
+            lost[number] = end
         elif end.how != "done":
-            raise end.exception(f"task {task.name} at fidelity {fidelity}: block {number}")
+            raise end.exception(f"task {task.name} at fidelity {fidelity}: {what} {number}")
 
     run(calls, ended, workers=count, time_limit=time_limit)
-    return sorted(late)
+    return dict(sorted(lost.items()))
 
 
-def _redo_late(
-    task: Task, rows: ShardRows, number: int, file: Path, count: int, time_limit: float | None
+def _redo(
+    task: Task, rows: ShardRows, number: int, file: Path, count: int, time_limit: float | None, before: Ended
 ) -> None:
-    """Redoes a late block with each row in a process and under the limit of its own."""
+    """Redoes a block with each row in a process and under the limit of its own.
+
+    Raises:
+        VeridicalError: For the way the block ended, where rows alone do not account for it.
+    """
     files = {row: file.with_name(f"{number}-{row}.npz") for row in range(task.block_rows)}
     one_row = partial(blocks.simulate_row, task, rows.root, *rows.place, number)
     calls = [(row, partial(_to_file, done, partial(one_row, row))) for row, done in files.items()]
-    late = set(_run(task, rows.fidelity, calls, count, time_limit, tolerant=True))
+    until = time.monotonic() + _PATIENCE * (time_limit or inf)
+
+    def require_patience() -> None:
+        if time.monotonic() > until and not before.own_fault and not task.timeout_is_data:
+            raise _failure(task, rows, number, before)
+
+    lost = _run(task, rows.fidelity, calls, count, time_limit, f"block {number}, row", require_patience)
     theta = blocks.draw_theta(task, rows.root, rows.split, rows.replicate, number)
+    done = _with_lost(task, theta, files, lost)
+    late = int((done.arrays["status"] == validity.TIMED_OUT).sum())
+    if not task.timeout_is_data and (late > max(1, RARE * len(files)) or (not lost and not late)):
+        raise _failure(task, rows, number, before)
+    _to_file(file, lambda: done)
+
+
+def _with_lost(task: Task, theta: Array, files: Mapping[int, Path], lost: Mapping[int, Ended]) -> Block:
+    """Joins rows from files; those whose processes were lost are failed rows and say how."""
 
     def one(row: int) -> Block:
-        if row in late:
-            return Block(blocks.failed_row(task, theta[row : row + 1], validity.TIMED_OUT))
-        return _from_file(files[row])
+        if row not in lost:
+            return _from_file(files[row])
+        died = lost[row].own_fault
+        text = f"The simulation of a row ended its process: {lost[row].text}." if died else ""
+        status = validity.RAISED if died else validity.TIMED_OUT
+        return Block(blocks.failed_row(task, theta[row : row + 1], status), text)
 
     done = [one(row) for row in files]
     text = next((row.first_traceback for row in done if row.first_traceback), "")
-    joined = blocks.join([row.arrays for row in done])
-    _to_file(file, lambda: Block(joined, text))
+    return Block(blocks.join([row.arrays for row in done]), text)
+
+
+def simulate_each(
+    task: Task, fidelity: str, theta: Array, calls: Iterable[Callable[[], Block]], time_limit: float
+) -> Block:
+    """Simulates the rows of theta (N, D) by one call each, in a process and under a limit in seconds each.
+
+    Raises:
+        SimulationError: If a process is killed from outside.
+        TaskError: If the task breaks its contract.
+    """
+    with TemporaryDirectory(prefix="veridical-rows-") as folder:
+        files = {row: Path(folder, f"{row}.npz") for row in range(len(theta))}
+        each = [(row, partial(_to_file, files[row], call)) for row, call in enumerate(calls)]
+        return _with_lost(task, theta, files, _run(task, fidelity, each, 1, time_limit, "row"))
+
+
+def _failure(task: Task, rows: ShardRows, number: int, end: Ended) -> Exception:
+    """The error of a block that its rows do not account for."""
+    where = f"task {task.name} at fidelity {rows.fidelity}: block {number}"
+    if end.how != "timed out":
+        return end.exception(where)
+    return SimulationTimeout(
+        f"{where} of {task.block_rows} rows {end.text} Raise simulation.time_limit, or set the task's "
+        "timeout_is_data if a hanging row is a failed simulation."
+    )
 
 
 def _gather(files: Mapping[int, Path], rows: ShardRows, block_rows: int) -> Block:

@@ -4,16 +4,19 @@ All code of the user's runs in a child process under the time limit: building th
 simulator. Rows are simulated in batches of 1, 1, 2, 4, ... until there are enough of them or a third of the
 limit is spent, so that a slow simulator is told from one that hangs. The seconds per row are those of the
 last, largest batch. The rows are looked at in float64, before they are rounded to the task's type, for what
-training and checks demand of them (`parameter_demands`, `data_demands`).
+training and checks demand of them (`parameter_demands`, `data_demands`). What is the user's own then runs a
+second time, with two processes at the same time.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,13 +25,15 @@ from typing import Any
 import numpy as np
 
 from veridical import seeds, tasks
-from veridical.bank import blocks, validity, workers
+from veridical.bank import at_once, blocks, filling, validity, workers
 from veridical.bank.data_demands import beyond_type, of_data
 from veridical.bank.parameter_demands import between_values, draws_of_prior, of_parameters
 from veridical.errors import BankError, SimulationError, SimulationTimeout
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
+_ROW = 0.1  # of the time limit, for a row alone where the probe met one that hangs
+_BATCHES = "batches.npz"  # x of each batch, where the simulator gives the same for the same seed
 _NUMBERS = 2_000_000  # of x that are looked at in float64
 _PART = 100_000  # rows of a file at a time
 _PLACES, _REPEATS = 8, 4  # parameters at which the noise is measured, and simulations at each
@@ -97,6 +102,12 @@ def _in_child(
         ends: list[workers.Ended] = []
         call = partial(_measure, spec, fidelity, root, rows, time_limit, files)
         workers.run([(fidelity, call)], lambda _, end: ends.append(end), time_limit=time_limit)
+        if (ends[0].own_fault or ends[0].how == "timed out") and _begun(files["progress"]):
+            alone = partial(call, True)  # a rare row may be to blame: once more, with each row in a process
+            workers.run([(fidelity, alone)], lambda _, end: ends.append(end), time_limit=time_limit)
+            if ends[1].how == "done" and _is_rare(files["found.json"]):
+                return json.loads(files["found.json"].read_text(encoding="utf-8"))
+            ends = ends[:1] if ends[0].how == "timed out" else ends[1:]
         if ends[0].how == "timed out":
             progress = files["progress"]
             stage = progress.read_text(encoding="utf-8") if progress.exists() else "the task was being built"
@@ -106,7 +117,21 @@ def _in_child(
             )
         if ends[0].how != "done":
             raise ends[0].exception(what)
+        batches = Path(folder, _BATCHES)
+        if batches.exists() and not isinstance(spec, Task) and spec.keys() & {"command", "file"}:
+            at_once.require_the_same(what, partial(_simulator, spec, fidelity, root), batches, time_limit)
         return json.loads(files["found.json"].read_text(encoding="utf-8"))
+
+
+def _begun(progress: Path) -> bool:
+    """Whether a simulation ended before the process did."""
+    return progress.exists() and bool(re.match("[1-9]", progress.read_text(encoding="utf-8")))
+
+
+def _is_rare(found: Path) -> bool:
+    """Whether few rows hang; rows that end their process are counted like others that fail."""
+    measured = json.loads(found.read_text(encoding="utf-8"))
+    return measured["counts"]["timed_out"] <= max(1, filling.RARE * measured["rows"])
 
 
 def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) -> None:
@@ -130,8 +155,12 @@ def _measure(
     rows: int,
     time_limit: float,
     files: Mapping[str, Path],
+    alone: bool = False,
 ) -> None:
-    """Builds the task, checks its prior, simulates, and leaves the findings in files."""
+    """Builds the task, checks its prior, simulates, and leaves the findings in files.
+
+    Each row has a process where they run alone: a task that ended the process has a row that did.
+    """
     started = time.monotonic()
     task = spec if isinstance(spec, Task) else tasks.build(spec)
     files["progress"].write_text("the prior was being checked", encoding="utf-8")
@@ -146,10 +175,10 @@ def _measure(
     else:
         theta = draws_of_prior(task, root)
         findings = of_parameters(task, theta)
-        until = started + _ENOUGH * time_limit
-        found = _simulate(task, fidelity, root, rows, until, files["progress"])
+        trial = _Trial(task, fidelity, root, _ROW * time_limit if alone else None)
+        found = _simulate(trial, rows, started + _ENOUGH * time_limit, files["progress"])
         if (places := between_values(theta)) is not None and found["counts"]["ok"]:
-            findings += _fails_between(task, places, fidelity, root)
+            findings += _fails_between(trial, places)
     found["warnings"] = findings + found["warnings"]
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
@@ -168,20 +197,52 @@ def _stored_parameters(task: FileTask, root: int) -> Array:
     return np.concatenate([task.rows("train", 0, *part, root=root)["theta"] for part in parts])
 
 
-def _simulate(
-    task: Task, fidelity: str, root: int, rows: int, until: float, progress: Path
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Trial:
+    """A task at one level, whose rows have a process and `row_limit` seconds each where this is given."""
+
+    task: Task
+    fidelity: str
+    root: int
+    row_limit: float | None = None
+
+    def batch(self, number: int, size: int) -> blocks.Block:
+        """Simulates one batch; parameters, and noise of a coupled task, are the same at every fidelity."""
+        rng = seeds.generator(self.root, "probe", str(self.task.name), "theta", number)
+        level = () if self.task.coupled else (self.fidelity,)
+        return self.at(self.task.prior.sample(rng, size), "noise", *level, number)
+
+    def at(self, theta: Array, *path: str | int) -> blocks.Block:
+        """Simulates theta (N, D) with the randomness that the path names; rows that die alone are failed."""
+        task, fidelity, place = self.task, self.fidelity, (str(self.task.name), *path)
+        if self.row_limit is None:
+            return blocks.simulate_at(task, theta, fidelity, self.root, "probe", *place)
+        calls = [
+            partial(blocks.simulate_at, task, theta[i : i + 1], fidelity, self.root, "probe", *place, i)
+            for i in range(len(theta))
+        ]
+        return filling.simulate_each(task, fidelity, theta, calls, self.row_limit)
+
+
+def _simulator(spec: Mapping[str, Any], fidelity: str, root: int) -> Callable[[int, int], Array]:
+    """Builds the task and returns the function from number and rows of a batch to its x."""
+    trial = _Trial(tasks.build(spec), fidelity, root)
+    return lambda number, size: trial.batch(number, size).arrays["x"]
+
+
+def _simulate(trial: _Trial, rows: int, until: float, progress: Path) -> dict[str, Any]:
     """Simulates batches of growing size until there are `rows` rows or the time is spent."""
+    task = trial.task
     done: list[blocks.Block] = []
     kept: list[dict[str, Array]] = []
-    exact = _in_float64(task)
+    exact = replace(trial, task=_in_float64(task))
     total = 0
     wall = cpu = 0.0
     while total < rows and (total < 2 or time.monotonic() < until):
         progress.write_text(f"{total} of {rows} rows were simulated", encoding="utf-8")
         size = max(1, min(total, rows - total))
         before = (time.perf_counter(), _cpu_seconds())
-        made = _batch(exact, fidelity, root, len(done), size)
+        made = exact.batch(len(done), size)
         wall, cpu = time.perf_counter() - before[0], _cpu_seconds() - before[1]
         total += size
         done.append(_narrowed(task, made))
@@ -189,11 +250,14 @@ def _simulate(
             kept.append(made.arrays)
     seconds, cpu_seconds = wall / size, cpu / size
     middle = len(done) // 2
-    first, again = (done[middle], _batch(task, fidelity, root, middle, len(done[middle].arrays["theta"])))
+    first, again = (done[middle], trial.batch(middle, len(done[middle].arrays["theta"])))
     same = np.array_equal(first.arrays["x"], again.arrays["x"], equal_nan=True)
+    if same and trial.row_limit is None:
+        batches: dict[str, Any] = {str(i): block.arrays["x"] for i, block in enumerate(done)}
+        np.savez(progress.with_name(_BATCHES), **batches)
     enough = time.monotonic() + 2 * _PLACES * _REPEATS * seconds < until
     enough &= _PLACES * _REPEATS * int(np.prod(task.x_shape)) <= _NUMBERS
-    noise, warnings = _noise(exact, fidelity, root) if enough and task.parameters else (None, [])
+    noise, warnings = _noise(exact) if enough and task.parameters else (None, [])
     text = next((block.first_traceback for block in done if block.first_traceback), "")
     joined = blocks.Block(blocks.join([block.arrays for block in done]), text)
     if not same:
@@ -205,14 +269,14 @@ def _simulate(
     return {**found, "reproducible": same, "warnings": warnings + found["warnings"]}
 
 
-def _noise(task: Task, fidelity: str, root: int) -> tuple[Array | None, list[str]]:
+def _noise(trial: _Trial) -> tuple[Array | None, list[str]]:
     """Standard deviation of x (L,) at fixed parameters, None where rows fail; what was seen on the way."""
-    path = (str(task.name), "repeats")
-    places = np.asarray(task.prior.sample(seeds.generator(root, "probe", *path, "theta"), _PLACES))
+    rng = seeds.generator(trial.root, "probe", str(trial.task.name), "repeats", "theta")
+    places = np.asarray(trial.task.prior.sample(rng, _PLACES))
     theta = places.repeat(_REPEATS, axis=0)
     x, exchanged = (
-        blocks.simulate_at(task, at, fidelity, root, "probe", *path, fidelity).arrays["x"]
-        for at in (theta, np.roll(theta, _REPEATS, axis=0))
+        trial.at(each, "repeats", trial.fidelity).arrays["x"]
+        for each in (theta, np.roll(theta, _REPEATS, axis=0))
     )
     if not np.isfinite(x).all():
         return None, []
@@ -223,14 +287,6 @@ def _noise(task: Task, fidelity: str, root: int) -> tuple[Array | None, list[str
         text = "x is the same with other noise: nothing is random, so that the posterior is a point."
         return np.zeros(groups.shape[2]), [text]
     return np.sqrt(np.median(groups.var(axis=1, ddof=1), axis=0) / _CHI2_MEDIAN), []
-
-
-def _batch(task: Task, fidelity: str, root: int, batch: int, size: int) -> blocks.Block:
-    """Simulates one batch; parameters, and the noise of a coupled task, are the same at every fidelity."""
-    theta = task.prior.sample(seeds.generator(root, "probe", str(task.name), "theta", batch), size)
-    level = () if task.coupled else (fidelity,)
-    path = (str(task.name), "noise", *level, batch)
-    return blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
 
 
 def _cpu_seconds() -> float:
@@ -250,10 +306,9 @@ def _narrowed(task: Task, block: blocks.Block) -> blocks.Block:
     return blocks.Block(arrays, block.first_traceback)
 
 
-def _fails_between(task: Task, theta: Array, fidelity: str, root: int) -> list[str]:
+def _fails_between(trial: _Trial, theta: Array) -> list[str]:
     """Whether a simulator fails at all parameters between the values that they take, as draws will."""
-    path = (str(task.name), "between", fidelity)
-    block = blocks.simulate_at(task, theta, fidelity, root, "probe", *path)
+    block = trial.at(theta, "between", trial.fidelity)
     if validity.valid(block.arrays).any():
         return []
     why = block.first_traceback.strip().splitlines()[-1:] or ["x is not finite"]

@@ -4,11 +4,12 @@ Each call gets a process with a process group of its own; its results go to a fi
 whole group is killed when the call ends, fails or exceeds the limit, so that grandchildren go too; a call
 that is cut short first gets SIGTERM and a moment for its `finally` clauses. A child holds the read end of a
 pipe, the lifeline: when the parent is gone, however it went, the child ends its group the same way. In the
-parent, SIGTERM and SIGHUP become SystemExit.
+parent, SIGTERM and SIGHUP become SystemExit. On Linux, daemons that calls leave end with the last call.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -32,6 +33,7 @@ _LONGEST_TEXT = 20_000
 _LONGEST_WAIT = 1.0
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.01
+_ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Ended:
     error: str = ""
     text: str = ""
     traceback: str = ""
+
+    @property
+    def own_fault(self) -> bool:
+        """Whether a process died of what it did itself, and not of a signal that ends jobs."""
+        outside = ("SIGKILL", "SIGTERM", "SIGHUP", "SIGINT")
+        return self.how == "died" and not any(name in self.text for name in outside)
 
     def exception(self, what: str) -> VeridicalError:
         """Returns the error to raise where `what` did not end well; one of this package keeps its class."""
@@ -91,7 +99,7 @@ def run(
     waiting = iter(calls)
     running: dict[int, _Child] = {}
     lifeline = os.pipe()
-    with _signals_raise():
+    with _signals_raise(), _no_strays():
         try:
             while True:
                 while len(running) < workers and (item := next(waiting, None)) is not None:
@@ -107,6 +115,44 @@ def run(
             _end(list(running.values()), gently=True)
             os.close(lifeline[0])
             os.close(lifeline[1])
+
+
+@contextmanager
+def _no_strays() -> Iterator[None]:
+    """Ends what calls have left behind outside of their process groups, and says so; where Linux lets us.
+
+    Such processes become children of this one when their parents end.
+    """
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    before, prctl = _children(), ctypes.CDLL(None).prctl
+    prctl(_ADOPT, 1, 0, 0, 0)
+    ended = 0
+    try:
+        yield
+    finally:
+        while strays := _children() - before:
+            for pid in strays:
+                with suppress(ProcessLookupError, ChildProcessError):
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except PermissionError:  # of another user, by now
+                        before.add(pid)
+                        continue
+                    ended += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        prctl(_ADOPT, 0, 0, 0, 0)
+    if ended:
+        print(f"note: {ended} processes that simulations had left behind were ended.")
+
+
+def _children() -> set[int]:
+    """Numbers of this process's children."""
+    found: set[int] = set()
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{thread}/children") as names:
+            found.update(map(int, names.read().split()))
+    return found
 
 
 @contextmanager
@@ -150,6 +196,7 @@ def _start(
 def _be_child(call: Callable[[], None], pipe: int, lifeline: int) -> NoReturn:
     """Runs the call, sends how it ended as one line of JSON, and exits without returning."""
     report: dict[str, str] = {"how": "raised"}
+    own = os.getpid()
     try:
         os.setpgid(0, 0)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -161,6 +208,8 @@ def _be_child(call: Callable[[], None], pipe: int, lifeline: int) -> NoReturn:
         report |= {"error": type(error).__name__, "text": str(error)[:_LONGEST_TEXT]}
         report["traceback"] = traceback.format_exc()[-_LONGEST_TEXT:]
     finally:
+        if os.getpid() != own:  # a fork of the call's that came back here, with nothing to report
+            os._exit(0)
         try:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -10,7 +10,7 @@ import numpy as np
 
 from veridical.coordinates import LABELLED
 from veridical.errors import DataError, require_shape, suggest
-from veridical.files import whole
+from veridical.files import require_own_content, whole
 from veridical.saved import columns
 from veridical.tasks import arrays, sentinels, tables
 from veridical.tasks.base import ClassTask
@@ -103,6 +103,7 @@ def load(path: str | Path) -> Observations:
     """Returns a data set that `save` wrote."""
     import h5netcdf  # xarray would cost each job that reads data a third of a second
 
+    require_own_content(path, DataError)
     with h5netcdf.File(path, "r") as stored:
         found = {name: stored[name][...] for name in ("x", "truth") if name in stored.variables}
         attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}

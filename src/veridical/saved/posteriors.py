@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
-from veridical.files import Migrations, migrated, whole_hdf5
+from veridical.files import Migrations, migrated, require_own_content, whole_hdf5
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def load(path: str | Path, observations: int | None = None) -> Draws:
     import h5netcdf
 
     try:
+        require_own_content(path, ArtifactError)
         with h5netcdf.File(path, "r") as file:
             return _read(file, path, slice(observations))
     except FileNotFoundError:

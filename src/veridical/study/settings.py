@@ -6,7 +6,8 @@ over the rest (lists and plain values are replaced). A method or data set that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,9 +22,11 @@ from veridical.inference.settings import ReferenceSettings
 from veridical.methods import EstimatorSettings, MethodSettings, RemedySettings
 from veridical.saved.settings import ObservationSettings
 from veridical.sections import Name, Section
-from veridical.setting_messages import sentence
+from veridical.setting_messages import sentence, shown
+from veridical.study import yaml_reading
 from veridical.tasks.settings import TaskSettings
 
+SHARED = "bank"  # below the folder of results, beside the studies
 SCALES = ("smoke", "laptop", "paper")
 Rows = Annotated[int, Field(gt=0)]
 ChecksSettings = create_model(  # type: ignore[call-overload]
@@ -74,6 +77,13 @@ class StudySettings(Section):
     reference: ReferenceSettings | None = Field(
         None, description="Exact sampling of the posterior, for tasks with a likelihood."
     )
+
+    @field_validator("study")
+    @classmethod
+    def _no_shared_folder(cls, name: str) -> str:
+        if name.lower() == SHARED:
+            raise ValueError(f"results/{SHARED} holds simulations of all studies; choose another name")
+        return name
 
     @field_validator("budgets", "calibration")
     @classmethod
@@ -181,12 +191,12 @@ def parse(raw: Mapping[str, Any], scale: str = "laptop") -> StudySettings:
     raw = dict(raw)
     scales = raw.pop("scales", None) or {}
     if not isinstance(scales, Mapping):
-        raise SettingError(f"scales: expected a mapping of {', '.join(SCALES)}, got {scales!r}.")
+        raise SettingError(f"scales: expected a mapping of {', '.join(SCALES)}, got {shown(scales)}.")
     for name, overrides in scales.items():
         if name not in SCALES:
-            raise SettingError(f"scales.{name}: there is no such scale. {suggest(str(name), SCALES)}")
+            raise SettingError(f"scales: there is no scale {name!r}. {suggest(str(name), SCALES)}")
         if overrides is not None and not isinstance(overrides, Mapping):
-            raise SettingError(f"scales.{name}: expected a mapping of settings, got {overrides!r}.")
+            raise SettingError(f"scales.{name}: expected a mapping of settings, got {shown(overrides)}.")
     found: dict[str, StudySettings] = {}
     for name in SCALES:  # all scales must be right, not only the one that runs now
         validated = _validated(merge(raw, scales.get(name) or {}))
@@ -203,23 +213,28 @@ def load(path: str | Path, scale: str = "laptop") -> StudySettings:
     Raises:
         SettingError: If the file is missing or cannot be read, or a setting in it is wrong.
     """
-    import yaml
-
     path = Path(path)
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise SettingError(f"study file {path} does not exist. {suggest(path.stem, known)}")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise SettingError(f"{path} is not valid YAML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{path}: expected text in UTF-8: {error}. Save it as UTF-8.") from error
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read ({error}). Mend its permissions or its disk.") from error
-    if not isinstance(raw, Mapping):
-        raise SettingError(f"{path}: expected a mapping of settings, got {type(raw).__name__}.")
-    return parse(raw, scale)
+    return parse(yaml_reading.read(path), scale)
+
+
+def as_written(files: Iterable[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what some files say, the later ones laid on top, and what a command line says on top of them.
+
+    Raises:
+        SettingError: If a file cannot be read as it is written.
+    """
+    raw: dict[str, Any] = {}
+    for file in files:
+        raw = merge(raw, yaml_reading.read(file))
+    return merge(raw, yaml_reading.numbers(overrides))
+
+
+def is_study(path: str | Path) -> bool:
+    """Returns whether a file says that it is a study."""
+    return re.search(rb"^study\s*:", Path(path).read_bytes(), re.MULTILINE) is not None
 
 
 def schema() -> dict[str, Any]:
@@ -230,9 +245,26 @@ def schema() -> dict[str, Any]:
 def _validated(raw: Mapping[str, Any]) -> StudySettings | list[str]:
     """Returns the settings, or a sentence for each thing that is wrong with them."""
     try:
-        return StudySettings.model_validate(raw)
+        study = StudySettings.model_validate(raw)
     except ValidationError as error:
         return [sentence(one, schema()) for one in error.errors()]
+    return list(_otherwise(raw, study.model_dump(), "")) or study
+
+
+def _otherwise(given: Any, taken: Any, where: str) -> Iterator[str]:
+    """A sentence for each value that was taken for another: true for 1, the text '3' for the number."""
+    if isinstance(given, Mapping) and isinstance(taken, Mapping):
+        for name in given.keys() & taken.keys():
+            yield from _otherwise(given[name], taken[name], f"{where}.{name}".lstrip("."))
+    elif isinstance(given, list) and isinstance(taken, list) and len(given) == len(taken):
+        for i, (one, other) in enumerate(zip(given, taken, strict=True)):
+            yield from _otherwise(one, other, f"{where}.{i}")
+    elif isinstance(given, bool) and type(taken) in (int, float):
+        yield f"{where}: expected a number; got {str(given).lower()}."
+    elif isinstance(given, str) and type(taken) is int:
+        yield f"{where}: expected an integer; got the text {given!r}. Write it without quotes."
+    elif type(given) in (int, float, str) and isinstance(taken, bool):
+        yield f"{where}: expected true or false; got {given!r}."
 
 
 def _blamed(faults: list[str], common: StudySettings | list[str], scale: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import DataError, suggest
+from veridical.files import require_own_content
 from veridical.tasks.base import Array, Dimension
 from veridical.tasks.cells import dates, is_number
 from veridical.tasks.matching import BY_POSITION, listed, places, whole
@@ -46,6 +47,7 @@ def read(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
     kinds = {".npz": "NPZ file of numbers", ".npy": "NPY file of numbers", ".nc": "netCDF4 file"}
     ending = kind(path)
     try:
+        require_own_content(path, DataError)
         return readers.get(ending, _hdf5)(path, names, what)
     except DataError:
         raise

@@ -4,13 +4,15 @@ The command is a template of words. `{theta}` stands for a CSV file that the com
 the names of the parameters, then one row for each simulation), `{out}` for the file that it writes,
 `{fidelity}` for the level, `{seeds}` for a text file with one non-negative integer below 2**63 a row. The
 output holds one row for each simulation, in the order of theta: as CSV, the numbers of x in C order
-with or without a header; as npy, an array (N, ...). Rows of NaN are failed simulations.
+with or without a header; as npy, an array (N, ...). Rows of NaN are failed simulations. Each call starts in
+a folder of its own (`call_folder`).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -18,16 +20,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from veridical.errors import SimulationError, SimulationTimeout, TaskError
+from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
 from veridical.tasks.base import Array, Task
+from veridical.tasks.call_folder import CallFolder, Inputs
 from veridical.tasks.description import dimensions_of, prior_of, units_of
 
 _PLACEHOLDERS = ("theta", "out", "fidelity", "seeds")
+_ABSENT = r"no such file|not found|cannot (?:open|find)|can't open|does not exist|no module named"
+_ABSENT_INPUT = (
+    "Each call starts in a folder of its own, which holds the files and folders that the command names and "
+    "those in the task's `depends_on`: name there what the program reads."
+)
+_NO_ROOM = r"no space left on device|disk quota exceeded|read-only file system"
+_LARGEST_FILE = 4 << 30  # bytes, beside those of x as text
 _TAIL = 2000  # characters of the command's own messages in ours
 
 
@@ -51,7 +60,8 @@ class CommandTask(Task):
 
     Arguments:
         spec: `name`, `command`, `parameters`, `fidelities`, `dimensions` or `x_shape`, `output` (csv or
-            npy), and optionally `timeout` (seconds for a call), `timeout_is_data` and `x_unit`.
+            npy), and optionally `timeout` (seconds for a call), `timeout_is_data`, `x_unit` and
+            `depends_on` (files and folders that each call finds in its folder).
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
@@ -69,6 +79,7 @@ class CommandTask(Task):
         self.timeout_is_data = bool(spec.get("timeout_is_data", False))
         self.output = spec["output"]
         self._check_command()
+        self.inputs = Inputs(self.words, spec.get("depends_on") or ())
 
     def simulate(self, theta: Array, noise: np.random.Generator, fidelity: str) -> Array:
         """Calls the command on theta (N, D); returns x (N, *x_shape).
@@ -82,15 +93,16 @@ class CommandTask(Task):
                 f"task {self.name!r} has no fidelity {fidelity!r}; expected one of {[*self.fidelities]}."
             )
         row_seeds = noise.integers(0, 2**63, size=len(theta), dtype=np.uint64)
-        with TemporaryDirectory(prefix="veridical-") as folder:
-            files = {name: Path(folder, f"{name}.csv") for name in ("theta", "seeds")}
-            files["out"] = Path(folder, f"out.{self.output}")
+        with self.inputs.folder() as folder:
+            files = {name: folder.files / f"{name}.csv" for name in ("theta", "seeds")}
+            files["out"] = folder.files / f"out.{self.output}"
             header = ",".join(self.parameter_names)
             np.savetxt(files["theta"], theta, fmt="%.17g", delimiter=",", header=header, comments="")
             np.savetxt(files["seeds"], row_seeds, fmt="%d")
             fill = {f"{{{name}}}": str(path) for name, path in files.items()} | {"{fidelity}": fidelity}
-            call = [_fill(word, fill) for word in self.words]
-            _run(call, Path(folder, "messages.txt"), self.timeout_seconds, self.name)
+            call = [_fill(word, fill) for word in self.inputs.words]
+            largest = _LARGEST_FILE + 64 * len(theta) * int(np.prod(self.x_shape))
+            _run(call, folder, self.timeout_seconds, self.name, largest)
             return self._read(files["out"], len(theta))
 
     def _check_command(self) -> None:
@@ -155,18 +167,21 @@ def _is_numeric(line: str) -> bool:
     return True
 
 
-def _run(call: list[str], messages: Path, timeout: float | None, task: str) -> None:
+def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str, largest: int) -> None:
     """Runs a program in a session of its own; nothing of it is left when this returns or raises."""
+    messages = folder.files / "messages.txt"
+    options: dict[str, Any] = {"cwd": folder.start, "env": folder.environment, "start_new_session": True}
     with messages.open("wb") as sink:
         try:
-            process = subprocess.Popen(
-                call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
-            )
+            process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options)
         except OSError as error:
             raise SimulationError(
                 f"task {task!r}: program {call[0]!r} cannot be started: {error.strerror}. "
                 f"Is it installed on this machine?"
             ) from error
+        if hasattr(resource, "prlimit"):  # Linux
+            with suppress(OSError):  # it has ended already
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -178,7 +193,17 @@ def _run(call: list[str], messages: Path, timeout: float | None, task: str) -> N
             _kill_group(process)
     if status != 0:
         how = f"exit status {status}" if status > 0 else f"signal {signal.Signals(-status).name}"
-        raise SimulationError(f"task {task!r}: the command ended with {how}. {_tail(messages)}")
+        told = _tail(messages)
+        if re.search(_NO_ROOM, told, re.IGNORECASE):
+            raise BankError(
+                f"task {task!r}: the command cannot write, which is no fault of a row: make room, or set "
+                f"TMPDIR to a folder of a disk with room. {told}"
+            )
+        endless = messages.stat().st_size >= largest or "file too large" in told.lower()
+        if endless or status == -signal.SIGXFSZ:
+            how += f", as it wrote a file beyond {largest >> 20} MB"
+        hint = f"\n{_ABSENT_INPUT}" if re.search(_ABSENT, told, re.IGNORECASE) else ""
+        raise SimulationError(f"task {task!r}: the command ended with {how}. {told}{hint}")
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
