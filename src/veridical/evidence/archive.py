@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from veridical.digests import file_digest
-from veridical.errors import ArtifactError, if_bad, if_gone
-from veridical.evidence import provenance
+from veridical.errors import ArtifactError
+from veridical.evidence import intact, provenance
 from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
@@ -66,22 +66,11 @@ def _members(study: Path) -> list[Path]:
 
 
 def _verify(study: Path, members: dict[str, Path]) -> None:
-    """Stops where a file differs from the one that the record of the study describes."""
-    record = provenance.load(study / "provenance.json")
-    for thing in record["@graph"]:
-        name, digest = thing["@id"], thing.get("sha256")
-        if digest is None or name.startswith("#"):
-            continue
-        if not (study / name).is_file():
-            raise ArtifactError(
-                f"export: {study / name} is named in provenance.json but is missing. {if_gone(study / name)}."
-            )
-        if file_digest(study / name) != digest:
-            raise ArtifactError(
-                f"export: {study / name} is not the file that provenance.json describes. "
-                f"{if_bad(study / name)}."
-            )
-        members.setdefault(name, study / name)
+    """Stops where a file is damaged, or not the one that the record of the study describes."""
+    described = provenance.require_described(provenance.load(study / "provenance.json"), study)
+    members |= {name: study / name for name in described}
+    for path in members.values():
+        intact.check(path)
 
 
 def _pack(out: Path, members: dict[str, Path], sums: bytes, top: str) -> None:

@@ -92,8 +92,8 @@ def listing(study: str | Path) -> list[str]:
             "as results/lynx_hare, not that of a report on new data."
         )
     table = study / "metrics.csv"
-    with _reading(table):  # before all else, which may take long
-        metrics.read(table)
+    metrics.read(table)  # before all else, which may take long
+    provenance.require_described(record, study)
     with _reading(study / "provenance.json"):
         used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
     parts = {name.partition("/")[2]: part for name, part in used.items()}

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from veridical import seals
 from veridical.coordinates import LABELLED
 from veridical.errors import DataError, require_shape, suggest
-from veridical.files import whole
+from veridical.files import reading, whole
 from veridical.tasks.base import ClassTask
 
 if TYPE_CHECKING:
@@ -90,13 +91,18 @@ def save(path: str | Path, data: Observations, task: Task) -> None:
     content = xr.Dataset(arrays, coordinates, attributes).to_netcdf(engine="h5netcdf")
     with whole(path) as temporary:
         temporary.write_bytes(content)
+        seals.append(temporary)
 
 
 def load(path: str | Path) -> Observations:
-    """Returns a data set that `save` wrote."""
+    """Returns a data set that `save` wrote.
+
+    Raises:
+        ArtifactError: If the file is missing or damaged.
+    """
     import h5netcdf  # xarray would cost each job that reads data a third of a second
 
-    with h5netcdf.File(path, "r") as stored:
+    with reading(path, "a data set of the study"), h5netcdf.File(path, "r") as stored:
         arrays = {name: stored[name][...] for name in ("x", "truth") if name in stored.variables}
         attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
         return Observations(arrays["x"], arrays.get("truth"), **attributes)

@@ -10,7 +10,7 @@ import numpy as np
 from veridical import bank, tasks
 from veridical.bank import blocks
 from veridical.errors import SimulationError
-from veridical.files import whole
+from veridical.files import write_npz
 from veridical.saved import posteriors
 
 ROWS = 1000  # in all, and
@@ -43,6 +43,5 @@ def predict(
             f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "
             f"the posterior lies where the simulator does not work. {block.first_traceback}"
         )
-    with whole(out) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, x=x.reshape(s, n, *task.x_shape).astype(np.float32), theta=theta)
+    write_npz(out, {"x": x.reshape(s, n, *task.x_shape).astype(np.float32), "theta": theta})
     print(f"{len(x)} predictions, {int(failed.sum())} failed")

@@ -1,0 +1,97 @@
+"""Seals: a file carries its own SHA-256, so that whoever reads it notices damage.
+
+A seal says in words what it is, wherever a format has room for it: a last entry in JSON, a comment in HTML,
+SVG and zip files, bytes behind the end of an HDF5 file. Its 64 digits are the SHA-256 of the whole file with
+zeros in their place. Files of revisions that wrote no seals have none, and are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import re
+from pathlib import Path
+
+from veridical.errors import ArtifactError, VeridicalError, if_bad
+
+_BEGIN, _END, _ZEROS = (
+    b"SHA-256 of this file with zeros in place of these digits: ",
+    b" (veridical)",
+    b"0" * 64,
+)
+EMPTY = (_BEGIN + _ZEROS + _END).decode()
+_SEAL = re.compile(re.escape(_BEGIN) + b"([0-9a-f]{64})" + re.escape(_END))
+_LONGEST = len(EMPTY)
+
+Content = bytes | bytearray | mmap.mmap
+
+
+def filled(text: str) -> str:
+    """Returns a text with the digest in the last empty seal that it holds."""
+    head, seal, tail = text.rpartition(EMPTY)
+    if not seal:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return head + EMPTY.replace(_ZEROS.decode(), digest) + tail
+
+
+def append(path: str | Path) -> None:
+    """Writes a seal behind the end of a file whose readers look no further than its own end."""
+    digest = hashlib.sha256()
+    with Path(path).open("r+b") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+        digest.update(EMPTY.encode())
+        stream.write(EMPTY.replace(_ZEROS.decode(), digest.hexdigest()).encode())
+
+
+def fill(path: str | Path, start: int = 0) -> None:
+    """Fills the empty seal at the end of a file; its digest counts the bytes from `start` on."""
+    with Path(path).open("r+b") as stream:
+        stream.seek(start)
+        content = stream.read()
+        at = content.rindex(EMPTY.encode()) + len(_BEGIN)
+        stream.seek(start + at)
+        stream.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def require(path: str | Path, start: int = 0, *, error: type[VeridicalError] = ArtifactError) -> bool:
+    """Compares a file with its seal; returns whether it has one.
+
+    Arguments:
+        path: The file.
+        start: From which byte on the seal counts.
+        error: Raised where they differ.
+
+    Raises:
+        VeridicalError: If the file is empty, or not what was written.
+        OSError: If it cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        if not stream.seek(0, 2):
+            raise error(f"{path}: damaged (it is empty). {if_bad(path)}.")
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            whole = _whole(content, start)
+    if whole is False:
+        raise error(
+            f"{path}: damaged (its SHA-256 differs from the one that was written into it). {if_bad(path)}."
+        )
+    return bool(whole)
+
+
+def _whole(content: Content, start: int) -> bool | None:
+    """Whether content agrees with its last seal; None where it holds none, nor a part of one."""
+    begin, end = content.rfind(_BEGIN, start), content.rfind(_END, start)
+    if begin < 0 and end < 0:
+        return None
+    at = begin if begin >= 0 else max(end - _LONGEST + len(_END), start)
+    found = _SEAL.match(content, at)
+    if found is None or found.end() - len(_END) != end:
+        return False
+    digest = hashlib.sha256()
+    with memoryview(content) as view:
+        for piece in (view[start : found.start(1)], _ZEROS, view[found.end(1) :]):
+            digest.update(piece)
+            if isinstance(piece, memoryview):
+                piece.release()
+    return digest.hexdigest() == found[1].decode()
