@@ -16,8 +16,9 @@ import pytest
 
 from veridical import bank
 from veridical.errors import ArtifactError
-from veridical.evidence import provenance
+from veridical.evidence import metrics, provenance
 from veridical.evidence.archive import CHECKSUMS, export
+from veridical.files import write_json
 from veridical.stages.provenance import banks
 
 Record = dict[str, Any]
@@ -220,8 +221,9 @@ def small(tmp_path: Path) -> Path:
     """A study of two files and their record."""
     root = tmp_path / "small"
     root.mkdir()
-    for name in ("report.html", "metrics.csv", "verdict.json"):
-        (root / name).write_text(name)
+    (root / "report.html").write_text("<html></html>")
+    metrics.write(root / "metrics.csv", [])
+    write_json(root / "verdict.json", {})
     found = provenance.build(
         {"study": "small", "seed": 1}, root, [root / "metrics.csv", root / "verdict.json"]
     )

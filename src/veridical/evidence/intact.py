@@ -73,12 +73,12 @@ def find(folder: str | Path) -> list[Path]:
         ArtifactError: If there are none.
     """
     folder = Path(folder)
-    found = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    found = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
     known = [path for path in found if any(path.match(pattern) for pattern in READERS)]
     known = [path for path in known if _RUNNING not in path.parts and not path.name.startswith(".")]
     if not known:
         raise ArtifactError(
-            f"{folder}: expected results or a bank of simulations, found no such file. Name it."
+            f"{folder}: expected results of a study or shards of a bank, found none. Name their folder."
         )
     return known
 

@@ -137,9 +137,9 @@ def require_described(record: Mapping[str, Any], root: str | Path) -> list[str]:
     for name in names:
         path = Path(root) / name
         if not path.is_file():
-            raise ArtifactError(f"{path}: named in provenance.json but missing. {if_gone(path)}.")
+            raise ArtifactError(f"{path} is missing; provenance.json names it. {if_gone(path)}.")
         if file_digest(path) != kept[name]:
-            raise ArtifactError(f"{path}: not the file that provenance.json describes. {if_bad(path)}.")
+            raise ArtifactError(f"{path} is not the file that provenance.json describes. {if_bad(path)}.")
     return names
 
 

@@ -92,7 +92,8 @@ def listing(study: str | Path) -> list[str]:
             "as results/lynx_hare, not that of a report on new data."
         )
     table = study / "metrics.csv"
-    metrics.read(table)  # before all else, which may take long
+    with _reading(table):  # before all else, which may take long
+        metrics.read(table)
     provenance.require_described(record, study)
     with _reading(study / "provenance.json"):
         used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
