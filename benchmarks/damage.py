@@ -62,7 +62,8 @@ def damages(path: Path, repeats: int = 3) -> Iterator[tuple[str, bytes]]:
             flipped[place] ^= 1 << rng.randrange(8)
         yield "three bits", bytes(flipped)
     if path.suffix in (".json", ".jsonl", ".csv", ".svg", ".html"):
-        for place in rng.sample([match.start() for match in re.finditer(rb"[0-9]", content)], repeats):
+        places = [match.start() for match in re.finditer(rb"[0-9]", content)]
+        for place in rng.sample(places, min(repeats, len(places))):
             digit = str((int(content[place : place + 1]) + rng.randrange(1, 10)) % 10).encode()
             yield "one digit", content[:place] + digit + content[place + 1 :]
     if path.name.endswith(".zarr.zip"):

@@ -136,7 +136,7 @@ def read_npz(path: str | Path, what: str) -> dict[str, Any]:
     Raises:
         ArtifactError: If the file is missing or damaged.
     """
-    with reading(path, what), np.load(path, allow_pickle=False) as stored:
+    with reading(path, what), Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
 
 

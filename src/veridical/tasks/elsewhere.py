@@ -196,13 +196,27 @@ def _read_zarr(file: Path) -> tuple[Array, Array, tuple[Dimension, ...]]:
     try:
         group = zarr.open_group(store, mode="r")
         names = list(group.array_keys())
-        theta, x = (np.asarray(group[_named(name, names, file)]) for name in ("theta", "x"))
-    except (OSError, KeyError) as error:
-        raise TaskError(f"simulations {file} cannot be read: {error}") from error
+        theta, x = (_whole(group[_named(name, names, file)], file) for name in ("theta", "x"))
+    except (TaskError, MemoryError):
+        raise
+    except Exception as error:  # of Zarr, its codecs, the zip
+        raise TaskError(f"simulations {file} cannot be read: {type(error).__name__}: {error}") from error
     finally:
         if isinstance(store, ZipStore):
             store.close()
     return theta, x, _numbered(x)
+
+
+def _whole(array: Any, file: Path) -> Array:
+    """An array of a Zarr group, none of whose chunks may be missing: they would read as its fill value."""
+    missing = array.nchunks - array.nchunks_initialized
+    if missing and not np.isnan(array.fill_value):
+        raise TaskError(
+            f"simulations {file}: {missing} of {array.nchunks} chunks of {array.basename!r} are missing and "
+            f"would read as {array.fill_value}. Copy the store again; if these rows are truly so, write it "
+            "with Zarr's `array.write_empty_chunks`."
+        )
+    return np.asarray(array)
 
 
 def _read_csv(file: Path, names: list[str], columns: list[str]) -> tuple[Array, Array, tuple[Dimension, ...]]:
