@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from veridical.errors import SettingError, TrainingError
+from veridical.evidence import provenance
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
@@ -127,3 +129,26 @@ def test_a_file_of_the_users_own_is_imported_before_any_job(text: str, message: 
     with pytest.raises(TrainingError) as caught:
         check(REAL, {"estimators": {"mine": own}})
     assert message in str(caught.value)
+
+
+def test_two_files_of_one_stem_do_not_share_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, value in (("a", 0.1), ("b", 0.2), ("copy", 0.1)):
+        Path(folder).mkdir()
+        np.savez(f"{folder}/field.npz", x=np.full((1, 2), value))
+
+    def given(folder: str) -> Layout:
+        return Layout(settings.parse(PLAIN), data=f"{folder}/field.npz")
+
+    validate(given("a"))
+    data = {"field": {"file": "a/field.npz", "source": ""}}
+    provenance.write(
+        Path(given("a").report) / "provenance.json",
+        provenance.build({"study": "s", "seed": 1}, given("a").report, [], data=data),
+    )
+    validate(given("a"))
+    validate(given("copy"))
+    with pytest.raises(
+        SettingError, match=r"b/field\.npz would be called 'field', as is a/field\.npz, on which"
+    ):
+        validate(given("b"))
