@@ -160,10 +160,15 @@ def test_a_folder_removed_under_its_holder_is_told(tmp_path: Path) -> None:
             folder.require()
 
 
-def test_a_lease_without_a_word_is_stale_in_time_and_each_can_be_taken_over(tmp_path: Path) -> None:
-    """Its writer died, or its disk was full, before the first byte."""
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[]", b"{", b'{"pid": 1}', b'{"token": "../x", "pid": 1}']
+)
+def test_a_lease_that_cannot_be_read_is_stale_in_time_and_each_can_be_taken_over(
+    content: bytes, tmp_path: Path
+) -> None:
+    """Its writer died, or its disk was full, before the first byte; or a bit flipped."""
     for age in (1000, 2000):
-        lease(tmp_path, age=age).write_text("")
+        lease(tmp_path, age=age).write_bytes(content)
         os.utime(tmp_path / "lease.json", (time.time() - age,) * 2)
         with CheckpointFolder(tmp_path, stale_seconds=500, wait_seconds=0) as folder:
             folder.require()

@@ -255,3 +255,18 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert "WARNING: this job has a GPU" in devices.visible_gpus()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert devices.visible_gpus() == "CUDA_VISIBLE_DEVICES: 1"
+
+
+def test_a_training_whose_state_is_damaged_starts_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, again = Line(), Line()
+    with always(tmp_path) as folder:
+        before = fingerprint(line, train(line, folder))
+    content = bytearray((tmp_path / "state.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "state.ckpt").write_bytes(content)
+    with always(tmp_path) as folder:
+        after = train(again, folder)
+    assert after.resumed_from == [] and fingerprint(again, after) == before
+    assert "set aside as state.damaged, the training starts over" in capsys.readouterr().out
