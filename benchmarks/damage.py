@@ -323,8 +323,9 @@ emptied, cut in half, given three flipped bits (three times, at seeded places), 
 the job that uses it, `python -m veridical verify`, the record of provenance and the export where they take
 such a file. A damage counts as *used* if any of them went on with it, as *no name* if any ended in an error
 that does not name the file, else as *refused*, with the file's name and the remedy. A training state that
-is set aside, and said so, counts as refused. *Before* is the revision of 2026-11-29 (d0c2fc0), which wrote
-no digests into most files, on files of its own.
+is set aside, and said so, counts as refused. Benchmarks are Snakemake's, which writes them after a job has
+ended: what cannot be read is refused, another digit in a measured time is not noticed. *Before* is the
+revision of 2026-11-29 (d0c2fc0), which wrote no digests into most files, on files of its own.
 """
 
 if __name__ == "__main__":
