@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 import re
 from pathlib import Path
 
 from veridical.errors import ArtifactError, VeridicalError, if_bad
 
-_BEGIN, _END, _ZEROS = (
-    b"SHA-256 of this file with zeros in place of these digits: ",
-    b" (veridical)",
-    b"0" * 64,
-)
+_BEGIN = b"SHA-256 of this file with zeros in place of these digits: "
+_END = b" (veridical)"
+_ZEROS = b"0" * 64
 EMPTY = (_BEGIN + _ZEROS + _END).decode()
 _SEAL = re.compile(re.escape(_BEGIN) + b"([0-9a-f]{64})" + re.escape(_END))
-_LONGEST = len(EMPTY)
-
-Content = bytes | bytearray | mmap.mmap
+_LENGTH = len(EMPTY)
 
 
 def filled(text: str) -> str:
@@ -37,22 +34,18 @@ def filled(text: str) -> str:
 
 def append(path: str | Path) -> None:
     """Writes a seal behind the end of a file whose readers look no further than its own end."""
-    digest = hashlib.sha256()
-    with Path(path).open("r+b") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-        digest.update(EMPTY.encode())
-        stream.write(EMPTY.replace(_ZEROS.decode(), digest.hexdigest()).encode())
+    with Path(path).open("ab") as stream:
+        stream.write(EMPTY.encode())
+    fill(path)
 
 
 def fill(path: str | Path, start: int = 0) -> None:
-    """Fills the empty seal at the end of a file; its digest counts the bytes from `start` on."""
+    """Fills the empty seal that ends a file; its digest counts the bytes from `start` on."""
     with Path(path).open("r+b") as stream:
         stream.seek(start)
-        content = stream.read()
-        at = content.rindex(EMPTY.encode()) + len(_BEGIN)
-        stream.seek(start + at)
-        stream.write(hashlib.sha256(content).hexdigest().encode())
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.seek(len(_BEGIN) - _LENGTH, os.SEEK_END)
+        stream.write(digest.encode())
 
 
 def require(path: str | Path, start: int = 0, *, error: type[VeridicalError] = ArtifactError) -> bool:
@@ -79,12 +72,12 @@ def require(path: str | Path, start: int = 0, *, error: type[VeridicalError] = A
     return bool(whole)
 
 
-def _whole(content: Content, start: int) -> bool | None:
+def _whole(content: mmap.mmap, start: int) -> bool | None:
     """Whether content agrees with its last seal; None where it holds none, nor a part of one."""
     begin, end = content.rfind(_BEGIN, start), content.rfind(_END, start)
     if begin < 0 and end < 0:
         return None
-    at = begin if begin >= 0 else max(end - _LONGEST + len(_END), start)
+    at = begin if begin >= 0 else max(end - _LENGTH + len(_END), start)
     found = _SEAL.match(content, at)
     if found is None or found.end() - len(_END) != end:
         return False
