@@ -61,10 +61,14 @@ def require(path: str | Path, start: int = 0, *, error: type[VeridicalError] = A
         OSError: If it cannot be read.
     """
     with Path(path).open("rb") as stream:
-        if not stream.seek(0, 2):
-            raise error(f"{path}: damaged (it is empty). {if_bad(path)}.")
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            whole = _whole(content, start)
+        if not stream.seek(0, os.SEEK_END):
+            raise error(f"{path}: expected what was written into it, got an empty file. {if_bad(path)}.")
+        if start:  # of a large file, only its end
+            stream.seek(start)
+            whole = _whole(stream.read())
+        else:
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                whole = _whole(content)
     if whole is False:
         raise error(
             f"{path}: damaged (its SHA-256 differs from the one that was written into it). {if_bad(path)}."
@@ -72,19 +76,16 @@ def require(path: str | Path, start: int = 0, *, error: type[VeridicalError] = A
     return bool(whole)
 
 
-def _whole(content: mmap.mmap, start: int) -> bool | None:
+def _whole(content: bytes | mmap.mmap) -> bool | None:
     """Whether content agrees with its last seal; None where it holds none, nor a part of one."""
-    begin, end = content.rfind(_BEGIN, start), content.rfind(_END, start)
+    begin, end = content.rfind(_BEGIN), content.rfind(_END)
     if begin < 0 and end < 0:
         return None
-    at = begin if begin >= 0 else max(end - _LENGTH + len(_END), start)
-    found = _SEAL.match(content, at)
+    found = _SEAL.match(content, max(begin, 0))
     if found is None or found.end() - len(_END) != end:
         return False
     digest = hashlib.sha256()
-    with memoryview(content) as view:
-        for piece in (view[start : found.start(1)], _ZEROS, view[found.end(1) :]):
+    with memoryview(content) as view, view[: found.start(1)] as head, view[found.end(1) :] as tail:
+        for piece in (head, _ZEROS, tail):
             digest.update(piece)
-            if isinstance(piece, memoryview):
-                piece.release()
     return digest.hexdigest() == found[1].decode()
