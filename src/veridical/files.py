@@ -98,9 +98,7 @@ def reading(path: str | Path, what: str, error: type[VeridicalError] = ArtifactE
         if isinstance(fault, VeridicalError) and str(path) in str(fault):
             raise
         told = f"{type(fault).__name__}: {fault}"
-        raise error(
-            f"{path}: expected {what}, got damage that cannot be read ({told}). {if_bad(path)}."
-        ) from fault
+        raise error(f"{path}: expected {what}, got a damaged file ({told}). {if_bad(path)}.") from fault
 
 
 def read_json(

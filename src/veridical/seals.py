@@ -15,8 +15,8 @@ from pathlib import Path
 
 from veridical.errors import ArtifactError, VeridicalError, if_bad
 
-_BEGIN = b"SHA-256 of this file with zeros in place of these digits: "
-_END = b" (veridical)"
+_PARTS = (b"SHA-256 of this file ", b"with zeros in place ", b"of these digits: ", b" (seal of veridical)")
+_BEGIN, _END = b"".join(_PARTS[:-1]), _PARTS[-1]
 _ZEROS = b"0" * 64
 EMPTY = (_BEGIN + _ZEROS + _END).decode()
 _SEAL = re.compile(re.escape(_BEGIN) + b"([0-9a-f]{64})" + re.escape(_END))
@@ -77,12 +77,15 @@ def require(path: str | Path, start: int = 0, *, error: type[VeridicalError] = A
 
 
 def _whole(content: bytes | mmap.mmap) -> bool | None:
-    """Whether content agrees with its last seal; None where it holds none, nor a part of one."""
-    begin, end = content.rfind(_BEGIN), content.rfind(_END)
-    if begin < 0 and end < 0:
-        return None
-    found = _SEAL.match(content, max(begin, 0))
-    if found is None or found.end() - len(_END) != end:
+    """Whether content agrees with its last seal; None where it holds none.
+
+    A part of a seal is a damaged one: three flipped bits cannot spoil all four.
+    """
+    begin = content.rfind(_BEGIN)
+    if begin < 0:
+        return None if all(content.find(part) < 0 for part in _PARTS) else False
+    found = _SEAL.match(content, begin)
+    if found is None or content.find(_END, found.end()) >= 0:
         return False
     digest = hashlib.sha256()
     with memoryview(content) as view, view[: found.start(1)] as head, view[found.end(1) :] as tail:

@@ -265,12 +265,12 @@ def manifest(path: PathLike) -> dict[str, Any]:
 
 def _require_place(path: Path, attributes: Mapping[str, Any]) -> None:
     """Raises unless a shard below `{task}-{key}/{fidelity}/{split}/` is a part of that very bank."""
-    bank, fidelity, split = Path(os.path.abspath(path)).parts[-4:-1]
-    if not _BANK.fullmatch(bank) or "key" not in attributes:
+    place = Path(os.path.abspath(path)).parts[-4:-1]
+    if "key" not in attributes or not _BANK.fullmatch(place[0]):
         return
+    split = place[-1]
     of_split = attributes["split"] + (f"-r{attributes['replicate']}" if "-r" in split else "")
     found = (f"{attributes['task']}-{attributes['key']}", attributes["fidelity"], of_split)
-    place = (bank, fidelity, split)
     if found != place:
         raise BankError(
             f"{path}: expected simulations of {'/'.join(place)}, got those of {'/'.join(found)}: it lies in "
@@ -304,11 +304,7 @@ def _require_members(path: PathLike, arrays: Mapping[str, zarr.Array[Any]]) -> N
         if seals.require(path, archive.start_dir, error=BankError):
             for member in archive.infolist():
                 plain = zipfile.ZipInfo(member.filename)
-                plain.CRC, plain.file_size, plain.compress_size = (
-                    member.CRC,
-                    member.file_size,
-                    member.file_size,
-                )
+                plain.CRC, plain.file_size, plain.compress_size = member.CRC, *[member.file_size] * 2
                 header = plain.FileHeader()
                 stream.seek(member.header_offset)
                 if stream.read(len(header)) != header:
