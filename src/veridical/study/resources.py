@@ -64,8 +64,7 @@ def simulate_minutes(layout: Layout, fidelity: str, probe: str | Path) -> int:
     cores = min(needs.cores, blocks)
     seconds, waits = needs.seconds.get(fidelity), settings.time_limit
     if seconds is None or task.timeout_is_data:
-        if not Path(probe).is_file():
-            raise FileNotFoundError(probe)
+        Path(probe).stat()  # Snakemake waits where the file is missing, and wants to know which
         measured = read_json(probe, "the record of a probe")["fidelities"][fidelity]
         seconds = float(measured["seconds_per_row"]) if seconds is None else seconds
         if task.timeout_is_data:
