@@ -16,6 +16,7 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import SummaryCloud, TaskInfo
 from veridical.estimators.npe import NPE, PosteriorNetwork
 from veridical.estimators.npe_settings import NPESettings
+from veridical.files import read_json
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.training import session
 
@@ -91,7 +92,7 @@ def test_history_and_cost_are_kept(folder: Path) -> None:
     history = json.loads((folder / "history.json").read_text())
     assert history["epochs"] == RESULT.rounds and history["best_epoch"] == 0.5
     assert history["resumed_from"] == [3] and history["stopped_early"] is False
-    cost = json.loads((folder / "cost.json").read_text())
+    cost = read_json(folder / "cost.json", "costs")
     assert cost == {"fit_seconds": 1.5, "cpu_seconds": 1.25, "steps": 5, "n": 10, "n_valid": 9}
 
 

@@ -69,21 +69,21 @@ def flip_a_byte(path: Path) -> None:
 
 def test_verify_counts_whole_shards_and_names_broken_ones(veridical: Command) -> None:
     paths = [put_shard("results/bank/a-1", first) for first in (0, 10)]
-    assert veridical("verify") == (0, "2 of 2 shards are what their manifests say.\n", "")
+    assert veridical("verify") == (0, "2 of 2 files are what was written.\n", "")
     flip_a_byte(paths[1])
     code, told, _ = veridical("verify")
     broken, total = told.splitlines()
     assert code == 1 and broken.startswith("BROKEN") and str(paths[1]) in broken
-    assert total == "1 of 2 shards are what their manifests say."
+    assert total == "1 of 2 files are what was written."
     assert veridical("verify", str(paths[0]))[0] == 0
 
 
 def test_verify_of_what_is_no_shard_fails_and_does_not_tell_to_delete_it(veridical: Command) -> None:
     Path("empty").mkdir()
     for path, expected in (
-        ("empty", "BankError: empty: expected a folder of shards (*.zarr.zip), but there are none below it."),
-        ("no/such/folder", "expected a folder of shards (*.zarr.zip), but there are none below it."),
-        ("field.csv", "expected a shard (*.zarr.zip) or a folder of shards, got another file"),
+        ("empty", "ArtifactError: empty: expected results of a study or shards of a bank, found none."),
+        ("no/such/folder", "expected results of a study or shards of a bank, found none."),
+        ("field.csv", "expected results of a study or shards of a bank, found none."),
         ("results/rows-000000000-000000009.zarr.zip", "no such shard"),
     ):
         code, *told = veridical("verify", path)
@@ -136,7 +136,7 @@ def finish(home: Path) -> Path:
 
     folder = home / "results/small"
     folder.mkdir(parents=True)
-    (folder / "report.html").write_text("<p>report</p>")
+    (folder / "report.html").write_text("<html>report</html>")
     (folder / "verdict.json").write_text("{}")
     metrics.write(folder / "metrics.csv", [])
     record = provenance.build({"study": "small", "seed": 1}, folder, [folder / "metrics.csv"])

@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     schema = commands.add_parser("schema", help="print the JSON schema of a study file, for editors")
     schema.set_defaults(run=_schema)
 
-    verify = commands.add_parser("verify", help="check the digests of a shard, or of all below a folder")
+    verify = commands.add_parser("verify", help="check the digest of a file, or of all below a folder")
     verify.add_argument("folder", type=Path, nargs="?", default=Path("results/bank"))
     verify.set_defaults(run=_verify)
 
@@ -97,18 +97,13 @@ def _schema(chosen: argparse.Namespace) -> int:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from veridical import bank
-    from veridical.errors import BankError
+    from veridical.evidence import intact
 
-    paths = bank.find(chosen.folder)
-    broken = 0
-    for path in paths:
-        try:
-            bank.verify(path)
-        except BankError as error:
-            broken += 1
-            print(printable(f"BROKEN {error}"))
-    print(f"{len(paths) - broken} of {len(paths)} shards are what their manifests say.")
+    errors = [error for _, error in intact.broken(chosen.folder)]
+    broken = [error for error in errors if error is not None]
+    for error in broken:
+        print(printable(f"BROKEN {error}"))
+    print(f"{len(errors) - len(broken)} of {len(errors)} files are what was written.")
     return 1 if broken else 0
 
 

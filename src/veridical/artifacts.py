@@ -12,6 +12,7 @@ A folder holds
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -24,9 +25,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from veridical import digests, methods
-from veridical.errors import ArtifactError, UnknownName
+from veridical.errors import ArtifactError, UnknownName, if_bad
 from veridical.estimators.base import Estimator, TaskInfo
-from veridical.files import Migrations, migrated, whole
+from veridical.files import Migrations, migrated, read_json, whole, write_json
 from veridical.version import VERSION
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def save_estimator(
     weights = save({name: np.array(array, order="C") for name, array in estimator.arrays().items()})
     _write(folder / WEIGHTS, weights)
     if result is not None or cost is not None:
-        _write_json(folder / HISTORY, history(result))
-        _write_json(folder / COST, {**costs(result), **(cost or {})})
+        write_json(folder / HISTORY, history(result), indent=1)
+        write_json(folder / COST, {**costs(result), **(cost or {})}, indent=1)
     entries = {
         **(record or {}),
         "parent": _parent_entry(folder, parent) if estimator.parent is not None else None,
@@ -79,20 +80,34 @@ def save_estimator(
         "versions": versions(),
         "weights_sha256": digests.file_digest(folder / WEIGHTS),
     }
-    _write_json(folder / RECORD, {**entries, "record_sha256": digests.short(entries, 64)})
+    record_text = json.dumps(
+        {**entries, "record_sha256": digests.short(entries, 64)}, indent=1, allow_nan=False
+    )
+    _write(folder / RECORD, f"{record_text}\n".encode())
 
 
 def is_whole(folder: str | Path, entries: Mapping[str, Any]) -> bool:
     """Returns whether a folder holds all files of an estimator whose record has these entries."""
     folder = Path(folder)
-    if not all((folder / name).is_file() for name in (WEIGHTS, HISTORY, COST, RECORD)):
-        return False
     try:
-        record = load_record(folder)
+        record = load_whole(folder)
     except ArtifactError:
         return False
-    same = all(record.get(name) == value for name, value in entries.items())
-    return same and digests.file_digest(folder / WEIGHTS) == record["weights_sha256"]
+    return all(record.get(name) == value for name, value in entries.items())
+
+
+def load_whole(folder: str | Path) -> dict[str, Any]:
+    """Returns `estimator.json` of a folder after a look at all its files.
+
+    Raises:
+        ArtifactError: If a file is missing or damaged.
+    """
+    folder = Path(folder)
+    record = load_record(folder)
+    _weights(folder, record)
+    for name in (HISTORY, COST):
+        read_json(folder / name, "what a training leaves")
+    return record
 
 
 def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
@@ -111,13 +126,7 @@ def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
 
     folder = Path(folder)
     record = load_record(folder)
-    weights = _read(folder / WEIGHTS)
-    found = digests.file_digest(folder / WEIGHTS)
-    if found != record["weights_sha256"]:
-        raise ArtifactError(
-            f"{folder / WEIGHTS}: expected SHA-256 {record['weights_sha256']} as in {RECORD}, got {found}; "
-            "the file is damaged or from another training. Train again, or copy both files anew."
-        )
+    weights = _weights(folder, record)
     if record["type"] == methods.OWN and not own_code:
         settings = record["settings"]
         raise ArtifactError(
@@ -146,12 +155,24 @@ def load_record(folder: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(_read(path))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path}: expected JSON, got something else: {error}. Train again.") from error
+        raise ArtifactError(f"{path}: expected JSON, got something else: {error}. {if_bad(path)}.") from error
     today = migrated(record, path, FORMAT, MIGRATIONS)
     entries = {name: value for name, value in record.items() if name != "record_sha256"}
     if record.get("record_sha256") != digests.short(entries, 64):
-        raise ArtifactError(f"{path}: its digest does not fit its content; it was changed. Train again.")
+        raise ArtifactError(f"{path}: its digest does not fit its content; it was changed. {if_bad(path)}.")
     return today
+
+
+def _weights(folder: Path, record: Mapping[str, Any]) -> bytes:
+    """The file of weights, which must be the one that the record describes."""
+    weights = _read(folder / WEIGHTS)
+    found = hashlib.sha256(weights).hexdigest()
+    if found != record["weights_sha256"]:
+        raise ArtifactError(
+            f"{folder / WEIGHTS}: expected SHA-256 {record['weights_sha256']} as in {RECORD}, got {found}; "
+            f"the file is damaged or from another training. {if_bad(folder / WEIGHTS)}."
+        )
+    return weights
 
 
 def _parent_entry(folder: Path, parent: str | Path | None) -> dict[str, str]:
@@ -212,10 +233,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; expected the folder of a trained estimator.") from None
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _write(path: Path, content: bytes) -> None:

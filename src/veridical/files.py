@@ -1,4 +1,7 @@
-"""Files that appear under their name whole or not at all, and records of older formats brought up to date."""
+"""Files that appear under their name whole or not at all and are read whole or not at all.
+
+What is written here is sealed (see `seals`); what goes wrong while a file is read names it and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import io
 import json
 import os
 import socket
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from veridical.errors import ArtifactError, VeridicalError
+import numpy as np
+
+from veridical import seals
+from veridical.errors import ArtifactError, VeridicalError, if_bad, if_gone
 from veridical.version import VERSION
 
 Migrations = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
@@ -53,8 +60,92 @@ def migrated(
 
 
 def benchmark_records(path: str | Path) -> list[dict[str, Any]]:
-    """Returns the records of one of Snakemake's benchmark files in JSON lines."""
-    return [json.loads(line) for line in Path(path).read_text().splitlines() if line.strip()]
+    """Returns the records of one of Snakemake's benchmark files in JSON lines.
+
+    Raises:
+        ArtifactError: If the file is missing or holds something else, or nothing.
+    """
+    with reading(path, "a benchmark of a job"):
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        records = [json.loads(line) for line in lines if line.strip()]
+        if not records or not all(isinstance(record, dict) and "s" in record for record in records):
+            raise ValueError("no record of seconds")
+        return records
+
+
+@contextmanager
+def reading(path: str | Path, what: str, error: type[VeridicalError] = ArtifactError) -> Iterator[None]:
+    """Compares a file with its seal, and lets whatever goes wrong while it is read name it and the remedy.
+
+    Arguments:
+        path: The file.
+        what: What it should be, in words.
+        error: What is raised.
+
+    Raises:
+        VeridicalError: If the file is missing, damaged or cannot be read.
+    """
+    try:
+        seals.require(path, error=error)
+        yield
+    except MemoryError:
+        raise
+    except FileNotFoundError:
+        raise error(f"{path} is missing; expected {what}. {if_gone(path)}.") from None
+    except PermissionError as fault:
+        raise error(f"{path}: cannot be read ({fault.strerror}). Mend its permissions.") from fault
+    except Exception as fault:
+        if isinstance(fault, VeridicalError) and str(path) in str(fault):
+            raise
+        told = f"{type(fault).__name__}: {fault}"
+        raise error(f"{path}: expected {what}, got a damaged file ({told}). {if_bad(path)}.") from fault
+
+
+def read_json(
+    path: str | Path, what: str, *, hook: Callable[[dict[str, Any]], Any] | None = None
+) -> dict[str, Any]:
+    """Returns the record in a JSON file without its seal.
+
+    Arguments:
+        path: The file.
+        what: What it should be, in words.
+        hook: Turns each object into what it stands for.
+
+    Raises:
+        ArtifactError: If the file is missing, damaged or holds no record.
+    """
+    with reading(path, what):
+        record = json.loads(Path(path).read_text(encoding="utf-8"), object_hook=hook)
+        if not isinstance(record, dict):
+            raise ValueError("no JSON object")
+        record.pop("seal", None)
+        return record
+
+
+def write_json(path: str | Path, record: Mapping[str, Any], **layout: Any) -> None:
+    """Writes a record as sealed JSON, whole or not at all; NaN is refused unless `layout` allows it."""
+    text = json.dumps({**record, "seal": seals.EMPTY}, **{"allow_nan": False, **layout})
+    write_text(path, seals.filled(text + "\n"))
+
+
+def read_npz(path: str | Path, what: str) -> dict[str, Any]:
+    """Returns the arrays of an NPZ file.
+
+    Raises:
+        ArtifactError: If the file is missing or damaged.
+    """
+    with reading(path, what), Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Writes arrays as a sealed NPZ file, whole or not at all."""
+    with whole(path) as temporary:
+        with temporary.open("wb") as stream:
+            np.savez(stream, **arrays)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.comment = seals.EMPTY.encode()
+        seals.fill(temporary)
 
 
 @contextmanager
@@ -86,12 +177,14 @@ def whole_hdf5(path: str | Path) -> Iterator[io.FileIO]:
     """Yields a stream to which the HDF5 library may write a file that appears whole or not at all.
 
     HDF5 crashes the process if writing fails, even after the error was caught. The stream keeps the
-    error, and it is raised here once the library has closed its file.
+    error, and it is raised here once the library has closed its file. The file is sealed then.
     """
-    with whole(path) as temporary, _Patient(temporary, "w+b") as stream:
-        yield stream
-        if stream.error is not None:
-            raise stream.error
+    with whole(path) as temporary:
+        with _Patient(temporary, "w+b") as stream:
+            yield stream
+            if stream.error is not None:
+                raise stream.error
+        seals.append(temporary)
 
 
 class _Patient(io.FileIO):

@@ -420,3 +420,36 @@ def test_the_manifest_is_json_that_any_reader_takes(write: Write) -> None:
         attributes = json.loads(archive.read("zarr.json"), parse_constant=pytest.fail)["attributes"]
     assert attributes["schema"] == bank.SCHEMA_VERSION
     assert attributes["digests"].keys() == {"theta", "x", "status"}
+
+
+# ---- places ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["small-0123456789ab/high/test", "small-0123456789ab/low/train-r1", "small-ba9876543210/low/test"],
+)
+def test_a_shard_in_the_place_of_another_is_refused(place: str, tmp_path: Path) -> None:
+    about = {"task": "small", "key": "0123456789ab", "fidelity": "low", "split": "test", "replicate": 0}
+    own = tmp_path / "small-0123456789ab" / "low" / "test" / bank.shard_name(0, 3)
+    bank.write(own, {"x": np.ones((4, 1))}, {**about, "first": 0, "last": 3}, {"x": ("row", "feature")})
+    assert bank.load([own])["x"].sum() == 4
+    other = tmp_path / place / own.name
+    other.parent.mkdir(parents=True)
+    other.write_bytes(own.read_bytes())
+    expected = f"expected simulations of {place}, got those of small-0123456789ab/low/test"
+    for read in (bank.manifest, bank.verify, lambda path: bank.load([path])):
+        with pytest.raises(BankError, match=expected):
+            read(other)
+
+
+def test_no_byte_of_a_shard_may_change(tmp_path: Path) -> None:
+    path = tmp_path / bank.shard_name(0, 3)
+    bank.write(path, {"x": np.ones((4, 1))}, {"first": 0, "last": 3}, {"x": ("row", "feature")})
+    content = path.read_bytes()
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(BankError, match=path.name):
+            bank.load([path])

@@ -13,7 +13,7 @@ from veridical import seeds, tasks
 from veridical.bank import blocks, validity
 from veridical.errors import SimulationTimeout, TaskError
 from veridical.tasks import Task
-from veridical.tasks.base import Array, Dimension, FileTask, Parameter
+from veridical.tasks.base import Array, Dimension, FileTask, Parameter, as_arrays
 
 
 def make_task(name: str = "coupled", **settings: Any) -> Task:
@@ -167,6 +167,15 @@ def test_a_simulator_that_spoils_its_inputs_spoils_nothing_else() -> None:
     spoilt = simulate(make_task(fault="spoil_inputs", block_rows=50)).arrays
     np.testing.assert_array_equal(spoilt["theta"], good["theta"])
     np.testing.assert_array_equal(spoilt["x"][~bad_rows(good)], good["x"][~bad_rows(good)])
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.int64])
+def test_masked_numbers_of_a_simulator_are_nan(kind: type) -> None:
+    x = np.ma.masked_equal(np.arange(6, dtype=kind).reshape(3, 2), 3)
+    for simulated in (x, {"x": x}, list(x)):
+        given = as_arrays(simulated)["x"]
+        np.testing.assert_array_equal(given, [[0, 1], [2, np.nan], [4, 5]])
+        assert not isinstance(given, np.ma.MaskedArray)
 
 
 def test_other_arrays_are_kept_as_floats() -> None:

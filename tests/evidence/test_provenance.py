@@ -16,9 +16,11 @@ import pytest
 
 from veridical import bank
 from veridical.errors import ArtifactError
-from veridical.evidence import provenance
+from veridical.evidence import metrics, provenance
 from veridical.evidence.archive import CHECKSUMS, export
+from veridical.files import write_json
 from veridical.stages.provenance import banks
+from veridical.stages.provenance import record as record_of
 
 Record = dict[str, Any]
 
@@ -222,8 +224,9 @@ def small(tmp_path: Path) -> Path:
     """A study of two files and their record."""
     root = tmp_path / "small"
     root.mkdir()
-    for name in ("report.html", "metrics.csv", "verdict.json"):
-        (root / name).write_text(name)
+    (root / "report.html").write_text("<html></html>")
+    metrics.write(root / "metrics.csv", [])
+    write_json(root / "verdict.json", {})
     found = provenance.build(
         {"study": "small", "seed": 1}, root, [root / "metrics.csv", root / "verdict.json"]
     )
@@ -254,3 +257,23 @@ def test_a_recorded_file_that_is_gone_is_told(small: Path, tmp_path: Path) -> No
 def test_data_that_are_gone_are_told(small: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"nowhere\.csv is to go into the archive"):
         export(small, tmp_path / "out.tar.gz", extra=[tmp_path / "nowhere.csv"])
+
+
+def test_files_of_one_name_go_into_folders_of_their_own(small: Path, tmp_path: Path) -> None:
+    files = [tmp_path / folder / "x.csv" for folder in ("a", "b")]
+    for path in files:
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+    names = export(small, tmp_path / "out.tar.gz", extra=[*files, files[0]])
+    assert [name for name in names if name.startswith("inputs/")] == ["inputs/b/x.csv", "inputs/x.csv"]
+
+
+def test_a_damaged_result_is_neither_recorded_nor_packed(small: Path, tmp_path: Path) -> None:
+    path = small / "check" / "npe" / "n5-r0" / "field" / "sbc.json"
+    write_json(path, {"p_value": 0.25})
+    path.write_text(path.read_text().replace("0.25", "0.75"))
+    with pytest.raises(ArtifactError, match=r"sbc\.json: damaged"):
+        export(small, tmp_path / "out.tar.gz")
+    given = {"root": small, "data": {}, "shards": [], "rows": {}, "out": tmp_path / "record.json"}
+    with pytest.raises(ArtifactError, match=r"sbc\.json: damaged"):
+        record_of({"study": "small", "seed": 1}, files=[path], **given)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.report.conftest import MadeUp, build_study, finish
+from veridical.errors import ArtifactError
 from veridical.evidence import metrics, numbers
 from veridical.report import page as report
 from veridical.report import verdict
@@ -191,7 +192,7 @@ def test_a_broken_result_is_refused_rather_than_shown(study: MadeUp, tmp_path: P
     broken = tmp_path / "figures"
     shutil.copytree(study.figures, broken)
     (broken / "cost--all.json").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ArtifactError, match=r"cost--all\.json is missing"):
         report.load_figures(broken)
 
 

@@ -148,7 +148,7 @@ def test_unreadable_files_are_named(rng: np.random.Generator, tmp_path: Path) ->
     with pytest.raises(ArtifactError, match=r"d\.nc is missing"):
         posteriors.load(tmp_path / "d.nc")
     (tmp_path / "d.nc").write_bytes(b"no netCDF at all")
-    with pytest.raises(ArtifactError, match=r"d\.nc: not a readable file"):
+    with pytest.raises(ArtifactError, match=r"d\.nc: expected a file of posterior draws, got a damaged file"):
         posteriors.load(tmp_path / "d.nc")
 
 

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from veridical.errors import DataError, SettingError, TrainingError
+from veridical.evidence import provenance
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
@@ -180,3 +182,26 @@ def test_an_observation_beyond_the_type_of_the_simulations_is_refused(tmp_path: 
         check(PLAIN, changes)
     changes["task"]["x_dtype"] = "float64"
     check(PLAIN, changes)
+
+
+def test_two_files_of_one_stem_do_not_share_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, value in (("a", 0.1), ("b", 0.2), ("copy", 0.1)):
+        Path(folder).mkdir()
+        np.savez(f"{folder}/field.npz", x=np.full((1, 2), value))
+
+    def given(folder: str) -> Layout:
+        return Layout(settings.parse(PLAIN), data=f"{folder}/field.npz")
+
+    validate(given("a"))
+    data = {"field": {"file": "a/field.npz", "source": ""}}
+    provenance.write(
+        Path(given("a").report) / "provenance.json",
+        provenance.build({"study": "s", "seed": 1}, given("a").report, [], data=data),
+    )
+    validate(given("a"))
+    validate(given("copy"))
+    with pytest.raises(
+        SettingError, match=r"b/field\.npz would be called 'field', as is a/field\.npz, on which"
+    ):
+        validate(given("b"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", theta=np.zeros((3, 2)), y=np.zeros((3, 2)))
     with pytest.raises(TaskError, match="has no array `x`"):
         tasks.check_task(build(tmp_path / "other.npz"))
+
+
+@pytest.mark.parametrize("name", ["s.zarr", "s.zarr.zip"])
+def test_a_zarr_store_whose_chunks_are_missing_is_refused(name: str, tmp_path: Path, arrays: Arrays) -> None:
+    write(tmp_path / "whole.zarr", *arrays)
+    chunk = next(path for path in (tmp_path / "whole.zarr" / "x" / "c").rglob("*") if path.is_file())
+    chunk.unlink()
+    file = tmp_path / "whole.zarr"
+    if name.endswith(".zip"):
+        file = Path(shutil.make_archive(str(tmp_path / "s.zarr"), "zip", file))
+    with pytest.raises(TaskError, match=r"1 of 1 chunks of 'x' are missing and would read as 0\.0"):
+        build(file).rows("train", 0, 0, 1, root=1)

@@ -271,3 +271,18 @@ def test_weights_are_counted_before_a_training(length: int, channels: list[int],
         network = ConvSummary((length,), channels, 5, [128], 32)
     assert re.search(message, fitting.weights_message(network, 900))
     assert network(torch.zeros(2, length)).shape == (2, 32)
+
+
+def test_a_training_whose_state_is_damaged_starts_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, again = Line(), Line()
+    with always(tmp_path) as folder:
+        before = fingerprint(line, train(line, folder))
+    content = bytearray((tmp_path / "state.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "state.ckpt").write_bytes(content)
+    with always(tmp_path) as folder:
+        after = train(again, folder)
+    assert after.resumed_from == [] and fingerprint(again, after) == before
+    assert "set aside as state.damaged, the training starts over" in capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_new_data_have_the_columns_of_the_study_but_their_own_index(
 
 @pytest.mark.slow
 def test_a_finished_study_is_verified_cleared_up_and_packed(project: Project) -> None:
-    assert "2 of 2 shards are what their manifests say." in project.veridical("verify").stdout
+    assert "6 of 6 files are what was written." in project.veridical("verify").stdout
     (used,) = (project.folder / "results/bank").iterdir()
     old = used.with_name("gaussian_linear-000000000000")
     shutil.copytree(used, old)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from tests.golden.compare import digest_is_recorded
 from veridical import bank, checks
+from veridical.files import read_json
 
 from .conftest import ROOT, Examples, Project
 
@@ -140,7 +140,7 @@ def test_curves_of_checks_are_complete(trees: list[Path]) -> None:
 )
 def test_keys(trees: list[Path], file: str) -> None:
     pattern = patterns()[f"results/STUDY/{file}"]
-    found = [json.loads(path.read_text()) for name, path in ours(trees) if pattern.fullmatch(name)]
+    found = [read_json(path, "a record") for name, path in ours(trees) if pattern.fullmatch(name)]
     assert found
     assert all(list(record) == list(table_of("key", file)) for record in found)
 

@@ -29,6 +29,7 @@ from veridical.bank import at_once, blocks, filling, validity, workers
 from veridical.bank.data_demands import beyond_type, of_data
 from veridical.bank.parameter_demands import between_values, draws_of_prior, of_parameters
 from veridical.errors import BankError, SimulationError, SimulationTimeout
+from veridical.files import reading
 from veridical.tasks.base import Array, FileTask, Task
 
 _ENOUGH = 1 / 3
@@ -83,13 +84,8 @@ def findings(path: Path) -> list[str]:
     """
     if not path.exists():
         return []
-    try:
+    with reading(path, "the record of a probe", BankError):
         return [str(text) for text in json.loads(path.read_text(encoding="utf-8"))["warnings"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BankError(
-            f"{path}: expected the record of a probe, got what cannot be read; delete it, and give the same "
-            "command again."
-        ) from error
 
 
 def _in_child(

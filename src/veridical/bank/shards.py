@@ -5,9 +5,10 @@ A shard `rows-{first}-{last}.zarr.zip` is a Zarr v3 group in an uncompressed zip
 the same rows in every array. The root attributes are the manifest: row range, failures, seed keys, digests.
 
 A shard is written to a temporary name, fsynced, renamed. Its bytes depend on its content only: fixed dates,
-fixed order, the manifest last. The zip's CRC guards every read; `verify` also compares the SHA-256 of the
-decoded arrays. This module needs zarr and numpy only, and imports zarr where a shard is opened, so that
-neither a simulation nor a fork waits for it.
+fixed order, the manifest last. The zip's CRC guards every read of a member, the seal in its comment the
+directory; `verify` also compares the SHA-256 of the decoded arrays. In a folder of the bank, a shard has to
+be of the part that the folder is named after. This module needs zarr and numpy only, and imports zarr where
+a shard is opened, so that neither a simulation nor a fork waits for it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veridical import seals
 from veridical.errors import BankError, if_bad
 from veridical.files import Migrations, migrated
 
@@ -44,6 +46,7 @@ SUFFIX = ".zarr.zip"
 CHUNK_BYTES = 2 << 20
 MOST_ROWS = 10**9  # of one bank: names of shards have nine digits
 
+_BANK = re.compile(r".+-[0-9a-f]{12}")
 _NAME = re.compile(r"rows-(\d{9})-(\d{9})\.zarr\.zip")
 
 
@@ -94,6 +97,9 @@ def write(
         with part.open("xb") as stream:
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
                 _write_members(archive, plain, attributes, dims, partial(_sync, stream))
+                archive.comment = seals.EMPTY.encode()
+            stream.flush()
+            seals.fill(part, archive.start_dir)
             _sync(stream)
         os.replace(part, path)
         _sync_folder(path.parent)
@@ -244,6 +250,7 @@ def manifest(path: PathLike) -> dict[str, Any]:
         BankError: If the file is missing, damaged, of another schema, or named after other rows.
     """
     with _naming(path), zipfile.ZipFile(path) as archive:
+        seals.require(path, archive.start_dir, error=BankError)
         stored = json.loads(archive.read("zarr.json"))["attributes"]
     attributes = migrated(stored, path, SCHEMA_VERSION, MIGRATIONS, key="schema", error=BankError)
     named = _NAME.fullmatch(Path(path).name)
@@ -252,7 +259,23 @@ def manifest(path: PathLike) -> dict[str, Any]:
             f"{path}: holds the rows {attributes['first']}..{attributes['last']}, not those in its name. "
             "Give the file its own name back."
         )
+    _require_place(Path(path), attributes)
     return attributes
+
+
+def _require_place(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Raises unless a shard below `{task}-{key}/{fidelity}/{split}/` is a part of that very bank."""
+    place = Path(os.path.abspath(path)).parts[-4:-1]
+    if "key" not in attributes or not _BANK.fullmatch(place[0]):
+        return
+    split = place[-1]
+    of_split = attributes["split"] + (f"-r{attributes['replicate']}" if "-r" in split else "")
+    found = (f"{attributes['task']}-{attributes['key']}", attributes["fidelity"], of_split)
+    if found != place:
+        raise BankError(
+            f"{path}: expected simulations of {'/'.join(place)}, got those of {'/'.join(found)}: it lies in "
+            f"another's place. Move it back. {if_bad(path)}."
+        )
 
 
 @contextmanager
@@ -265,16 +288,27 @@ def opened(path: PathLike) -> Iterator[dict[str, zarr.Array[Any]]]:
         try:
             group: Any = zarr.open_group(store, mode="r")
             arrays = {name: group[name] for name in group.attrs["digests"]}
-            _require_chunks(path, arrays)
+            _require_members(path, arrays)
             yield arrays
         finally:
             store.close()
 
 
-def _require_chunks(path: PathLike, arrays: Mapping[str, zarr.Array[Any]]) -> None:
-    """Raises unless every chunk is there: zarr would read a missing one as NaN without a word."""
-    with zipfile.ZipFile(path) as archive:
+def _require_members(path: PathLike, arrays: Mapping[str, zarr.Array[Any]]) -> None:
+    """Raises unless every chunk is there: zarr would read a missing one as NaN without a word.
+
+    In a sealed shard, what stands before each member has to agree with the directory as well.
+    """
+    with Path(path).open("rb") as stream, zipfile.ZipFile(stream) as archive:
         found = set(archive.namelist())
+        if seals.require(path, archive.start_dir, error=BankError):
+            for member in archive.infolist():
+                plain = zipfile.ZipInfo(member.filename)
+                plain.CRC, plain.file_size, plain.compress_size = member.CRC, *[member.file_size] * 2
+                header = plain.FileHeader()
+                stream.seek(member.header_offset)
+                if stream.read(len(header)) != header:
+                    raise _damaged(path, f"the head of {member.filename} has changed")
     for name, array in arrays.items():
         for index in range(-(-array.shape[0] // array.chunks[0])):
             key = f"{name}/c/{index}" + "/0" * (array.ndim - 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +12,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from veridical.checks.inputs import Array, Inputs
-from veridical.errors import ArtifactError, DataError
-from veridical.files import Migrations, migrated, write_text
+from veridical.errors import DataError
+from veridical.files import Migrations, migrated, read_json, write_json
 from veridical.saved.posteriors import Draws
 from veridical.sections import Section
 
@@ -176,8 +175,7 @@ class Check(ABC):
 
 def save(result: CheckResult, path: str | Path) -> None:
     """Writes a result as JSON, under a temporary name first."""
-    text = json.dumps(result.to_json(), allow_nan=False, separators=(",", ":"))
-    write_text(path, text + "\n")
+    write_json(path, result.to_json(), separators=(",", ":"))
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -186,10 +184,7 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises:
         ArtifactError: If the file is not the result of a check, or of another format.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"), object_hook=_float_from)
-    except json.JSONDecodeError as error:
-        raise ArtifactError(f"{path}: expected the JSON of a check, got something else ({error}).") from error
+    record = read_json(path, "the JSON of a check", hook=_float_from)
     return migrated(record, path, FORMAT, MIGRATIONS)
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
 from veridical.digests import file_digest
-from veridical.errors import ArtifactError, if_bad, if_gone
-from veridical.evidence import provenance
+from veridical.errors import ArtifactError
+from veridical.evidence import intact, provenance
 from veridical.files import whole
 
 REQUIRED = ("report.html", "metrics.csv", "verdict.json", "provenance.json")
 PATTERNS = ("observe/*", "train/**/*", "remedy/**/*", "infer/**/*.nc", "check/**/*.json", "figures/*")
 CHECKSUMS = "SHA256SUMS"
+INPUTS = "inputs/"
 SUFFIX = ".tar.gz"
 
 
@@ -33,8 +34,8 @@ def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = 
         extra: Further files, such as the study file and the data; they go to `inputs/`.
 
     Raises:
-        ArtifactError: If the study is not finished, a file is not the one that its provenance names, or `out`
-            is not the name of an archive or is that of a file to pack.
+        ArtifactError: If the study is not finished, a file is damaged or not the one that its provenance
+            names, or `out` is not the name of an archive or is that of a file to pack.
     """
     study, out = Path(study), Path(out)
     if not out.name.endswith(SUFFIX):
@@ -44,15 +45,27 @@ def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = 
     for path in map(Path, extra):
         if not path.is_file():
             raise ArtifactError(f"export: {path} is to go into the archive but does not exist.")
-        members[f"inputs/{path.name}"] = path
+        members[_place(path, members)] = path
     if out.resolve() in {path.resolve() for path in members.values()}:
         raise ArtifactError(
             f"export: {out} is one of the files to pack; expected another. Name an archive elsewhere."
         )
+    for name, path in members.items():
+        if not name.startswith(INPUTS):
+            intact.check(path)
     members[provenance.DESCRIPTOR] = members["provenance.json"]
     sums = "".join(f"{file_digest(members[name])}  {name}\n" for name in sorted(members))
     _pack(out, members, sums.encode(), top=study.name.replace("@", "-"))
     return sorted([*members, CHECKSUMS])
+
+
+def _place(path: Path, members: Mapping[str, Path]) -> str:
+    """Where a file goes among the inputs: under its name, and that of its folders where two share it."""
+    for depth in range(1, len(path.absolute().parts)):
+        name = INPUTS + "/".join(path.absolute().parts[-depth:])
+        if name not in members or members[name].resolve() == path.resolve():
+            return name
+    raise ArtifactError(f"export: expected files of different names, got {path} twice.")
 
 
 def _members(study: Path) -> list[Path]:
@@ -67,21 +80,8 @@ def _members(study: Path) -> list[Path]:
 
 def _verify(study: Path, members: dict[str, Path]) -> None:
     """Stops where a file differs from the one that the record of the study describes."""
-    record = provenance.load(study / "provenance.json")
-    for thing in record["@graph"]:
-        name, digest = thing["@id"], thing.get("sha256")
-        if digest is None or name.startswith("#"):
-            continue
-        if not (study / name).is_file():
-            raise ArtifactError(
-                f"export: {study / name} is named in provenance.json but is missing. {if_gone(study / name)}."
-            )
-        if file_digest(study / name) != digest:
-            raise ArtifactError(
-                f"export: {study / name} is not the file that provenance.json describes. "
-                f"{if_bad(study / name)}."
-            )
-        members.setdefault(name, study / name)
+    described = provenance.require_described(provenance.load(study / "provenance.json"), study)
+    members |= {name: study / name for name in described}
 
 
 def _pack(out: Path, members: dict[str, Path], sums: bytes, top: str) -> None:

@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from veridical.errors import DataError
-from veridical.files import write_text
+from veridical.digests import file_digest
+from veridical.errors import ArtifactError, DataError, if_bad
+from veridical.files import read_json, reading, write_text
 
 COLUMNS = (
     "study",
@@ -53,6 +54,8 @@ _ORDER = (
     *("parameter", "level", "budget_low", "n_calibration", "members", "true_value"),
 )
 _NOT_KEY = frozenset({"seed", "value", "stderr", "n"})
+
+DIGEST = "metrics_sha256"  # of the table, in the verdict that follows from it
 
 Row = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
@@ -135,10 +138,19 @@ def write(path: str | Path, rows: Iterable[Row]) -> None:
 def read(path: str | Path) -> Table:
     """Reads a table as written: integers, floats, strings, None for empty cells.
 
+    The verdict beside a table, which follows from it, keeps the digest of the table.
+
     Raises:
+        ArtifactError: If the table is missing, or not the one that the verdict beside it follows from.
         DataError: If a standard column is missing or a cell is not the number its column holds.
     """
-    with Path(path).open(newline="", encoding="utf-8") as stream:
+    verdict = Path(path).with_name("verdict.json")
+    found = read_json(verdict, "the verdict of a study") if verdict.is_file() else {}
+    if Path(path).is_file() and found.get(DIGEST, "") not in ("", file_digest(path)):
+        raise ArtifactError(
+            f"{path}: damaged (its SHA-256 differs from the one in {verdict}). {if_bad(path)}."
+        )
+    with reading(path, "a table of metrics"), Path(path).open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if missing:

@@ -21,9 +21,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from veridical import seals
 from veridical.digests import file_digest
 from veridical.errors import ArtifactError, if_bad, if_gone
-from veridical.files import write_text
+from veridical.files import read_json, write_text
 from veridical.version import VERSION
 
 CRATE = "https://w3id.org/ro/crate/1.1"
@@ -105,7 +106,7 @@ def build(
 
 def write(path: str | Path, record: Mapping[str, Any]) -> None:
     """Writes the record whole or not at all."""
-    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_text(path, seals.filled(json.dumps(record, indent=1, allow_nan=False) + "\n"))
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -114,15 +115,8 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises:
         ArtifactError: If the file is missing or holds no record.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; expected a record of provenance. {if_gone(path)}.") from None
-    except (OSError, ValueError) as error:  # ValueError: neither UTF-8 nor JSON
-        raise ArtifactError(
-            f"{path}: expected a record of provenance, got what cannot be read: {error}. {if_bad(path)}."
-        ) from error
-    graph = record.get("@graph") if isinstance(record, dict) else None
+    record = read_json(path, "a record of provenance")
+    graph = record.get("@graph")
     things = graph if isinstance(graph, list) else [None]
     if not all(isinstance(thing, dict) and {"@id", "@type"} <= thing.keys() for thing in things):
         raise ArtifactError(
@@ -130,6 +124,23 @@ def load(path: str | Path) -> dict[str, Any]:
             f"something else. {if_bad(path)}."
         )
     return record
+
+
+def require_described(record: Mapping[str, Any], root: str | Path) -> list[str]:
+    """Returns the names of the files below `root` whose digests a record keeps, which must be theirs.
+
+    Raises:
+        ArtifactError: If one of them is missing or differs.
+    """
+    kept = {thing["@id"]: thing["sha256"] for thing in record["@graph"] if "sha256" in thing}
+    names = [name for name in kept if not name.startswith("#")]
+    for name in names:
+        path = Path(root) / name
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing; provenance.json names it. {if_gone(path)}.")
+        if file_digest(path) != kept[name]:
+            raise ArtifactError(f"{path} is not the file that provenance.json describes. {if_bad(path)}.")
+    return names
 
 
 def entity(record: Mapping[str, Any], identifier: str) -> Entity:
@@ -247,7 +258,8 @@ def _plain(value: Any) -> Any:
 
 
 def _descriptor() -> Entity:
-    return {"@id": DESCRIPTOR, "@type": "CreativeWork", "conformsTo": {"@id": CRATE}, "about": {"@id": "./"}}
+    about = {"conformsTo": {"@id": CRATE}, "about": {"@id": "./"}, "identifier": seals.EMPTY}
+    return {"@id": DESCRIPTOR, "@type": "CreativeWork", **about}
 
 
 def _root_entity(

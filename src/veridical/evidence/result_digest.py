@@ -89,6 +89,7 @@ def listing(study: str | Path) -> list[str]:
     table = study / "metrics.csv"
     with _reading(table):  # before all else, which may take long
         metrics.read(table)
+    provenance.require_described(record, study)
     with _reading(study / "provenance.json"):
         used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
     parts = {name.partition("/")[2]: part for name, part in used.items()}

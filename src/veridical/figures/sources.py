@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,7 +107,7 @@ class Sources:
         for path in map(Path, self.looks):
             dataset = path.name.split(".")[0]
             x = observations.load(of_data[dataset]).x[EXAMPLE]
-            yield dataset, json.loads(path.read_text()), x
+            yield dataset, files.read_json(path, "a look at data"), x
 
     @cached_property
     def axes(self) -> dict[str, tuple[list[dict[str, Any]], str]]:
@@ -117,7 +116,8 @@ class Sources:
 
     def trainings(self) -> dict[str, dict[int, Any]]:
         """Returns the histories of trainings that have epochs, by method and replicate."""
-        found = {Coordinates.of(path): json.loads(Path(path).read_text()) for path in self.histories}
+        told = "the history of a training"
+        found = {Coordinates.of(path): files.read_json(path, told) for path in self.histories}
         leading = set(variants.leading(of_coordinates(where) for where in found))
         histories: dict[str, dict[int, Any]] = {}
         for where, history in found.items():
@@ -136,7 +136,7 @@ class Sources:
 def _axes(path: str | Path) -> tuple[list[dict[str, Any]], str]:
     import xarray as xr
 
-    with xr.open_dataset(path, engine="h5netcdf") as stored:
+    with files.reading(path, "a data set of the study"), xr.open_dataset(path, engine="h5netcdf") as stored:
         x = stored["x"]
         axes = [
             {

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from veridical import seals
 from veridical.files import write_text
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def svg(made: Figure) -> str:
 
 def save(made: Figure, path: str | Path) -> None:
     """Writes a figure as SVG, whole or not at all."""
-    write_text(path, svg(made))
+    write_text(path, seals.filled(f"{svg(made)}<!-- {seals.EMPTY} -->\n"))
 
 
 def grid_shape(panels: int, columns: int = 4) -> tuple[int, int]:

@@ -5,13 +5,13 @@ Where no job of a kind was measured, it is assumed to take its whole time limit.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path, PurePosixPath
 
-from veridical.errors import PlanError, if_bad
+from veridical.errors import ArtifactError, PlanError, if_bad
+from veridical.files import read_json
 from veridical.plan.dry_run import Job
 from veridical.plan.measured import Rate, Record, bytes_per_job, records
 from veridical.plan.work import Piece, amount, rows_of, size
@@ -147,9 +147,9 @@ class Costs:
         if not probe.is_file():
             return None
         try:
-            found = json.loads(probe.read_text(encoding="utf-8"))["fidelities"]
+            found = read_json(probe, "the record of a probe")["fidelities"]
             return float(found[fidelity]["seconds_per_row"]), "probed"
-        except (ValueError, TypeError, KeyError) as error:
+        except (ArtifactError, ValueError, TypeError, KeyError) as error:
             raise PlanError(
                 f"{probe}: expected the seconds of a row at fidelity {fidelity}, got what cannot be read "
                 f"({type(error).__name__}: {error}). {if_bad(probe)}."

@@ -7,7 +7,6 @@ errors, with neither a negative start nor a negative slope. What cannot be read 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from veridical import files
+from veridical.errors import ArtifactError
 from veridical.plan.work import Piece, amount
 from veridical.study.layout import Layout
 
@@ -137,7 +137,7 @@ def _cost(log: Path, benchmark: Path) -> tuple[float, float | None] | None:
         memory = [float(line["max_rss"]) for line in lines if isinstance(line["max_rss"], int | float)]
         if lines and math.isfinite(seconds):
             return seconds, max(memory, default=None)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ArtifactError, OSError, ValueError, TypeError, KeyError):
         pass  # missing or torn; the log may still tell
     done = _DONE.findall(log.read_text(encoding="utf-8", errors="replace"))
     return (float(done[-1]), None) if done else None
@@ -146,8 +146,8 @@ def _cost(log: Path, benchmark: Path) -> tuple[float, float | None] | None:
 def _fit_seconds(cost: Path) -> float:
     """Seconds of all attempts of a training; 0 where they cannot be read."""
     try:
-        seconds = float(json.loads(cost.read_text(encoding="utf-8"))["fit_seconds"])
-    except (OSError, ValueError, TypeError, KeyError):
+        seconds = float(files.read_json(cost, "the costs of a run")["fit_seconds"])
+    except (ArtifactError, ValueError, TypeError, KeyError):
         return 0.0
     return seconds if math.isfinite(seconds) else 0.0
 

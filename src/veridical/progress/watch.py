@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from veridical.errors import VeridicalError
+from veridical.files import read_json
 from veridical.plan.table import duration
 from veridical.progress import logs
 from veridical.progress.estimates import time_left, typical
@@ -225,7 +225,7 @@ class Watch:
         asked = not self._total or any(rule.endswith("report") for rule in self._total)
         if not asked or not (report / "verdict.json").is_file():
             return []
-        found = json.loads((report / "verdict.json").read_text(encoding="utf-8"))["verdicts"]
+        found = read_json(report / "verdict.json", "the verdict of a study")["verdicts"]
         lines = [f"  {v['method']} on {v['dataset']}: {v['verdict']}. {v['summary']}" for v in found]
         more = [f"  ... and {len(lines) - _MOST} more in the report."] if len(lines) > _MOST else []
         return ["Verdict:", *lines[:_MOST], *more, f"Report: {report.absolute() / 'report.html'}"]

@@ -20,6 +20,7 @@ from veridical.evidence import comparison, numbers, provenance, variants
 from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
+from veridical.files import read_json, reading
 from veridical.report import tables
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
@@ -81,11 +82,12 @@ def load_figures(folder: str | Path) -> list[Picture]:
     """Returns the figures in a folder, each an SVG with its data as JSON beside it, kinds as registered."""
     found = []
     for path in sorted(Path(folder).glob("*.svg")):
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        record = read_json(path.with_suffix(".json"), "the data of a figure")
         figure = figures.build(record["kind"])
         read, shows = figure.caption(record["data"])
         alternative = f"Figure: {record['kind']}. {shows or read}"
-        svg = inline(path.read_text(encoding="utf-8"), path.stem, alternative)
+        with reading(path, "a figure"):
+            svg = inline(path.read_text(encoding="utf-8"), path.stem, alternative)
         of = record["kind"], record["method"], record["calibration"], record["dataset"]
         found.append(Picture(*of, figure, svg, read, shows, record["data"]))
     kinds = list(figures.FIGURES)
@@ -96,7 +98,7 @@ def inline(svg: str, prefix: str, alternative: str) -> str:
     """Returns an SVG to stand inside a page: own identifiers, scalable, described for screen readers."""
     from xml.sax.saxutils import escape, quoteattr
 
-    svg = svg[svg.index("<svg") :]
+    svg = svg[svg.index("<svg") : svg.rindex("</svg>") + len("</svg>")]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     stem = re.sub(r"[^A-Za-z0-9_-]", "-", prefix)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{stem}-\1"', svg)

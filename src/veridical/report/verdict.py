@@ -7,14 +7,13 @@ rules, how often it raises a false alarm, and the fields of `verdict.json`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from veridical.evidence import variants
 from veridical.evidence.metrics import Row, grouped, select
-from veridical.files import write_text
+from veridical.files import read_json, write_json
 from veridical.report.judging import Evidence, majority
 from veridical.report.rules import CAUTION, GOOD, RULES, Rule
 
@@ -81,12 +80,16 @@ def decide(rows: Sequence[Row]) -> dict[str, Any]:
 
 def write(path: str | Path, verdicts: Mapping[str, Any]) -> None:
     """Writes `verdict.json` whole or not at all."""
-    write_text(path, json.dumps(verdicts, indent=1, allow_nan=False) + "\n")
+    write_json(path, verdicts, indent=1)
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Reads `verdict.json`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Reads `verdict.json`.
+
+    Raises:
+        ArtifactError: If the file is missing or damaged.
+    """
+    return read_json(path, "the verdict of a study")
 
 
 def _summary(worst: int, deciding: int) -> str:

@@ -6,7 +6,6 @@ likelihood ratio, widened by the error of the density ratio, is no larger than z
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from veridical.errors import ArtifactError, DataError, require_shape
-from veridical.files import Migrations, migrated, write_text
+from veridical.files import Migrations, migrated, read_json, write_json
 from veridical.tasks.base import Array
 
 FORMAT = 1
@@ -122,10 +121,9 @@ def save(
     record = {"truth": truth} | {entry.name: getattr(estimate, entry.name) for entry in fields(estimate)}
     plain = {name: None if array is None else np.asarray(array).tolist() for name, array in record.items()}
     try:
-        text = json.dumps({**about, **plain}, allow_nan=False)
+        write_json(path, {**about, **plain})
     except ValueError as error:
         raise ArtifactError(f"{path}: estimates must be finite numbers, got others: {error}.") from error
-    write_text(path, text + "\n")
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -134,13 +132,7 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises:
         ArtifactError: If the file holds something else.
     """
-    try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(
-            f"{path}: expected the JSON of estimates, got something else ({error})."
-        ) from error
-    record = migrated(stored, path, FORMAT, MIGRATIONS)
+    record = migrated(read_json(path, "the JSON of estimates"), path, FORMAT, MIGRATIONS)
     names = [entry.name for entry in fields(Estimate)]
     arrays = {name: _array(record.get(name)) for name in (*names, "truth")}
     return {

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from veridical import seals
 from veridical.coordinates import LABELLED
 from veridical.errors import DataError, require_shape, suggest
-from veridical.files import require_own_content, whole
+from veridical.files import reading, require_own_content, whole
 from veridical.saved import columns
 from veridical.tasks import arrays, sentinels, tables
 from veridical.tasks.base import ClassTask
@@ -97,18 +98,24 @@ def save(path: str | Path, data: Observations, task: Task) -> None:
     content = xr.Dataset(variables, coordinates, attributes).to_netcdf(engine="h5netcdf")
     with whole(path) as temporary:
         temporary.write_bytes(content)
+        seals.append(temporary)
 
 
 def load(path: str | Path) -> Observations:
-    """Returns a data set that `save` wrote."""
+    """Returns a data set that `save` wrote.
+
+    Raises:
+        ArtifactError: If the file is missing or damaged.
+    """
     import h5netcdf  # xarray would cost each job that reads data a third of a second
 
-    require_own_content(path, DataError)
-    with h5netcdf.File(path, "r") as stored:
-        found = {name: stored[name][...] for name in ("x", "truth") if name in stored.variables}
-        attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
-        notes = tuple(filter(None, str(stored.attrs.get("notes", "")).split("\n")))
-        return Observations(found["x"], found.get("truth"), **attributes, notes=notes)
+    with reading(path, "a data set of the study"):
+        require_own_content(path, DataError)
+        with h5netcdf.File(path, "r") as stored:
+            found = {name: stored[name][...] for name in ("x", "truth") if name in stored.variables}
+            attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
+            notes = tuple(filter(None, str(stored.attrs.get("notes", "")).split("\n")))
+            return Observations(found["x"], found.get("truth"), **attributes, notes=notes)
 
 
 def _read_arrays(path: Path, settings: dict[str, Any], task: Task, name: str) -> tuple[Array, list[str]]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
-from veridical.files import Migrations, migrated, require_own_content, whole_hdf5
+from veridical.files import Migrations, migrated, reading, require_own_content, whole_hdf5
 from veridical.tasks.base import Array
 
 if TYPE_CHECKING:
@@ -134,16 +134,10 @@ def load(path: str | Path, observations: int | None = None) -> Draws:
     """
     import h5netcdf
 
-    try:
+    with reading(path, "a file of posterior draws"):
         require_own_content(path, ArtifactError)
         with h5netcdf.File(path, "r") as file:
             return _read(file, path, slice(observations))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; expected a file of posterior draws.") from None
-    except (OSError, KeyError) as error:
-        raise ArtifactError(
-            f"{path}: not a readable file of posterior draws: {error}. Infer again."
-        ) from error
 
 
 def split(draws: Draws, size: int) -> Iterator[Draws]:

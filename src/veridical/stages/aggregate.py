@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from veridical import checks, files
 from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
+from veridical.digests import file_digest
 from veridical.evidence import metrics, tabulation
 from veridical.evidence.metrics import Row
 from veridical.report import verdict
@@ -56,7 +56,9 @@ def aggregate(
     for path in results:
         rows += tabulation.check_rows(Coordinates.of(path), checks.load(path), **common)
     for path in costs:
-        rows += tabulation.cost_rows(Coordinates.of(path), json.loads(Path(path).read_text()), **common)
+        rows += tabulation.cost_rows(
+            Coordinates.of(path), files.read_json(path, "the costs of a run"), **common
+        )
     for path in benchmarks:
         rows += _sample_rows(path, common)
     for path in draws:
@@ -70,7 +72,7 @@ def aggregate(
     rows = metrics.tidy([_with_ledger(row, ledgers or {}) for row in rows])
     decided = verdict.decide(rows)
     metrics.write(table, rows)
-    verdict.write(verdicts, {**decided, **common})
+    verdict.write(verdicts, {**decided, **common, metrics.DIGEST: file_digest(table)})
     for found in decided["verdicts"]:
         print(f"{found['method']} on {found['dataset']}: {found['verdict']}. {found['summary']}")
 

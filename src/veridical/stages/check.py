@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from veridical import checks, seeds
 from veridical.checks.base import save
 from veridical.checks.experiments import aggregate
+from veridical.files import read_npz
 from veridical.saved import observations, posteriors
 
 
@@ -44,11 +43,9 @@ def check(
         if role in inputs:
             given[role] = posteriors.load(inputs[role])
     if "exact" in inputs:
-        with np.load(inputs["exact"], allow_pickle=False) as stored:
-            given["exact"] = dict(stored)
+        given["exact"] = read_npz(inputs["exact"], "densities beside the exact ones")
     if "predictive" in inputs:
-        with np.load(inputs["predictive"], allow_pickle=False) as stored:
-            given["predictive"] = stored["x"]
+        given["predictive"] = read_npz(inputs["predictive"], "predictions")["x"]
         given["prior_predictive"] = observations.load(inputs["prior"]).x
     result = checks.build(name, **settings).run(posteriors.load(inputs["draws"]), rng, **given)
     save(result, out)

@@ -10,7 +10,7 @@ import numpy as np
 from veridical import artifacts, seeds, tasks
 from veridical.errors import DataError
 from veridical.estimators.base import Conditioned
-from veridical.files import whole
+from veridical.files import write_npz
 from veridical.saved.observations import Observations
 from veridical.tasks.base import Array, Task
 
@@ -66,8 +66,7 @@ def exact(
         else:
             arrays["draws_exact"] = task.posterior_sample(data.x[few], rng, 2 * draws, fidelity)
             arrays["draws"] = posterior.sample_and_log_prob(few, draws, rng)[0]
-    with whole(out) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+    write_npz(out, arrays)
     gap = float(np.mean(arrays["log_p_truth"] - arrays["log_q_truth"]))
     print(f"{data.name}: {len(data.x)} truths, {few.stop} posteriors compared; mean log p - log q {gap:.3f}")
 

@@ -9,7 +9,7 @@ from veridical import figures
 from veridical.evidence.variants import Variant
 from veridical.figures import style
 from veridical.figures.sources import Sources
-from veridical.files import write_text
+from veridical.files import write_json
 
 
 def draw(out: str | Path, sources: Sources) -> None:
@@ -31,8 +31,7 @@ def draw(out: str | Path, sources: Sources) -> None:
             of = variant or Variant("")
             name = "--".join([kind, *([part for part in (of.key, dataset) if part] or ["all"])])
             about = {"kind": kind, "method": of.method, "calibration": of.calibration, "dataset": dataset}
-            text = json.dumps({**about, "data": data}, allow_nan=True)
-            write_text(out / f"{name}.json", text + "\n")
+            write_json(out / f"{name}.json", {**about, "data": data}, allow_nan=True)
             with style.styled():
-                style.save(figure.draw(json.loads(text)["data"]), out / f"{name}.svg")
+                style.save(figure.draw(json.loads(json.dumps(data))), out / f"{name}.svg")
             print(name)

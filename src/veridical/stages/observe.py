@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from veridical import bank, seeds, tasks
 from veridical.checks import prior_predictive
 from veridical.coordinates import REAL, SIMULATED
 from veridical.errors import BankError
-from veridical.files import write_text
+from veridical.files import write_json
 from veridical.saved import observations
 
 
@@ -62,4 +61,4 @@ def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
     observed = observations.load(data)
     found = prior_predictive.look(observed.x, observations.load(prior).x)
     found["notes"] = list(observed.notes)
-    write_text(out, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_json(out, found, indent=1)

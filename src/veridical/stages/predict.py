@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from veridical import bank, tasks
 from veridical.bank import blocks
 from veridical.errors import SimulationError
-from veridical.files import whole
+from veridical.files import write_npz
 from veridical.saved import posteriors
 
 ROWS = 1000  # in all, and
@@ -43,6 +41,5 @@ def predict(
             f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "
             f"the posterior lies where the simulator does not work. {block.first_traceback}"
         )
-    with whole(out) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, x=x.reshape(s, n, *task.x_shape), theta=theta)
+    write_npz(out, {"x": x.reshape(s, n, *task.x_shape), "theta": theta})
     print(f"{len(x)} predictions, {int(failed.sum())} failed")

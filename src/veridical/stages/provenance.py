@@ -8,7 +8,7 @@ from typing import Any
 
 from veridical import bank, digests
 from veridical.bank import probe
-from veridical.evidence import provenance
+from veridical.evidence import intact, provenance
 
 Paths = Iterable[str | Path]
 
@@ -23,7 +23,7 @@ def record(
     rows: Mapping[str, int],
     out: str | Path,
 ) -> None:
-    """Writes `provenance.json`; git, versions and platform are those of this job.
+    """Writes `provenance.json`; git, versions and platform are those of this job. A damaged file stops it.
 
     Arguments:
         settings: The study's settings, whole.
@@ -34,6 +34,9 @@ def record(
         rows: How many rows of each part of the bank it used, by `{fidelity}/{split}`.
         out: Where the record goes.
     """
+    files = [Path(path) for path in files]
+    for path in files:
+        intact.check(path)
     found = provenance.build(settings, root, files, data=data, banks=banks(shards, rows))
     provenance.write(out, found)
     print(f"{out}: {len(found['@graph'])} entities")

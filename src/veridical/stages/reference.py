@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from veridical import tasks
-from veridical.files import whole
+from veridical.files import read_npz, write_npz
 from veridical.inference import chains as reference
 from veridical.saved import observations, posteriors
 from veridical.saved.posteriors import Draws
@@ -37,8 +37,7 @@ def sample(
         for number, x in enumerate(observed.x)
     ]
     arrays: dict[str, Any] = {name: np.stack([chain[name] for chain in chains]) for name in chains[0]}
-    with whole(out) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+    write_npz(out, arrays)
     print(
         f"{observed.name}: ensemble {ensemble}, share of accepted moves", *(c["acceptance"] for c in chains)
     )
@@ -57,7 +56,7 @@ def combine(
     """
     task = tasks.build(spec)
     observed = observations.load(data)
-    ensembles = [_load(path) for path in files]
+    ensembles = [read_npz(path, "the chains of a reference") for path in files]
     names = task.parameter_names
     found = [
         reference.combine([{k: v[i] for k, v in chain.items()} for chain in ensembles], settings["draws"])
@@ -85,8 +84,3 @@ def combine(
     )
     posteriors.save(out, draws)
     print(f"R-hat up to {rhat.max():.4f}, ESS at least {ess.min():.0f}, converged: {converged}")
-
-
-def _load(path: str | Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from veridical import seals
 from veridical.evidence import metrics
 from veridical.evidence import provenance as record_of
 from veridical.files import write_text
@@ -38,5 +39,5 @@ def render(
         page.load_figures(figures),
         None if provenance is None else record_of.load(provenance),
     )
-    write_text(out, text)
+    write_text(out, seals.filled(f"{text.rstrip()}\n<!-- {seals.EMPTY} -->\n"))
     print(f"{out}: {len(text.encode()) / 1e6:.1f} MB")

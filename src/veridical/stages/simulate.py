@@ -8,7 +8,6 @@ the consumers of the bank hold the share over all rows they use against the limi
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -24,7 +23,7 @@ from veridical import bank, seeds, tasks
 from veridical.bank import blocks, shards
 from veridical.bank import probe as probing
 from veridical.bank.filling import ShardRows, simulate_rows
-from veridical.files import write_text
+from veridical.files import write_json
 from veridical.tasks.base import Array, Task
 from veridical.version import VERSION
 
@@ -41,7 +40,7 @@ def probe(spec: Mapping[str, Any] | Task, path: str | Path, *, fidelity: str, **
         print(f"warning: {text}")
     for text in measured.get("notes", []):
         print(f"{found['task']}: {text}")
-    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_json(path, found, indent=1)
 
 
 def simulate_shard(

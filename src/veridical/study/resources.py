@@ -7,13 +7,13 @@ times, in the rules.
 
 from __future__ import annotations
 
-import json
 from math import ceil, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from veridical.files import read_json
 from veridical.tasks.needs import Needs
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def simulate_minutes(layout: Layout, fidelity: str, probe: str | Path) -> int:
     cores = min(needs.cores, blocks)
     seconds, waits = needs.seconds.get(fidelity), settings.time_limit
     if seconds is None or task.timeout_is_data:
-        measured = json.loads(Path(probe).read_text(encoding="utf-8"))["fidelities"][fidelity]
+        Path(probe).stat()  # Snakemake waits where the file is missing, and wants to know which
+        measured = read_json(probe, "the record of a probe")["fidelities"][fidelity]
         seconds = float(measured["seconds_per_row"]) if seconds is None else seconds
         if task.timeout_is_data:
             late = settings.shard_rows * measured["counts"]["timed_out"] / measured["rows"]

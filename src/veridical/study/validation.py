@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from veridical import methods, tasks
 from veridical.bank import shards
 from veridical.bank.data_demands import beyond_type
 from veridical.coordinates import LABELLED, REAL
+from veridical.digests import file_digest
 from veridical.errors import DataError, SettingError, suggest
+from veridical.evidence import provenance
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
@@ -84,6 +87,18 @@ def _require_new_name(layout: Layout, name: str) -> None:
         raise SettingError(
             f"data: {layout.data} would be called {name!r}, which is the name of a data set of the study "
             "or of a folder of its results. Give the file another name."
+        )
+    record = Path(layout.report) / "provenance.json"
+    given = Path(layout.observations[name].file)
+    if not record.is_file() or not given.is_file():
+        return
+    found = provenance.load(record)
+    before = Path(provenance.properties(found, f"#data-{name}")["path"])
+    digest = provenance.entity(found, f"#data-{name}")["sha256"]
+    if before.resolve() != given.resolve() and file_digest(given) != digest:
+        raise SettingError(
+            f"data: {given} would be called {name!r}, as is {before}, on which {layout.report}/ reports. "
+            "Give the file another name, or move that folder away."
         )
 
 

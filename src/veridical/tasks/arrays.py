@@ -49,9 +49,9 @@ def read(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
     try:
         require_own_content(path, DataError)
         return readers.get(ending, _hdf5)(path, names, what)
-    except DataError:
+    except (DataError, MemoryError):
         raise
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of Zarr, its codecs, the zip, HDF5
         about = kinds.get(ending, f"file of type {ending}")
         raise DataError(f"{what} is not a readable {about}: {error}") from error
 
@@ -151,11 +151,23 @@ def _zarr(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
                 getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
             )
             along = {axis: np.asarray(group[axis]) for axis in axes if axis in there}
-            found[name] = Stored(np.asarray(array), tuple(axis or "" for axis in axes), along)
+            found[name] = Stored(_complete(array, what), tuple(axis or "" for axis in axes), along)
         return found
     finally:
         if isinstance(store, ZipStore):
             store.close()
+
+
+def _complete(array: Any, what: str) -> Array:
+    """An array of a Zarr group, none of whose chunks may be missing: they would read as its fill value."""
+    missing = array.nchunks - array.nchunks_initialized
+    if missing and not np.isnan(array.fill_value):
+        raise DataError(
+            f"{what}: {missing} of {array.nchunks} chunks of {array.basename!r} are missing and would read "
+            f"as {array.fill_value}. Copy the store again; if these rows are truly so, write it with Zarr's "
+            "`array.write_empty_chunks`."
+        )
+    return np.asarray(array)
 
 
 # ---- an array against a task --------------------------------------------------------------------------

@@ -21,12 +21,21 @@ Simulated = Array | Mapping[str, Array]
 
 
 def as_arrays(simulated: Simulated) -> dict[str, Array]:
-    """Returns what `Task.simulate` gave as a dict of arrays with the key `x`."""
+    """Returns what `Task.simulate` gave as a dict of arrays with the key `x`; masked numbers are NaN."""
     if not isinstance(simulated, Mapping):
-        return {"x": np.asarray(simulated)}
+        return {"x": _unmasked(simulated)}
     if "x" not in simulated:
         raise TaskError(f"simulate returned a dict with the keys {sorted(simulated)}; expected a key 'x'.")
-    return {name: np.asarray(array) for name, array in simulated.items()}
+    return {name: _unmasked(array) for name, array in simulated.items()}
+
+
+def _unmasked(array: Any) -> Array:
+    """An array whose masked numbers are NaN; lists may hold masked rows."""
+    if isinstance(array, list | tuple) and any(np.ma.isMaskedArray(part) for part in array):
+        array = np.ma.stack(array)
+    if not np.ma.is_masked(array):
+        return np.asarray(array)
+    return np.ma.filled(array.astype(np.result_type(array.dtype, np.float32)), np.nan)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from veridical.errors import TrainingError
+from veridical import seals
+from veridical.errors import ArtifactError, TrainingError
 
 STALE_SECONDS = 120.0
 TOUCH_SECONDS = 10.0
@@ -105,10 +106,25 @@ class CheckpointFolder:
         self.require()
         draft = self.folder / f"state-{self.token}.tmp"
         write(draft)
+        seals.append(draft)
         with draft.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(draft, self.state)
         self._saved = time.monotonic()
+
+    def saved(self) -> Path | None:
+        """Returns the saved state, None where there is none; a damaged one is set aside, and said so."""
+        if not self.state.exists():
+            return None
+        try:
+            if seals.require(self.state):
+                return self.state
+        except ArtifactError:
+            pass
+        aside = self.state.with_suffix(".damaged")
+        os.replace(self.state, aside)
+        print(f"{self.state}: damaged; set aside as {aside.name}, the training starts over")
+        return None
 
     def clear(self) -> None:
         """Removes the folder, to be called when the results of the training are safely elsewhere.
@@ -166,6 +182,7 @@ class CheckpointFolder:
         except FileNotFoundError:  # the holder has just removed the folder
             return "it was removed at this moment; try again."
         where = f"host {holder.get('host')}, process {holder.get('pid')}"
+        where = where if holder else "who it is cannot be read from the lease"
         if not self._dead(holder):
             return f"another job trains the same estimator ({where}); wait for it, or end it and try again."
         try:
@@ -186,8 +203,10 @@ class CheckpointFolder:
 
     def _holder(self) -> dict[str, Any]:
         try:
-            return json.loads(self.lease.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):  # given back, or just being written
+            found = json.loads(self.lease.read_text(encoding="utf-8"))
+            told = isinstance(found, dict) and type(found.get("pid")) is int and "born" in found
+            return found if told and str(found.get("token")).isalnum() else {}
+        except (FileNotFoundError, ValueError):  # given back, just being written, or damaged
             return {}
 
     def _dead(self, holder: dict[str, Any]) -> bool:

@@ -89,7 +89,7 @@ def _train(
         module = loop.Module(network, plan, settings, run, rows, capped)
         progress = loop.Progress(plan, settings, run, data.offsets, network.members)
         trainer = loop.trainer(plan, settings, run, progress, device)
-        saved = run.folder.state if run.folder and run.folder.state.exists() else None
+        saved = run.folder.saved() if run.folder else None
         if not progress.finished_before(saved):
             loop.run(trainer, module, saved)
     for member, course in zip(into, progress.courses, strict=True):

@@ -254,9 +254,10 @@ class RatioTraining:
     def _resume(self) -> None:
         """Goes on from a saved state, if there is one."""
         folder = self.run_info.folder
-        if folder is None or not folder.state.exists():
+        saved = folder.saved() if folder else None
+        if saved is None:
             return
-        state = torch.load(folder.state, weights_only=True, map_location=self.best_loss.device)
+        state = torch.load(saved, weights_only=True, map_location=self.best_loss.device)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best, self.best_loss = state["best"], state["best_loss"]
