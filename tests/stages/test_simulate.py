@@ -283,7 +283,7 @@ class Wild(Task):
 
     def simulate(self, theta, rng, fidelity):
         bad = bool((theta[:, 0] < self.share).any())
-        if bad and self.what == "exit":
+        if bad and self.what in ("exit", "exit far"):
             sys.exit(3)
         elif bad and self.what == "os_exit":
             os._exit(0)
@@ -297,7 +297,7 @@ class Wild(Task):
             os.fork()
         elif bad and self.what == "no_room":
             raise OSError(28, "No space left on device")
-        return theta + rng.normal(size=(len(theta), 2))
+        return theta + rng.normal(size=(len(theta), 2)) + 1e9 * (self.what == "exit far")
 """
 
 
@@ -328,6 +328,11 @@ def test_a_rare_row_that_ends_its_process_or_hangs_costs_itself(tmp_path: Path, 
     found = probing.run(spec, "low", root=1, rows=200, time_limit=limit)["fidelities"]["low"]
     assert 1 <= found["counts"]["timed_out" if what == "hang" else "raised"] < 26
     assert told[what] in found["first_traceback"]
+
+
+def test_the_demands_on_x_hold_where_rows_run_alone(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="rounding would make the posterior wider"):
+        probing.run(wild(tmp_path, "exit far", 0.05), "low", root=1, rows=100)
 
 
 @pytest.mark.parametrize("what", ["chdir", "fork"])
