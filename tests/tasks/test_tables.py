@@ -64,7 +64,7 @@ MEANT = [[1.0, 2.0, 0.5]]
         ("bars.csv", PLAIN.replace(",", "|"), ""),
         ("blanks.csv", "a   b c\n 1.0 2.0  0.5\n", ""),
         ("excel.csv", "sep=;\na;b;c\n1,0;2,0;0,5\n", ""),
-        ("zipped.csv.gz", gzip.compress(PLAIN.encode()), ""),
+        ("zipped.csv.gz", gzip.compress(PLAIN.encode(), mtime=0), ""),
         ("trailing.csv", "a,b,c,\n1.0,2.0,0.5,\n", "an empty last column without a name was left out"),
         ("trailing rows.csv", "a;b;c\n1,0;2,0;0,5;\n", "an empty last column was left out"),
         ("pandas.csv", ",a,b,c\n0,1.0,2.0,0.5\n", "it has no name and numbers the rows"),
