@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.estimators.small import BOUNDED, bounded_data, pairs
+from tests.estimators.small import BOUNDED, bounded_data, mass, pairs
 from veridical import seeds
 from veridical.errors import TrainingError
 from veridical.estimators.base import TaskInfo
@@ -54,6 +54,10 @@ def test_the_loss_is_the_negative_log_density(bounded: MLPRegression, rng: np.ra
         loss = bounded.precise.loss(torch.from_numpy(z), torch.from_numpy(bounded.inputs(x)))
     expected = (log_slope - bounded.log_prob(theta, x)).mean()
     assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_density_integrates_to_one_over_the_bounds(bounded: MLPRegression) -> None:
+    assert mass(bounded, np.full((1, 3), 0.5)) == pytest.approx(1, abs=1e-4)
 
 
 def test_standard_deviations_keep_their_bounds(bounded: MLPRegression) -> None:

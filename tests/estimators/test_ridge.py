@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.estimators.small import BOUNDED, pairs
+from tests.estimators.small import BOUNDED, bounded_data, mass, pairs
 from veridical.errors import TrainingError
 from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.ridge import Ridge, regress
@@ -93,3 +93,8 @@ def test_what_cannot_be_fitted_is_refused(rng: np.random.Generator) -> None:
         Ridge.fit(RidgeSettings(), BOUNDED, Material(), RUN)
     with pytest.raises(ValueError, match="expected smallest <= largest"):
         Ridge.fit(RidgeSettings(smallest=2.0, largest=1.0), BOUNDED, pairs(theta, x), RUN)
+
+
+def test_the_density_integrates_to_one_over_the_bounds(rng: np.random.Generator) -> None:
+    bounded, _ = Ridge.fit(RidgeSettings(), BOUNDED, pairs(*bounded_data(rng, 60)), RUN)
+    assert mass(bounded, np.full((1, 3), 0.5)) == pytest.approx(1, abs=1e-4)

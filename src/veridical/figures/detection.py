@@ -66,7 +66,7 @@ class Detection(Figure):
         numbers = listed(["< 0.001" if p < 0.001 else rounded(p, 2) for p in ps])
         shows = f"{'P' if not panels[0]['n'] else 'p'}-value{'' if len(ps) == 1 else 's'} {numbers}: "
         if n := panels[0]["n"]:
-            shows = f"{n:,} data sets, {shows}"
+            shows = f"{n:,} data set{'' if n == 1 else 's'}, {shows}"
         shows += "not told from simulated data." if alike else "not distributed like simulated data."
         power = panels[0]["power"]
         if alike and power is not None:

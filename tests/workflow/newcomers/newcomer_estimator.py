@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from veridical.errors import ArtifactError
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.settings import MethodSettings
@@ -72,8 +73,11 @@ class NewcomerEstimator(GaussianEstimator):
         parent: Estimator | None = None,
     ) -> NewcomerEstimator:
         """Returns the estimator that `arrays` came from."""
-        inputs = InputTransform.from_arrays("none", arrays)
-        return cls(settings, task, inputs, ParameterTransform.from_arrays(task.bounds, arrays), arrays)
+        try:
+            inputs = InputTransform.from_arrays("none", arrays)
+            return cls(settings, task, inputs, ParameterTransform.from_arrays(task.bounds, arrays), arrays)
+        except KeyError as error:
+            raise ArtifactError(f"estimator {cls.type}: the array {error} is missing.") from error
 
 
 def _with_one(inputs: InputTransform, x: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from veridical.errors import ArtifactError
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.settings import MethodSettings
 from veridical.tasks.base import Array
@@ -62,5 +63,6 @@ class NewcomerRemedy(Estimator):
         cls, settings: Any, task: TaskInfo, arrays: Mapping[str, Array], parent: Estimator | None = None
     ) -> NewcomerRemedy:
         """Returns the remedy that `arrays` came from."""
-        assert parent is not None
+        if parent is None or "move" not in arrays:
+            raise ArtifactError(f"remedy {cls.type}: its parent or the array 'move' is missing.")
         return cls(settings, task, parent, arrays["move"])
