@@ -44,10 +44,18 @@ class OwnSettings(MethodSettings):
     summaries: bool = Field(
         default=False, description="Whether it has summaries of the data, for checks of typicality."
     )
+    missing: bool = Field(
+        default=False, description="Whether it takes x with missing numbers (NaN); see docs/missing.md."
+    )
     depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
     fidelity: Fidelity = None
     threads: Threads = Field(default=1, description="CPU threads of its jobs.")
     gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of its training job.")
+
+    @property
+    def takes_missing(self) -> bool:  # type: ignore[override]
+        """Whether it takes x with missing numbers."""
+        return self.missing
 
     def learns_from(self, *what: str) -> bool:
         """Returns whether it learns from any of these."""

@@ -35,6 +35,7 @@ class TaskInfo:
         units: Their units.
         x_shape: Shape of one row of x.
         x_unit: The unit of x.
+        has_missing: Whether numbers of x may be missing, which are NaN.
     """
 
     name: str
@@ -43,12 +44,14 @@ class TaskInfo:
     units: tuple[str, ...]
     x_shape: tuple[int, ...]
     x_unit: str = ""
+    has_missing: bool = False
 
     @classmethod
     def of(cls, task: Task) -> TaskInfo:
         """Returns what an estimator keeps of a task."""
         units = tuple(p.unit for p in task.parameters)
-        return cls(task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit)
+        about = task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit
+        return cls(*about, has_missing=task.has_missing)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data; an infinite bound is None."""

@@ -78,7 +78,9 @@ class JointNPE(FlowPosterior):
         session.require_rows(int(learn.sum()), int(apart.sum()))
         simulated, labelled_x = rows.x[learn], pairs.x[~apart]
         kind, exchangeable = settings.inputs.transform, settings.summary.type == "deepset"
-        transform = partial(InputTransform.fit, kind=kind, exchangeable=exchangeable)
+        transform = partial(
+            InputTransform.fit, kind=kind, exchangeable=exchangeable, has_missing=task.has_missing
+        )
         inputs = transform(simulated).pooled(transform(labelled_x))
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
         with session.seeded_initialisation(run):

@@ -52,9 +52,15 @@ PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 class PosteriorNetwork(Trainable):
     """A summary network and a flow; its loss is the negative log density of standardised parameters."""
 
-    def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], parameters: int) -> None:
+    def __init__(
+        self,
+        settings: PosteriorSettings,
+        x_shape: tuple[int, ...],
+        parameters: int,
+        has_missing: bool = False,
+    ) -> None:
         super().__init__()
-        self.summary = build_summary(settings.summary.model_dump(), x_shape)
+        self.summary = build_summary(settings.summary.model_dump(), x_shape, has_missing=has_missing)
         self.flow = SplineFlow(parameters, self.summary.features, **settings.flow.model_dump())
 
     def loss(self, *batch: Tensor) -> Tensor:
@@ -73,7 +79,7 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     @classmethod
     def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
         """Returns a summary network with a flow behind it."""
-        return PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+        return PosteriorNetwork(settings, task.x_shape, len(task.parameters), task.has_missing)
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
@@ -208,7 +214,7 @@ class Prepared:
         rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
-        inputs = _input_transform(settings, rows.x[learn], parent)
+        inputs = _input_transform(settings, rows.x[learn], task, parent)
         parameters = _parameter_transform(rows.theta[learn], task, material, parent, run)
         parameters.require_inside(rows.theta)
         theta = _permuted(rows, run) if settings.permuted else rows.theta
@@ -250,7 +256,8 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> Flow
 
 def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
     architecture = {name: getattr(settings, name).model_dump() for name in settings.architecture}
-    return {"parameters": task.parameters, "x_shape": task.x_shape, **architecture}
+    shape = {"parameters": task.parameters, "x_shape": task.x_shape, "has_missing": task.has_missing}
+    return {**shape, **architecture}
 
 
 def initial_network(
@@ -264,12 +271,15 @@ def initial_network(
     return network
 
 
-def _input_transform(settings: NPESettings, x: Array, parent: FlowPosterior | None) -> InputTransform:
+def _input_transform(
+    settings: NPESettings, x: Array, task: TaskInfo, parent: FlowPosterior | None
+) -> InputTransform:
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
     exchangeable = settings.summary.type == "deepset"
-    own = InputTransform.fit(x, settings.inputs.transform, exchangeable=exchangeable)
+    kind = settings.inputs.transform
+    own = InputTransform.fit(x, kind, exchangeable=exchangeable, has_missing=task.has_missing)
     return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
 
 

@@ -17,6 +17,7 @@ class PosteriorSettings(TrainedSettings):
 
     architecture: ClassVar[tuple[str, ...]] = ("inputs", "summary", "flow")
     gives: ClassVar[tuple[str, ...]] = ("summaries", "weights", "encoder")
+    takes_missing: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         inputs: InputsSettings

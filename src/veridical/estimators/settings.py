@@ -22,6 +22,7 @@ class MethodSettings(Section):
             those of `members`, an `encoder` of simulations, a `tuned encoder` of real data, `functions` of
             events.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
+        takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
     """
 
     code: ClassVar[str]
@@ -29,6 +30,7 @@ class MethodSettings(Section):
     learns: ClassVar[tuple[str, ...]] = ("simulations",)
     gives: ClassVar[tuple[str, ...]] = ()
     builds_on: ClassVar[tuple[str, ...]] = ()
+    takes_missing: ClassVar[bool] = False
 
     if TYPE_CHECKING:
         type: str

@@ -80,7 +80,7 @@ class Predictive(Figure):
             shows += " That is too few: the model does not reproduce the data."
         if data["of_panels"] > len(data["panels"]):
             shows += f" The first {len(data['panels'])} of {data['of_panels']} series are shown."
-        return shows
+        return f"{shows} {data['missing']}" if "missing" in data else shows
 
 
 # ---- data ----------------------------------------------------------------------------------------
@@ -111,8 +111,9 @@ def against_bands(x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], uni
 
 
 def _panel(label: str, unit: str, at: Sequence[Any], observed: Array, bands: Array) -> dict[str, Any]:
-    positive = bool((observed > 0).all() and (bands > 0).all())
-    spread = float(bands.max() / bands.min()) if positive else 0.0
+    there = ~np.isnan(observed + bands[0])
+    positive = bool((observed[there] > 0).all() and (bands[:, there] > 0).all() and there.any())
+    spread = float(bands[:, there].max() / bands[:, there].min()) if positive else 0.0
     numeric = _numeric(at)
     inside = (observed >= bands[0]) & (observed <= bands[-1])
     return {
@@ -124,7 +125,7 @@ def _panel(label: str, unit: str, at: Sequence[Any], observed: Array, bands: Arr
         "log": positive and spread > 10,
         "numeric": numeric,
         "inside": int(inside.sum()),
-        "of": int(inside.size),
+        "of": int(there.sum()),
     }
 
 

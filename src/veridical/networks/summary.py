@@ -99,13 +99,18 @@ class DeepSetSummary(nn.Module):
     """
 
     def __init__(
-        self, x_shape: tuple[int, ...], element: Sequence[int], hidden: Sequence[int], features: int
+        self,
+        x_shape: tuple[int, ...],
+        element: Sequence[int],
+        hidden: Sequence[int],
+        features: int,
+        beside: int = 0,  # further numbers that a subclass puts beside the mean
     ) -> None:
         super().__init__()
         _, channels = _series(x_shape, "deepset")
         self.features = features
         self.element = nn.Sequential(dense([channels, *element]), nn.ReLU())
-        self.layers = dense([element[-1], *hidden, features])
+        self.layers = dense([element[-1] + beside, *hidden, features])
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries (B, K) of x (B, *x_shape)."""

@@ -1,6 +1,7 @@
 r"""Transforms around a network: x to standardised inputs, theta to an unconstrained standardised space.
 
-All statistics come from training simulations, never from observations. Everything is numpy in float64.
+All statistics come from training simulations, never from observations, and from the numbers that are there:
+missing ones are NaN before and after. Everything is numpy in float64.
 
 A parameter with bounds :math:`(a, b)` becomes
 
@@ -14,12 +15,12 @@ where only the terms of finite bounds are present (:math:`u = \theta` where ther
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from veridical.errors import DataError, ShapeError, TrainingError, require_shape
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, usable
 
 _CHUNK = 65_536
 
@@ -32,14 +33,18 @@ class InputTransform:
         kind: `none`, `log` or `asinh`.
         mean: Subtracted from x, shape (*x_shape).
         scale: Divides x after that, shape (*x_shape).
+        has_missing: Whether numbers of x may be missing.
     """
 
     kind: str
     mean: Array
     scale: Array
+    has_missing: bool = False
 
     @classmethod
-    def fit(cls, x: Array, kind: str, *, exchangeable: bool = False) -> InputTransform:
+    def fit(
+        cls, x: Array, kind: str, *, exchangeable: bool = False, has_missing: bool = False
+    ) -> InputTransform:
         """Returns the transform that standardises x (N, *x_shape).
 
         Arguments:
@@ -47,16 +52,24 @@ class InputTransform:
             kind: `none`, `log` or `asinh`.
             exchangeable: Whether the first axis of a row holds exchangeable elements, which then
                 share their statistics.
+            has_missing: Whether numbers may be missing; those that are always have mean 0 and scale 1.
         """
+        total = np.nansum if has_missing else np.sum
+        there: Array | float = (
+            sum((~np.isnan(part)).sum(axis=0) for part in _chunks(x)) if has_missing else len(x)
+        )
 
         def over_rows(values: Array) -> Array:
-            mean = values / len(x)
+            if has_missing and exchangeable:
+                pooled = values.sum(axis=0) / np.maximum(np.sum(there, axis=0), 1)
+                return np.broadcast_to(pooled, values.shape).copy()
+            mean = values / np.maximum(there, 1)
             return np.broadcast_to(mean.mean(axis=0), mean.shape).copy() if exchangeable else mean
 
-        mean = over_rows(sum(_compress(part, kind).sum(axis=0) for part in _chunks(x)))
-        variance = over_rows(sum(((_compress(part, kind) - mean) ** 2).sum(axis=0) for part in _chunks(x)))
+        mean = over_rows(sum(total(_compress(part, kind), axis=0) for part in _chunks(x)))
+        variance = over_rows(sum(total((_compress(part, kind) - mean) ** 2, axis=0) for part in _chunks(x)))
         scale = np.sqrt(variance)
-        return cls(kind, mean, np.where(scale > 0, scale, 1.0))
+        return cls(kind, mean, np.where(scale > 0, scale, 1.0), has_missing)
 
     def pooled(self, other: InputTransform) -> InputTransform:
         r"""Returns the transform for rows of both kinds, each kind with half of the weight.
@@ -66,23 +79,26 @@ class InputTransform:
         """
         mean = (self.mean + other.mean) / 2
         variance = (self.scale**2 + other.scale**2) / 2 + (self.mean - other.mean) ** 2 / 4
-        return InputTransform(self.kind, mean, np.sqrt(variance))
+        return replace(self, mean=mean, scale=np.sqrt(variance))
 
     def __call__(self, x: Array, dtype: type = np.float64) -> Array:
-        """Returns inputs (N, *x_shape) of x (N, *x_shape).
+        """Returns inputs (N, *x_shape) of x (N, *x_shape), NaN where a number is missing.
 
         Raises:
             ShapeError: If the rows of x have another shape than those of the training data.
-            DataError: If x holds what is not finite, or what has no logarithm where one is taken.
+            DataError: If x holds what is not finite, or what has no logarithm where one is taken; where
+                numbers may be missing, if one is infinite or a row holds none.
         """
         require_shape("x", x, None, *self.mean.shape)
         out: Array = np.empty(x.shape, dtype)
         for first in range(0, len(x), _CHUNK):
             part = x[first : first + _CHUNK]
             out[first : first + _CHUNK] = (_compress(part, self.kind) - self.mean) / self.scale
-        if not np.isfinite(out).all():
-            rows = int((~np.isfinite(out).reshape(len(out), -1).all(axis=1)).sum())
-            raise DataError(f"x: expected finite numbers, got others in {rows} of {len(x)} rows; drop them.")
+        bad = ~usable(out, self.has_missing)
+        if bad.any():
+            raise DataError(
+                f"x: expected finite numbers, got others in {int(bad.sum())} of {len(x)} rows; drop them."
+            )
         return out
 
     def arrays(self) -> dict[str, Array]:
@@ -90,9 +106,12 @@ class InputTransform:
         return {"inputs.mean": self.mean, "inputs.scale": self.scale}
 
     @classmethod
-    def from_arrays(cls, kind: str, arrays: Mapping[str, Array]) -> InputTransform:
+    def from_arrays(
+        cls, kind: str, arrays: Mapping[str, Array], *, has_missing: bool = False
+    ) -> InputTransform:
         """Returns the transform whose statistics `arrays` returned."""
-        return cls(kind, np.asarray(arrays["inputs.mean"]), np.asarray(arrays["inputs.scale"]))
+        mean, scale = np.asarray(arrays["inputs.mean"]), np.asarray(arrays["inputs.scale"])
+        return cls(kind, mean, scale, has_missing)
 
 
 @dataclass(frozen=True)
@@ -218,7 +237,7 @@ def _compress(x: Array, kind: str) -> Array:
         return x
     if kind == "asinh":
         return np.arcsinh(x)
-    if not (x > 0).all():
+    if (x <= 0).any():
         raise DataError(
             f"x: inputs.transform 'log' expects positive numbers, got {float(np.nanmin(x)):g}; "
             "choose 'asinh' or 'none'."

@@ -60,5 +60,6 @@ def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
     """Writes where each real observation lies in the cloud of prior predictions, and notes on it."""
     observed = observations.load(data)
     found = prior_predictive.look(observed.x, observations.load(prior).x)
-    found["notes"] = list(observed.notes)
+    found["notes"] = [*observed.notes, *filter(None, [found.get("missing")])]
+    print("\n".join(found["notes"]))
     write_json(out, found, indent=1)

@@ -75,7 +75,7 @@ def _require_within_type(layout: Layout, name: str, x: tasks.base.Array) -> None
     """Stops on an observation that the type of the simulations cannot hold."""
     task = layout.task
     with np.errstate(over="ignore"):
-        if not np.isfinite(x.astype(task.x_dtype)).all():
+        if not tasks.base.usable(x.astype(task.x_dtype), task.has_missing).all():
             text = beyond_type(task, x.reshape(-1, *task.x_shape), task.x_dtype)
             raise DataError(f"data set {name}: {text}")
 
@@ -141,6 +141,7 @@ def _require_methods(layout: Layout) -> None:
         _require_fidelity(layout, name)
         _require_labelled(layout, name)
         _require_parent(layout, name)
+        _require_takes_missing(layout, name)
     _require_answers(layout)
     _require_experiments(layout)
     _require_stored_rows(layout)
@@ -227,6 +228,22 @@ def _require_parent(layout: Layout, method: str) -> None:
         )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
+
+
+def _require_takes_missing(layout: Layout, method: str) -> None:
+    settings = layout.methods[method]
+    along = [d.name for d in layout.task.dimensions if d.missing]
+    if not along or settings.takes_missing:
+        return
+    trained = [
+        name for name in methods.METHODS if methods.settings_class(name).takes_missing and name != "prior"
+    ]
+    own = " (or state `missing: true`, if it takes NaN)" if settings.type == methods.OWN else ""
+    raise SettingError(
+        f"{place(layout, method)}: type {settings.type!r} takes no missing numbers, which task "
+        f"{layout.task.name} may have along {', '.join(along)}; use {', '.join(trained)}{own}, see "
+        "docs/missing.md."
+    )
 
 
 def _require_answers(layout: Layout) -> None:

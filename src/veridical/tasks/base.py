@@ -18,6 +18,10 @@ from veridical.tasks.needs import Needs
 
 Array = NDArray[Any]
 Simulated = Array | Mapping[str, Array]
+DECLARE = (
+    "say `missing: true` with the dimension of x along which they may be missing (in Python "
+    "`Dimension(..., missing=True)`), and see docs/missing.md"
+)
 
 
 def as_arrays(simulated: Simulated) -> dict[str, Array]:
@@ -27,6 +31,20 @@ def as_arrays(simulated: Simulated) -> dict[str, Array]:
     if "x" not in simulated:
         raise TaskError(f"simulate returned a dict with the keys {sorted(simulated)}; expected a key 'x'.")
     return {name: _unmasked(array) for name, array in simulated.items()}
+
+
+def usable(x: Array, has_missing: bool) -> Array:
+    """Returns which rows of x (N, ...) are data, boolean (N,): their numbers are finite, or else missing.
+
+    A row without any number is none, whether numbers may be missing or not: it says nothing.
+
+    >>> usable(np.array([[1.0, 2.0], [1.0, np.nan], [1.0, np.inf], [np.nan, np.nan]]), has_missing=True)
+    array([ True,  True, False, False])
+    """
+    rows = np.asarray(x).reshape(len(x), int(np.prod(np.shape(x)[1:])))
+    if not has_missing:
+        return np.asarray(np.isfinite(rows).all(axis=1))
+    return np.asarray(np.isfinite(rows).any(axis=1) & ~np.isinf(rows).any(axis=1))
 
 
 def _unmasked(array: Any) -> Array:
@@ -50,11 +68,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One axis of the data behind the rows: its name, its coordinates and their unit."""
+    """One axis of the data behind the rows: its name, its coordinates and their unit.
+
+    With `missing`, entries along it may be missing, wholly or in single numbers: x then holds NaN there.
+    """
 
     name: str
     coordinates: tuple[float | str, ...]
     unit: str = ""
+    missing: bool = False
 
 
 class Prior(Protocol):
@@ -128,6 +150,11 @@ class Task(ABC):
         return tuple(len(d.coordinates) for d in self.dimensions)
 
     @property
+    def has_missing(self) -> bool:
+        """Whether numbers of x may be missing, which are NaN."""
+        return any(d.missing for d in self.dimensions)
+
+    @property
     def coupled(self) -> bool:
         """Whether the levels share their randomness."""
         return type(self).noise is not Task.noise
@@ -146,7 +173,8 @@ class Task(ABC):
             fidelity: The level.
 
         Returns:
-            x (N, *x_shape), or a dict with `x` and others; rows that failed hold NaN.
+            x (N, *x_shape), or a dict with `x` and others; rows that failed hold NaN, and so do missing
+            numbers where a dimension says that there may be some.
         """
 
     def log_likelihood(self, theta: Array, x: Array) -> Array:

@@ -4,8 +4,9 @@ The command is a template of words. `{theta}` stands for a CSV file that the com
 the names of the parameters, then one row for each simulation), `{out}` for the file that it writes,
 `{fidelity}` for the level, `{seeds}` for a text file with one non-negative integer below 2**63 a row. The
 output holds one row for each simulation, in the order of theta: as CSV, the numbers of x in C order
-with or without a header; as npy, an array (N, ...). Rows of NaN are failed simulations. Each call starts in
-a folder of its own (`call_folder`).
+with or without a header; as npy, an array (N, ...). Rows of NaN are failed simulations, as are those with a
+missing number (NaN, an empty cell) where no dimension says that some may be missing. Each call starts in a
+folder of its own (`call_folder`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
+from veridical.errors import BankError, DataError, SimulationError, SimulationTimeout, TaskError
+from veridical.tasks import cells
 from veridical.tasks.base import Array, Task
 from veridical.tasks.call_folder import CallFolder, Inputs
 from veridical.tasks.description import dimensions_of, prior_of, units_of
@@ -132,7 +134,7 @@ class CommandTask(Task):
             )
         try:
             x = np.load(file, allow_pickle=False) if self.output == "npy" else _read_csv(file)
-        except ValueError as error:
+        except (ValueError, DataError) as error:
             raise SimulationError(f"task {self.name!r}: {{out}} cannot be read: {error}") from error
         x = np.asarray(x, dtype=float)
         size = int(np.prod(self.x_shape))
@@ -152,19 +154,22 @@ def _fill(word: str, fill: Mapping[str, str]) -> str:
 
 
 def _read_csv(file: Path) -> Array:
-    """Returns the numbers of a CSV file, shape (rows, columns); a first line of text is a header."""
+    """Returns the numbers of a CSV file, shape (rows, columns), NaN where one is missing.
+
+    A first line of text is a header.
+    """
     lines = [line for line in file.read_text().splitlines() if line.strip()]
-    if lines and not _is_numeric(lines[0]):
+    first = lines[0].split(",") if lines else []
+    if not all(cells.is_number(cell) or cell.strip().lower() in cells.MISSING for cell in first):
         del lines[0]
-    return np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
-
-
-def _is_numeric(line: str) -> bool:
     try:
-        [float(word) for word in line.split(",")]
+        return np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
     except ValueError:
-        return False
-    return True
+        numbered = [(f"line {i}", line.split(",")) for i, line in enumerate(lines, start=1)]
+        rows = [[cells.number(cell, at, missing=True) for cell in row] for at, row in numbered]
+        if len({*map(len, rows)}) > 1:
+            raise
+        return np.array(rows)
 
 
 def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str, largest: int) -> None:

@@ -148,7 +148,8 @@ class ElsewhereTask(FileTask):
     def _of_table(self, what: str) -> _Rows:
         """Parameters by the names of their columns; x by the names along the axes, where they have any."""
         names = list(self.parameter_names)
-        header, table, notes = tables.read_numbers(self.file, what)
+        may_miss = any(axis.missing for axis in self._axes or ())
+        header, table, notes = tables.read_numbers(self.file, what, missing=may_miss)
         columns = self._columns or [name for name in header if name not in names]
         place = {name: header.index(_named(name, header, self.file)) for name in names + columns}
         axes, moved = self._axes or (), False

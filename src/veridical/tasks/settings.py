@@ -52,6 +52,9 @@ class DimensionSettings(Section):
     coordinates: list[float | str] | None = Field(None, description="Values along the axis.")
     length: Count | None = Field(None, description="Number of values, where they have no coordinates.")
     unit: str | None = Field(None, description="Unit of the coordinates.")
+    missing: bool | None = Field(
+        None, description="Whether entries along it may be missing, as NaN; see docs/missing.md."
+    )
 
 
 class _Task(Section):
