@@ -64,3 +64,50 @@ def test_convolutions_take_series_of_any_length(kernel: int, rng: np.random.Gene
 def test_an_unknown_network_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean 'deepset'"):
         build_summary({"type": "deep_set"}, (3,))
+
+
+# ---- missing numbers ---------------------------------------------------------------------------------
+
+
+def masked_network(name: str, x_shape: tuple[int, ...]) -> torch.nn.Module:
+    settings = NPESettings.model_validate({"summary": {"type": name}}).summary.model_dump()
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(3)
+        return build_summary(settings, x_shape, has_missing=True).double()
+
+
+def with_gaps(rng: np.random.Generator, *shape: int) -> torch.Tensor:
+    """Numbers of which a third is missing, though none of those in the first places."""
+    x = rng.standard_normal(shape)
+    gone = rng.random(shape) < 1 / 3
+    gone[:, 0] = False
+    return torch.from_numpy(np.where(gone, np.nan, x))
+
+
+@pytest.mark.parametrize("x_shape", [(12,), (12, 3)])
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_contract_with_missing_numbers(name: str, x_shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    network, x = masked_network(name, x_shape), with_gaps(rng, 40, *x_shape)
+    summaries = network(x)
+    assert summaries.shape == (40, network.features) and summaries.isfinite().all()
+    assert torch.allclose(network(x[:7]), summaries[:7], atol=1e-12), "rows must not see each other"
+    assert not torch.allclose(network(x.nan_to_num()), summaries), "0 is a number, a missing one is none"
+    if list(network.parameters()):
+        summaries.square().sum().backward()
+        assert all(p.grad.isfinite().all() and (p.grad != 0).any() for p in network.parameters())
+
+
+def test_sets_can_be_padded_and_shuffled(rng: np.random.Generator) -> None:
+    short, long = masked_network("deepset", (9, 2)), masked_network("deepset", (500, 2))
+    x = with_gaps(rng, 4, 9, 2)
+    padded = torch.cat([x, torch.full((4, 491, 2), torch.nan)], dim=1)
+    shuffled = padded[:, torch.from_numpy(rng.permutation(500))]
+    assert torch.allclose(short(x), long(padded), rtol=1e-12)
+    assert torch.allclose(short(x), long(shuffled), rtol=1e-12)
+
+
+def test_a_set_knows_how_many_rows_it_has() -> None:
+    """The mean of equal rows is the same for any number of them, and so are all networks without a count."""
+    network = masked_network("deepset", (20,))
+    three = torch.where(torch.arange(20) < 3, 1.0, torch.nan).double()
+    assert not torch.allclose(network(three[None]), network(torch.ones(1, 20).double()), rtol=1e-3)

@@ -170,7 +170,7 @@ class Predictive(Check):
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         x = np.asarray(given(draws.x, "the observed data", self.name), dtype=float)
         replicates = _replicates(given(inputs.predictive, "data simulated at the draws", self.name), x)
-        require_finite("x", x[~np.isnan(x)])
+        require_finite("x", x[~usable(x, True)])
         valid = usable(replicates.reshape(-1, *x.shape[1:]), True).reshape(replicates.shape[:2])
         failed, total = int((~valid).sum()), valid.size
         table = [Metric("predictive_invalid_share", failed / total, proportion_stderr(failed, total), total)]

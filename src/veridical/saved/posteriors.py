@@ -24,7 +24,7 @@ import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
 from veridical.files import Migrations, migrated, reading, require_own_content, whole_hdf5
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, usable
 
 if TYPE_CHECKING:
     import h5netcdf
@@ -235,7 +235,7 @@ def _fill(file: h5netcdf.File, part: Draws, first: int) -> None:
 
 
 def _require_numbers(path: Path, part: Draws) -> None:
-    """Raises ArtifactError on NaN but in x, and on draws that are not finite or not inside their bounds."""
+    """Raises ArtifactError on NaN but for missing x, and on draws not finite or not inside their bounds."""
     inside = (part.draws > part.bounds[:, 0]) & (part.draws < part.bounds[:, 1])
     if not inside.all():
         raise ArtifactError(
@@ -243,9 +243,10 @@ def _require_numbers(path: Path, part: Draws) -> None:
             "nothing was written."
         )
     for name, _, _, array in _known(part):
-        if name != "x" and np.isnan(array).any():
+        bad = ~usable(array, True) if name == "x" else np.isnan(array)
+        if bad.any():
             raise ArtifactError(
-                f"{path}: {name} holds {int(np.isnan(array).sum())} NaN; nothing was written."
+                f"{path}: {name} holds {int(bad.sum())} NaN; nothing was written."
             )
 
 
