@@ -319,3 +319,28 @@ def test_dates_in_files_and_programs_need_their_type_stated(kind: str, tmp_path:
 def test_a_simulator_that_hands_out_the_same_rows_again_is_stopped() -> None:
     with pytest.raises(TaskError, match=r"exact copies of others .*a generator seeded anew"):
         probe.run(Faulty("seeds anew"), "only", root=1, rows=100)
+
+
+# ---- missing values ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gone", "offset", "message"),
+    [
+        (np.zeros((N, 3), bool), 0.0, "no number of x is missing in any of 1000 rows, though"),
+        (np.arange(3) > np.full((N, 1), 1), 0.0, "column t2: missing in all 1000 rows"),
+        (RNG.random((N, 3)) < 0.5, 2459000.5, "float32 has steps of 0.25 near 245"),
+        (RNG.random((N, 3)) < 0.5, 0.0, ""),
+    ],
+    ids=["none is missing", "one always", "rounded", "some"],
+)
+def test_demands_rest_on_the_numbers_that_are_there(gone: np.ndarray, offset: float, message: str) -> None:
+    task = Stub(columns=3)
+    task.dimensions = (Dimension("what", ("t0", "t1", "t2"), missing=True),)
+    theta = np.stack([U, V], axis=1)
+    x = np.where(gone, np.nan, offset + theta[:, :1] + 0.1 * np.random.default_rng(4).normal(size=(N, 3)))
+    if offset:
+        with pytest.raises(TaskError, match=message):
+            of_data(task, theta, x)
+    else:
+        assert [text[: len(message)] for text in of_data(task, theta, x)] == ([message] if message else [])

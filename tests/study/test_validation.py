@@ -205,3 +205,37 @@ def test_two_files_of_one_stem_do_not_share_a_report(tmp_path: Path, monkeypatch
         SettingError, match=r"b/field\.npz would be called 'field', as is a/field\.npz, on which"
     ):
         validate(given("b"))
+
+
+# ---- missing values ----------------------------------------------------------------------------------
+
+GAPS: dict[str, Any] = {
+    **REAL,
+    "task": {
+        "name": "gaps",
+        "command": "true {theta} {out} {fidelity}",
+        "fidelities": {"crude": 1.0, "real": 9.0},
+        "parameters": {"a": {"prior": "normal", "mean": 0.0, "sd": 1.0}},
+        "dimensions": [{"name": "day", "length": 2, "missing": True}],
+    },
+}
+
+
+def test_methods_that_see_what_is_missing_pass() -> None:
+    methods = {"j_npe": {**NPE, "type": "j_npe"}, "prior": {"type": "prior"}}
+    remedies = {"tuned": {"type": "tuned", "of": "npe"}, "rope": ROPE}
+    check(GAPS, {"estimators": {**methods, "many": {"type": "ensemble"}}, "remedies": remedies})
+
+
+@pytest.mark.parametrize("kind", ["ridge", "mlp", "own"])
+def test_methods_that_do_not_see_what_is_missing_are_refused(kind: str, tmp_path: Path) -> None:
+    text = "from veridical.estimators.ridge import Ridge\nclass Mine(Ridge): ..."
+    (tmp_path / "mine.py").write_text(text)
+    own = {"file": str(tmp_path / "mine.py"), "class": "Mine"} if kind == "own" else {}
+    with pytest.raises(SettingError) as caught:
+        check(GAPS, {"estimators": {"late": {"type": kind, **own}}})
+    assert str(caught.value).startswith(
+        f"estimators.late: type {kind!r} takes no missing numbers, which task gaps may have along day; use"
+    )
+    if kind == "own":
+        check(GAPS, {"estimators": {"late": {"type": kind, **own, "missing": True}}})
