@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from veridical.errors import TrainingError
 from veridical.networks import trainable
-from veridical.networks.summary import ConvSummary
+from veridical.networks.conv import ConvSummary
 from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings

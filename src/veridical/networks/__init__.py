@@ -1,7 +1,7 @@
 """Summary networks, spline flows and the transforms around them.
 
-A summary network is a `torch.nn.Module` that is built as `Class(x_shape, **settings)`, maps
-x (B, *x_shape) to summaries (B, K) and states K as `features`.
+A summary network is a `layers.Summary` that is built as `Class(x_shape, **settings)`. One more is a file, a
+line of the registry and its settings in `settings.py`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from veridical.errors import UnknownName, suggest
 
 SUMMARIES = {
-    "mlp": "veridical.networks.summary:MLPSummary",
-    "conv": "veridical.networks.summary:ConvSummary",
-    "gru": "veridical.networks.summary:GRUSummary",
-    "deepset": "veridical.networks.summary:DeepSetSummary",
-    "none": "veridical.networks.summary:NoSummary",
+    "mlp": "veridical.networks.mlp:MLPSummary",
+    "conv": "veridical.networks.conv:ConvSummary",
+    "gru": "veridical.networks.gru:GRUSummary",
+    "deepset": "veridical.networks.deepset:DeepSetSummary",
+    "none": "veridical.networks.none:NoSummary",
 }
 
 

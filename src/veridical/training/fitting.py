@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veridical.networks.summary import ConvSummary
+from veridical.networks.layers import Summary
 from veridical.networks.trainable import Stack, Trainable
 from veridical.tasks.base import Array
 from veridical.training.devices import cpu_threads, device_for
@@ -21,7 +20,6 @@ from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
 
 _MANY = 1_000_000, 100  # weights in all, and for each row, from which on their number is a warning
-_SHORT = 16  # steps that a series may have left before its dense layers
 
 
 @dataclass(frozen=True)
@@ -105,27 +103,11 @@ def weights_message(network: nn.Module, rows: int) -> str:
     if weights < max(_MANY[0], _MANY[1] * rows):
         return text
     largest = max(sizes, key=sizes.__getitem__)
+    told = "".join(part.narrower() for part in network.modules() if isinstance(part, Summary))
     return (
         f"warning: {text}: training is slow, and rows are learned by heart. {largest} alone has "
-        f"{sizes[largest]:,}; {_shorter(network) or 'make its layers narrower, or simulate more.'}"
+        f"{sizes[largest]:,}; {told or 'make its layers narrower, or simulate more.'}"
     )
-
-
-def _shorter(network: nn.Module) -> str:
-    """How often a series would have to be halved, where convolutions leave it long."""
-    for summary in network.modules():
-        if isinstance(summary, ConvSummary):
-            channels = [part.out_channels for part in summary.convolutions if isinstance(part, nn.Conv1d)]
-            steps = summary.steps
-            more = math.ceil(math.log2(steps / _SHORT)) if steps > _SHORT else 0
-            if more:
-                wanted = channels + [channels[-1]] * more
-                return (
-                    f"summary `conv`: {len(channels)} halvings leave {steps:,} steps of the series; each "
-                    f"entry of `channels` halves it once more, so that channels: {wanted} leave "
-                    f"{math.ceil(steps / 2**more)}."
-                )
-    return ""
 
 
 def _tensors(arrays: tuple[Array, ...], device: str) -> tuple[Tensor, ...]:
