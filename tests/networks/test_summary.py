@@ -9,10 +9,12 @@ import torch
 from veridical.errors import ShapeError, UnknownName
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import SUMMARIES, build_summary
+from veridical.networks.choice import resolved
 
 
 def summary_network(name: str, x_shape: tuple[int, ...], **settings: object) -> torch.nn.Module:
-    full = NPESettings.model_validate({"summary": {"type": name, **settings}}).summary.model_dump()
+    given = NPESettings.model_validate({"summary": {"type": name, **settings}}).summary
+    full = resolved(given, x_shape).model_dump()
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(3)
         return build_summary(full, x_shape)
@@ -22,9 +24,13 @@ def inputs(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.from_numpy(rng.standard_normal(shape)).float()
 
 
-@pytest.mark.parametrize("x_shape", [(12,), (12, 3), (12, 3, 2)])
+@pytest.mark.parametrize("x_shape", [(12,), (12, 3), (12, 3, 2), (700,)])
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_contract(name: str, x_shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    if name == "image" and len(x_shape) < 2:
+        with pytest.raises(ShapeError, match="use 'mlp' or 'conv'"):
+            summary_network(name, x_shape)
+        return
     network = summary_network(name, x_shape)
     x = inputs(rng, 40, *x_shape)
     summaries = network(x)

@@ -96,7 +96,7 @@ def test_statistics_do_not_depend_on_the_size_of_chunks(
 
 
 def test_exchangeable_rows_share_their_statistics(rng: np.random.Generator) -> None:
-    transform = InputTransform.fit(rng.normal([0, 5], [1, 2], size=(400, 6, 2)), "none", exchangeable=True)
+    transform = InputTransform.fit(rng.normal([0, 5], [1, 2], size=(400, 6, 2)), "none", shared=0)
     assert (transform.mean == transform.mean[0]).all() and (transform.scale == transform.scale[0]).all()
     np.testing.assert_allclose(transform.scale[0], [1, 2], rtol=5 / np.sqrt(2 * 2400))
 

@@ -15,6 +15,7 @@ from veridical.errors import UnknownName, suggest
 SUMMARIES = {
     "mlp": "veridical.networks.mlp:MLPSummary",
     "conv": "veridical.networks.conv:ConvSummary",
+    "image": "veridical.networks.image:ImageSummary",
     "gru": "veridical.networks.gru:GRUSummary",
     "deepset": "veridical.networks.deepset:DeepSetSummary",
     "none": "veridical.networks.none:NoSummary",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from veridical.networks.layers import Summary, dense, series_shape
+from veridical.networks.convolutions import ConvolvedSummary
+from veridical.networks.layers import as_series, series_shape
 
 SHORT = 16  # steps that a series should have left before its dense layers
 
 
-class ConvSummary(Summary):
-    """Convolutions of stride 2 along the series, then a dense network on what remains of it."""
+class ConvSummary(ConvolvedSummary):
+    """Convolutions along a series."""
 
     def __init__(
         self,
@@ -22,23 +23,17 @@ class ConvSummary(Summary):
         kernel: int,
         hidden: Sequence[int],
         features: int,
+        patch: int = 2,
+        means: bool = False,
+        axis: int = 0,
     ) -> None:
-        super().__init__()
-        length, before = series_shape(x_shape, "conv")
-        self.features, self.channels = features, list(channels)
-        layers: list[nn.Module] = []
-        for after in channels:
-            layers += [nn.Conv1d(before, after, kernel, stride=2, padding=kernel // 2), nn.ReLU()]
-            length = (length + 2 * (kernel // 2) - kernel) // 2 + 1
-            before = after
-        self.steps = length  # left of the series
-        self.convolutions = nn.Sequential(*layers)
-        self.layers = nn.Sequential(nn.Flatten(), dense([length * before, *hidden, features]))
+        length, before = series_shape(x_shape, "conv", axis)
+        super().__init__((length,), before, channels, kernel, patch, means, hidden, features)
+        self.axis = axis
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns summaries (B, K) of x (B, *x_shape)."""
-        series = x.reshape(x.shape[0], x.shape[1], -1).transpose(1, 2)
-        return self.layers(self.convolutions(series))
+    def arranged(self, x: Tensor) -> Tensor:
+        """Returns x (B, *x_shape) as (B, C, L)."""
+        return as_series(x, self.axis).transpose(1, 2)
 
     def narrower(self) -> str:
         """Returns which channels would leave a short series; empty where it is short."""
@@ -49,5 +44,5 @@ class ConvSummary(Summary):
         return (
             f"summary `conv`: {len(self.channels)} halvings leave {self.steps:,} steps of the series; each "
             f"entry of `channels` halves it once more, so that channels: {wanted} leave "
-            f"{math.ceil(self.steps / 2**more)}."
+            f"{math.ceil(self.steps / 2**more)}. Or leave `channels` out."
         )

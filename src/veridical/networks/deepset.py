@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from veridical.networks.layers import Summary, dense, series_shape
+from veridical.networks.layers import Summary, as_series, dense, series_shape
 
 
 class DeepSetSummary(Summary):
@@ -18,15 +18,20 @@ class DeepSetSummary(Summary):
     """
 
     def __init__(
-        self, x_shape: tuple[int, ...], element: Sequence[int], hidden: Sequence[int], features: int
+        self,
+        x_shape: tuple[int, ...],
+        element: Sequence[int],
+        hidden: Sequence[int],
+        features: int,
+        axis: int = 0,
     ) -> None:
         super().__init__()
-        _, channels = series_shape(x_shape, "deepset")
-        self.features = features
+        _, channels = series_shape(x_shape, "deepset", axis)
+        self.features, self.axis = features, axis
         self.element = nn.Sequential(dense([channels, *element]), nn.ReLU())
         self.layers = dense([element[-1], *hidden, features])
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries (B, K) of x (B, *x_shape)."""
-        rows = x.reshape(x.shape[0], x.shape[1], -1)
+        rows = as_series(x, self.axis)
         return self.layers(self.element(rows).mean(dim=1))

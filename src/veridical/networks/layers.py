@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-from torch import nn
+from torch import Tensor, nn
 
 from veridical.errors import ShapeError
+
+_NUMBERS = 2**23  # of x that pass through a network at once: up to 1,024 in a row do not lower `most`
 
 
 class Summary(nn.Module):
@@ -33,8 +35,24 @@ def dense(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def series_shape(x_shape: tuple[int, ...], name: str) -> tuple[int, int]:
-    """Returns length and number of channels of one row of x, whose first axis is the series."""
+def series_shape(x_shape: tuple[int, ...], name: str, axis: int = 0) -> tuple[int, int]:
+    """Returns length and number of channels of one row of x, one axis of which is the series.
+
+    Raises:
+        ShapeError: If there is no such axis.
+    """
     if not x_shape:
         raise ShapeError(f"summary {name!r}: expected x with at least one axis, got numbers; use 'none'.")
-    return x_shape[0], prod(x_shape[1:])
+    if axis >= len(x_shape):
+        raise ShapeError(f"summary {name!r}: x of shape {x_shape} has no axis {axis}; they count from 0.")
+    return x_shape[axis], prod(x_shape) // x_shape[axis]
+
+
+def as_series(x: Tensor, axis: int = 0) -> Tensor:
+    """Returns x (B, *x_shape) as series along one axis of x, all other numbers side by side: (B, L, C)."""
+    return x.movedim(axis + 1, 1).reshape(x.shape[0], x.shape[axis + 1], -1)
+
+
+def rows_at_once(x_shape: tuple[int, ...], most: int = 8192) -> int:
+    """Returns how many rows of x pass through a network at once, outside training: fewer of many numbers."""
+    return max(1, min(most, _NUMBERS // max(1, prod(x_shape))))

@@ -39,19 +39,20 @@ class InputTransform:
     scale: Array
 
     @classmethod
-    def fit(cls, x: Array, kind: str, *, exchangeable: bool = False) -> InputTransform:
+    def fit(cls, x: Array, kind: str, *, shared: int | None = None) -> InputTransform:
         """Returns the transform that standardises x (N, *x_shape).
 
         Arguments:
             x: Training data, shape (N, *x_shape).
             kind: `none`, `log` or `asinh`.
-            exchangeable: Whether the first axis of a row holds exchangeable elements, which then
-                share their statistics.
+            shared: The axis of a row that holds exchangeable elements, which then share their statistics.
         """
 
         def over_rows(values: Array) -> Array:
             mean = values / len(x)
-            return np.broadcast_to(mean.mean(axis=0), mean.shape).copy() if exchangeable else mean
+            if shared is None:
+                return mean
+            return np.broadcast_to(mean.mean(axis=shared, keepdims=True), mean.shape).copy()
 
         mean = over_rows(sum(_compress(part, kind).sum(axis=0) for part in _chunks(x)))
         variance = over_rows(sum(((_compress(part, kind) - mean) ** 2).sum(axis=0) for part in _chunks(x)))

@@ -50,11 +50,23 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One axis of the data behind the rows: its name, its coordinates and their unit."""
+    """One axis of the data behind the rows: its name, its coordinates and their unit.
+
+    Attributes:
+        kind: What networks may take for granted along it: `exchangeable` entries, whose order says nothing; a
+            `series`; one of the two axes of an `image`; a `vector` of numbers without neighbours. Empty where
+            nothing is declared.
+    """
 
     name: str
     coordinates: tuple[float | str, ...]
     unit: str = ""
+    kind: str = ""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether its coordinates are numbers."""
+        return not any(isinstance(value, str) for value in self.coordinates)
 
 
 class Prior(Protocol):

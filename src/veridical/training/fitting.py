@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -79,7 +79,8 @@ def _train(
     from veridical.training import loop
 
     plan = Steps.of(len(data.train[0]), settings)
-    print(weights_message(into[0], len(data.train[0])))
+    size = weights_message(into[0], len(data.train[0]))
+    print(size)
     device = device_for(settings.accelerator)
     rows = _tensors(data.train, device)
     capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)
@@ -92,7 +93,8 @@ def _train(
             loop.run(trainer, module, saved)
     for member, course in zip(into, progress.courses, strict=True):
         member.cpu().load_state_dict(course.weights)
-    return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+    results = progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+    return [replace(result, size=size) for result in results]
 
 
 def weights_message(network: nn.Module, rows: int) -> str:
