@@ -39,7 +39,7 @@ def resolved(summary: Any, x_shape: tuple[int, ...], axes: Sequence[str] = ()) -
         summary = _chosen(summary.features, x_shape, axes)
     found: dict[str, Any] = {}
     if summary.type == "image":
-        found["axes"] = _declared("image", axes) or tuple(range(max(2, len(x_shape))))[-2:]
+        found["axes"] = list(_declared("image", axes)) or list(range(max(2, len(x_shape))))[-2:]
     elif summary.type in ("conv", "gru", "deepset"):
         kind = "exchangeable" if summary.type == "deepset" else "series"
         found["axis"] = (_declared(kind, axes) or (0,))[0]
@@ -64,7 +64,7 @@ def _chosen(features: int, x_shape: tuple[int, ...], axes: Sequence[str]) -> Any
     open_axes = [] if image or series else _declared("", axes)
     image = image or tuple(i for i in open_axes if x_shape[i] >= IMAGE)[-2:]
     if len(image) == 2:
-        return ImageSummarySettings(features=features, axes=image)
+        return ImageSummarySettings(features=features, axes=list(image))
     series = series or tuple(i for i in open_axes if x_shape[i] >= SERIES)
     return (
         ConvSummarySettings(features=features, axis=series[0])

@@ -80,7 +80,7 @@ class ImageSummarySettings(Section):
         description="Steps along both axes that the first convolution takes at once; where neither this nor "
         "`channels` is given, two up to 64 steps, and as many as leave 32 above.",
     )
-    axes: tuple[Axis, Axis] | None = Field(
+    axes: Annotated[list[Axis], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
         description="Axes of x that make the image, from 0; else those declared, or the last two.",
     )
@@ -129,16 +129,17 @@ def _typed(summary: object) -> object:
     return {"type": MLPSummarySettings().type, **summary} if isinstance(summary, dict) else summary
 
 
-SummarySettings = Annotated[
+_Any = (
     AutoSummarySettings
     | MLPSummarySettings
     | ConvSummarySettings
     | ImageSummarySettings
     | GRUSummarySettings
     | DeepSetSummarySettings
-    | NoSummarySettings,
-    Field(discriminator="type"),
-    BeforeValidator(_typed),
+    | NoSummarySettings
+)
+SummarySettings = Annotated[
+    _Any, Field(discriminator="type"), BeforeValidator(_typed, json_schema_input_type=str | _Any)
 ]
 
 
