@@ -18,6 +18,7 @@ from pydantic import Field
 from veridical.errors import TrainingError, UnknownName, suggest
 from veridical.estimators import ESTIMATORS
 from veridical.estimators.settings import MethodSettings
+from veridical.networks import MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
 
@@ -175,7 +176,14 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the modules of this package that define a method, for the digest of its code."""
     if spec["type"] == OWN:
         return ("veridical.estimators.base",)
-    return (settings_class(spec["type"]).code.partition(":")[0], "veridical.networks.summary")
+    own = settings_class(spec["type"])
+    entries = [own.code]
+    if not {"summary", "member"}.isdisjoint(own.model_fields):
+        network = spec.get("member", spec)
+        kind = network.get("summary", {}).get("type")
+        entries += [SUMMARIES[kind]] if kind in SUMMARIES else SUMMARIES.values()
+        entries += MASKED.values()
+    return tuple(entry.partition(":")[0] for entry in entries)
 
 
 def sources(spec: Mapping[str, Any]) -> list[Path]:

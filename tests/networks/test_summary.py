@@ -9,22 +9,30 @@ import torch
 from veridical.errors import ShapeError, UnknownName
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import SUMMARIES, build_summary
+from veridical.networks.choice import resolved
 
 
-def summary_network(name: str, x_shape: tuple[int, ...], **settings: object) -> torch.nn.Module:
-    full = NPESettings.model_validate({"summary": {"type": name, **settings}}).summary.model_dump()
+def summary_network(
+    name: str, x_shape: tuple[int, ...], has_missing: bool = False, **settings: object
+) -> torch.nn.Module:
+    given = NPESettings.model_validate({"summary": {"type": name, **settings}}).summary
+    full = resolved(given, x_shape).model_dump()
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(3)
-        return build_summary(full, x_shape)
+        return build_summary(full, x_shape, has_missing=has_missing)
 
 
 def inputs(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.from_numpy(rng.standard_normal(shape)).float()
 
 
-@pytest.mark.parametrize("x_shape", [(12,), (12, 3), (12, 3, 2)])
+@pytest.mark.parametrize("x_shape", [(12,), (12, 3), (12, 3, 2), (700,)])
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_contract(name: str, x_shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    if name == "image" and len(x_shape) < 2:
+        with pytest.raises(ShapeError, match="use 'mlp' or 'conv'"):
+            summary_network(name, x_shape)
+        return
     network = summary_network(name, x_shape)
     x = inputs(rng, 40, *x_shape)
     summaries = network(x)
@@ -70,10 +78,7 @@ def test_an_unknown_network_is_answered_with_the_nearest() -> None:
 
 
 def masked_network(name: str, x_shape: tuple[int, ...]) -> torch.nn.Module:
-    settings = NPESettings.model_validate({"summary": {"type": name}}).summary.model_dump()
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(3)
-        return build_summary(settings, x_shape, has_missing=True).double()
+    return summary_network(name, x_shape, has_missing=True).double()
 
 
 def with_gaps(rng: np.random.Generator, *shape: int) -> torch.Tensor:
@@ -84,8 +89,10 @@ def with_gaps(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.from_numpy(np.where(gone, np.nan, x))
 
 
-@pytest.mark.parametrize("x_shape", [(12,), (12, 3)])
-@pytest.mark.parametrize("name", SUMMARIES)
+@pytest.mark.parametrize(
+    ("name", "x_shape"),
+    [(n, s) for n in SUMMARIES for s in [(12,), (12, 3)] if n != "image"] + [("image", (12, 8))],
+)
 def test_contract_with_missing_numbers(name: str, x_shape: tuple[int, ...], rng: np.random.Generator) -> None:
     network, x = masked_network(name, x_shape), with_gaps(rng, 40, *x_shape)
     summaries = network(x)

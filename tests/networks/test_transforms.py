@@ -96,7 +96,7 @@ def test_statistics_do_not_depend_on_the_size_of_chunks(
 
 
 def test_exchangeable_rows_share_their_statistics(rng: np.random.Generator) -> None:
-    transform = InputTransform.fit(rng.normal([0, 5], [1, 2], size=(400, 6, 2)), "none", exchangeable=True)
+    transform = InputTransform.fit(rng.normal([0, 5], [1, 2], size=(400, 6, 2)), "none", shared=0)
     assert (transform.mean == transform.mean[0]).all() and (transform.scale == transform.scale[0]).all()
     np.testing.assert_allclose(transform.scale[0], [1, 2], rtol=5 / np.sqrt(2 * 2400))
 
@@ -136,7 +136,7 @@ def test_statistics_are_those_of_the_numbers_that_are_there(
     x = rng.normal(3.0, 2.0, size=(400, 5))
     x[:, 1:][rng.random((400, 4)) < 0.4] = np.nan
     x[:, 4] = np.nan
-    transform = InputTransform.fit(x, "none", exchangeable=exchangeable, has_missing=True)
+    transform = InputTransform.fit(x, "none", shared=0 if exchangeable else None, has_missing=True)
     out = transform(x, np.float32)
     assert np.array_equal(np.isnan(out), np.isnan(x))
     there = out[~np.isnan(x)] if exchangeable else out[:, :4]

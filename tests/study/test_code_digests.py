@@ -160,10 +160,10 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
     "how one figure is drawn": ("figures.posterior", "", LINE, {"figures"}),
     "what all figures share": ("figures.style", "return rows, -", "return rows + 1, -", {"figures"}),
     "a summary network": (
-        "networks.summary",
+        "networks.conv",
         "super().__init__()",
         "super().__init__()\n        self.depth = 1",
-        jobs(*methods.METHODS),
+        jobs("npe", "ensemble", "j_npe"),
     ),
     "the spline flow": ("networks.flow", "MIN_SLOPE = 1e-3", "MIN_SLOPE = 1e-4", WITH_FLOWS),
     "a family of priors that tasks use": (

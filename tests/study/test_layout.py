@@ -28,6 +28,7 @@ BASE: dict[str, Any] = {
 FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
 LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
 UNLABELLED = ["typicality", "predictive", "detection"]
+UNIFORM = {"prior": "uniform", "lower": 0, "upper": 1}
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
@@ -142,8 +143,18 @@ def test_what_decides_no_array_leaves_the_bank(changes: dict[str, Any]) -> None:
     assert make(**changes).bank_key == make().bank_key
 
 
+def test_the_kind_of_an_axis_leaves_the_bank() -> None:
+    """It chooses networks, and somebody who declares it late keeps the simulations."""
+    task = {"name": "crude", "command": "cp {theta} {out}", "parameters": {"a": UNIFORM}}
+    keys = {
+        make(task={**task, "dimensions": [{"name": "time", "length": 4, **kind}]}).bank_key
+        for kind in ({}, {"kind": "series"}, {"kind": "exchangeable"})
+    }
+    assert len(keys) == 1
+
+
 def test_a_time_limit_decides_arrays_where_timeouts_are_data() -> None:
-    parameters = {"a": {"prior": "uniform", "lower": 0, "upper": 1}}
+    parameters = {"a": UNIFORM}
     command = {"name": "crude", "command": "cp {theta} {out}", "parameters": parameters, "x_shape": [1]}
     for is_data in (False, True):
         keys = {

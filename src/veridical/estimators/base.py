@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from veridical.training.session import Session, TrainingResult
 
 Arrays = Mapping[str, Array]  # what is saved of a method, by name
-_TUPLES = ("parameters", "units", "x_shape")  # of a TaskInfo, which JSON keeps as lists
+_TUPLES = ("parameters", "units", "x_shape", "axes")  # of a TaskInfo, which JSON keeps as lists
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class TaskInfo:
         units: Their units.
         x_shape: Shape of one row of x.
         x_unit: The unit of x.
+        axes: The kind of each axis of x: as declared, `vector` where its coordinates are names, else empty.
         has_missing: Whether numbers of x may be missing, which are NaN.
     """
 
@@ -44,13 +45,15 @@ class TaskInfo:
     units: tuple[str, ...]
     x_shape: tuple[int, ...]
     x_unit: str = ""
+    axes: tuple[str, ...] = ()
     has_missing: bool = False
 
     @classmethod
     def of(cls, task: Task) -> TaskInfo:
         """Returns what an estimator keeps of a task."""
         units = tuple(p.unit for p in task.parameters)
-        about = task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit
+        axes = tuple(d.kind or ("" if d.numbered else "vector") for d in task.dimensions)
+        about = task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit, axes
         return cls(*about, has_missing=task.has_missing)
 
     def to_json(self) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class TaskInfo:
         """Returns what `to_json` recorded."""
         bounds = np.array(record["bounds"], float).reshape(-1, 2)  # None becomes NaN
         bounds = np.where(np.isnan(bounds), (-np.inf, np.inf), bounds)
-        return cls(**{**record, **{name: tuple(record[name]) for name in _TUPLES}, "bounds": bounds})
+        return cls(**{**record, **{name: tuple(record.get(name, ())) for name in _TUPLES}, "bounds": bounds})
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from veridical.estimators.npe import (
     PosteriorNetwork,
     Prepared,
     initial_network,
+    on_task,
     parent_of,
 )
 from veridical.estimators.npe_settings import NPESettings
@@ -62,6 +63,7 @@ class Ensemble(Estimator):
         cls, settings: EnsembleSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Ensemble, session.TrainingResult]:
         """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
+        settings = settings.model_copy(update={"member": on_task(settings.member, task)})
         member = settings.member.model_copy(update={"start": settings.start})
         parents = _parents(settings, member, task, material)
         prepared = Prepared.of(member, task, material, parents[0], run)
@@ -170,6 +172,7 @@ def together(results: Sequence[session.TrainingResult]) -> session.TrainingResul
         seconds=sum(result.seconds for result in results),
         cpu_seconds=sum(result.cpu_seconds for result in results),
         device=results[0].device,
+        size=results[0].size,
     )
 
 

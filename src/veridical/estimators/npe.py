@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,17 +36,29 @@ from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, la
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.transformed import Networked
-from veridical.networks import build_summary
+from veridical.networks import build_summary, choice
 from veridical.networks.flow import SplineFlow
+from veridical.networks.layers import rows_at_once
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 
-ROWS = 8192  # rows that go through the network at once, outside training
+ROWS = 8192  # draws that go through the flow at once
 CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
 FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta from the prior
 PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
+
+
+S = TypeVar("S", bound=PosteriorSettings)
+
+
+def on_task(settings: S, task: TaskInfo) -> S:
+    """Returns the settings with the summary network that they leave to the axes of x."""
+    summary = choice.resolved(settings.summary, task.x_shape, task.axes)
+    if settings.summary.type == "auto":
+        print(f"summary: auto takes {summary.model_dump()}")
+    return settings.model_copy(update={"summary": summary})
 
 
 class PosteriorNetwork(Trainable):
@@ -60,7 +72,8 @@ class PosteriorNetwork(Trainable):
         has_missing: bool = False,
     ) -> None:
         super().__init__()
-        self.summary = build_summary(settings.summary.model_dump(), x_shape, has_missing=has_missing)
+        known = choice.resolved(settings.summary, x_shape).model_dump()
+        self.summary = build_summary(known, x_shape, has_missing=has_missing)
         self.flow = SplineFlow(parameters, self.summary.features, **settings.flow.model_dump())
 
     def loss(self, *batch: Tensor) -> Tensor:
@@ -79,7 +92,8 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     @classmethod
     def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
         """Returns a summary network with a flow behind it."""
-        return PosteriorNetwork(settings, task.x_shape, len(task.parameters), task.has_missing)
+        known = on_task(settings, task)
+        return PosteriorNetwork(known, task.x_shape, len(task.parameters), task.has_missing)
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
@@ -106,7 +120,7 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         """Returns what the flow sees of x (N, *x_shape), in single precision, shape (N, K)."""
         inputs = torch.from_numpy(self.inputs(x, np.float32))
         with torch.no_grad():
-            return torch.cat([self.network.summary(part) for part in inputs.split(ROWS)])
+            return torch.cat([self.network.summary(part) for part in inputs.split(rows_at_once(x.shape[1:]))])
 
     def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
         """Returns draws (B, D) and their log densities (B,) from base noise; see `Encoded.push`."""
@@ -165,7 +179,7 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
 
     def _precise_contexts(self, x: Array) -> Tensor:
         inputs = torch.from_numpy(self.inputs(x))
-        return torch.cat([self.precise.summary(part) for part in inputs.split(ROWS)])
+        return torch.cat([self.precise.summary(part) for part in inputs.split(rows_at_once(x.shape[1:]))])
 
 
 class NPE(FlowPosterior):
@@ -178,6 +192,7 @@ class NPE(FlowPosterior):
         cls, settings: NPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[NPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
+        settings = on_task(settings, task)
         parent = parent_of(settings, task, material)
         prepared = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run)
@@ -255,7 +270,8 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> Flow
 
 
 def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
-    architecture = {name: getattr(settings, name).model_dump() for name in settings.architecture}
+    known = on_task(settings, task)
+    architecture = {name: getattr(known, name).model_dump() for name in settings.architecture}
     shape = {"parameters": task.parameters, "x_shape": task.x_shape, "has_missing": task.has_missing}
     return {**shape, **architecture}
 
@@ -277,10 +293,15 @@ def _input_transform(
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
-    exchangeable = settings.summary.type == "deepset"
-    kind = settings.inputs.transform
-    own = InputTransform.fit(x, kind, exchangeable=exchangeable, has_missing=task.has_missing)
+    kind, shared = settings.inputs.transform, exchangeable(settings)
+    own = InputTransform.fit(x, kind, shared=shared, has_missing=task.has_missing)
     return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
+
+
+def exchangeable(settings: PosteriorSettings) -> int | None:
+    """Returns the axis of x whose entries the summary network takes for exchangeable, if any."""
+    axis: int | None = settings.summary.axis if settings.summary.type == "deepset" else None
+    return axis
 
 
 def _parameter_transform(

@@ -31,7 +31,7 @@ from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.regression_settings import MLPSettings
 from veridical.estimators.transformed import Networked
 from veridical.networks import trainable
-from veridical.networks.summary import dense
+from veridical.networks.layers import dense
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session

@@ -1,8 +1,8 @@
 """Summary networks, spline flows and the transforms around them.
 
-A summary network is a `torch.nn.Module` that is built as `Class(x_shape, **settings)`, maps
-x (B, *x_shape) to summaries (B, K) and states K as `features`. Where numbers of x may be missing (NaN), that
-of `MASKED` is built in its place, or else it sees x as `masked.Masked` shows it.
+A summary network is a `layers.Summary` that is built as `Class(x_shape, **settings)`. One more is a file, a
+line of the registry and its settings in `settings.py`. Where numbers of x may be missing (NaN), that of
+`MASKED` is built in its place, or else it sees x as `masked.Masked` shows it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 from veridical.errors import UnknownName, suggest
 
 SUMMARIES = {
-    "mlp": "veridical.networks.summary:MLPSummary",
-    "conv": "veridical.networks.summary:ConvSummary",
-    "gru": "veridical.networks.summary:GRUSummary",
-    "deepset": "veridical.networks.summary:DeepSetSummary",
-    "none": "veridical.networks.summary:NoSummary",
+    "mlp": "veridical.networks.mlp:MLPSummary",
+    "conv": "veridical.networks.conv:ConvSummary",
+    "image": "veridical.networks.image:ImageSummary",
+    "gru": "veridical.networks.gru:GRUSummary",
+    "deepset": "veridical.networks.deepset:DeepSetSummary",
+    "none": "veridical.networks.none:NoSummary",
 }
 
 MASKED = {"deepset": "veridical.networks.masked:MaskedDeepSet"}

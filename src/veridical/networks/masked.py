@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from veridical.networks.summary import DeepSetSummary
+from veridical.networks.deepset import DeepSetSummary
+from veridical.networks.layers import Summary, as_series, dense
 
 
 def with_mask(x: Tensor) -> Tensor:
@@ -20,10 +21,10 @@ def with_mask(x: Tensor) -> Tensor:
     return torch.stack([torch.where(there, x, 0), there.to(x.dtype)], dim=-1)
 
 
-class Masked(nn.Module):
+class Masked(Summary):
     """Any summary network, of values and mask along a last axis more; along a series they are channels."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Summary) -> None:
         super().__init__()
         self.network = network
         self.features = network.features
@@ -42,13 +43,19 @@ class MaskedDeepSet(DeepSetSummary):
     """
 
     def __init__(
-        self, x_shape: tuple[int, ...], element: Sequence[int], hidden: Sequence[int], features: int
+        self,
+        x_shape: tuple[int, ...],
+        element: Sequence[int],
+        hidden: Sequence[int],
+        features: int,
+        axis: int = 0,
     ) -> None:
-        super().__init__((*x_shape, 2), element, hidden, features, beside=1)
+        super().__init__((*x_shape, 2), element, hidden, features, axis)
+        self.layers = dense([element[-1] + 1, *hidden, features])
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries (B, K) of x (B, *x_shape)."""
-        rows = with_mask(x.reshape(x.shape[0], x.shape[1], -1))
+        rows = with_mask(as_series(x, self.axis))
         there = rows[..., 1].amax(dim=2)
         count = there.sum(dim=1, keepdim=True)
         mean = (self.element(rows.flatten(2)) * there[..., None]).sum(dim=1) / count.clamp(min=1)

@@ -43,15 +43,14 @@ class InputTransform:
 
     @classmethod
     def fit(
-        cls, x: Array, kind: str, *, exchangeable: bool = False, has_missing: bool = False
+        cls, x: Array, kind: str, *, shared: int | None = None, has_missing: bool = False
     ) -> InputTransform:
         """Returns the transform that standardises x (N, *x_shape).
 
         Arguments:
             x: Training data, shape (N, *x_shape).
             kind: `none`, `log` or `asinh`.
-            exchangeable: Whether the first axis of a row holds exchangeable elements, which then
-                share their statistics.
+            shared: The axis of a row that holds exchangeable elements, which then share their statistics.
             has_missing: Whether numbers may be missing; those that are always have mean 0 and scale 1.
         """
         total = np.nansum if has_missing else np.sum
@@ -60,11 +59,13 @@ class InputTransform:
         )
 
         def over_rows(values: Array) -> Array:
-            if has_missing and exchangeable:
-                pooled = values.sum(axis=0) / np.maximum(np.sum(there, axis=0), 1)
-                return np.broadcast_to(pooled, values.shape).copy()
+            if has_missing and shared is not None:
+                sums, counts = (part.sum(shared, keepdims=True) for part in (values, np.asarray(there)))
+                return np.broadcast_to(sums / np.maximum(counts, 1), x.shape[1:]).copy()
             mean = values / np.maximum(there, 1)
-            return np.broadcast_to(mean.mean(axis=0), mean.shape).copy() if exchangeable else mean
+            if shared is None:
+                return mean
+            return np.broadcast_to(mean.mean(axis=shared, keepdims=True), mean.shape).copy()
 
         mean = over_rows(sum(total(_compress(part, kind), axis=0) for part in _chunks(x)))
         variance = over_rows(sum(total((_compress(part, kind) - mean) ** 2, axis=0) for part in _chunks(x)))

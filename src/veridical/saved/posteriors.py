@@ -245,9 +245,7 @@ def _require_numbers(path: Path, part: Draws) -> None:
     for name, _, _, array in _known(part):
         bad = ~usable(array, True) if name == "x" else np.isnan(array)
         if bad.any():
-            raise ArtifactError(
-                f"{path}: {name} holds {int(bad.sum())} NaN; nothing was written."
-            )
+            raise ArtifactError(f"{path}: {name} holds {int(bad.sum())} NaN; nothing was written.")
 
 
 # ---- reading -------------------------------------------------------------------------------------

@@ -70,13 +70,23 @@ class Parameter:
 class Dimension:
     """One axis of the data behind the rows: its name, its coordinates and their unit.
 
-    With `missing`, entries along it may be missing, wholly or in single numbers: x then holds NaN there.
+    Attributes:
+        kind: What networks may take for granted along it: `exchangeable` entries, whose order says nothing; a
+            `series`; one of the two axes of an `image`; a `vector` of numbers without neighbours. Empty where
+            nothing is declared.
+        missing: Whether entries along it may be missing, wholly or in single numbers: x then holds NaN there.
     """
 
     name: str
     coordinates: tuple[float | str, ...]
     unit: str = ""
+    kind: str = ""
     missing: bool = False
+
+    @property
+    def numbered(self) -> bool:
+        """Whether its coordinates are numbers."""
+        return not any(isinstance(value, str) for value in self.coordinates)
 
 
 class Prior(Protocol):

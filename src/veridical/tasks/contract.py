@@ -18,6 +18,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _RESERVED = {"row", "parameter", "chain", "draw", "observation"}
 _OTHERS = "none of " + ", ".join(sorted(_RESERVED))
+_KINDS = ("exchangeable", "series", "image", "vector")
+_COUNTS = {"exchangeable": (0, 1), "series": (0, 1), "image": (0, 2)}
 _ROWS = 16
 
 
@@ -158,6 +160,15 @@ def _check_dimensions(task: Task) -> None:
             _fail(task, f"dimension {dimension.name!r}: expected letters, digits and _.")
         if not dimension.coordinates:
             _fail(task, f"dimension {dimension.name!r} has no coordinates.")
+    kinds = [dimension.kind for dimension in task.dimensions]
+    for dimension in task.dimensions:
+        if dimension.kind and dimension.kind not in _KINDS:
+            told = suggest(str(dimension.kind), _KINDS)
+            _fail(task, f"dimension {dimension.name!r}: kind {dimension.kind!r} is unknown. {told}")
+    for kind, allowed in _COUNTS.items():
+        if kinds.count(kind) not in allowed:
+            expected = " or ".join(map(str, allowed))
+            _fail(task, f"expected {expected} dimensions of kind {kind!r}, got {kinds.count(kind)}.")
 
 
 def _check_order(task: Task) -> None:

@@ -23,7 +23,7 @@ def units_of(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def dimensions_of(
     described: Sequence[Mapping[str, Any]] | None, x_shape: Sequence[int] | None
 ) -> tuple[Dimension, ...] | None:
-    """Returns the axes of x from {name, coordinates or length, unit, missing} each, or from lengths alone.
+    """Returns the axes of x from {name, coordinates or length, unit, kind, missing} each, or from lengths.
 
     Returns:
         The axes; None where neither is given.
@@ -53,4 +53,5 @@ def _axis(i: int, settings: Mapping[str, Any]) -> Dimension:
     values = tuple(coordinates)
     if length is not None and len(values) != length:
         raise TaskError(f"dimension {name!r}: length {length} but {len(values)} coordinates.")
-    return Dimension(name, values, str(settings.get("unit", "")), bool(settings.get("missing")))
+    unit, kind = (str(settings.get(key, "")) for key in ("unit", "kind"))
+    return Dimension(name, values, unit, kind, bool(settings.get("missing")))

@@ -52,6 +52,11 @@ class DimensionSettings(Section):
     coordinates: list[float | str] | None = Field(None, description="Values along the axis.")
     length: Count | None = Field(None, description="Number of values, where they have no coordinates.")
     unit: str | None = Field(None, description="Unit of the coordinates.")
+    kind: Literal["exchangeable", "series", "image", "vector"] | None = Field(
+        None,
+        description="What networks may take for granted along it (`summary: auto`): entries without order, "
+        "a series, one of the two axes of an image, numbers without neighbours.",
+    )
     missing: bool | None = Field(
         None, description="Whether entries along it may be missing, as NaN; see docs/missing.md."
     )
