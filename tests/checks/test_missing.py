@@ -10,6 +10,7 @@ import pytest
 
 from veridical.checks import missing, prior_predictive
 from veridical.checks.predictive import Predictive, look
+from veridical.checks.tarp import TARP
 from veridical.saved.posteriors import Draws
 
 LEVELS = [0.05, 0.16, 0.5, 0.95]
@@ -105,3 +106,15 @@ def test_false_alarms_of_one_observation_are_rare(rng: np.random.Generator) -> N
         for _ in range(n)
     )
     assert alarms / n < 3 / 201 + 4 * np.sqrt(3 / 201 / n)
+
+
+def test_tarp_finds_a_posterior_that_ignores_data_with_gaps(rng: np.random.Generator) -> None:
+    """Exact draws for sets of 1 to 20 measurements pass, those of the prior do not."""
+    truth = rng.normal(size=(SETS, 1))
+    x = truth + sets(rng, SETS)
+    n = np.isfinite(x).sum(axis=1)[:, None]
+    exact = np.nansum(x, axis=1)[:, None] / (1 + n) + rng.normal(size=(200, SETS, 1)) / np.sqrt(1 + n)
+    for made, passed in ((exact, True), (rng.normal(size=exact.shape), False)):
+        draws = Draws(names=("a",), bounds=np.array([[-np.inf, np.inf]]), units=("",),
+                      draws=made, truth=truth, x=x)  # fmt: skip
+        assert TARP(null_draws=999).run(draws, rng).passed is passed

@@ -126,6 +126,16 @@ def test_data_that_are_no_series_are_drawn_too(shape: tuple[int, ...], axes: lis
     drawn(Predictive(), data)
 
 
+def test_missing_values_are_gaps_and_are_not_counted() -> None:
+    observed = np.array([[1.0, np.nan], [np.nan, np.nan], [100.0, np.nan], [1000.0, np.nan]])
+    data = Predictive().data(predictive_result(observed), [YEARS, SPECIES], "thousand")
+    assert [(p["inside"], p["of"], p["log"]) for p in data["panels"]] == [(3, 3, True), (0, 0, False)]
+    np.testing.assert_array_equal(drawn(Predictive(), data).axes[0].lines[1].get_ydata(), observed[:, 0])
+    assert Predictive().shows({**data, "missing": "Other gaps."}).startswith("3 of 3 observed values (100 %)")
+    assert Predictive().shows({**data, "missing": "Other gaps."}).endswith(" Other gaps.")
+    assert Predictive().shows({**data, "panels": data["panels"][1:]}).startswith("None of the numbers shown")
+
+
 def test_named_features_are_shown_in_half_widths_of_their_own_interval() -> None:
     result = predictive_result(np.array([10.0, 1e6]))
     result["curves"]["observed"] = [[15.0, 0.5e6]]

@@ -44,6 +44,14 @@ def mean(values: Array) -> Array:
     return np.where(n > 0, np.where(there, values, 0).sum(axis=-1) / np.maximum(n, 1), np.nan)
 
 
+def total(values: Array) -> Array:
+    """Returns sums along the last axis, a missing number being the mean of the others; NaN where none is."""
+    there = ~np.isnan(values)
+    n = there.sum(axis=-1)
+    sums = np.where(there, values, 0).sum(axis=-1) * (values.shape[-1] / np.maximum(n, 1))
+    return np.where(n > 0, sums, np.nan)
+
+
 def unlike(x: Array, simulated: Array) -> str:
     """Says how missing numbers of data x (N, ...) differ from those of simulations (M, ...), if they do.
 

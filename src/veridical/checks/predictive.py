@@ -94,8 +94,7 @@ def discrepancy(x: Array, replicates: Array) -> Array:
     spread = np.maximum(missing.deviation(replicates), smallest)
     below, above = (np.where(w > smallest, w, spread) for w in (median - low, high - median))
     z = (x - median) / np.where(x < median, below, above)
-    there = ~np.isnan(z)
-    return np.where(there, z**2, 0).sum(axis=-1) * (z.shape[-1] / np.maximum(there.sum(axis=-1), 1))
+    return np.nan_to_num(missing.total(z**2), posinf=np.inf)
 
 
 def look(x: Array, replicates: Array, levels: Array, rng: np.random.Generator) -> Look:

@@ -75,6 +75,8 @@ class Predictive(Figure):
 
     def shows(self, data: Data) -> str:
         inside, of = (sum(panel[key] for panel in data["panels"]) for key in ("inside", "of"))
+        if not of:
+            return "None of the numbers shown is there, or simulated."
         shows = f"{inside} of {of} observed values ({percent(inside / of)}) lie inside the 90 % band."
         if data["role"] == "posterior" and inside / of < FEW_INSIDE:
             shows += " That is too few: the model does not reproduce the data."
