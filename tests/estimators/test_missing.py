@@ -12,6 +12,9 @@ from veridical import artifacts, methods
 from veridical.bank import blocks, valid
 from veridical.errors import DataError
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.npe import NPE
+from veridical.estimators.npe_settings import NPESettings
+from veridical.networks.masked import MaskedDeepSet
 from veridical.tasks import Dimension, Task
 from veridical.tasks.priors import Normal, Product
 from veridical.training.session import Session
@@ -25,7 +28,7 @@ class Measurements(Task):
     name, fidelities, block_rows = "measurements", {"only": 1.0}, 10_000
     prior = Product({"mu": Normal(mean=0.0, sd=1.0)})
     parameters = prior.parameters({})
-    dimensions = (Dimension("patient", tuple(range(MOST)), missing=True),)
+    dimensions = (Dimension("patient", tuple(range(MOST)), kind="exchangeable", missing=True),)
 
     def simulate(self, theta: np.ndarray, noise: np.random.Generator, fidelity: str) -> np.ndarray:
         x = theta + noise.normal(size=(len(theta), MOST))
@@ -47,6 +50,11 @@ def trained(summary: dict[str, Any], **training: Any) -> Estimator:
 @pytest.fixture(scope="module")
 def posterior() -> Estimator:
     return trained({"type": "deepset", "element": [32, 32], "hidden": [32], "features": 8})
+
+
+def test_a_set_with_gaps_gets_a_deep_set_that_sees_them() -> None:
+    network = NPE.build(NPESettings(), TaskInfo.of(Measurements()))
+    assert isinstance(network.summary, MaskedDeepSet)
 
 
 def observed(n: int, rows: int, rng: np.random.Generator) -> np.ndarray:

@@ -111,6 +111,8 @@ def test_sets_can_be_padded_and_shuffled(rng: np.random.Generator) -> None:
     shuffled = padded[:, torch.from_numpy(rng.permutation(500))]
     assert torch.allclose(short(x), long(padded), rtol=1e-12)
     assert torch.allclose(short(x), long(shuffled), rtol=1e-12)
+    across = summary_network("deepset", (2, 9), True, axis=1).double()
+    assert torch.allclose(short(x), across(x.transpose(1, 2)), rtol=1e-12)
 
 
 def test_a_set_knows_how_many_rows_it_has() -> None:

@@ -160,6 +160,11 @@ def _check_dimensions(task: Task) -> None:
             _fail(task, f"dimension {dimension.name!r}: expected letters, digits and _.")
         if not dimension.coordinates:
             _fail(task, f"dimension {dimension.name!r} has no coordinates.")
+        if not isinstance(dimension.missing, bool):
+            _fail(
+                task,
+                f"dimension {dimension.name!r}: missing must be True or False, got {dimension.missing!r}.",
+            )
     kinds = [dimension.kind for dimension in task.dimensions]
     for dimension in task.dimensions:
         if dimension.kind and dimension.kind not in _KINDS:
