@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from veridical import artifacts, methods
 from veridical.bank import blocks, valid
@@ -53,7 +54,8 @@ def posterior() -> Estimator:
 
 
 def test_a_set_with_gaps_gets_a_deep_set_that_sees_them() -> None:
-    network = NPE.build(NPESettings(), TaskInfo.of(Measurements()))
+    with torch.random.fork_rng(devices=[]):
+        network = NPE.build(NPESettings(), TaskInfo.of(Measurements()))
     assert isinstance(network.summary, MaskedDeepSet)
 
 
