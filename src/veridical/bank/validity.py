@@ -76,4 +76,5 @@ def _too_many_failed(where: str, counts: Mapping[str, int], max_invalid: float, 
 
 def cause(first: str) -> str:
     """Returns why a first simulation failed as the end of a message: a traceback, or a sentence."""
-    return f" The first traceback:\n{first}" if "\n" in first else f" {first}".rstrip()
+    is_traceback = "\n" in first or first.startswith("Traceback")
+    return f" The first traceback:\n{first}" if is_traceback else f" {first}".rstrip()
