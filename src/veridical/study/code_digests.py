@@ -2,9 +2,9 @@
 
 They are taken over definitions, not over files: over what a rule's script names, what that names in turn, and
 so on through this package. Of a definition counts its syntax tree without what changes no result: docstrings
-(comments are not in a tree), descriptions of settings, what a check says of its metrics, messages of errors,
-what a task needs of a machine, and from where in the package a name is imported. A moved file is thus the
-same code.
+(comments are not in a tree), descriptions of settings, labels, what a check says of its metrics, messages of
+errors, what a task needs of a machine, and from where in the package a name is imported. A moved file is thus
+the same code.
 
 The walk stops at registries (packages' own `__init__`, `REGISTRIES`), which name all methods while a job uses
 one; at plumbing; and at the modules `VERSIONED`, for which the number `seeds.STREAMS` stands.
@@ -44,6 +44,11 @@ REVISED = {
 Reference = tuple[str, str | None]  # a module, and a name in it or all of it
 _ENTRY = re.compile(rf"{PACKAGE}(\.\w+)+(?=:\w+$)")  # the module of an entry of a registry, module:Class
 _LEFT_OUT = object()
+_WORDS = {
+    "Field": "description",
+    "Parameter": "label",
+    "Dimension": "label",
+}  # for readers, by what is called
 
 
 def code_digest(*roots: str | Path) -> str:
@@ -289,8 +294,8 @@ class _Reader:
             node
         ):
             fields["body"] = node.body[1:]
-        if isinstance(node, ast.Call) and _called(node) == "Field":
-            fields["keywords"] = [k for k in node.keywords if k.arg != "description"]
+        if isinstance(node, ast.Call) and (words := _WORDS.get(_called(node))):
+            fields["keywords"] = [k for k in node.keywords if k.arg != words]
         present = {name: value for name, value in fields.items() if value is not None and value != []}
         return [type(node).__name__, *([name, self.plain(v, in_raise)] for name, v in present.items())]
 

@@ -29,7 +29,13 @@ class Runs:
 
     @cached_property
     def task_spec(self) -> dict[str, Any]:
-        """The task as plain data, as jobs get it."""
+        """The task as plain data, as jobs get it: without labels, which only the report shows."""
+        spec = self._spec()
+        for described in (*spec.get("parameters", {}).values(), *(spec.get("dimensions") or ())):
+            described.pop("label", None)
+        return spec
+
+    def _spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = self.study.task.spec()
         if "simulations" in spec:
             spec["reserved"] = {"test": self.study.test_rows, **spec.get("reserved", {})}
@@ -38,7 +44,14 @@ class Runs:
     @cached_property
     def task(self) -> tasks.Task:
         """The task itself."""
-        return tasks.build(self.task_spec)
+        return tasks.build(self._spec())
+
+    @cached_property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """The labels of `parameters` and `dimensions` by name; those without any are left out."""
+        of = {"parameters": self.task.parameters, "dimensions": self.task.dimensions}
+        found = {what: {one.name: one.label for one in every if one.label} for what, every in of.items()}
+        return {what: labels for what, labels in found.items() if labels}
 
     @property
     def of_classes(self) -> bool:

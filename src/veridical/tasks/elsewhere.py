@@ -203,12 +203,12 @@ class ElsewhereTask(FileTask):
 
 
 def _parameter(name: str, settings: Mapping[str, Any]) -> Parameter:
-    unit = str(settings.get("unit", ""))
+    words = {key: str(settings.get(key, "")) for key in ("unit", "label")}
     if "prior" in settings:
         lower, upper = prior_of({name: settings}).bounds[0]
-        return Parameter(name, float(lower), float(upper), unit)
+        return Parameter(name, float(lower), float(upper), **words)
     lower, upper = settings.get("lower", -np.inf), settings.get("upper", np.inf)
-    return Parameter(name, float(lower), float(upper), unit)
+    return Parameter(name, float(lower), float(upper), **words)
 
 
 class _Rows(NamedTuple):

@@ -204,7 +204,7 @@ class Product:
     >>> theta.shape, prior.log_prob(theta).shape
     ((5, 2), (5,))
     >>> prior.parameters({"rate": "1/h"})[0]
-    Parameter(name='rate', lower=0.0, upper=inf, unit='1/h')
+    Parameter(name='rate', lower=0.0, upper=inf, unit='1/h', label='')
     """
 
     def __init__(self, marginals: Mapping[str, Marginal]) -> None:
