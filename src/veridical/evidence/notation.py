@@ -68,13 +68,14 @@ def _can_be_drawn(text: str) -> bool:
     return all(len(_DOLLAR.findall(line)) % 2 == 0 for line in text.split("\n"))
 
 
-def _writable(text: str) -> str:
+def writable(text: str) -> str:
+    """Returns a text without the characters that an HTML or SVG file cannot hold."""
     return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def safe(text: str) -> str:
     r"""Returns a text with its dollars as `\$` unless they enclose mathematics, to be joined with others."""
-    text = _writable(text)
+    text = writable(text)
     return text if is_mathematics(text) else _DOLLAR.sub(r"\\$", text)
 
 
@@ -95,7 +96,7 @@ def html(text: object) -> Markup:
     """
     from markupsafe import Markup, escape
 
-    words = _writable(str(text))
+    words = writable(str(text))
     if is_mathematics(words):
         parts = _DOLLAR.split(words)
         found = [_converted(part) for part in parts[1::2]]

@@ -96,7 +96,9 @@ def svg(made: Figure) -> str:
     from matplotlib.text import Text
 
     for text in made.findobj(Text):
-        text.set_parse_math(notation.safe(text.get_text()) == text.get_text())
+        words = notation.writable(text.get_text())
+        text.set_text(words)
+        text.set_parse_math(notation.safe(words) == words)
     buffer = io.StringIO()
     blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with warnings.catch_warnings():

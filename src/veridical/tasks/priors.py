@@ -312,7 +312,7 @@ def marginal(name: str, settings: Mapping[str, Any]) -> Marginal:
         raise TaskError(f"parameter {name!r}: prior {kind!r} is unknown. {suggest(kind, MARGINALS)}")
     known = [field.name for field in fields(MARGINALS[kind])]
     needed = [field.name for field in fields(MARGINALS[kind]) if field.default is MISSING]
-    given = {key: value for key, value in settings.items() if key not in ("prior", "unit")}
+    given = {key: value for key, value in settings.items() if key not in ("prior", "unit", "label")}
     for key in given:
         if key not in known:
             raise TaskError(f"parameter {name!r}: a {kind} prior has no {key!r}. {suggest(key, known)}")
