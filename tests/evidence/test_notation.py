@@ -33,7 +33,8 @@ def test_simple_mathematics_is_shown_with_raised_and_lowered_signs(text: str, ht
     [
         "$/kg and $/t", "US$/kg or US$/t", "$5 to US$7", "20 $ per 3 $", "k$/a, M$/a", "$", "$$",
         "US$ and A$", "$5 or more$", "US$_{2005}/kg and US$_{2020}/t", "($)/($)", "$-year and A$-year",
-        r"$\micro$m", r"$\si{m}$", r"$\unit{m}$", r"$\SI{5}{m}$", r"$\textrm{m}$", r"$\frac{a$", "$a_$", "$x$ in $",
+        r"$\micro$m", r"$\si{m}$", r"$\unit{m}$", r"$\SI{5}{m}$", r"$\textrm{m}$", r"$\frac{a$", "$a_$",
+        "$x$ in $",
     ],
 )  # fmt: skip
 def test_money_and_what_matplotlib_does_not_know_stays_as_it_is_written(text: str) -> None:
