@@ -294,7 +294,7 @@ class _Reader:
             node
         ):
             fields["body"] = node.body[1:]
-        if isinstance(node, ast.Call) and (words := _WORDS.get(_called(node))):
+        if isinstance(node, ast.Call) and (words := _WORDS.get(_called(node) or "")):
             fields["keywords"] = [k for k in node.keywords if k.arg != words]
         present = {name: value for name, value in fields.items() if value is not None and value != []}
         return [type(node).__name__, *([name, self.plain(v, in_raise)] for name, v in present.items())]

@@ -49,8 +49,10 @@ class Runs:
     @cached_property
     def labels(self) -> dict[str, dict[str, str]]:
         """The labels of `parameters` and `dimensions` by name; those without any are left out."""
-        of = {"parameters": self.task.parameters, "dimensions": self.task.dimensions}
-        found = {what: {one.name: one.label for one in every if one.label} for what, every in of.items()}
+        found = {
+            "parameters": {p.name: p.label for p in self.task.parameters if p.label},
+            "dimensions": {d.name: d.label for d in self.task.dimensions if d.label},
+        }
         return {what: labels for what, labels in found.items() if labels}
 
     @property

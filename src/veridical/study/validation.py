@@ -96,7 +96,7 @@ def _require_new_name(layout: Layout, name: str) -> None:
     if not record.is_file() or not given.is_file():
         return
     found = provenance.load(record)
-    before = Path(provenance.properties(found, f"#data-{name}")["path"])
+    before = Path(provenance.properties(found, f"#data-{name}")["path"]).expanduser()
     digest = provenance.entity(found, f"#data-{name}")["sha256"]
     if before.resolve() != given.resolve() and file_digest(given) != digest:
         raise SettingError(

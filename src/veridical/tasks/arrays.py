@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,8 @@ def read(path: Path, names: tuple[str, ...], what: str, parts: Parts | None = No
     Raises:
         DataError: If the file cannot be read, or lacks one of them.
     """
-    netcdf = partial(_netcdf, parts=parts or {})
-    readers = {".npz": _npz, ".npy": _npy, ".nc": netcdf, ".zarr": _zarr, ".zarr.zip": _zarr}
+    readers: dict[str, Callable[..., dict[str, Stored]]] = {".npz": _npz, ".npy": _npy}
+    readers |= {".nc": partial(_netcdf, parts=parts or {}), ".zarr": _zarr, ".zarr.zip": _zarr}
     kinds = {".npz": "NPZ file of numbers", ".npy": "NPY file of numbers", ".nc": "netCDF4 file"}
     ending = kind(path)
     try:
