@@ -46,7 +46,7 @@ INTERRUPTED = TOLD[2:]
 SAID_BETTER = ("RuleException:", "WorkflowError:\nAt least one job did not complete", "Exiting because a job")
 AGAIN = re.compile(r"Trying to restart job (\d+)\.")
 
-caches.provide()  # now: Snakemake makes its own as soon as it has its plugins
+caches.provide()  # now, before Snakemake makes its own
 
 
 class LogHandler(LogHandlerBase):
