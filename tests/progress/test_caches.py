@@ -23,7 +23,7 @@ def test_caches_have_a_place(tmp_path: Path, home: str) -> None:
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     environment["HOME"] = str(tmp_path / home)  # /proc/none as it is
     told = []
-    for arguments in (["-c", CODE], ["-m", "snakemake", "-n", "--logger", "veridical"]):
+    for arguments in (["-c", CODE], ["-m", "snakemake", "-n"]):
         run = subprocess.run(
             [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
