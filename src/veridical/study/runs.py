@@ -29,13 +29,7 @@ class Runs:
 
     @cached_property
     def task_spec(self) -> dict[str, Any]:
-        """The task as plain data, as jobs get it: without labels, which only the report shows."""
-        spec = self._spec()
-        for described in (*spec.get("parameters", {}).values(), *(spec.get("dimensions") or ())):
-            described.pop("label", None)
-        return spec
-
-    def _spec(self) -> dict[str, Any]:
+        """The task as plain data, as jobs get it."""
         spec: dict[str, Any] = self.study.task.spec()
         if "simulations" in spec:
             spec["reserved"] = {"test": self.study.test_rows, **spec.get("reserved", {})}
@@ -44,14 +38,15 @@ class Runs:
     @cached_property
     def task(self) -> tasks.Task:
         """The task itself."""
-        return tasks.build(self._spec())
+        return tasks.build(self.task_spec)
 
     @cached_property
     def labels(self) -> dict[str, dict[str, str]]:
-        """The labels of `parameters` and `dimensions` by name; those without any are left out."""
+        """What readers see for the names of `parameters` and `dimensions`, of those that have a label."""
+        stated = self.study.task.labels()
         found = {
-            "parameters": {p.name: p.label for p in self.task.parameters if p.label},
-            "dimensions": {d.name: d.label for d in self.task.dimensions if d.label},
+            "parameters": {p.name: p.label for p in self.task.parameters if p.label} | stated["parameters"],
+            "dimensions": {d.name: d.label for d in self.task.dimensions if d.label} | stated["dimensions"],
         }
         return {what: labels for what, labels in found.items() if labels}
 

@@ -28,7 +28,7 @@ from veridical.errors import BankError, DataError, SimulationError, SimulationTi
 from veridical.tasks import matching
 from veridical.tasks.base import Array, Task
 from veridical.tasks.call_folder import CallFolder, Inputs
-from veridical.tasks.description import dimensions_of, parameters_of, prior_of
+from veridical.tasks.description import dimensions_of, prior_of, units_of
 
 _PLACEHOLDERS = ("theta", "out", "fidelity", "seeds")
 _ABSENT = r"no such file|not found|cannot (?:open|find)|can't open|does not exist|no module named"
@@ -69,7 +69,7 @@ class CommandTask(Task):
         self.name = spec["name"]
         self.words = words(spec["command"])
         self.prior = prior_of(spec["parameters"])
-        self.parameters = parameters_of(self.prior, spec["parameters"])
+        self.parameters = self.prior.parameters(units_of(spec["parameters"]))
         self.fidelities = dict(spec["fidelities"])
         dimensions = dimensions_of(spec.get("dimensions"), spec.get("x_shape"))
         if dimensions is None:

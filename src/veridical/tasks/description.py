@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from veridical.errors import TaskError
-from veridical.tasks.base import Dimension, Parameter
+from veridical.tasks.base import Dimension
 from veridical.tasks.priors import Product, marginal
 
 
 def prior_of(parameters: Mapping[str, Mapping[str, Any]]) -> Product:
     """Returns the prior described by {name: {prior: uniform, lower: 0, upper: 1, unit: m}}."""
     return Product({name: marginal(name, settings) for name, settings in parameters.items()})
-
-
-def parameters_of(prior: Product, described: Mapping[str, Mapping[str, Any]]) -> tuple[Parameter, ...]:
-    """Returns the parameters of a prior with the units and labels that settings give them."""
-    parameters = prior.parameters(units_of(described))
-    return tuple(replace(p, label=str(described[p.name].get("label", ""))) for p in parameters)
 
 
 def units_of(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -60,4 +53,4 @@ def _axis(i: int, settings: Mapping[str, Any]) -> Dimension:
     values = tuple(coordinates)
     if length is not None and len(values) != length:
         raise TaskError(f"dimension {name!r}: length {length} but {len(values)} coordinates.")
-    return Dimension(name, values, str(settings.get("unit", "")), str(settings.get("label", "")))
+    return Dimension(name, values, str(settings.get("unit", "")))

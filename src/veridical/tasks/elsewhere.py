@@ -205,12 +205,12 @@ class ElsewhereTask(FileTask):
 
 
 def _parameter(name: str, settings: Mapping[str, Any]) -> Parameter:
-    words = {key: str(settings.get(key, "")) for key in ("unit", "label")}
+    unit = str(settings.get("unit", ""))
     if "prior" in settings:
         lower, upper = prior_of({name: settings}).bounds[0]
-        return Parameter(name, float(lower), float(upper), **words)
+        return Parameter(name, float(lower), float(upper), unit)
     lower, upper = settings.get("lower", -np.inf), settings.get("upper", np.inf)
-    return Parameter(name, float(lower), float(upper), **words)
+    return Parameter(name, float(lower), float(upper), unit)
 
 
 class _Rows(NamedTuple):

@@ -217,11 +217,13 @@ class Product:
         """Lower and upper bounds, shape (D, 2)."""
         return np.array([m.bounds for m in self.marginals.values()], dtype=float)
 
-    def parameters(self, units: Mapping[str, str] | None = None) -> tuple[Parameter, ...]:
+    def parameters(
+        self, units: Mapping[str, str] | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> tuple[Parameter, ...]:
         """Returns the parameters, bounded by the supports of their distributions."""
-        units = units or {}
+        units, labels = units or {}, labels or {}
         return tuple(
-            Parameter(name, float(lower), float(upper), units.get(name, ""))
+            Parameter(name, float(lower), float(upper), units.get(name, ""), labels.get(name, ""))
             for name, (lower, upper) in zip(self.marginals, self.bounds, strict=True)
         )
 
@@ -269,9 +271,12 @@ class MultivariateNormal:
         """Lower and upper bounds, shape (D, 2): none."""
         return np.tile([-np.inf, np.inf], (len(self.mean), 1))
 
-    def parameters(self, units: Mapping[str, str] | None = None) -> tuple[Parameter, ...]:
+    def parameters(
+        self, units: Mapping[str, str] | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> tuple[Parameter, ...]:
         """Returns the parameters, without bounds."""
-        return tuple(Parameter(name, unit=(units or {}).get(name, "")) for name in self.names)
+        units, labels = units or {}, labels or {}
+        return tuple(Parameter(n, unit=units.get(n, ""), label=labels.get(n, "")) for n in self.names)
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         """Returns n draws, shape (n, D); their first rows are the same for any n."""
@@ -312,7 +317,7 @@ def marginal(name: str, settings: Mapping[str, Any]) -> Marginal:
         raise TaskError(f"parameter {name!r}: prior {kind!r} is unknown. {suggest(kind, MARGINALS)}")
     known = [field.name for field in fields(MARGINALS[kind])]
     needed = [field.name for field in fields(MARGINALS[kind]) if field.default is MISSING]
-    given = {key: value for key, value in settings.items() if key not in ("prior", "unit", "label")}
+    given = {key: value for key, value in settings.items() if key not in ("prior", "unit")}
     for key in given:
         if key not in known:
             raise TaskError(f"parameter {name!r}: a {kind} prior has no {key!r}. {suggest(key, known)}")

@@ -68,8 +68,18 @@ class _Task(Section):
     )
 
     def spec(self) -> dict[str, Any]:
-        """Returns the plain dict from which `veridical.tasks.build` makes the task."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Returns the plain dict from which `veridical.tasks.build` makes the task: without labels."""
+        spec = self.model_dump(mode="json", exclude_none=True)
+        for described in (*spec.get("parameters", {}).values(), *spec.get("dimensions", ())):
+            described.pop("label", None)
+        return spec
+
+    def labels(self) -> dict[str, dict[str, str]]:
+        """Returns what readers see for the names of `parameters` and `dimensions`."""
+        axes = {axis.name: axis.label for axis in getattr(self, "dimensions", None) or ()}
+        parameters = {name: one.label for name, one in getattr(self, "parameters", {}).items()}
+        of = {"parameters": parameters, "dimensions": axes}
+        return {what: {n: label for n, label in found.items() if label} for what, found in of.items()}
 
 
 class RegistryTaskSettings(_Task):
