@@ -96,15 +96,15 @@ def svg(made: Figure) -> str:
     from matplotlib.text import Text
 
     for text in made.findobj(Text):
-        words = notation.writable(text.get_text())
-        text.set_text(words)
+        words = text.get_text()
+        text.set_text(notation.writable(words))
         text.set_parse_math(notation.safe(words) == words)
     buffer = io.StringIO()
     blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a browser has other fonts
         made.savefig(buffer, format="svg", metadata=blank)
-    return buffer.getvalue()
+    return notation.writable(buffer.getvalue())
 
 
 def save(made: Figure, path: str | Path) -> None:
