@@ -358,3 +358,30 @@ def test_a_cell_that_a_program_leaves_empty_is_missing(missing: bool, tmp_path: 
     x = task.simulate(np.zeros((4, 2)), np.random.default_rng(1), "low")
     assert np.array_equal(x[:2], [[np.nan, 2, 3], [1, np.nan, 3]], equal_nan=True)
     assert task.has_missing is missing
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("hare,lynx,fox", [1, 2, 3]), ('"lynx", "fox","hare"', [3, 1, 2]), ("", [1, 2, 3])],
+)
+def test_columns_of_the_output_are_found_by_their_names(
+    tmp_path: Path, rng: np.random.Generator, header: str, expected: list[float]
+) -> None:
+    code = f"import sys; open(sys.argv[2], 'w').write({header + chr(10)!r} + '1,2,3\\n1,2,3\\n')"
+    axes = [{"name": "species", "coordinates": ["hare", "lynx", "fox"]}]
+    x = python(tmp_path, code, x_shape=None, dimensions=axes).simulate(np.zeros((2, 2)), rng, "low")
+    assert x.tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("header", "coordinates"),
+    [("hare,wolf,fox", ["hare", "lynx", "fox"]), ("a,b,c", ["u", "v", "w"]), ("t3,t2,t1", [1, 2, 5])],
+)
+def test_a_header_of_other_names_is_refused_with_both_lists(
+    tmp_path: Path, rng: np.random.Generator, header: str, coordinates: list[Any]
+) -> None:
+    code = f"import sys; open(sys.argv[2], 'w').write('{header}\\n1,2,3\\n')"
+    task = python(tmp_path, code, x_shape=None, dimensions=[{"name": "at", "coordinates": coordinates}])
+    both = f"expected {', '.join(map(str, coordinates))}, got {header.replace(',', ', ')}. Call them so"
+    with pytest.raises(TaskError, match=re.escape(both)):
+        task.simulate(np.zeros((1, 2)), rng, "low")

@@ -54,4 +54,4 @@ def _axis(i: int, settings: Mapping[str, Any]) -> Dimension:
     if length is not None and len(values) != length:
         raise TaskError(f"dimension {name!r}: length {length} but {len(values)} coordinates.")
     unit, kind = (str(settings.get(key, "")) for key in ("unit", "kind"))
-    return Dimension(name, values, unit, kind, bool(settings.get("missing")))
+    return Dimension(name, values, unit, kind=kind, missing=bool(settings.get("missing")))
