@@ -23,7 +23,7 @@ NAMES = {
     "simulate timeout_is_data x_dtype x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw log_ratio mixture +veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
-    "veridical.tasks.Dimension": "coordinates name unit",
+    "veridical.tasks.Dimension": "coordinates kind name unit",
     "veridical.tasks.Parameter": "lower name unit upper",
     "veridical.tasks.priors": "LogNormal LogitNormal Marginal MultivariateNormal Normal Product Uniform "
     "from_json linear_map marginal to_json",
@@ -35,7 +35,7 @@ NAMES = {
     "veridical.estimators.Material": "calibration classes parent prior require simulate "
     "simulations validation",
     "veridical.estimators.Rows": "theta validation x",
-    "veridical.estimators.TaskInfo": "bounds from_json name of parameters to_json units x_shape x_unit",
+    "veridical.estimators.TaskInfo": "axes bounds from_json name of parameters to_json units x_shape x_unit",
     "veridical.networks.transforms.ParameterTransform": "arrays bounds fit forward from_arrays inside "
     "inverse kinds mean require_inside scale",
 }

@@ -63,11 +63,6 @@ class Dimension:
     unit: str = ""
     kind: str = ""
 
-    @property
-    def numbered(self) -> bool:
-        """Whether its coordinates are numbers."""
-        return not any(isinstance(value, str) for value in self.coordinates)
-
 
 class Prior(Protocol):
     """A distribution over parameters."""
