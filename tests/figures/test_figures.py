@@ -255,6 +255,18 @@ def test_the_observation_is_told_from_the_simulations() -> None:
 # ---- training, learning, cost --------------------------------------------------------------------
 
 
+def test_weights_and_rows_stand_below_the_training_curves() -> None:
+    size = "20,514,070 weights, 900 training rows"
+    histories = [
+        {"epochs": [{"epoch": 1.0, "train_loss": 1.0, "validation_loss": 1.0}], "best_epoch": 1.0, **more}
+        for more in ({"size": f"warning: {size}: training is slow."}, {"size": size}, {})
+    ]
+    data = Training().data({name: {0: history} for name, history in zip("abc", histories, strict=True)})
+    assert data is not None
+    assert Training().table(data) == [["method", "weights and rows"], ["a", size], ["b", size]]
+    assert Training().shows(data).endswith(f"by heart. a: warning: {size}: training is slow.")
+
+
 def test_the_weights_kept_are_marked_on_the_training_curve() -> None:
     entries = [{"epoch": float(e), "train_loss": 3.0 - e, "validation_loss": abs(2.0 - e)} for e in range(4)]
     data = Training().data({"npe": {0: {"epochs": entries, "best_epoch": 2.0}}})

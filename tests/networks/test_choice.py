@@ -14,7 +14,7 @@ from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import build_summary
 from veridical.networks.choice import resolved
 from veridical.networks.settings import AutoSummarySettings, ConvSummarySettings
-from veridical.tasks import Dimension, build, description
+from veridical.tasks import build, description
 from veridical.training import session
 
 WIDE = {"channels": [32, 64], "patch": 2}
@@ -107,4 +107,3 @@ def test_axes_of_a_task_are_known_to_its_methods() -> None:
     assert TaskInfo.from_json(info.to_json()).axes == info.axes
     old = {name: value for name, value in info.to_json().items() if name != "axes"}
     assert TaskInfo.from_json(old).axes == ()
-    assert Dimension("day", (1, 2)).numbered and not Dimension("day", ("1", 2)).numbered

@@ -87,11 +87,6 @@ class Dimension:
     kind: str = ""
     missing: bool = False
 
-    @property
-    def numbered(self) -> bool:
-        """Whether its coordinates are numbers."""
-        return not any(isinstance(value, str) for value in self.coordinates)
-
 
 class Prior(Protocol):
     """A distribution over parameters."""
