@@ -4,6 +4,7 @@ from veridical import job
 
 
 def main(snakemake):
+    from veridical import unchecked
     from veridical.figures.sources import Sources
     from veridical.stages.figures import draw
 
@@ -17,7 +18,8 @@ def main(snakemake):
         looks=inputs.looks,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
-    draw(snakemake.output.folder, sources)
+    if draw(snakemake.output.folder, sources, snakemake.log[0]):
+        unchecked.count(snakemake.params.attempts)
 
 
 job.run(main, snakemake)  # noqa: F821

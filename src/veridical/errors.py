@@ -54,6 +54,10 @@ class ConvergenceError(VeridicalError, RuntimeError):
     """Raised when the chains of an exact reference have not converged."""
 
 
+class Unchecked(VeridicalError, RuntimeError):
+    """Raised beside a report from which a check, a prediction or a figure is missing."""
+
+
 class PlanError(VeridicalError, ValueError):
     """Raised when the text of a dry run cannot be read, so that no plan can be made."""
 

@@ -90,5 +90,6 @@ rule look:
         "../../envs/cpu.yaml"
     params:
         code=code_of("look"),
+        journal=journal("look"),
     script:
         "../../scripts/look.py"
