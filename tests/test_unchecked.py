@@ -275,7 +275,8 @@ def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
         monkeypatch.setitem(figures.FIGURES, "own", f"{__name__}:OwnFigure")
     else:
         monkeypatch.setattr(Ranks, place, raising(ValueError("no colour")))
-    assert draw(folder, sources(study), "figures.log") == 1
+    with pytest.raises(Unchecked, match=f"could not be drawn: {kind}--"):
+        draw(folder, sources(study), "figures.log")
     (entry,) = missing.figures(folder)
     assert (entry["what"], entry["cause"], entry["log"]) == (f"figure {kind}", error, "figures.log")
     pictures = page.load_figures(folder)
@@ -288,7 +289,7 @@ def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
     with pytest.raises(Unchecked, match=f"figure {kind}"):
         outcome(inputs["verdicts"], folder, study.root / "outcome.json")
     monkeypatch.undo()
-    assert draw(study.root / "again", sources(study)) == 0
+    draw(study.root / "again", sources(study))
     outcome(inputs["verdicts"], study.root / "again", study.root / "outcome.json")
     assert (study.root / "outcome.json").is_file()
 

@@ -89,7 +89,8 @@ class LogHandler(LogHandlerBase):
             log = next(iter(record.log), "")
             self.watch.start(record.jobid, record.rule_name, log, record.created, here)
         elif self.watch is not None and event == LogEvent.JOB_FINISHED:
-            self.watch.finish(record.job_id)
+            if said := self.watch.finish(record.job_id):
+                self.screen.say(said)
         elif self.watch is not None and event == LogEvent.JOB_ERROR:
             self.screen.say(
                 self.watch.fail(record.jobid, record.rule_name, record.log, record.rule_msg or "")

@@ -73,7 +73,7 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
             return "failed after", message, False
         found = found or {"unchecked": printable(unchecked.cause(error)), "log": str(snakemake.log[0])}
     try:
-        for path in snakemake.output:
+        for path in filter(lambda path: not Path(path).exists(), snakemake.output):
             unchecked.write(path, found["unchecked"], found["log"])
         unchecked.count(journal)
     except VeridicalError as error:

@@ -83,7 +83,7 @@ rule figures:
         runtime=minutes(15),
     params:
         code=code_of("figures", *figures.modules()),
-        attempts=journal("figures", layout.report),
+        journal=journal("figures", layout.report),
     script:
         "../../scripts/figures.py"
 

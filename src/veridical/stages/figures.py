@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from veridical import figures, unchecked
+from veridical.errors import Unchecked
 from veridical.evidence.variants import Variant
 from veridical.figures import style
 from veridical.figures.base import Figure
@@ -16,8 +19,8 @@ from veridical.files import write_json
 from veridical.job import printable
 
 
-def draw(out: str | Path, sources: Sources, log: str = "") -> int:
-    """Draws all figures of a study, as far as that can be done; returns how many could not be drawn.
+def draw(out: str | Path, sources: Sources, log: str = "") -> None:
+    """Draws all figures of a study, as far as that can be done.
 
     In place of the data of one that cannot be drawn lies a record, see `veridical.unchecked`.
 
@@ -26,50 +29,49 @@ def draw(out: str | Path, sources: Sources, log: str = "") -> int:
             of a figure that shows neither one method nor one data set.
         sources: What they are made from.
         log: The log of the job, which the records name.
+
+    Raises:
+        Unchecked: After all others were drawn, if some could not be.
     """
-    out, failed = Path(out), 0
+    out, failed = Path(out), list[str]()
     out.mkdir(parents=True, exist_ok=True)
     for kind in figures.FIGURES:
-        try:
+        about: dict[str, Any] = {"kind": kind, "method": "", "calibration": None, "dataset": ""}
+        with _without(out / f"{kind}--all", about, log, failed):
             figure = figures.build(kind)
             for given, variant, dataset in figure.found(sources):
-                failed += not _drawn(out, figure, kind, given, variant or Variant(""), dataset, log)
-        except Exception as error:
-            _leave_record(out / f"{kind}--all.json", {"kind": kind, **_NOTHING}, log, error)
-            failed += 1
-    return failed
+                of = variant or Variant("")
+                name = "--".join([kind, *([part for part in (of.key, dataset) if part] or ["all"])])
+                about = {"kind": kind, "method": of.method, "calibration": of.calibration, "dataset": dataset}
+                with _without(out / name, about, log, failed):
+                    _draw(figure, given, out / name, about)
+    if failed:
+        raise Unchecked(f"could not be drawn: {'; '.join(failed)}.")
 
 
-_NOTHING = {"method": "", "calibration": None, "dataset": ""}
+def _draw(figure: Figure, given: tuple[Any, ...], path: Path, about: dict[str, Any]) -> None:
+    """Draws one figure, where there is anything to show, and has it say what the page asks for."""
+    data = figure.data(*given)
+    if data is None:
+        return
+    plain = json.loads(json.dumps(data))
+    with style.styled():
+        style.save(figure.draw(plain), path.with_name(f"{path.name}.svg"))
+    figure.caption(plain), figure.table(plain)
+    write_json(path.with_name(f"{path.name}.json"), {**about, "data": data}, allow_nan=True)
+    print(path.name)
 
 
-def _drawn(
-    out: Path, figure: Figure, kind: str, given: tuple[Any, ...], of: Variant, dataset: str, log: str
-) -> bool:
-    """Draws one figure; whether that could be done."""
-    name = "--".join([kind, *([part for part in (of.key, dataset) if part] or ["all"])])
-    about = {"kind": kind, "method": of.method, "calibration": of.calibration, "dataset": dataset}
+@contextmanager
+def _without(path: Path, about: dict[str, Any], log: str, failed: list[str]) -> Iterator[None]:
+    """Leaves a record in place of a figure that cannot be drawn; what the machine did is raised again."""
     try:
-        data = figure.data(*given)
-        if data is None:
-            return True
-        plain = json.loads(json.dumps(data))
-        with style.styled():
-            style.save(figure.draw(plain), out / f"{name}.svg")
-        figure.caption(plain), figure.table(plain)  # the page asks for them
-        write_json(out / f"{name}.json", {**about, "data": data}, allow_nan=True)
+        yield
     except Exception as error:
-        (out / f"{name}.svg").unlink(missing_ok=True)
-        _leave_record(out / f"{name}.json", about, log, error)
-        return False
-    print(name)
-    return True
-
-
-def _leave_record(path: Path, about: dict[str, Any], log: str, error: Exception) -> None:
-    """Says in place of a figure why it could not be drawn; what the machine did is raised again."""
-    if unchecked.of_machine(error):
-        raise error
-    print(f"{path.stem} could not be drawn:")
-    traceback.print_exception(error)
-    unchecked.write(path, printable(unchecked.cause(error)), log, **about)
+        if unchecked.of_machine(error):
+            raise
+        print(f"{path.name} could not be drawn:", traceback.format_exc(), sep="\n")
+        cause = printable(unchecked.cause(error))
+        path.with_name(f"{path.name}.svg").unlink(missing_ok=True)
+        unchecked.write(path.with_name(f"{path.name}.json"), cause, log, **about)
+        failed.append(f"{path.name} ({cause})")
