@@ -27,6 +27,7 @@ from veridical.errors import (
     Unchecked,
 )
 from veridical.evidence import intact
+from veridical.evidence.metrics import row
 from veridical.figures.ranks import Ranks
 from veridical.figures.sources import Sources
 from veridical.report import missing, page, verdict
@@ -108,11 +109,12 @@ def job_of(folder: Path, name: str, out: str, *inputs: str | Path, journal: bool
             "SimulationError: all failed. ValueError: k",
         ),
         (RuntimeError(), "RuntimeError"),
+        (SystemExit(0), "SystemExit: 0"),
         (ValueError("\x1b[2J" + "a" * 900), "ValueError: \\x1b[2J" + "a" * 484 + " ..."),
     ],
 )
 def test_a_failed_computation_leaves_a_record_and_a_count(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, cause: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException, cause: str
 ) -> None:
     given = job_of(tmp_path, "check", "check/npe/n9-r0/lab/sbc.json")
     job.run(raising(error), given)
@@ -253,6 +255,15 @@ def test_a_failed_check_is_a_finding_and_takes_trust_away(
     with pytest.raises(Unchecked, match="lacks what could not be made: check "):
         outcome(files(study)["verdicts"], study.root, study.root / "outcome.json")
     assert not (study.root / "outcome.json").exists()
+
+
+def test_real_data_on_which_no_check_could_be_made_are_judged_all_the_same() -> None:
+    entry = {"what": "check sbc", "method": "npe", "budget": 9, "n_calibration": None, "replicate": 0}
+    entry |= {"dataset": "real", "cause": "E: no", "log": "l"}
+    cells = {"method": "npe", "budget": 9, "seed": 0, "dataset": "simulated", "value": 0.5}
+    rows = [row(**cells, metric=name) for name in ("sbc_p", "coverage_p")]
+    found = verdict.decide(rows, [entry])["verdicts"]
+    assert [(v["dataset"], v["verdict"]) for v in found] == [("real", "caution")]
 
 
 def test_a_check_that_is_missing_in_one_repeat_of_many_still_takes_trust_away() -> None:

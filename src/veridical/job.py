@@ -20,6 +20,7 @@ from veridical.errors import Unchecked, VeridicalError
 
 END_SECONDS = 120.0
 LIFE_SECONDS = 30.0  # between two signs of life of a job: the time stamp of its log
+_TOLD_TO_END = 128 + signal.SIGTERM
 _PIECE = 1 << 16  # characters of a log
 LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s")  # how a log ends
 
@@ -37,7 +38,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # clears up on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TOLD_TO_END))  # clears up on the way out
     end, message, dispensable = "stopped after", "", False
     try:
         with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log, _life(path), _into(log):
@@ -66,15 +67,18 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
                     raise Unchecked(f"{path} could not be made: {found['unchecked']}")
         main(snakemake)
         return "done in", "", False
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code == _TOLD_TO_END:
+            raise
         mendable = isinstance(error, VeridicalError)
         message = f"{type(error).__name__}: {error}" if mendable else traceback.format_exc()
         if journal is None or unchecked.of_machine(error):
             return "failed after", message, False
         found = found or {"unchecked": printable(unchecked.cause(error)), "log": str(snakemake.log[0])}
     try:
-        for path in filter(lambda path: not Path(path).exists(), snakemake.output):
-            unchecked.write(path, found["unchecked"], found["log"])
+        for path in snakemake.output:
+            if not Path(path).is_dir():  # of figures, which hold their own records
+                unchecked.write(path, found["unchecked"], found["log"])
         unchecked.count(journal)
     except VeridicalError as error:
         return "failed after", f"{message.rstrip()}\n{type(error).__name__}: {error}", False

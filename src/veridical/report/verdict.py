@@ -72,7 +72,8 @@ def decide(rows: Sequence[Row], unchecked: Sequence[dict[str, Any]] = ()) -> dic
         if {r["metric"] for r in own} <= COSTS:
             continue
         names = sorted({r["dataset_name"] for r in own if r["dataset"] == "observed"})
-        names += ["real"] if any(r["dataset"] == "real" for r in own) else []
+        lacking = [one for one in unchecked if variants.of_cells(one) == variant]
+        names += ["real"] if any(r["dataset"] == "real" for r in (*own, *lacking)) else []
         judged = [*own, *common]
         verdicts += [
             judge(Evidence(judged, variant.method, variant.budget, name, variant.calibration, unchecked))
