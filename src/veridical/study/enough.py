@@ -58,18 +58,14 @@ def undecidable(layout: Layout, observations: Mapping[str, int]) -> list[str]:
 def _predictive(layout: Layout, observations: Mapping[str, int]) -> Iterator[str]:
     alpha = layout.checks.get("predictive", {}).get("alpha")
     for name, n in observations.items():
-        final = layout.final_runs
-        if alpha is None or not any("predictive" in layout.applicable(run, name) for run in final):
+        if alpha is None or not any("predictive" in layout.applicable(r, name) for r in layout.final_runs):
             continue
-        draws = min(layout.study.draws, predictive.replicates(n))
-        if draws < predictive.MIN_REPLICATES:
-            remedy = f"set draws to {predictive.MIN_REPLICATES} or more"
-        elif predictive.decidable(n, draws // 2, alpha):
+        most = predictive.replicates(n)
+        draws = min(layout.study.draws, most)
+        if predictive.decidable(n, draws // 2, alpha):
             continue
-        elif predictive.decidable(n, predictive.replicates(n) // 2, alpha):
-            remedy = f"set draws to {predictive.replicates(n)}"
-        else:
-            remedy = "spread them over several data sets"
+        enough = predictive.decidable(n, most // 2, alpha)
+        remedy = f"set draws to {most}" if enough else "spread them over several data sets"
         yield (
             f"checks.predictive: {n} observations of data set {name} with {draws} predictions each cannot "
             f"tell whether p < {alpha:g}, so that the verdict will not say whether the fitted model "
