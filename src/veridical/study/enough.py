@@ -67,9 +67,9 @@ def _predictive(layout: Layout, observations: Mapping[str, int]) -> Iterator[str
         enough = predictive.decidable(n, most // 2, alpha)
         remedy = f"set draws to {most}" if enough else "spread them over several data sets"
         yield (
-            f"checks.predictive: {n} observations of data set {name} with {draws} predictions each cannot "
-            f"tell whether p < {alpha:g}, so that the verdict will not say whether the fitted model "
-            f"reproduces them; {remedy}."
+            f"checks.predictive: {n} observation{'s' * (n > 1)} of data set {name} with {draws} predictions "
+            f"each cannot tell whether p < {alpha:g}, so that the verdict will not say whether the fitted "
+            f"model reproduces them; {remedy}."
         )
 
 
