@@ -90,6 +90,5 @@ rule look:
         "../../envs/cpu.yaml"
     params:
         code=code_of("look"),
-        journal=journal("look"),
     script:
         "../../scripts/look.py"

@@ -58,7 +58,7 @@ class Sources:
 
     def __post_init__(self) -> None:
         """Leaves out what could not be made."""
-        self.results, self.draws, self.looks = map(made, (self.results, self.draws, self.looks))
+        self.results, self.draws = made(self.results), made(self.draws)
 
     @cached_property
     def rows(self) -> list[Row]:

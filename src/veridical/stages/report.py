@@ -12,7 +12,6 @@ from veridical.evidence import metrics
 from veridical.evidence import provenance as record_of
 from veridical.files import read_json, write_json, write_text
 from veridical.report import missing, page, verdict
-from veridical.unchecked import made
 
 
 def render(
@@ -43,7 +42,7 @@ def render(
         page.load_figures(figures),
         None if provenance is None else record_of.load(provenance),
         unchecked=missing.of_study(verdicts, figures),
-        notes={Path(path).name.split(".")[0]: _notes(path) for path in made(looks)},
+        notes={Path(path).name.split(".")[0]: _notes(path) for path in looks},
     )
     write_text(out, seals.filled(f"{text.rstrip()}\n<!-- {seals.EMPTY} -->\n"))
     print(f"{out}: {len(text.encode()) / 1e6:.1f} MB")
