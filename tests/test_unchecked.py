@@ -121,7 +121,7 @@ def test_a_failed_computation_leaves_a_record_and_a_count(
     record = {"unchecked": cause, "log": given.log[0]}
     assert unchecked.read(given.output[0]) == record
     assert unchecked.attempts(tmp_path / "unchecked") == {given.params["journal"][0]: 1}
-    assert "could not be made; the study goes on" in capsys.readouterr().err
+    assert "could not be made, and the study goes on" in capsys.readouterr().err
     assert job.LAST.fullmatch(Path(given.log[0]).read_text().splitlines()[-1])[1] == "failed after"
     intact.check(given.output[0])
 

@@ -20,7 +20,7 @@ from veridical.errors import Unchecked, VeridicalError
 
 END_SECONDS = 120.0
 LIFE_SECONDS = 30.0  # between two signs of life of a job: the time stamp of its log
-_TOLD_TO_END = 128 + signal.SIGTERM
+_TOLD_TO_END = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
 _PIECE = 1 << 16  # characters of a log
 LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s")  # how a log ends
 
@@ -38,7 +38,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TOLD_TO_END))  # clears up on the way out
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # clears up on the way out
     end, message, dispensable = "stopped after", "", False
     try:
         with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log, _life(path), _into(log):
@@ -50,7 +50,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     finally:
         _neutralise(path)
     if message:
-        goes_on = " could not be made; the study goes on" if dispensable else ""
+        goes_on = " could not be made, and the study goes on" if dispensable else ""
         sys.stderr.write(f"\n{snakemake.rule} ({path}){goes_on}:\n{printable(told)}")
         if not dispensable:
             sys.exit(1)
@@ -68,7 +68,7 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
         main(snakemake)
         return "done in", "", False
     except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code == _TOLD_TO_END:
+        if isinstance(error, SystemExit) and error.code in _TOLD_TO_END:
             raise
         mendable = isinstance(error, VeridicalError)
         message = f"{type(error).__name__}: {error}" if mendable else traceback.format_exc()
