@@ -190,7 +190,7 @@ def test_a_prediction_that_fails_everywhere_is_told_by_its_check(tmp_path: Path)
     asked = {"root": 1, "method": "npe", "replicate": 0, "fidelity": "only"}
     job.run(lambda given: predict(spec, given.input[0], given.output[0], **asked), made)
     then = job_of(tmp_path, "check", "check/npe/n9-r0/lab/predictive.json", *made.output)
-    job.run(lambda given: pytest.fail("it lacks its input"), then)
+    job.run(lambda given: unchecked.require(given.input), then)
     record = unchecked.read(then.output[0])
     assert record is not None and record["log"] == made.log[0]
     assert record["unchecked"] == (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -55,7 +55,9 @@ class ConvergenceError(VeridicalError, RuntimeError):
 
 
 class Unchecked(VeridicalError, RuntimeError):
-    """Raised beside a report from which a check, a prediction or a figure is missing."""
+    """Raised where a check, a prediction or a figure is missing; `record` is that of a lacking input."""
+
+    record: Mapping[str, Any] | None = None
 
 
 class PlanError(VeridicalError, ValueError):

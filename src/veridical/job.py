@@ -33,7 +33,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     unless the job was killed. A polite kill (SIGTERM) runs all clean-up before the job ends.
 
     A job with a param `journal` is one that the study can do without: where its computation fails, or that
-    of an input, a record of it (see `unchecked`) takes the place of its results, and the job counts as done.
+    of an input did, a record of it (see `unchecked`) takes the place of its results, and it counts as done.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,12 +59,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
 def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, bool]:
     """How the log ends, the message, and whether a record has taken the place of the results."""
     journal = getattr(snakemake, "params", {}).get("journal")
-    found: dict[str, Any] | None = None
     try:
-        if journal is not None:
-            for path in snakemake.input:
-                if (found := unchecked.read(path)) is not None:
-                    raise Unchecked(f"{path} could not be made: {found['unchecked']}")
         main(snakemake)
         return "done in", "", False
     except (Exception, SystemExit) as error:
@@ -74,11 +69,12 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
         message = f"{type(error).__name__}: {error}" if mendable else traceback.format_exc()
         if journal is None or unchecked.of_machine(error):
             return "failed after", message, False
-        found = found or {"unchecked": printable(unchecked.cause(error)), "log": str(snakemake.log[0])}
+        own = {"unchecked": printable(unchecked.cause(error)), "log": str(snakemake.log[0])}
+        record = (error.record if isinstance(error, Unchecked) else None) or own
     try:
         for path in snakemake.output:
             if not Path(path).is_dir():  # of figures, which hold their own records
-                unchecked.write(path, found["unchecked"], found["log"])
+                unchecked.write(path, record["unchecked"], record["log"])
         unchecked.count(journal)
     except VeridicalError as error:
         return "failed after", f"{message.rstrip()}\n{type(error).__name__}: {error}", False

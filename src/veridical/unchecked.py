@@ -15,7 +15,7 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
-from veridical.errors import ArtifactError, BankError, VeridicalError
+from veridical.errors import ArtifactError, BankError, Unchecked, VeridicalError
 from veridical.files import read_json, write_json
 
 _FIRST = b'{"unchecked": '
@@ -42,6 +42,15 @@ def read(path: str | Path) -> dict[str, Any] | None:
         if stream.read(len(_FIRST)) != _FIRST:
             return None
     return read_json(path, "the record of a result that could not be made")
+
+
+def require(paths: Iterable[str | Path]) -> None:
+    """Raises Unchecked where a record lies in place of a result that a job cannot do without."""
+    for path in paths:
+        if (record := read(path)) is not None:
+            error = Unchecked(f"{path} could not be made: {record['unchecked']}")
+            error.record = record
+            raise error
 
 
 def made(paths: Iterable[str | Path]) -> list[str | Path]:
