@@ -183,8 +183,9 @@ def _require_text(words: Sequence[str]) -> None:
 
 
 def _is_text(path: str) -> bool:
+    """Whether Snakemake can decode a file, in the encoding of the machine, as it opens it."""
     try:
-        Path(path).read_bytes().decode("utf-8")
+        Path(path).read_text()
     except UnicodeDecodeError:
         return False
     return True
