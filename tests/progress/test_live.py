@@ -18,6 +18,7 @@ from snakemake.logging import DefaultFormatter
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import snakemake_logger_plugin_veridical as plugin
+from veridical.progress import watch
 from veridical.study import settings
 from veridical.study.layout import Layout
 
@@ -82,6 +83,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(plugin, "TICK_SECONDS", 1000.0)  # the test calls `show`
+    monkeypatch.setattr(watch, "duration", lambda _: "0 s")  # however busy the machine
 
     def make(terminal: bool = False, **options: Any) -> Run:
         monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
