@@ -23,7 +23,7 @@ NAMES = {
     "posterior_sample prior simulate timeout_is_data x_dtype x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw log_ratio mixture +veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
-    "veridical.tasks.Dimension": "coordinates kind label missing name numbered unit",
+    "veridical.tasks.Dimension": "coordinates kind label missing name unit",
     "veridical.tasks.Parameter": "label lower name unit upper",
     "veridical.tasks.priors": "LogNormal LogitNormal Marginal MultivariateNormal Normal Product Uniform "
     "from_json linear_map marginal to_json",

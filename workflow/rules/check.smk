@@ -24,6 +24,7 @@ rule check:
         settings=lambda wildcards: layout.checks[wildcards.check],
         seed=root,
         code=lambda wildcards: layout.code("check", *checks.modules(wildcards.check)),
+        journal=journal("check"),
     script:
         "../../scripts/check.py"
 
@@ -50,6 +51,7 @@ rule experiment:
         experiments=layout.experiment_settings,
         seed=root,
         code=lambda wildcards: layout.method_code("experiment", run_of(wildcards)),
+        journal=journal("experiment"),
     script:
         "../../scripts/experiment.py"
 
@@ -75,5 +77,6 @@ rule experiments:
         names=layout.asked,
         seed=root,
         code=code_of("experiments"),
+        journal=journal("experiments"),
     script:
         "../../scripts/experiments.py"

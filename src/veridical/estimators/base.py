@@ -52,7 +52,8 @@ class TaskInfo:
     def of(cls, task: Task) -> TaskInfo:
         """Returns what an estimator keeps of a task."""
         units = tuple(p.unit for p in task.parameters)
-        axes = tuple(d.kind or ("" if d.numbered else "vector") for d in task.dimensions)
+        named = [any(isinstance(value, str) for value in d.coordinates) for d in task.dimensions]
+        axes = tuple(d.kind or "vector" * names for d, names in zip(task.dimensions, named, strict=True))
         about = task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit, axes
         return cls(*about, has_missing=task.has_missing)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
+from typing import Any
 
 from veridical.coordinates import dataset_cells
 from veridical.evidence.metrics import Row, grouped, select
@@ -29,6 +30,7 @@ class Evidence:
         dataset: The data set: the name of an observed one, `real`, or `simulated` where there is none.
         calibration: The number of labelled real data sets that it was calibrated on; None for a method that
             is not.
+        unchecked: What could not be checked, as `verdict.json` lists it.
     """
 
     rows: Sequence[Row]
@@ -36,6 +38,7 @@ class Evidence:
     budget: int | None
     dataset: str
     calibration: int | None = None
+    unchecked: Sequence[dict[str, Any]] = ()
 
     @cached_property
     def own(self) -> list[Row]:

@@ -35,6 +35,8 @@ from veridical.report.labelled_rules import (
     labelled_coverage,
     like_simulations,
 )
+from veridical.report.missing import of as missing_of
+from veridical.report.missing import told as told_of
 
 TYPICAL_P = 0.01
 PREDICTIVE_P = 0.01
@@ -241,9 +243,11 @@ def complete(evidence: Evidence) -> Found:
         missing.append("how typical the data are" + (" (too few simulated data sets to tell)" if few else ""))
     if evidence.dataset == "simulated":
         missing.append("anything on real data, of which the study has none")
-    if not missing:
+    texts = [f"Not checked: {'; '.join(missing)}."] if missing else []
+    texts += [f"Could not be checked: {text}." for text in told_of(missing_of(evidence))]
+    if not texts:
         return {0: GOOD}, "All checks that a verdict needs were made."
-    return {0: CAUTION}, f"Not checked: {'; '.join(missing)}."
+    return {0: CAUTION}, " ".join(texts)
 
 
 RULES: tuple[Rule, ...] = (
@@ -341,11 +345,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         complete,
         "Did the checks run that a verdict needs?",
-        "no calibration check, no typicality check (not asked of a calibrated method on `real`), or no real "
-        "data at all",
+        "no calibration check, no typicality check (not asked of a calibrated method on `real`), no real "
+        "data at all, or a check of the method on the data set or on labelled data that could not be made",
         "",
         "Name real data under `observations` where there are none, switch the missing checks on, or use more "
-        "simulated test data (`test_rows`).",
+        "simulated test data (`test_rows`). Where a check could not be made, mend what its log says and run "
+        "again.",
     ),
 )
 

@@ -54,11 +54,15 @@ def _finding(rule: Rule, evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def decide(rows: Sequence[Row]) -> dict[str, Any]:
+def decide(rows: Sequence[Row], unchecked: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """Returns the verdicts of a study: on every method, calibration size and real data set, at the method's
     largest budget.
 
     A method that has costs but no answer of its own, because others build on it, is not judged.
+
+    Arguments:
+        rows: The study's metrics.
+        unchecked: What could not be checked, see `veridical.report.missing`.
     """
     by_variant = grouped(rows, variants.of_cells)
     common = select(variants.summarised(rows), method=variants.REFERENCE)
@@ -68,14 +72,16 @@ def decide(rows: Sequence[Row]) -> dict[str, Any]:
         if {r["metric"] for r in own} <= COSTS:
             continue
         names = sorted({r["dataset_name"] for r in own if r["dataset"] == "observed"})
-        names += ["real"] if any(r["dataset"] == "real" for r in own) else []
+        lacking = [one for one in unchecked if variants.of_cells(one) == variant]
+        names += ["real"] if any(r["dataset"] == "real" for r in (*own, *lacking)) else []
         judged = [*own, *common]
         verdicts += [
-            judge(Evidence(judged, variant.method, variant.budget, name, variant.calibration))
+            judge(Evidence(judged, variant.method, variant.budget, name, variant.calibration, unchecked))
             for name in names or ["simulated"]
         ]
     first = rows[0] if rows else {}
-    return {"format": FORMAT, "study": first.get("study"), "task": first.get("task"), "verdicts": verdicts}
+    about = {"format": FORMAT, "study": first.get("study"), "task": first.get("task")}
+    return {**about, "verdicts": verdicts, "unchecked": list(unchecked)}
 
 
 def write(path: str | Path, verdicts: Mapping[str, Any]) -> None:
