@@ -56,7 +56,7 @@ class Stub(Task):
         (
             list(RNG.dirichlet([1.0, 1, 1], N).T),
             (),
-            r"a, b, c satisfy a \+ b \+ c = 1;.*Leave one of them out",
+            r"a, b, c satisfy a \+ b \+ c = 1;.*Simplex\(\(.*leave one of them out",
         ),
         ([U, V, U], (), r"a, c satisfy .*a .*c = -?0"),
         ([U, 3 * U + 1], (), r"a, b satisfy"),

@@ -80,7 +80,7 @@ class JointNPE(FlowPosterior):
         kind, exchangeable = settings.inputs.transform, settings.summary.type == "deepset"
         transform = partial(InputTransform.fit, kind=kind, exchangeable=exchangeable)
         inputs = transform(simulated).pooled(transform(labelled_x))
-        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
+        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
         z, log_slope = parameters.forward(rows.theta[learn])

@@ -38,6 +38,7 @@ from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.transformed import Networked
 from veridical.networks import build_summary
 from veridical.networks.flow import SplineFlow
+from veridical.networks.mixed import MixedFlow
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -50,12 +51,21 @@ PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 
 
 class PosteriorNetwork(Trainable):
-    """A summary network and a flow; its loss is the negative log density of standardised parameters."""
+    """A summary network and a flow; its loss is the negative log density of standardised parameters.
 
-    def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], parameters: int) -> None:
+    Arguments:
+        settings: Both.
+        x_shape: Shape of one row of x.
+        cells: Number of values of each latent number of the parameters; 0 where it is continuous.
+    """
+
+    def __init__(
+        self, settings: PosteriorSettings, x_shape: tuple[int, ...], cells: tuple[int, ...]
+    ) -> None:
         super().__init__()
         self.summary = build_summary(settings.summary.model_dump(), x_shape)
-        self.flow = SplineFlow(parameters, self.summary.features, **settings.flow.model_dump())
+        features, flow = self.summary.features, settings.flow.model_dump()
+        self.flow = MixedFlow(cells, features, **flow) if any(cells) else SplineFlow(len(cells), features, **flow)
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean of -log q(theta | x) over rows: standardised theta (B, D) and x (B, *x_shape)."""
@@ -73,16 +83,16 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     @classmethod
     def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
         """Returns a summary network with a flow behind it."""
-        return PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+        return PosteriorNetwork(settings, task.x_shape, task.cells)
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
-        d = len(self.task.parameters)
+        d, k = len(self.task.parameters), len(self.task.cells)
         context = self.contexts(x)
         draws, log_p = np.empty((len(x) * n, d)), np.empty(len(x) * n)
         for first in range(0, len(draws), ROWS):
             rows = np.arange(first, min(first + ROWS, len(draws)))
-            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), d)), context, rows // n)
+            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), k)), context, rows // n)
         return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T
 
     @property
@@ -250,7 +260,7 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> Flow
 
 def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
     architecture = {name: getattr(settings, name).model_dump() for name in settings.architecture}
-    return {"parameters": task.parameters, "x_shape": task.x_shape, **architecture}
+    return {"parameters": task.parameters, "x_shape": task.x_shape, "values": task.cells, **architecture}
 
 
 def initial_network(
@@ -286,10 +296,9 @@ def _parameter_transform(
         return parent.parameters
     if len(theta) < FEW_ROWS and material.prior is not None:
         rng = seeds.generator(run.root, "initialise", *run.path, "parameters")
-        plain = ParameterTransform(task.bounds, np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
-        plain.require_inside(theta)
+        ParameterTransform.plain(task.bounds, task.support).require_inside(theta)
         theta = material.prior.sample(rng, PRIOR_DRAWS)
-    return ParameterTransform.fit(theta, task.bounds)
+    return ParameterTransform.fit(theta, task.bounds, task.support)
 
 
 def _permuted(rows: Rows, run: session.Session) -> Array:

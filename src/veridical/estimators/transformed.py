@@ -85,6 +85,8 @@ class Networked(Transformed, Generic[Network]):
         with weights.fitting(f"estimator {cls.type}"):
             weights.load_into(network, arrays)
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays) if posterior else None
+            parameters = (
+                ParameterTransform.from_arrays(task.bounds, arrays, task.support) if posterior else None
+            )
             cloud = SummaryCloud.from_arrays(arrays) if summaries else None
         return cls(settings, task, inputs, parameters, network, cloud)
