@@ -110,7 +110,7 @@ def of_parameters(task: Task, theta: Array) -> list[str]:
         _require_inside(task, task.parameter_names[j], theta[:, j], task.bounds[j], of)
     findings = [text for j in free if (text := _few(task, j, theta[:, j], of))]
     names = [task.parameter_names[j] for j in support.kept]
-    return findings + _dependent(task, names, theta[:, support.kept], of)
+    return findings + _dependent(task, names, np.ascontiguousarray(theta[:, support.kept]), of)
 
 
 def _require_varying(task: Task, name: str, values: Array, of: str) -> None:

@@ -128,7 +128,8 @@ class Task(ABC):
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
         """What the parameters can be beyond their bounds: whole numbers, shares, ordered, and others."""
-        return constraints_of(getattr(self, "prior", None), self.parameter_names)
+        prior = getattr(self, "prior", None)
+        return () if prior is self else constraints_of(prior, self.parameter_names)
 
     @property
     def x_shape(self) -> tuple[int, ...]:

@@ -374,7 +374,7 @@ class Support:
 def constraints_of(prior: Any, names: Sequence[str]) -> tuple[Constraint, ...]:
     """Returns the constraints of a prior: those that it states, or those of its distributions of one parameter."""
     stated = getattr(prior, "constraints", None)
-    if stated is not None:
+    if isinstance(stated, tuple | list) and any(isinstance(one, Constraint) for one in stated):
         return tuple(stated)
     marginals = getattr(prior, "marginals", ())
     each = list(marginals.values()) if isinstance(marginals, Mapping) else list(marginals)
