@@ -88,7 +88,7 @@ def test_definitions_written_out(rng: np.random.Generator) -> None:
     """Plain loops over data sets, draws and levels give the same numbers."""
     s, n, d = 20, 7, 2
     draws, truth = rng.normal(size=(s, n, d)), rng.normal(size=(n, d))
-    m = moments(draws, truth)
+    m = moments(draws, truth, (), np.random.default_rng(0))
     for j in range(d):
         width = truth[:, j].max() - truth[:, j].min()
         each = [np.sqrt(np.mean([(draws[i, k, j] - truth[k, j]) ** 2 for k in range(n)])) for i in range(s)]
