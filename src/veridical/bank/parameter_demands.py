@@ -68,7 +68,8 @@ def _require_possible(task: Task, theta: Array, of: str) -> None:
         if not possible.all():
             raise TaskError(
                 f"task {task.name}: {int((~possible).sum())} of {len(theta)} {of} break the constraint "
-                f"{constraint.kind} of {', '.join(constraint.names)}, such as {theta[~possible][0]}; correct either."
+                f"{constraint.kind} of {', '.join(constraint.names)}, such as {theta[~possible][0]}; "
+                "correct either."
             )
 
 
@@ -132,7 +133,11 @@ def _require_inside(task: Task, name: str, values: Array, bounds: Array, of: str
             half = np.diff(distinct).min() / 2
             few = _is_few(values, distinct)
             wider = f" to [{distinct[0] - half:g}, {distinct[-1] + half:g}]" if few else ""
-            say = f"If {name} takes these values only, {_declared(name, distinct)}. Otherwise widen" if few else "Widen"
+            say = (
+                f"If {name} takes these values only, {_declared(name, distinct)}. Otherwise widen"
+                if few
+                else "Widen"
+            )
             raise TaskError(
                 f"task {task.name}: parameter {name} lies on its bound {bound:g} in {on} of {of}; "
                 f"training needs values strictly inside. {say} the bounds{wider}, "
@@ -154,9 +159,12 @@ def _declared(name: str, distinct: Array) -> str:
             f"say so: constraints = (Whole({name!r}, {distinct[0]:g}, {distinct[-1]:g}),) in the task "
             "(veridical.tasks.supports), or `prior: integers` (of a file `support: integers`) in the study"
         )
-    shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
+    shown = ", ".join(f"{value:g}" for value in distinct[:_SHOWN]) + (
+        ", ..." if len(distinct) > _SHOWN else ""
+    )
     return (
-        f"say so: constraints = (OneOf({name!r}, ({shown})),) in the task (veridical.tasks.supports), or `prior: "
+        f"say so: constraints = (OneOf({name!r}, ({shown})),) in the task (veridical.tasks.supports), or "
+        "`prior: "
         "categories` (of a file `support: categories`) in the study"
     )
 
@@ -176,14 +184,16 @@ def _few(task: Task, j: int, values: Array, of: str) -> str:
     return (
         f"parameter {name} takes {len(distinct)} values only ({shown}) in {of}: what is learned is a density "
         f"over all numbers between them, so that draws of {name} are no such values and a simulator that "
-        f"needs them fails at posterior draws. If there are no others, {_declared(name, distinct)}: draws are such "
+        f"needs them fails at posterior draws. If there are no others, {_declared(name, distinct)}: "
+        "draws are such "
         "values then, with a probability each."
     )
 
 
 def between_values(task: Task, theta: Array) -> Array | None:
-    """Returns some rows of theta (N, D) with parameters that take few values moved between two of them, but for
-    those that a task declares as discrete.
+    """Returns some rows of theta (N, D) with parameters that take few values moved between two of them.
+
+    Those that the task declares as discrete stay as they are.
 
     None where no parameter takes few values.
     """
@@ -224,9 +234,7 @@ def _dependent(task: Task, names: list[str], theta: Array, of: str) -> list[str]
     return findings
 
 
-def _linear(
-    task: Task, values: Array, of: str, what: str, findings: list[str], names: list[str]
-) -> None:
+def _linear(task: Task, values: Array, of: str, what: str, findings: list[str], names: list[str]) -> None:
     """Raises TaskError on a linear equation that all rows satisfy; notes one that they nearly do."""
     spread = values.std(axis=0)
     z = (values - values.mean(axis=0)) / spread
@@ -245,16 +253,20 @@ def _linear(
     ]
     terms = " ".join(signed).removeprefix("+ ")
     equation = f"{what}{', '.join(involved)} satisfy {terms} = {constant:.3g}"
-    shares = not what and np.allclose([*slope, constant], 1.0, atol=1e-3) and bool((values[:, chosen] > 0).all())
+    shares = (
+        not what and np.allclose([*slope, constant], 1.0, atol=1e-3) and bool((values[:, chosen] > 0).all())
+    )
     if left < _EXACT or (shares and left < _ALMOST):
-        say = f"constraints = (Simplex(({', '.join(map(repr, involved))})),) in the task (veridical.tasks.supports)"
+        listed = ", ".join(map(repr, involved))
+        say = f"constraints = (Simplex(({listed})),) in the task (veridical.tasks.supports)"
         simplex = (
             f"If they are the shares of a whole, say so: {say}, or `prior: dirichlet` for the key "
             f"'{', '.join(involved)}' (of a file `support: simplex`) in the study. Otherwise leave"
         )
         raise TaskError(
             f"task {task.name}: in all {of} {equation}; parameters that determine each other have no joint "
-            f"density. {simplex if shares else 'Leave'} one of them out (such as {involved[-1]}), and compute it in the simulator."
+            f"density. {simplex if shares else 'Leave'} one of them out (such as {involved[-1]}), and "
+            "compute it in the simulator."
         )
     findings.append(
         f"in {of} {equation} up to {left:.1e} of their spread: they are almost one parameter less, which "

@@ -59,13 +59,13 @@ class PosteriorNetwork(Trainable):
         cells: Number of values of each latent number of the parameters; 0 where it is continuous.
     """
 
-    def __init__(
-        self, settings: PosteriorSettings, x_shape: tuple[int, ...], cells: tuple[int, ...]
-    ) -> None:
+    def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], cells: tuple[int, ...]) -> None:
         super().__init__()
         self.summary = build_summary(settings.summary.model_dump(), x_shape)
         features, flow = self.summary.features, settings.flow.model_dump()
-        self.flow = MixedFlow(cells, features, **flow) if any(cells) else SplineFlow(len(cells), features, **flow)
+        self.flow = (
+            MixedFlow(cells, features, **flow) if any(cells) else SplineFlow(len(cells), features, **flow)
+        )
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean of -log q(theta | x) over rows: standardised theta (B, D) and x (B, *x_shape)."""

@@ -62,7 +62,7 @@ def posterior_rows(
     discrete: Mapping[str, Discrete] | None = None,
     **common: Any,
 ) -> list[Row]:
-    """Returns mean, standard deviation and quantiles of posterior draws as rows, of discrete ones probabilities too.
+    """Returns mean, sd and quantiles of posterior draws as rows, and probabilities of discrete parameters.
 
     Arguments:
         where: Whose draws they are.

@@ -1,6 +1,7 @@
 """Posterior pairs: marginals on the diagonal, contours of pairs below it, one colour per posterior.
 
-Data: `parameters` (name, unit, range; of discrete ones `values`, which stand at 0, 1, ...), `series` (label, role, `marginals`: per parameter `x` and `density`;
+Data: `parameters` (name, unit, range; of discrete ones `values`, which stand at 0, 1, ...), `series`
+(label, role, `marginals`: per parameter `x` and `density`;
 `pairs`: per pair `row`, `column`, `x`, `y`, `density` and the two `levels` that hold 90 % and 50 % of the
 mass), `truth` (D numbers or None), `units` by parameter, and `largest_shift` from the reference.
 """
@@ -8,15 +9,15 @@ mass), `truth` (D numbers or None), `units` by parameter, and `largest_shift` fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from veridical.evidence.numbers import rounded
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, plain
-from veridical.tasks.supports import Discrete
 from veridical.figures.sources import EXAMPLE
+from veridical.tasks.supports import Discrete
 
 MAX_PARAMETERS = 8
 BINS = 36
@@ -28,7 +29,7 @@ PAIRS = (
     " Below it, each pair of parameters: the true values lie inside the inner line with 50 % and inside the "
     "outer line with 90 % probability. Slanted shapes mean that two parameters trade off against each other."
 )
-BARS = " Bars are the probabilities of single values; beside them, cells are darker inside the 50 % than inside the 90 %."
+BARS = " Bars are probabilities of single values; cells are darker inside the 50 % than inside the 90 %."
 EXACT = (
     " Solid blue is the network's answer, dashed orange the exact one; where they lie on top of each other "
     "the network can be believed."
@@ -271,7 +272,7 @@ def _label(ax: Axes, parameters: list[Data], i: int, j: int) -> None:
         ax.tick_params(labelleft=False)
 
 
-def _place(ax: Axes, axis: str, parameter: Data, many: bool) -> None:
+def _place(ax: Axes, axis: Literal["x", "y"], parameter: Data, many: bool) -> None:
     """Sets the range of an axis, and its ticks: at the values of a discrete parameter, at some of many."""
     ax.set(**{f"{axis}lim": parameter["range"]})
     values = parameter.get("values")

@@ -1,11 +1,13 @@
 r"""Conditional flows over discrete and continuous numbers together.
 
-The discrete numbers come first, one after the other. Each has a spline flow of its own in one dimension, whose
-distribution function F is cut at the edges between the values,
+The discrete numbers come first, one after the other. Each has a spline flow of its own in one dimension,
+whose distribution function F is cut at the edges between the values,
 
-.. math:: q(k | c) = F(k + \tfrac12 | c) - F(k - \tfrac12 | c) , \qquad F(-\tfrac12) = 0, \; F(K - \tfrac12) = 1 ,
+.. math:: q(k | c) = F(k + \tfrac12 | c) - F(k - \tfrac12 | c) , \qquad F(-\tfrac12) = 0, \; F(K -
+\tfrac12) = 1 ,
 
-so that probabilities are exact and sum to one, and neighbours learn from each other. The continuous numbers have
+so that probabilities are exact and sum to one, and neighbours learn from each other. The continuous
+numbers have
 a flow whose context holds the discrete ones. A density is thus one in the continuous numbers times the
 probability of the discrete ones.
 
@@ -17,7 +19,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,17 +44,18 @@ class MixedFlow(nn.Module):
         self.cells = [n for n in cells if n]
         self.discrete = [j for j, n in enumerate(cells) if n]
         self.continuous = [j for j, n in enumerate(cells) if not n]
-        self.marginals = nn.ModuleList()
+        marginals = []
         for n in self.cells:
-            self.marginals.append(SplineFlow(1, context, **settings))
+            marginals.append(SplineFlow(1, context, **settings))
             context += n if n <= ONE_HOT else 1
+        self.marginals = nn.ModuleList(marginals)
         self.rest = SplineFlow(len(self.continuous), context, **settings) if self.continuous else None
 
     def forward(self, z: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of z (B, K), discrete ones being 0, 1, ..., given contexts (B, C)."""
         total = z.new_zeros(z.shape[:-1])
         for j, n, flow in zip(self.discrete, self.cells, self.marginals, strict=True):
-            total = total + _log_mass(flow, z[..., j], n, context)
+            total = total + _log_mass(cast(SplineFlow, flow), z[..., j], n, context)
             context = torch.cat([context, _told(z[..., j], n)], dim=-1)
         if self.rest is not None:
             total = total + self.rest(z[..., self.continuous], context)
@@ -64,9 +67,9 @@ class MixedFlow(nn.Module):
         z, context, rows = noise.clone(), context[index], torch.arange(len(noise))
         log_p = noise.new_zeros(len(noise))
         for j, n, flow in zip(self.discrete, self.cells, self.marginals, strict=True):
-            place = flow.push(noise[:, [j]], context, rows)[0][:, 0]
+            place = cast(SplineFlow, flow).push(noise[:, [j]], context, rows)[0][:, 0]
             z[:, j] = torch.round(place * _scale(n) + (n - 1) / 2).clamp(0, n - 1)
-            log_p += _log_mass(flow, z[:, j], n, context)
+            log_p += _log_mass(cast(SplineFlow, flow), z[:, j], n, context)
             context = torch.cat([context, _told(z[:, j], n)], dim=-1)
         if self.rest is not None:
             z[:, self.continuous], density = self.rest.push(noise[:, self.continuous], context, rows)
@@ -86,7 +89,7 @@ def _told(number: Tensor, n: int) -> Tensor:
     return (number[..., None] - (n - 1) / 2) / _scale(n)
 
 
-def _log_mass(flow: nn.Module, number: Tensor, n: int, context: Tensor) -> Tensor:
+def _log_mass(flow: SplineFlow, number: Tensor, n: int, context: Tensor) -> Tensor:
     """Log probabilities (B,) of the cells `number` (B,) of n, from the base noise at their edges."""
     middle = (number - (n - 1) / 2) / _scale(n)
     edges = torch.stack([middle - 0.5 / _scale(n), middle + 0.5 / _scale(n)])[..., None]

@@ -8,9 +8,11 @@ A parameter with bounds :math:`(a, b)` becomes
           |du/d\theta| = 1 / (\theta - a) + 1 / (b - \theta) ,
 
 where only the terms of finite bounds are present (:math:`u = \theta` where there is none), and then
-:math:`z = (u - m) / s`. A density in z thus gains :math:`\sum_j \log |du_j / d\theta_j| - \log s_j`. Parameters
-under a constraint have the latent numbers u of `veridical.tasks.supports`, K in all; those of discrete ones stay
-whole numbers.
+:math:`z = (u - m) / s`. A density in z thus gains :math:`\sum_j \log |du_j / d\theta_j| - \log s_j`.
+
+Parameters
+under a constraint have the latent numbers u of `veridical.tasks.supports`, K in all; those of discrete
+ones stay whole numbers.
 """
 
 from __future__ import annotations
@@ -145,7 +147,7 @@ class ParameterTransform:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What removes the bounds of each parameter: `none`, `log`, `logit`, or the kind of its constraint."""
+        """What removes the bounds of each parameter: `none`, `log`, `logit`, or its kind of constraint."""
         names = ("none", "log", "logit")
         kinds = [names[int(n)] for n in np.isfinite(self.bounds).sum(axis=1)]
         for constraint in self.support.constraints if self.support else ():
@@ -154,7 +156,7 @@ class ParameterTransform:
         return tuple(kinds)
 
     def inside(self, theta: Array) -> Array:
-        """Whether theta (..., D) lies strictly inside the bounds and keeps to all constraints, shape (...)."""
+        """Whether theta (..., D) lies strictly inside the bounds and all constraints, shape (...)."""
         bounds, of = (self.bounds, theta) if not self.support else self._of_plain(theta)
         inside = np.all((of > bounds[:, 0]) & (of < bounds[:, 1]), axis=-1)
         return inside & self.support.inside(theta) if self.support else inside

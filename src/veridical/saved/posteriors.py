@@ -259,7 +259,8 @@ def _require_numbers(path: Path, part: Draws) -> None:
     if not possible.all():
         names = ", ".join(name for constraint in part.constraints for name in constraint.names)
         raise ArtifactError(
-            f"{path}: {int((~possible).sum())} of {possible.size} draws of {names} are not what these parameters "
+            f"{path}: {int((~possible).sum())} of {possible.size} draws of {names} are not what these "
+            "parameters "
             "can be; nothing was written. The method has to map its draws to the support of the task."
         )
     for name, _, _, array in _known(part):
@@ -288,9 +289,7 @@ def _read(file: h5netcdf.File, path: str | Path, rows: slice) -> Draws:
     units = tuple(str(v.attrs["units"]) for v in variables)
     others = file["extras"].variables if "extras" in file.groups else {}
     extras = {name: variable[...] for name, variable in others.items()}
-    return Draws(
-        names, bounds, units, draws, **found, attrs=attrs, extras=extras, constraints=constraints
-    )
+    return Draws(names, bounds, units, draws, **found, attrs=attrs, extras=extras, constraints=constraints)
 
 
 # ---- attributes ----------------------------------------------------------------------------------

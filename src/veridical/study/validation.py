@@ -202,7 +202,8 @@ def _require_discrete(layout: Layout, method: str) -> None:
     if names and not settings.discrete:
         raise SettingError(
             f"{place(layout, method)}: type {settings.type!r} answers with normal distributions, but "
-            f"{', '.join(names)} of task {layout.task.name} takes values of a list; use `npe`, `ensemble` or `j_npe`."
+            f"{', '.join(names)} of task {layout.task.name} takes values of a list; use `npe`, "
+            "`ensemble` or `j_npe`."
         )
     if names and settings.setting("smoothing"):
         raise SettingError(

@@ -43,7 +43,10 @@ def check_task(task: Task) -> None:
     theta = _check_sample(task, rng)
     if not (possible := support.inside(theta)).all():
         number = f"{int((~possible).sum())} of {len(theta)} draws"
-        _fail(task, f"prior.sample: {number}, such as {theta[~possible][0]}, break the constraints; correct either.")
+        _fail(
+            task,
+            f"prior.sample: {number}, such as {theta[~possible][0]}, break the constraints; correct either.",
+        )
     if not isinstance(task, FileTask):
         _check_density(task, theta)
     if task.coupled:
@@ -177,8 +180,13 @@ def _check_order(task: Task) -> None:
 
 def _check_constraints(task: Task) -> Support:
     """What parameters can be lies within their bounds."""
-    if not isinstance(task.constraints, tuple | list) or not all(isinstance(c, Constraint) for c in task.constraints):
-        _fail(task, f"constraints must be a tuple of those in veridical.tasks.supports, got {task.constraints!r}.")
+    if not isinstance(task.constraints, tuple | list) or not all(
+        isinstance(c, Constraint) for c in task.constraints
+    ):
+        _fail(
+            task,
+            f"constraints must be a tuple of those in veridical.tasks.supports, got {task.constraints!r}.",
+        )
     try:
         support = Support(task.parameter_names, task.constraints)
     except TaskError as error:
@@ -190,7 +198,8 @@ def _check_constraints(task: Task) -> Support:
             if not (parameter.lower <= lower and upper <= parameter.upper):
                 _fail(
                     task,
-                    f"parameter {parameter.name!r} has the bounds [{parameter.lower:g}, {parameter.upper:g}], but its "
+                    f"parameter {parameter.name!r} has the bounds [{parameter.lower:g}, "
+                    f"{parameter.upper:g}], but its "
                     f"constraint ({constraint.kind}) those of [{lower:g}, {upper:g}]; make them agree.",
                 )
     return support

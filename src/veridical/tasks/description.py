@@ -23,7 +23,7 @@ def units_of(parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 def stored_parameters(
     described: Mapping[str, Mapping[str, Any]],
 ) -> tuple[tuple[Parameter, ...], tuple[supports.Constraint, ...]]:
-    """Returns parameters and constraints of simulations made elsewhere, by their priors or by bounds and `support`.
+    """Returns parameters and constraints of simulations made elsewhere, by priors or by bounds and `support`.
 
     Raises:
         TaskError: If a support does not fit the number of its parameters.
@@ -44,7 +44,9 @@ def stored_parameters(
             elif kind == "categories":
                 bounds[:] = found[0].codes[[0, -1]]  # type: ignore[attr-defined]
         unit = str(settings.get("unit", ""))
-        parameters += [Parameter(n, float(a), float(b), unit) for n, (a, b) in zip(names, bounds, strict=True)]
+        parameters += [
+            Parameter(n, float(a), float(b), unit) for n, (a, b) in zip(names, bounds, strict=True)
+        ]
         constraints += found
     return tuple(parameters), tuple(constraints)
 

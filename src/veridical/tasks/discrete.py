@@ -62,7 +62,8 @@ class Categories:
         weight = np.ones(len(self.values)) if weights is None else np.asarray(weights, dtype=float)
         if weight.shape != (len(self.values),) or not (np.isfinite(weight) & (weight > 0)).all():
             raise TaskError(
-                f"categories: expected {len(self.values)} positive weights, one for each value, got {weights}; leave "
+                f"categories: expected {len(self.values)} positive weights, one for each value, got "
+                f"{weights}; leave "
                 "out values that cannot occur."
             )
         self.weights = weight / weight.sum()

@@ -1,4 +1,4 @@
-"""Numbers that depend on other parameters, as text: `exp(a)`, `2 * rate + 1`; read by a small grammar, never run."""
+"""Numbers that depend on other parameters, as text: `exp(a)`, `2 * rate + 1`; parsed, never run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class Expression:
             self._require_known(self._tree)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
             raise TaskError(
-                f"{self.text[:_LONGEST]!r} is neither a number nor a formula of other parameters; expected names, "
+                f"{self.text[:_LONGEST]!r} is neither a number nor a formula of other parameters; "
+                "expected names, "
                 f"numbers, + - * / **, brackets and {', '.join(FUNCTIONS)}, as in 2 * exp(a)."
             ) from error
         nodes = [node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)]
@@ -77,7 +78,9 @@ class Expression:
                 below = [node.left, node.right]
             case ast.UnaryOp() if type(node.op) in _UNARY:
                 below = [node.operand]
-            case ast.Call() if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords:
+            case ast.Call() if (
+                isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords
+            ):
                 below = node.args
                 if len(below) != (2 if node.func.id in ("min", "max") else 1):
                     raise ValueError

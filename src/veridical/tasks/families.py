@@ -25,8 +25,8 @@ from veridical.tasks.priors import (
     marginal,
 )
 
-ALONE = {**MARGINALS, "integers": Integers, "categories": Categories}
-TOGETHER = {"normal": MultivariateNormal, "dirichlet": Dirichlet, "ordered": Sorted}
+ALONE: dict[str, type[Any]] = {**MARGINALS, "integers": Integers, "categories": Categories}
+TOGETHER: dict[str, type[Any]] = {"normal": MultivariateNormal, "dirichlet": Dirichlet, "ordered": Sorted}
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # needed and optional
     "integers": (("lower", "upper"), ()),
     "categories": (("values",), ("weights",)),
@@ -80,8 +80,8 @@ def classes(described: Mapping[str, Mapping[str, Any]]) -> list[type]:
     kinds = sorted({settings["prior"] for settings in stated.values()})
     if is_product(stated):
         return [Product, *(MARGINALS[kind] for kind in kinds)]
-    every = {cls for kind in kinds for cls in (ALONE.get(kind), TOGETHER.get(kind)) if cls is not None}
-    return [Joint, *sorted(every | {Conditional, *MARGINALS.values()}, key=lambda cls: cls.__name__)]
+    every = [found[kind] for kind in kinds for found in (ALONE, TOGETHER) if kind in found]
+    return [Joint, *sorted({*every, Conditional, *MARGINALS.values()}, key=lambda cls: cls.__name__)]
 
 
 def to_json(prior: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def to_json(prior: Any) -> dict[str, Any]:
         TaskError: If it is of another kind than those of veridical.tasks.
     """
     if type(prior) is Product and any(hasattr(m, "constraint") for m in prior.marginals.values()):
-        prior = Joint(prior.marginals)
+        prior = Joint({(name,): one for name, one in prior.marginals.items()})
     if type(prior) is Joint:
         return {"kind": "joint", "parameters": described(prior)}
     return priors.to_json(prior)
@@ -138,7 +138,8 @@ def _settings(given: Any) -> dict[str, Any]:
             numbers = {name: value for name, value in vars(given).items() if np.isfinite(value)}
             return {"prior": kinds[type(given)], **numbers}
     raise TaskError(
-        f"a prior with {type(given).__name__} cannot be written down; expected distributions of veridical.tasks."
+        f"a prior with {type(given).__name__} cannot be written down; expected distributions of "
+        "veridical.tasks."
     )
 
 
@@ -189,11 +190,17 @@ def _normals(names: tuple[str, ...], given: Mapping[str, Any]) -> MultivariateNo
             raise TaskError(f"sd: expected {d} positive numbers, one for each parameter, got {sd}.")
         if isinstance(correlation, int | float):
             correlation = np.where(np.eye(d) > 0, 1.0, correlation).tolist()
-        covariance = [[r * sd[i] * sd[j] for j, r in enumerate(row[:d])] for i, row in enumerate(correlation[:d])]
-        if len(correlation) != d or any(len(row) != d for row in correlation) or any(
-            correlation[i][i] != 1 for i in range(d)
+        covariance = [
+            [r * sd[i] * sd[j] for j, r in enumerate(row[:d])] for i, row in enumerate(correlation[:d])
+        ]
+        if (
+            len(correlation) != d
+            or any(len(row) != d for row in correlation)
+            or any(correlation[i][i] != 1 for i in range(d))
         ):
-            raise TaskError(f"correlation: expected one number, or {d} rows of {d} with ones in the diagonal.")
+            raise TaskError(
+                f"correlation: expected one number, or {d} rows of {d} with ones in the diagonal."
+            )
     if len(covariance) != d or any(len(row) != d for row in covariance):
         raise TaskError(f"covariance: expected {d} rows of {d} numbers, got {covariance}.")
     return MultivariateNormal(dict(zip(names, mean, strict=True)), np.array(covariance, dtype=float))
@@ -208,7 +215,8 @@ def _conditional(kind: str, given: Mapping[str, Any]) -> Conditional:
     shape = given.get("sd", 1.0)
     if isinstance(shape, str) or (kind == "logitnormal" and isinstance(given.get("mean"), str)):
         raise TaskError(
-            f"a {kind} prior may have a formula for its {'mean' if kind == 'lognormal' else 'bounds'} only; write "
+            f"a {kind} prior may have a formula for its {'mean' if kind == 'lognormal' else 'bounds'} "
+            "only; write "
             "other dependence as a class in Python."
         )
     if kind == "lognormal":
@@ -226,11 +234,13 @@ def _require_keys(name: str, kind: str, settings: Mapping[str, Any]) -> dict[str
         if key not in needed + optional:
             formula = " whose numbers depend on others" if _formulas(settings) else ""
             raise TaskError(
-                f"parameter {name!r}: a {shown} prior{formula} has no {key!r}. {suggest(key, needed + optional)}"
+                f"parameter {name!r}: a {shown} prior{formula} has no {key!r}. "
+                f"{suggest(key, needed + optional)}"
             )
     if missing := [key for key in needed if key not in given]:
         raise TaskError(
-            f"parameter {name!r}: a {shown} prior needs {' and '.join(needed)}; {' and '.join(missing)} is missing."
+            f"parameter {name!r}: a {shown} prior needs {' and '.join(needed)}; {' and '.join(missing)} "
+            "is missing."
         )
     return given
 

@@ -1,7 +1,7 @@
-r"""Priors of parameters that depend on each other: several under one distribution, or one given those before it.
+"""Priors of parameters that depend on each other: several of one distribution, or one given those before it.
 
-A prior is made of blocks. Each takes as many uniform numbers as it has parameters, so that the first rows of a
-sample do not depend on its length.
+A prior is made of blocks. Each takes as many uniform numbers as it has parameters, so that the first rows
+of a sample do not depend on its length.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Block(Protocol):
 
 
 class Conditional:
-    """One parameter, location + scale * z, where z has a distribution and both may depend on parameters before it.
+    """One parameter, location + scale * z, where both may depend on parameters before it.
 
     Arguments:
         base: The distribution of z, one of `veridical.tasks.priors`.
@@ -68,7 +68,8 @@ class Conditional:
         location, scale = self._at(before)
         if not ((scale > 0) & np.isfinite(scale) & np.isfinite(location)).all():
             raise TaskError(
-                f"location {self.location} and scale {self.scale} have to be finite, and the scale positive, wherever "
+                f"location {self.location} and scale {self.scale} have to be finite, and the scale "
+                "positive, wherever "
                 f"the prior of {', '.join(self.depends_on)} has mass."
             )
         return (location + scale * self.base.quantile(u[:, 0]))[:, None]
@@ -90,13 +91,17 @@ class Conditional:
             elif end == 1 and self._location.text in ("0", "0.0"):
                 text = str(self.scale)
             constant = not np.isfinite(end) or not Expression(text).names
-            ends.append(text if not constant else end if not np.isfinite(end) else float(Expression(text)({})))
+            ends.append(
+                text if not constant else end if not np.isfinite(end) else float(Expression(text)({}))
+            )
         return ends
 
     def bounds(self, d: int) -> Array:
         """Returns lower and upper bound, shape (1, 2); infinite where it depends on others."""
         lower, upper = self._ends()
-        return np.array([[-np.inf if isinstance(lower, str) else lower, np.inf if isinstance(upper, str) else upper]])
+        return np.array(
+            [[-np.inf if isinstance(lower, str) else lower, np.inf if isinstance(upper, str) else upper]]
+        )
 
     def constraint(self, names: tuple[str, ...]) -> Constraint | None:
         """Returns the bounds that depend on others; None where there are none."""
@@ -119,7 +124,7 @@ class Dirichlet:
             raise TaskError(f"dirichlet: expected two or more positive concentrations, got {concentration}.")
 
     def quantile(self, u: Array, before: Values) -> Array:
-        """Returns shares (N, d) of uniform numbers u (N, d), of which the last is not used: by breaking a stick."""
+        """Returns shares (N, d) of uniform numbers u (N, d), whose last is not used: by breaking a stick."""
         a = self.concentration
         broken = betaincinv(a[:-1], a[::-1].cumsum()[::-1][1:], u[:, :-1])
         left = np.cumprod(1 - broken, axis=1)
@@ -179,16 +184,22 @@ class _Single:
         self.marginal = of_one_parameter(marginal)
 
     def quantile(self, u: Array, before: Values) -> Array:
+        """Returns values (N, d) of uniform numbers u (N, d)."""
         return np.asarray(self.marginal.quantile(u[:, 0]))[:, None]
 
     def log_prob(self, part: Array, before: Values) -> Array:
+        """Returns log densities (N,) of values (N, d)."""
         return np.asarray(self.marginal.log_prob(part[:, 0]))
 
     def bounds(self, d: int) -> Array:
+        """Returns lower and upper bounds, (d, 2)."""
         return np.array([self.marginal.bounds], dtype=float)
 
     def constraint(self, names: tuple[str, ...]) -> Constraint | None:
-        found: Constraint | None = self.marginal.constraint(names[0]) if hasattr(self.marginal, "constraint") else None
+        """Returns what the parameters can be beyond their bounds."""
+        found: Constraint | None = (
+            self.marginal.constraint(names[0]) if hasattr(self.marginal, "constraint") else None
+        )
         return found
 
 
@@ -199,15 +210,19 @@ class _Normals:
         self.prior = prior
 
     def quantile(self, u: Array, before: Values) -> Array:
+        """Returns values (N, d) of uniform numbers u (N, d)."""
         return self.prior.mean + linear_map(np.linalg.cholesky(self.prior.covariance), ndtri(u))
 
     def log_prob(self, part: Array, before: Values) -> Array:
+        """Returns log densities (N,) of values (N, d)."""
         return self.prior.log_prob(part)
 
     def bounds(self, d: int) -> Array:
+        """Returns lower and upper bounds, (d, 2)."""
         return self.prior.bounds
 
     def constraint(self, names: tuple[str, ...]) -> None:
+        """Returns what the parameters can be beyond their bounds."""
         return None
 
 
@@ -215,7 +230,8 @@ class Joint:
     """A prior of blocks of parameters, in their order.
 
     Arguments:
-        blocks: The distribution of each block by the name of its parameter, or the names of its parameters: one
+        blocks: The distribution of each block by the name of its parameter, or the names of its
+        parameters: one
             of `veridical.tasks.priors`, scipy.stats or torch, `Integers`, `Categories`, `Conditional`,
             `MultivariateNormal`, `Dirichlet`, `Sorted`.
 
@@ -290,22 +306,27 @@ def _block(names: tuple[str, ...], given: Any, before: tuple[str, ...]) -> Block
     several = {MultivariateNormal: "names", Dirichlet: "concentration", Sorted: None}
     block = _Normals(given) if isinstance(given, MultivariateNormal) else given
     if type(given) in several:
-        expected = len(names) if several[type(given)] is None else len(getattr(given, several[type(given)] or ""))
+        expected = (
+            len(names) if several[type(given)] is None else len(getattr(given, several[type(given)] or ""))
+        )
         if len(names) != expected or len(names) < 2:
             raise TaskError(
-                f"prior of {', '.join(names)}: {type(given).__name__} of {max(expected, 2)} parameters or more was "
+                f"prior of {', '.join(names)}: {type(given).__name__} of {max(expected, 2)} parameters "
+                "or more was "
                 f"given for {len(names)}; name as many."
             )
         return block
     if len(names) > 1:
         raise TaskError(
-            f"prior of {', '.join(names)}: {type(given).__name__} is no distribution of several parameters; expected "
+            f"prior of {', '.join(names)}: {type(given).__name__} is no distribution of several "
+            "parameters; expected "
             "MultivariateNormal, Dirichlet or Sorted."
         )
     if isinstance(given, Conditional):
         if late := [name for name in given.depends_on if name not in before]:
             raise TaskError(
-                f"parameter {names[0]!r}: its prior depends on {late[0]!r}, which is no parameter before it; expected "
+                f"parameter {names[0]!r}: its prior depends on {late[0]!r}, which is no parameter before "
+                "it; expected "
                 f"{', '.join(before) or 'none, for it is the first'}."
             )
         return given

@@ -73,7 +73,7 @@ class EachSettings(Section):
 
 
 class ParameterSettings(Section):
-    """One parameter, or several of one key: their prior, or bounds and `support` where simulations exist already."""
+    """One parameter, or several of one key: prior, or bounds and `support` where simulations exist already."""
 
     prior: (
         Literal[
@@ -86,7 +86,8 @@ class ParameterSettings(Section):
     lower: Number = Field(None, description="Lower bound.")
     upper: Number = Field(None, description="Upper bound.")
     mean: NumberOrList = Field(
-        None, description="Mean, of the logarithm or logit where the prior has one; of several parameters a list."
+        None,
+        description="Mean, of the logarithm or logit where the prior has one; of several parameters a list.",
     )
     sd: Annotated[NumberOrList, AfterValidator(_positive)] = Field(
         None, description="Standard deviation, in the same scale; of several parameters a list."
@@ -96,7 +97,8 @@ class ParameterSettings(Section):
         None, description="Their correlation, beside `sd`: one number for all pairs, or rows."
     )
     values: list[float | str] | None = Field(
-        None, description="Values of `categories`: ascending numbers, or texts, which a simulator gets as 0, 1, ..."
+        None,
+        description="Values of `categories`: ascending numbers, or texts, given to a simulator as 0, 1, ...",
     )
     weights: list[float] | None = Field(None, description="Weights of the values; equal where unset.")
     concentration: float | list[float] | None = Field(

@@ -4,7 +4,8 @@ A *constraint* concerns one or several of the D parameters. With them come K lat
 
 - `Whole`, `OneOf` (discrete): u = 0, 1, ..., the number of the value. A density is a probability in this
   parameter.
-- `Simplex`: shares :math:`s_1 \dots s_d > 0` that sum to one; :math:`u_i = \log (s_i / s_d)` for i < d. A density
+- `Simplex`: shares :math:`s_1 \dots s_d > 0` that sum to one; :math:`u_i = \log (s_i / s_d)` for i < d. A
+density
   is one of the first d - 1 shares, :math:`|du / ds| = 1 / \prod_i s_i`.
 - `Ordered`: :math:`t_1 < \dots < t_d` within common bounds; with v(t) free of the bounds,
   :math:`u_1 = v(t_1), \; u_i = \log(v(t_i) - v(t_{i-1}))`.
@@ -107,12 +108,15 @@ class Discrete(Constraint):
         return np.minimum(np.searchsorted(self.codes, values), len(self.codes) - 1)
 
     def inside(self, part: Array, values: Values) -> Array:
+        """Whether values (..., d) are possible, shape (...)."""
         return self.codes[self.number(part[..., 0])] == part[..., 0]
 
     def forward(self, part: Array, values: Values) -> tuple[Array, Array]:
+        """Returns latent numbers (..., latents) of values (..., d), and log |du/dtheta| (...)."""
         return self.number(part).astype(float), np.zeros(part.shape[:-1])
 
     def inverse(self, u: Array, values: Values) -> Array:
+        """Returns possible values (..., d) of latent numbers (..., latents)."""
         numbers = np.clip(np.nan_to_num(np.rint(u)), 0, len(self.codes) - 1).astype(int)
         return self.codes[numbers]
 
@@ -130,7 +134,8 @@ class Whole(Discrete):
         whole = all(np.isfinite(v) and v == np.rint(v) for v in (self.lower, self.upper))
         if not whole or not 1 <= self.upper - self.lower < MOST_VALUES:
             raise TaskError(
-                f"parameter {self.name!r}: expected whole numbers lower < upper of at most {MOST_VALUES:,} values, "
+                f"parameter {self.name!r}: expected whole numbers lower < upper of at most "
+                f"{MOST_VALUES:,} values, "
                 f"got [{self.lower}, {self.upper}]."
             )
 
@@ -153,7 +158,8 @@ class OneOf(Discrete):
         texts = [isinstance(value, str) for value in self.values]
         if len(self.values) < 2 or len({*self.values}) < len(self.values) or any(texts) != all(texts):
             raise TaskError(
-                f"parameter {self.name!r}: expected two or more values that differ, all texts or all numbers, got "
+                f"parameter {self.name!r}: expected two or more values that differ, all texts or all "
+                "numbers, got "
                 f"{list(self.values)}."
             )
         if not any(texts) and not (np.diff(self.codes) > 0).all():
@@ -192,13 +198,16 @@ class Simplex(Constraint):
         return 0.0, 1.0
 
     def inside(self, part: Array, values: Values) -> Array:
+        """Whether values (..., d) are possible, shape (...)."""
         return (part > 0).all(axis=-1) & (np.abs(part.sum(axis=-1) - 1) < _OFF)
 
     def forward(self, part: Array, values: Values) -> tuple[Array, Array]:
+        """Returns latent numbers (..., latents) of values (..., d), and log |du/dtheta| (...)."""
         logs = np.log(part)
         return logs[..., :-1] - logs[..., -1:], -logs.sum(axis=-1)
 
     def inverse(self, u: Array, values: Values) -> Array:
+        """Returns possible values (..., d) of latent numbers (..., latents)."""
         logs = np.concatenate([u, np.zeros((*u.shape[:-1], 1))], axis=-1)
         weights = np.exp(np.clip(logs - logs.max(axis=-1, keepdims=True), -700.0, 0.0))
         return np.clip(weights / weights.sum(axis=-1, keepdims=True), None, 1 - 2.0**-53)
@@ -222,16 +231,19 @@ class Ordered(Constraint):
         return self.lower, self.upper
 
     def inside(self, part: Array, values: Values) -> Array:
+        """Whether values (..., d) are possible, shape (...)."""
         within = (part[..., 0] > self.lower) & (part[..., -1] < self.upper)
         return within & (np.diff(part, axis=-1) > 0).all(axis=-1)
 
     def forward(self, part: Array, values: Values) -> tuple[Array, Array]:
+        """Returns latent numbers (..., latents) of values (..., d), and log |du/dtheta| (...)."""
         v, slope = unbounded(part, self.lower, self.upper)
         steps = np.maximum(np.diff(v, axis=-1), np.finfo(float).tiny)
         u = np.concatenate([v[..., :1], np.log(steps)], axis=-1)
         return u, np.log(slope).sum(axis=-1) - u[..., 1:].sum(axis=-1)
 
     def inverse(self, u: Array, values: Values) -> Array:
+        """Returns possible values (..., d) of latent numbers (..., latents)."""
         with np.errstate(over="ignore", under="ignore"):
             steps = np.exp(np.minimum(u[..., 1:], 600.0))
             part = bounded(np.cumsum(np.concatenate([u[..., :1], steps], -1), -1), self.lower, self.upper)
@@ -284,14 +296,17 @@ class Between(Constraint):
         return lower, upper
 
     def inside(self, part: Array, values: Values) -> Array:
+        """Whether values (..., d) are possible, shape (...)."""
         lower, upper = self._ends(values)
         return (part[..., 0] > lower) & (part[..., 0] < upper)
 
     def forward(self, part: Array, values: Values) -> tuple[Array, Array]:
+        """Returns latent numbers (..., latents) of values (..., d), and log |du/dtheta| (...)."""
         u, slope = unbounded(part[..., 0], *self._ends(values))
         return u[..., None], np.log(slope)
 
     def inverse(self, u: Array, values: Values) -> Array:
+        """Returns possible values (..., d) of latent numbers (..., latents)."""
         with np.errstate(over="ignore", under="ignore"):
             return bounded(u[..., 0], *self._ends(values))[..., None]
 
@@ -316,11 +331,14 @@ class Support:
         for constraint in self.constraints:
             for name in (*constraint.names, *constraint.depends_on):
                 if name not in self.names:
-                    raise TaskError(f"constraints: there is no parameter {name!r}; expected {', '.join(self.names)}.")
+                    raise TaskError(
+                        f"constraints: there is no parameter {name!r}; expected {', '.join(self.names)}."
+                    )
             first = min(self.names.index(name) for name in constraint.names)
             if late := [name for name in constraint.depends_on if self.names.index(name) >= first]:
                 raise TaskError(
-                    f"parameter {constraint.names[0]!r} depends on {late[0]!r}, which does not stand before it; "
+                    f"parameter {constraint.names[0]!r} depends on {late[0]!r}, which does not stand "
+                    "before it; "
                     "put it behind."
                 )
         if twice := [name for name in concerned if concerned.count(name) > 1]:
@@ -360,7 +378,7 @@ class Support:
         return u[..., self.kept], log_slope[..., self.kept]
 
     def inverse(self, u: Array, theta: Array) -> Array:
-        """Returns theta (..., D), whose plain parameters are filled already, with all others of u (..., K)."""
+        """Returns theta (..., D), whose plain parameters are there already, with the others of u (..., K)."""
         place = {j: k for k, j in enumerate(self.kept)}
         for columns, constraint in self._parts:
             latent = u[..., [place[j] for j in columns[: constraint.latents]]]
@@ -372,7 +390,7 @@ class Support:
 
 
 def constraints_of(prior: Any, names: Sequence[str]) -> tuple[Constraint, ...]:
-    """Returns the constraints of a prior: those that it states, or those of its distributions of one parameter."""
+    """Returns the constraints of a prior: those that it states, or those of each of its distributions."""
     stated = getattr(prior, "constraints", None)
     if isinstance(stated, tuple | list) and any(isinstance(one, Constraint) for one in stated):
         return tuple(stated)
@@ -415,7 +433,7 @@ def unbounded(values: Array, lower: Any, upper: Any) -> tuple[Array, Array]:
         has_lower, has_upper = _is_there(lower), _is_there(upper)
         if not has_lower and not has_upper:
             return values, np.ones_like(values)
-        u = (np.log(below) if has_lower else 0.0) - (np.log(above) if has_upper else 0.0)
+        u: Array = (np.log(below) if has_lower else 0.0) - (np.log(above) if has_upper else 0.0)
         return u, 1 / below + 1 / above
 
 
