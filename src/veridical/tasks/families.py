@@ -54,9 +54,7 @@ def names_of(key: str) -> tuple[str, ...]:
 def is_product(described: Mapping[str, Mapping[str, Any]]) -> bool:
     """Returns whether all parameters are independent, continuous and alone."""
     return all(
-        len(names_of(key)) == 1
-        and settings.get("prior") not in ("integers", "categories")
-        and not _formulas(settings)
+        len(names_of(key)) == 1 and settings.get("prior") in MARGINALS and not _formulas(settings)
         for key, settings in described.items()
     )
 

@@ -73,7 +73,7 @@ class EachSettings(Section):
 
 
 class ParameterSettings(Section):
-    """One parameter, or several of one key: prior, or bounds and `support` where simulations exist already."""
+    """One parameter, or several of one key: prior, or bounds and `support` where simulations exist."""
 
     prior: (
         Literal[

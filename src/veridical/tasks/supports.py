@@ -31,6 +31,7 @@ from veridical.tasks.expressions import Expression
 Array = NDArray[Any]
 Values = Mapping[str, Array]  # of all parameters, by name
 MOST_VALUES = 1_000_000  # of a discrete parameter
+_FARTHEST = 1e300  # beyond which ordered numbers have no room
 _OFF = 1e-3  # by which shares from a file may miss one
 
 
@@ -247,7 +248,7 @@ class Ordered(Constraint):
         with np.errstate(over="ignore", under="ignore"):
             steps = np.exp(np.minimum(u[..., 1:], 600.0))
             part = bounded(np.cumsum(np.concatenate([u[..., :1], steps], -1), -1), self.lower, self.upper)
-        last = part.shape[-1] - 1
+        part, last = np.clip(part, -_FARTHEST, _FARTHEST), part.shape[-1] - 1
         for i in range(1, last + 1):  # neighbours that rounding made equal
             part[..., i] = np.maximum(part[..., i], np.nextafter(part[..., i - 1], np.inf))
         part[..., last] = np.minimum(part[..., last], innermost(self.lower, self.upper)[1])
@@ -307,7 +308,7 @@ class Between(Constraint):
 
     def inverse(self, u: Array, values: Values) -> Array:
         """Returns possible values (..., d) of latent numbers (..., latents)."""
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             return bounded(u[..., 0], *self._ends(values))[..., None]
 
 
@@ -394,7 +395,7 @@ def constraints_of(prior: Any, names: Sequence[str]) -> tuple[Constraint, ...]:
     stated = getattr(prior, "constraints", None)
     if isinstance(stated, tuple | list) and any(isinstance(one, Constraint) for one in stated):
         return tuple(stated)
-    marginals = getattr(prior, "marginals", ())
+    marginals = getattr(prior, "marginals", (prior,) if len(names) == 1 else ())
     each = list(marginals.values()) if isinstance(marginals, Mapping) else list(marginals)
     return tuple(m.constraint(name) for name, m in zip(names, each, strict=False) if hasattr(m, "constraint"))
 
@@ -433,7 +434,11 @@ def unbounded(values: Array, lower: Any, upper: Any) -> tuple[Array, Array]:
         has_lower, has_upper = _is_there(lower), _is_there(upper)
         if not has_lower and not has_upper:
             return values, np.ones_like(values)
-        u: Array = (np.log(below) if has_lower else 0.0) - (np.log(above) if has_upper else 0.0)
+        u = (
+            np.zeros_like(below)
+            + (np.log(below) if has_lower else 0.0)
+            - (np.log(above) if has_upper else 0.0)
+        )
         return u, 1 / below + 1 / above
 
 
