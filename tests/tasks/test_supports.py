@@ -1,4 +1,4 @@
-"""What parameters can be together: the map to latent numbers, its slopes, and that nothing leaves the support."""
+"""What parameters can be together: the map to latent numbers, its slopes, and that nothing leaves it."""
 
 from __future__ import annotations
 
@@ -91,6 +91,14 @@ def test_what_is_impossible_has_no_density(case: str, rng: np.random.Generator) 
 def test_a_constraint_survives_strict_json(case: str) -> None:
     text = json.dumps(CASES[case].to_json(), allow_nan=False)
     assert supports.from_json(json.loads(text)) == CASES[case]
+
+
+def test_an_interval_without_room_still_holds_a_draw() -> None:
+    """Between a and a + 1e-30 lies no other number."""
+    support = Support(("a", "b"), (Between("b", "a", "a + 1e-30"),))
+    made = ParameterTransform.plain(FREE[:2], support)
+    theta = made.inverse(np.array([[3.0, 0.4], [3.0, -800.0]]))
+    assert made.inside(theta).all() and np.isfinite(made.forward(theta)[1]).all()
 
 
 def test_shares_that_a_file_rounds_are_taken(rng: np.random.Generator) -> None:

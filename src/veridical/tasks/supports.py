@@ -299,17 +299,18 @@ class Between(Constraint):
     def inside(self, part: Array, values: Values) -> Array:
         """Whether values (..., d) are possible, shape (...)."""
         lower, upper = self._ends(values)
-        return (part[..., 0] > lower) & (part[..., 0] < upper)
+        return (part[..., 0] >= lower) & (part[..., 0] <= upper)  # which may be as close as numbers can be
 
     def forward(self, part: Array, values: Values) -> tuple[Array, Array]:
         """Returns latent numbers (..., latents) of values (..., d), and log |du/dtheta| (...)."""
-        u, slope = unbounded(part[..., 0], *self._ends(values))
+        u, slope = unbounded(part[..., 0], *self._ends(values), least=np.finfo(float).tiny)
         return u[..., None], np.log(slope)
 
     def inverse(self, u: Array, values: Values) -> Array:
         """Returns possible values (..., d) of latent numbers (..., latents)."""
         with np.errstate(all="ignore"):
-            return bounded(u[..., 0], *self._ends(values))[..., None]
+            lower, upper = self._ends(values)
+            return np.clip(bounded(u[..., 0], lower, upper), lower, upper)[..., None]
 
 
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (Whole, OneOf, Simplex, Ordered, Between)}
@@ -427,10 +428,13 @@ def _several(constraint: Any) -> None:
 # ---- one parameter within bounds ----------------------------------------------------------------------
 
 
-def unbounded(values: Array, lower: Any, upper: Any) -> tuple[Array, Array]:
-    """Returns u and du/dtheta (...) of values (...) within bounds, each a number or (...)."""
+def unbounded(values: Array, lower: Any, upper: Any, least: float = -np.inf) -> tuple[Array, Array]:
+    """Returns u and du/dtheta (...) of values (...) within bounds, each a number or (...).
+
+    Distances from the bounds count as `least` where they are smaller.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        below, above = values - lower, upper - values
+        below, above = np.maximum(values - lower, least), np.maximum(upper - values, least)
         has_lower, has_upper = _is_there(lower), _is_there(upper)
         if not has_lower and not has_upper:
             return values, np.ones_like(values)
