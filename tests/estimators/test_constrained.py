@@ -68,7 +68,8 @@ def test_no_draw_leaves_the_support(case: str, tmp_path: Path) -> None:
     draws, log_p = method.sample_and_log_prob(x, 200, seeds.generator(7, "test", "draws"))
     assert method.task.support is not None and method.task.support.inside(draws).all()
     assert np.isfinite(prior.log_prob(draws.reshape(-1, draws.shape[-1]))).all()
-    np.testing.assert_allclose(method.log_prob(draws[:, 1:], x[1:]), log_p[:, 1:], atol=2e-2)
+    miss = np.abs(method.log_prob(draws[:, 1:], x[1:]) - log_p[:, 1:])
+    assert np.quantile(miss, 0.99) < 2e-3  # but for numbers that differ in their last digits alone
     outside = draws.copy()
     outside[..., 0] = 0.5 if case in ("ridge", "mlp") else 1.5
     assert np.isneginf(method.log_prob(outside, x)).mean() > 0.9
