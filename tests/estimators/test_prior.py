@@ -57,9 +57,8 @@ def test_a_prior_of_another_kind_is_refused() -> None:
     class Odd(Product):
         pass
 
-    for prior in (Odd({"a": Uniform(0, 1)}), Product({"a": object()})):  # type: ignore[dict-item]
-        with pytest.raises(TaskError, match="cannot be written down"):
-            priors.to_json(prior)
+    with pytest.raises(TaskError, match="cannot be written down"):
+        priors.to_json(Odd({"a": Uniform(0, 1)}))
     with pytest.raises(TaskError, match="kind 'box' is unknown"):
         priors.from_json({"kind": "box"})
 

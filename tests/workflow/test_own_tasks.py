@@ -218,4 +218,4 @@ def test_an_estimator_and_a_remedy_of_the_users_own(
     record = json.loads((folder / "estimator.json").read_text())
     assert record["settings"]["of"] == "linear" and record["parent"]["path"].endswith("n1000-r0")
     monkeypatch.chdir(examples.folder)  # files of the user's own are looked for where the study was run
-    assert record["calibration"] == 50 and veridical.load(folder).parent is not None
+    assert record["calibration"] == 50 and veridical.load(folder, own_code=True).parent is not None

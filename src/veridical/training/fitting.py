@@ -81,7 +81,8 @@ def _train(
     from veridical.training import loop
 
     plan = Steps.of(len(data.train[0]), settings)
-    print(weights_message(into[0], len(data.train[0])))
+    if run.folder:  # a job, which has a log
+        print(weights_message(into[0], len(data.train[0])))
     device = device_for(settings.accelerator)
     rows = _tensors(data.train, device)
     capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)

@@ -1,0 +1,417 @@
+"""Runs small studies on which the pipeline once failed, as users write them, and judges what comes of each.
+
+    PYTHONPATH=src python benchmarks/cases.py FOLDER --out docs/results/cases.md [--only PATTERN]
+
+FOLDER holds one folder a case: study files, models, data. Each study runs in a copy, through Snakemake,
+to the target that its judge needs; a judge raises AssertionError or says what is right now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from table_text import table
+
+from veridical import bank
+from veridical.errors import VeridicalError
+from veridical.saved import observations, posteriors
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Ended:
+    """A study that has run: its folder, what it said, its exit status."""
+
+    folder: Path
+    said: str
+    status: int
+    results: Path
+
+    def observed(self, name: str) -> np.ndarray:
+        """x of a data set, flat in each row."""
+        x = observations.load(self.results / "observe" / f"{name}.nc").x
+        return np.asarray(x.reshape(len(x), -1))
+
+    def draws(self, method: str, name: str) -> dict[str, np.ndarray]:
+        """Draws (S, N) of each parameter for a data set."""
+        (path,) = self.results.glob(f"infer/{method}/*/{name}.nc")
+        found = posteriors.load(path)
+        return dict(zip(found.names, np.moveaxis(found.draws, 2, 0), strict=True))
+
+
+Judge = Callable[[Ended], str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study of a case.
+
+    Attributes:
+        folder: The folder of the case.
+        study: Its study file in there.
+        before: What came of it, in a few words.
+        judge: Says what is right now.
+        target: What is asked of Snakemake, below the study's results; everything if empty.
+        change: Entries of the study file that are put in others' place.
+        what: What differs from the study file, in a word.
+    """
+
+    folder: str
+    study: str
+    before: str
+    judge: Judge
+    target: str = ""
+    change: dict[str, Any] = field(default_factory=dict)
+    what: str = ""
+
+
+# ---- judges ------------------------------------------------------------------------------------------
+
+
+def refused(*words: str) -> Judge:
+    """A refusal: not a traceback, but a sentence that holds all of these words."""
+
+    def judge(ended: Ended) -> str:
+        assert ended.status, f"it ran:\n{ended.said[-2000:]}"
+        assert "Traceback" not in ended.said, ended.said[-3000:]
+        lines = [line for line in ended.said.splitlines() if all(word in line for word in words)]
+        assert lines, f"expected a line with {words}, got\n{ended.said[-3000:]}"
+        return "refused: " + re.sub(r"^.*?(?:Error|error): ", "", lines[0]).strip()
+
+    return judge
+
+
+def read_as(dataset: str, *rows: Sequence[float]) -> Judge:
+    """Observations as they were meant."""
+
+    def judge(ended: Ended) -> str:
+        found = ended.observed(dataset)
+        np.testing.assert_allclose(found, rows, rtol=1e-7)
+        return "x = " + ", ".join(f"({', '.join(f'{v:g}' for v in row)})" for row in found)
+
+    return judge
+
+
+def answers(
+    method: str,
+    dataset: str,
+    parameter: str,
+    mean: Sequence[float],
+    sd: Sequence[float],
+    within: float = 0.25,
+) -> Judge:
+    """Posterior means within a share of the exact sd, sds within that share of themselves."""
+
+    def judge(ended: Ended) -> str:
+        draws = ended.draws(method, dataset)[parameter].astype(np.float64)
+        found = np.array([draws.mean(axis=0), draws.std(axis=0, ddof=1)])
+        exact = np.array([mean, sd])
+        assert (np.abs(found - exact) <= within * exact[1]).all(), f"got {found}, exact is {exact}"
+        return "; ".join(
+            f"{parameter} {m:.4g} +- {s:.3g} (exact {em:.4g} +- {es:.3g})"
+            for m, s, em, es in zip(*found, *exact, strict=True)
+        )
+
+    return judge
+
+
+def all_of(*judges: Judge) -> Judge:
+    """Several things are right."""
+    return lambda ended: "; ".join(judge(ended) for judge in judges)
+
+
+def either(judge: Judge, *words: str) -> Judge:
+    """Right as the judge says, or refused with the cause."""
+    return lambda ended: refused(*words)(ended) if ended.status else judge(ended)
+
+
+def ran(ended: Ended) -> str:
+    """The study ended with a report."""
+    assert not ended.status, ended.said[-3000:]
+    assert (ended.results / "report.html").is_file(), "there is no report"
+    return "report"
+
+
+def warned(*words: str) -> Judge:
+    """The probe says so, whatever comes after."""
+
+    def judge(ended: Ended) -> str:
+        lines = [line for line in ended.said.splitlines() if all(word in line for word in words)]
+        logs = [path.read_text() for path in (ended.folder / "logs").rglob("*") if path.is_file()]
+        lines += [line for log in logs for line in log.splitlines() if all(word in line for word in words)]
+        assert lines, f"expected a line with {words}"
+        return lines[0].strip()
+
+    return judge
+
+
+def values_exist(method: str, dataset: str, parameter: str, exact: dict[int, float]) -> Judge:
+    """Draws of a whole number are whole, with the exact probabilities for the first observation."""
+
+    def judge(ended: Ended) -> str:
+        draws = ended.draws(method, dataset)[parameter]
+        assert (draws == np.round(draws)).all(), "draws that do not exist"
+        found = {value: float((draws[:, 0] == value).mean()) for value in exact}
+        assert all(abs(found[value] - p) < 0.1 for value, p in exact.items()), f"{found}, exact is {exact}"
+        return ", ".join(f"P({value}) = {found[value]:.2f} (exact {p:.2f})" for value, p in exact.items())
+
+    return judge
+
+
+def sums_to_one(method: str, dataset: str) -> Judge:
+    """Draws of shares sum to one."""
+
+    def judge(ended: Ended) -> str:
+        sums = sum(ended.draws(method, dataset).values())
+        assert np.allclose(sums, 1.0, atol=1e-6), f"sums from {np.min(sums)} to {np.max(sums)}"
+        return f"all draws sum to 1 within {np.abs(sums - 1).max():.0e}"
+
+    return judge
+
+
+def rows_are_their_own(ended: Ended) -> str:
+    """Each row of the bank holds the x of its own theta, which differs from it by noise of 0.1."""
+    parts = [bank.load([path]) for path in ended.folder.glob("results/bank/*/*/train-r0/*.zarr.zip")]
+    off = np.concatenate([np.abs(part["x"] - part["theta"]).max(axis=1) for part in parts])
+    assert len(off) >= 1000 and (off < 0.7).all(), f"{(off >= 0.7).sum()} of {len(off)} rows are others'"
+    left = [path.name for path in ended.folder.iterdir() if path.suffix == ".dat"]
+    assert not left, f"left in the folder: {left}"
+    return f"{len(off)} rows, each its own; nothing left behind"
+
+
+def no_figure_failed(ended: Ended) -> str:
+    """The report is there and so is every figure that draws the unit."""
+    assert (ended.results / "figures").is_dir()
+    return f"{len([*(ended.results / 'figures').glob('*.svg')])} figures"
+
+
+# ---- cases -------------------------------------------------------------------------------------------
+
+LAB, ROWS = "observe/lab.nc", (1.0, 2.0, 0.5)
+SETS = ([0.75, 20 / 21, 0.5], [0.5, 21**-0.5, 0.5**0.5])
+SHARES = {
+    name: ([(1 + a) / 103, (1 + b) / 103], [np.sqrt((1 + c) * (102 - c) / 103**2 / 104) for c in (a, b)])
+    for name, a, b in (("alpha", 70, 95), ("beta", 25, 5))
+}
+
+
+def table_of(name: str, judge: Judge, before: str = "refused without the cause") -> Case:
+    """A table as instruments and offices write them."""
+    data = {"observations": {"lab": {"file": f"config/data/{name}", "layout": "table"}}}
+    return Case("csv_dialects", "csv_dialects", before, judge, LAB, data, name)
+
+
+def dated(name: str) -> Case:
+    """A series whose rows bear dates."""
+    data = {
+        "observations": {"lab": {"file": f"config/data/{name}", "layout": "series", "columns": ["cases"]}}
+    }
+    return Case(
+        "csv_dialects",
+        "csv_dialects",
+        "refused without the cause",
+        read_as("lab", ROWS),
+        LAB,
+        {**data, "task": "models/m.py:Dated"},
+        name,
+    )
+
+
+def study_of(name: str, before: str, judge: Judge, target: str = LAB) -> Case:
+    """A study file as people write them."""
+    return Case("study_yaml", name, before, judge, target)
+
+
+def prior_of(name: str, before: str, judge: Judge) -> Case:
+    """A prior as people have it."""
+    return Case("prior_objects", name, before, judge)
+
+
+CASES = (
+    Case(
+        "columns_infer",
+        "swapped_names",
+        "read by position, silently",
+        read_as("field", (10.5, 50.5)),
+        "observe/field.nc",
+    ),
+    Case(
+        "columns_infer",
+        "duplicate_keys",
+        "the last of two keys won, silently",
+        refused("estimators", "twice", "lines 6 and 10"),
+    ),
+    Case("columns_swapped", "python", "read by position, silently", read_as("lab", (5.0, 0.5)), LAB),
+    Case("columns_swapped", "stored", "read by position, silently", read_as("lab", (0.5, 5.0)), LAB),
+    Case("command_shared_folder", "race", "196 of 1,000 rows another's", all_of(ran, rows_are_their_own)),
+    *(
+        table_of(name, read_as("lab", ROWS))
+        for name in ("semi.csv", "comma.csv", "tab.tsv", "space.csv", "x.csv.gz", "x.npy")
+    ),
+    table_of("unit.csv", either(read_as("lab", ROWS), "unit")),
+    table_of("trail.csv", either(read_as("lab", ROWS), "column")),
+    table_of("pandas.csv", read_as("lab", ROWS, (1.1, 2.1, 0.6))),
+    table_of("masked99.csv", warned("-999", "missing"), "-999 taken as a value"),
+    *(dated(name) for name in ("datetime.csv", "dates_us.csv")),
+    Case(
+        "float32_offset_julian",
+        "julian",
+        "sd 0.096, seven times too wide, all good",
+        all_of(refused("x_dtype")),
+    ),
+    Case(
+        "float32_offset_julian",
+        "julian",
+        "the remedy did not reach predict",
+        all_of(ran, answers("npe", "lab", "shift", [0.4049], [0.0141])),
+        change={"task": {"file": "models/julian.py", "class": "Julian", "x_dtype": "float64"}},
+    ),
+    Case(
+        "integer_parameter",
+        "integer",
+        "930 of 2,700 rows refused after the whole bank",
+        refused("channels", "bound"),
+    ),
+    Case("integer_parameter", "wide", "no report", warned("channels", "6 values only")),
+    Case(
+        "long_series",
+        "long",
+        "not trained in 190 s, 329 MB of state",
+        ran,
+    ),
+    Case("missing_values", "nan", "93 % of simulations failed", refused("missing")),
+    Case(
+        "missing_values",
+        "masked",
+        "right with a deep set alone",
+        all_of(ran, answers("npe_set", "clinic", "mu", *SETS)),
+    ),
+    Case("prior_fixed_parameter", "fixed", "a near its prior, then DataErrors", refused("b is 2 in all")),
+    *(
+        prior_of(name, "a bare AttributeError", all_of(ran, answers("npe", "lab", "a", [0.8], [0.447])))
+        for name in ("scipy", "scipylist", "scipyproduct", "torch")
+    ),
+    prior_of("nologprob", "a bare AttributeError", refused("sample(rng, n)", "log_prob(theta)")),
+    prior_of("columnlogprob", "a bare error", refused("log_prob", "(N,)")),
+    prior_of("sampleorder", "a bare error", refused("sample(rng, n)")),
+    prior_of("wrongbounds", "refused", refused("bounds", "b")),
+    prior_of("conditional", "worked", ran),
+    Case("prior_simplex", "simplex", "draws sum to 0.92 .. 1.31", refused("alpha + beta + gamma = 1")),
+    study_of("dup", "the last one won, silently", refused("budgets", "twice", "lines")),
+    study_of("dupobs", "the last one won, silently", refused("lab", "twice", "lines")),
+    study_of("norway", "'observations.0: expected a string; got False'", refused("'no'", "quotes")),
+    study_of("boolparam", "'got True'", refused("'on'", "quotes")),
+    study_of("number", "'got 2024'", refused("2024")),
+    study_of("datecoord", "a date", refused("2020-01-06", "quotes")),
+    study_of("exp", "1e3 refused as text", read_as("lab", (1.0, 1.0))),
+    study_of("latin", "a traceback of Snakemake", refused("UTF-8", "line")),
+    study_of("oct", "seed 83, silently", refused("0123")),
+    *(
+        Case(
+            "units_as_text",
+            "unit_that_latex_knows",
+            "figures ended in a traceback",
+            all_of(ran, no_figure_failed),
+            "",
+            {
+                "study": f"unit_{i}",
+                "task": {
+                    "name": f"unit_{i}",
+                    "command": "awk -v out={out} -v seeds={seeds} -f line.awk {theta}",
+                    "parameters": {"slope": {"prior": "uniform", "lower": 0, "upper": 1, "unit": unit}},
+                    "x_shape": [3],
+                },
+            },
+        )
+        for i, unit in enumerate(("$\\micro$m", "\\si{\\metre}", "$/kg and $/t"))
+    ),
+)
+
+
+# ---- running -----------------------------------------------------------------------------------------
+
+
+def run(case: Case, home: Path, scratch: Path, cores: int) -> Ended:
+    """Runs a study in a copy of its folder."""
+    folder = scratch / case.folder
+    shutil.copytree(home / case.folder, folder)
+    if (folder / "make_runs.py").exists():
+        subprocess.run([sys.executable, "make_runs.py"], cwd=folder, check=True)
+    (file,) = [path for path in folder.rglob(f"{case.study}.yaml")]
+    name = case.study
+    if case.change:
+        settings = {**yaml.safe_load(file.read_text()), **case.change}
+        file.write_text(yaml.safe_dump(settings))
+        name = settings["study"]
+    found = re.search(r"^study: (\S+)", file.read_text(errors="replace"), re.MULTILINE)
+    results = folder / "results" / (found[1] if found else name)
+    target = [f"results/{results.name}/{case.target}"] if case.target else []
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow" / "Snakefile"]
+    command += ["--profile", ROOT / "profiles" / "local", "--configfile", file.relative_to(folder)]
+    done = subprocess.run(
+        [*map(str, command), "--cores", str(cores), *target],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        text=True,
+        errors="replace",
+        capture_output=True,
+    )
+    return Ended(folder, done.stdout + done.stderr, done.returncode, results)
+
+
+def judged(case: Case, home: Path, cores: int) -> tuple[bool, str]:
+    """Whether a case is right, and what came of it."""
+    with tempfile.TemporaryDirectory(prefix="case-") as scratch:
+        ended = run(case, home, Path(scratch), cores)
+        try:
+            return True, case.judge(ended).replace(scratch, "").strip()
+        except (AssertionError, ValueError, VeridicalError) as fault:
+            return False, f"{type(fault).__name__}: {fault} {ended.said[-2000:]}"
+
+
+INTRODUCTION = """# Situations that went wrong once
+
+Written by `benchmarks/cases.py`, which runs the small studies of each situation through Snakemake and judges
+what comes of them; *exact* numbers are closed forms.
+"""
+
+
+def main() -> None:
+    """Runs the cases, writes the page; ends with status 1 if one is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="*")
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    lines, wrong = [], 0
+    for case in CASES:
+        name = f"{case.folder}: {case.what or case.study}"
+        if not fnmatch(name, chosen.only):
+            continue
+        right, text = judged(case, chosen.folder.resolve(), chosen.cores)
+        wrong += not right
+        print(f"{'right' if right else 'WRONG'} {name}: {text}", flush=True)
+        lines.append([case.folder, case.what or case.study, case.before, text.replace("|", "/")])
+    if chosen.out:
+        text = table(["situation", "study", "before", "after"], lines)
+        chosen.out.write_text(f"{INTRODUCTION}\n{text}\n", encoding="utf-8")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
