@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
+import yaml
 
 from veridical import tasks
 from veridical.errors import TaskError
 from veridical.tasks import families
+from veridical.tasks.description import stored_parameters
 from veridical.tasks.discrete import Categories, Integers
 from veridical.tasks.expressions import Expression
 from veridical.tasks.families import prior_of
 from veridical.tasks.joint import Conditional, Dirichlet, Joint, Sorted
 from veridical.tasks.priors import LogNormal, MultivariateNormal, Normal, Product, Uniform
+from veridical.tasks.settings import ParameterSettings
 from veridical.tasks.supports import Support
 
 COVARIANCE = np.array([[1.0, 0.6], [0.6, 2.0]])
@@ -219,3 +224,19 @@ def test_a_truncated_lognormal_has_no_conditional_form() -> None:
     with pytest.raises(TaskError, match="may have a formula for its mean only"):
         prior_of({"a": A, "b": {"prior": "lognormal", "mean": 0, "sd": "exp(a)"}})
     assert isinstance(prior_of({"a": {"prior": "lognormal", "mean": 0, "sd": 1}}).marginals["a"], LogNormal)  # type: ignore[union-attr]
+
+
+def test_the_page_says_the_same_in_settings_and_in_python(rng: np.random.Generator) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "priors.md").read_text(encoding="utf-8")
+    of_study, of_file = (
+        yaml.safe_load(text)["parameters"] for text in re.findall(r"```yaml\n(.*?)```", page, re.S)
+    )
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.S)[0], names)
+    prior, theta = prior_of(of_study), names["prior"].sample(rng, 200)
+    np.testing.assert_allclose(prior.log_prob(theta), names["prior"].log_prob(theta), rtol=1e-9)
+    for described in (of_study, of_file):
+        settings = {key: ParameterSettings.model_validate(value) for key, value in described.items()}
+        plain = {key: one.model_dump(exclude_none=True) for key, one in settings.items()}
+        parameters, constraints = stored_parameters(plain) if described is of_file else ((), ())
+        assert described is of_study or (len(parameters), len(constraints)) == (7, 4)
