@@ -17,7 +17,7 @@ from veridical.evidence.metrics import Row, grouped, select
 from veridical.report.rules import CALIBRATION_P, CALIBRATION_TESTS
 
 MAX_ESTIMATES = 20
-MOST_PROBABLE = 4  # values of a discrete parameter
+MOST_PROBABLE, LEAST = 3, 0.005  # values of a discrete parameter, and what makes one worth a word
 _P = f"above {CALIBRATION_P / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
 _FORMS: dict[str, Callable[[float], str]] = {
     "percent": numbers.percent,
@@ -79,7 +79,7 @@ def _discrete(quantiles: Mapping[float, float], values: Sequence[Row]) -> dict[s
     """Cells of a discrete parameter: its most probable values, and whole values in all others."""
     shown = {r["level"]: str(r.get("category") or f"{r['level']:g}") for r in values}
     names = {q: shown.get(value, f"{value:g}") for q, value in quantiles.items()}
-    best = sorted((r for r in values if r["value"] > 0), key=lambda r: -r["value"])[:MOST_PROBABLE]
+    best = sorted((r for r in values if r["value"] >= LEAST), key=lambda r: -r["value"])[:MOST_PROBABLE]
     cells = {"probable": ", ".join(f"{shown[r['level']]} ({numbers.percent(r['value'])})" for r in best)}
     truth = values[0]["true_value"]
     if truth is not None:
