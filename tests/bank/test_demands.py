@@ -14,7 +14,7 @@ from veridical.bank.data_demands import beyond_type, of_data
 from veridical.bank.parameter_demands import of_parameters
 from veridical.errors import TaskError
 from veridical.networks.transforms import InputTransform
-from veridical.tasks import Dimension, Parameter, Task
+from veridical.tasks import Dimension, Parameter, Task, supports
 from veridical.tasks.priors import Normal, Product
 
 N = 1000
@@ -56,7 +56,7 @@ class Stub(Task):
         (
             list(RNG.dirichlet([1.0, 1, 1], N).T),
             (),
-            r"a, b, c satisfy a \+ b \+ c = 1;.*Leave one of them out",
+            r"a, b, c satisfy a \+ b \+ c = 1;.*Simplex\(\(.*leave one of them out",
         ),
         ([U, V, U], (), r"a, c satisfy .*a .*c = -?0"),
         ([U, 3 * U + 1], (), r"a, b satisfy"),
@@ -291,7 +291,26 @@ class Whole(Task):
 def test_whole_numbers_are_told_what_a_density_between_them_means(rounds: bool) -> None:
     found = probe.run(Whole(rounds), "only", root=1, rows=100)["warnings"]
     assert "parameter channels takes 6 values only" in found[0] and len(found) == 1 + (not rounds)
+    assert "constraints = (Whole('channels', 1, 6),)" in found[0] and "`prior: integers`" in found[0]
     assert rounds or re.search(r"fails at parameters between .*expected whole.*predictive: null", found[1])
+
+
+def test_what_parameters_can_be_is_no_finding_once_it_is_said() -> None:
+    """Values on bounds, few values and shares that sum to one are as the task says."""
+    channels = Whole(False)
+    channels.constraints = (supports.Whole("channels", 1, 6),)
+    assert probe.run(channels, "only", root=1, rows=100)["warnings"] == []
+    theta = np.column_stack([RNG.dirichlet([1.0, 1, 1], N), RNG.integers(0, 2, N)])
+    stub = Stub(((0, 1),) * 4, 4)
+    stub.constraints = (supports.Simplex(("a", "b", "c")), supports.OneOf("d", ("off", "on")))
+    assert of_parameters(stub, theta) == []
+
+
+def test_draws_that_break_what_a_task_says_are_counted() -> None:
+    channels = Whole(False)
+    channels.constraints = (supports.OneOf("channels", (1.0, 2.0, 3.0, 4.0, 6.0)),)
+    with pytest.raises(TaskError, match=r"draws, such as \[5\.\], break the constraints"):
+        probe.run(channels, "only", root=1, rows=100)
 
 
 @pytest.mark.parametrize("kind", ["simulations", "command"])

@@ -22,6 +22,7 @@ from veridical.figures.predictive import Predictive
 from veridical.figures.ranks import Ranks
 from veridical.figures.training import Training
 from veridical.figures.typicality import Typicality
+from veridical.tasks.supports import OneOf
 
 YEARS = {"name": "year", "coordinates": [1900.0, 1901.0, 1902.0, 1903.0], "unit": ""}
 SPECIES = {"name": "species", "coordinates": ["hare", "lynx"], "unit": ""}
@@ -364,3 +365,17 @@ def test_nothing_is_left_of_a_figure_that_cannot_be_written(
         with pytest.raises(ArtifactError, match=r"a\.svg: cannot be written .*No space"):
             style.save(made, tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
+
+
+def test_discrete_parameters_have_bars_at_their_values(rng: np.random.Generator) -> None:
+    draws = np.stack([rng.choice([1.0, 2.0, 8.0], size=500, p=[0.2, 0.5, 0.3]), rng.normal(size=500)], 1)
+    discrete = {"n": OneOf("n", (1.0, 2.0, 8.0))}
+    data = Posterior().data(["n", "a"], ["", "m"], {"npe": draws}, None, np.array([8.0, 0.0]), 1, discrete)
+    assert data["parameters"][0]["values"] == ["1", "2", "8"] and data["truth"][0] == 2.0
+    shares = [(draws[:, 0] == value).mean() for value in (1.0, 2.0, 8.0)]
+    np.testing.assert_allclose(data["series"][0]["marginals"][0]["density"], shares)
+    axes = drawn(Posterior(), data).axes
+    heights = [patch.get_height() for patch in axes[0].patches]
+    np.testing.assert_allclose(heights, shares)
+    assert [text.get_text() for text in axes[2].get_xticklabels()] == ["1", "2", "8"]
+    assert "Bars" in Posterior().caption(data)[0]

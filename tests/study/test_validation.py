@@ -171,6 +171,54 @@ def test_a_file_of_the_users_own_is_imported_before_any_job(text: str, message: 
     assert message in str(caught.value)
 
 
+CHANNELS = """
+import numpy as np
+from veridical.tasks import Dimension, Task
+from veridical.tasks.discrete import Integers
+from veridical.tasks.joint import Joint
+
+class Channels(Task):
+    prior = Joint({"channels": Integers(1, 6)})
+    parameters = prior.parameters()
+    dimensions = (Dimension("what", ("current",)),)
+    fidelities = {"only": 1.0, "real": 1.0}
+
+    def simulate(self, theta, rng, fidelity):
+        return theta + 0.5 * rng.normal(size=theta.shape)
+
+    def log_likelihood(self, theta, x):
+        return -2 * ((theta - x) ** 2).sum(axis=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"estimators": {"r": {"type": "ridge"}}},
+            "estimators.r: type 'ridge' answers with normal distributions",
+        ),
+        (
+            {"estimators": {"m": {"type": "mlp"}}},
+            "estimators.m: type 'mlp' answers with normal distributions",
+        ),
+        ({"remedies": {"rope": {**ROPE, "smoothing": 0.2}}}, "remedies.rope.smoothing: values of a list"),
+        ({"reference": {}}, "reference: Markov chains do not move between the values of channels"),
+    ],
+)
+def test_what_cannot_answer_for_discrete_parameters_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "channels.py").write_text(CHANNELS)
+    (tmp_path / "lab.csv").write_text("current\n3.1\n")
+    lab = {"file": f"{tmp_path}/lab.csv", "layout": "table"}
+    base = {**REAL, "task": f"{tmp_path}/channels.py:Channels", "observations": {"lab": lab}}
+    check(base, {})
+    with pytest.raises(SettingError) as caught:
+        check(base, changes)
+    assert message in str(caught.value)
+
+
 # ---- rows enough -------------------------------------------------------------------------------------
 
 

@@ -176,7 +176,7 @@ def _measure(
         findings = of_parameters(task, theta)
         trial = _Trial(task, fidelity, root, _ROW * time_limit if alone else None)
         found = _simulate(trial, rows, started + _ENOUGH * time_limit, files["progress"])
-        if (places := between_values(theta)) is not None and found["counts"]["ok"]:
+        if (places := between_values(task, theta)) is not None and found["counts"]["ok"]:
             findings += _fails_between(trial, places)
     found["warnings"] = findings + found["warnings"]
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")

@@ -90,11 +90,11 @@ class Ensemble(Estimator):
 
     def _draw(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns draws (N, n, D): for each observation first the members picked, then the base noise."""
-        d = len(self.task.parameters)
-        pairs = [(rng.integers(len(self.members), size=n), rng.standard_normal((n, d))) for _ in x]
+        d, k = len(self.task.parameters), len(self.task.cells)
+        pairs = [(rng.integers(len(self.members), size=n), rng.standard_normal((n, k))) for _ in x]
         picked = np.concatenate([member for member, _ in pairs])
         noise = np.concatenate([z for _, z in pairs])
-        draws = np.empty_like(noise)
+        draws = np.empty((len(noise), d))
         for m, member in enumerate(self.members):
             (rows,) = np.nonzero(picked == m)
             if len(rows):

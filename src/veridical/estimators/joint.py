@@ -81,7 +81,7 @@ class JointNPE(FlowPosterior):
         kind, shared = settings.inputs.transform, exchangeable(settings)
         transform = partial(InputTransform.fit, kind=kind, shared=shared, has_missing=task.has_missing)
         inputs = transform(simulated).pooled(transform(labelled_x))
-        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
+        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
         z, log_slope = parameters.forward(rows.theta[learn])

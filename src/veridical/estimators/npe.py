@@ -39,6 +39,7 @@ from veridical.estimators.transformed import Networked
 from veridical.networks import build_summary, choice
 from veridical.networks.flow import SplineFlow
 from veridical.networks.layers import rows_at_once
+from veridical.networks.mixed import MixedFlow
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -62,19 +63,29 @@ def on_task(settings: S, task: TaskInfo) -> S:
 
 
 class PosteriorNetwork(Trainable):
-    """A summary network and a flow; its loss is the negative log density of standardised parameters."""
+    """A summary network and a flow; its loss is the negative log density of standardised parameters.
+
+    Arguments:
+        settings: Both.
+        x_shape: Shape of one row of x.
+        cells: Number of values of each latent number of the parameters; 0 where it is continuous.
+        has_missing: Whether numbers of x may be missing.
+    """
 
     def __init__(
         self,
         settings: PosteriorSettings,
         x_shape: tuple[int, ...],
-        parameters: int,
+        cells: tuple[int, ...],
         has_missing: bool = False,
     ) -> None:
         super().__init__()
         known = choice.resolved(settings.summary, x_shape).model_dump()
         self.summary = build_summary(known, x_shape, has_missing=has_missing)
-        self.flow = SplineFlow(parameters, self.summary.features, **settings.flow.model_dump())
+        features, flow = self.summary.features, settings.flow.model_dump()
+        self.flow = (
+            MixedFlow(cells, features, **flow) if any(cells) else SplineFlow(len(cells), features, **flow)
+        )
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean of -log q(theta | x) over rows: standardised theta (B, D) and x (B, *x_shape)."""
@@ -92,17 +103,16 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     @classmethod
     def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
         """Returns a summary network with a flow behind it."""
-        known = on_task(settings, task)
-        return PosteriorNetwork(known, task.x_shape, len(task.parameters), task.has_missing)
+        return PosteriorNetwork(on_task(settings, task), task.x_shape, task.cells, task.has_missing)
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
-        d = len(self.task.parameters)
+        d, k = len(self.task.parameters), len(self.task.cells)
         context = self.contexts(x)
         draws, log_p = np.empty((len(x) * n, d)), np.empty(len(x) * n)
         for first in range(0, len(draws), ROWS):
             rows = np.arange(first, min(first + ROWS, len(draws)))
-            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), d)), context, rows // n)
+            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), k)), context, rows // n)
         return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T
 
     @property
@@ -273,7 +283,7 @@ def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
     known = on_task(settings, task)
     architecture = {name: getattr(known, name).model_dump() for name in settings.architecture}
     shape = {"parameters": task.parameters, "x_shape": task.x_shape, "has_missing": task.has_missing}
-    return {**shape, **architecture}
+    return {**shape, "values": task.cells, **architecture}
 
 
 def initial_network(
@@ -317,10 +327,9 @@ def _parameter_transform(
         return parent.parameters
     if len(theta) < FEW_ROWS and material.prior is not None:
         rng = seeds.generator(run.root, "initialise", *run.path, "parameters")
-        plain = ParameterTransform(task.bounds, np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
-        plain.require_inside(theta)
+        ParameterTransform.plain(task.bounds, task.support).require_inside(theta)
         theta = material.prior.sample(rng, PRIOR_DRAWS)
-    return ParameterTransform.fit(theta, task.bounds)
+    return ParameterTransform.fit(theta, task.bounds, task.support)
 
 
 def _permuted(rows: Rows, run: session.Session) -> Array:

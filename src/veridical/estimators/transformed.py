@@ -86,6 +86,8 @@ class Networked(Transformed, Generic[Network]):
             weights.load_into(network, arrays)
             kind = settings.inputs.transform
             inputs = InputTransform.from_arrays(kind, arrays, has_missing=task.has_missing)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays) if posterior else None
+            parameters = (
+                ParameterTransform.from_arrays(task.bounds, arrays, task.support) if posterior else None
+            )
             cloud = SummaryCloud.from_arrays(arrays) if summaries else None
         return cls(settings, task, inputs, parameters, network, cloud)

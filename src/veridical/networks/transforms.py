@@ -10,6 +10,10 @@ A parameter with bounds :math:`(a, b)` becomes
 
 where only the terms of finite bounds are present (:math:`u = \theta` where there is none), and then
 :math:`z = (u - m) / s`. A density in z thus gains :math:`\sum_j \log |du_j / d\theta_j| - \log s_j`.
+
+Parameters
+under a constraint have the latent numbers u of `veridical.tasks.supports`, K in all; those of discrete
+ones stay whole numbers.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import numpy as np
 
 from veridical.errors import DataError, ShapeError, TrainingError, require_shape
 from veridical.tasks.base import Array, usable
+from veridical.tasks.supports import Support, bounded, unbounded
 
 _CHUNK = 65_536
 
@@ -117,27 +122,35 @@ class InputTransform:
 
 @dataclass(frozen=True)
 class ParameterTransform:
-    """Parameters within bounds to and from an unconstrained, standardised space.
+    """Parameters to and from an unconstrained, standardised space.
 
     Attributes:
         bounds: Lower and upper bounds, infinite where there is none, shape (D, 2).
-        mean: Mean of the unconstrained parameters, shape (D,).
-        scale: Their standard deviation, shape (D,).
+        mean: Mean of the unconstrained parameters, shape (K,).
+        scale: Their standard deviation, shape (K,).
+        support: What constrains them beside their bounds; None for nothing, when K = D.
     """
 
     bounds: Array
     mean: Array
     scale: Array
+    support: Support | None = None
 
     @classmethod
-    def fit(cls, theta: Array, bounds: Array) -> ParameterTransform:
+    def plain(cls, bounds: Array, support: Support | None = None) -> ParameterTransform:
+        """Returns the transform that removes the bounds and standardises nothing."""
+        k = len(support.kept) if support else len(bounds)
+        return cls(np.asarray(bounds, float), np.zeros(k), np.ones(k), support)
+
+    @classmethod
+    def fit(cls, theta: Array, bounds: Array, support: Support | None = None) -> ParameterTransform:
         """Returns the transform that standardises theta (N, D) after its bounds are removed.
 
         Raises:
             TrainingError: If a parameter lies outside its bounds or does not vary.
         """
         require_shape("bounds", bounds, theta.shape[1], 2)
-        plain = cls(np.asarray(bounds, float), np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
+        plain = cls.plain(bounds, support)
         plain.require_inside(theta)
         u, _ = plain.forward(theta)
         scale = u.std(axis=0)
@@ -146,17 +159,32 @@ class ParameterTransform:
                 f"theta: parameter number {int(np.argmin(scale))} takes one value only in {len(theta)} rows; "
                 "remove it from the task or simulate more."
             )
-        return cls(plain.bounds, u.mean(axis=0), scale)
+        mean = u.mean(axis=0)
+        if support:
+            whole = np.array(support.cells) > 0
+            mean, scale = np.where(whole, 0.0, mean), np.where(whole, 1.0, scale)
+        return cls(plain.bounds, mean, scale, support)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What removes the bounds of each parameter: `none`, `log` or `logit`."""
+        """What removes the bounds of each parameter: `none`, `log`, `logit`, or its kind of constraint."""
         names = ("none", "log", "logit")
-        return tuple(names[int(n)] for n in np.isfinite(self.bounds).sum(axis=1))
+        kinds = [names[int(n)] for n in np.isfinite(self.bounds).sum(axis=1)]
+        for constraint in self.support.constraints if self.support else ():
+            for name in constraint.names:
+                kinds[self.support.names.index(name)] = constraint.kind  # type: ignore[union-attr]
+        return tuple(kinds)
 
     def inside(self, theta: Array) -> Array:
-        """Whether theta (..., D) lies strictly inside the bounds, shape (...)."""
-        return np.all((theta > self.bounds[:, 0]) & (theta < self.bounds[:, 1]), axis=-1)
+        """Whether theta (..., D) lies strictly inside the bounds and all constraints, shape (...)."""
+        bounds, of = (self.bounds, theta) if not self.support else self._of_plain(theta)
+        inside = np.all((of > bounds[:, 0]) & (of < bounds[:, 1]), axis=-1)
+        return inside & self.support.inside(theta) if self.support else inside
+
+    def _of_plain(self, theta: Array) -> tuple[Array, Array]:
+        """Bounds and values of the parameters without constraints."""
+        assert self.support is not None
+        return self.bounds[self.support.plain], theta[..., self.support.plain]
 
     def require_inside(self, theta: Array) -> None:
         """Raises TrainingError unless all theta (N, D) lie strictly inside the bounds."""
@@ -172,57 +200,39 @@ class ParameterTransform:
     def forward(self, theta: Array) -> tuple[Array, Array]:
         """Returns z (..., D) and log |dz/dtheta| (...), which is -inf outside the bounds (z is then 0)."""
         theta = np.asarray(theta, float)
-        require_shape("theta", theta, *[None] * (theta.ndim - 1), len(self.mean))
+        require_shape("theta", theta, *[None] * (theta.ndim - 1), len(self.bounds))
         inside = self.inside(theta)
         u = theta.copy()
         slope = np.ones_like(theta)
         for j, (lower, upper) in enumerate(self.bounds):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                below, above = theta[..., j] - lower, upper - theta[..., j]
-                if np.isfinite(lower) or np.isfinite(upper):
-                    u[..., j] = (np.log(below) if np.isfinite(lower) else 0.0) - (
-                        np.log(above) if np.isfinite(upper) else 0.0
-                    )
-                    slope[..., j] = 1 / below + 1 / above
+            u[..., j], slope[..., j] = unbounded(theta[..., j], lower, upper)
+        log_jacobian = np.log(np.where(inside[..., None], slope, 1.0))
+        if self.support:
+            u, log_jacobian = self.support.forward(theta, u, log_jacobian)
         z = np.where(inside[..., None], (u - self.mean) / self.scale, 0.0)
-        jacobian = np.where(inside[..., None], slope, 1.0)
-        log_slope = (np.log(jacobian) - np.log(self.scale)).sum(axis=-1)
+        log_slope = (log_jacobian - np.log(self.scale)).sum(axis=-1)
         return z, np.where(inside, log_slope, -np.inf)
 
     def inverse(self, z: Array) -> Array:
-        """Returns theta (..., D) of z (..., D), always strictly inside the bounds."""
+        """Returns theta (..., D) of z (..., K), always strictly inside the bounds and all constraints."""
         u = np.asarray(z, float) * self.scale + self.mean
-        theta = u.copy()
-        for j, (lower, upper) in enumerate(self.bounds):
-            if not np.isfinite(lower) and not np.isfinite(upper):
-                continue
-            with np.errstate(over="ignore"):
-                if not np.isfinite(upper):
-                    theta[..., j] = lower + np.exp(u[..., j])
-                elif not np.isfinite(lower):
-                    theta[..., j] = upper - np.exp(-u[..., j])
-                else:
-                    share = np.exp(-np.abs(u[..., j]))
-                    step = (upper - lower) * share / (1 + share)
-                    theta[..., j] = np.where(u[..., j] < 0, lower + step, upper - step)
-            np.clip(theta[..., j], *_innermost(lower, upper), out=theta[..., j])
-        return theta
+        theta: Array = np.empty((*u.shape[:-1], len(self.bounds)))
+        latent = dict(zip(self.support.kept, range(u.shape[-1]), strict=True)) if self.support else None
+        for j in range(len(self.bounds)) if self.support is None else self.support.plain:
+            theta[..., j] = bounded(u[..., j if latent is None else latent[j]], *self.bounds[j])
+        return theta if self.support is None else self.support.inverse(u, theta)
 
     def arrays(self) -> dict[str, Array]:
         """Returns the statistics by name."""
         return {"parameters.mean": self.mean, "parameters.scale": self.scale}
 
     @classmethod
-    def from_arrays(cls, bounds: Array, arrays: Mapping[str, Array]) -> ParameterTransform:
+    def from_arrays(
+        cls, bounds: Array, arrays: Mapping[str, Array], support: Support | None = None
+    ) -> ParameterTransform:
         """Returns the transform whose statistics `arrays` returned."""
         mean, scale = np.asarray(arrays["parameters.mean"]), np.asarray(arrays["parameters.scale"])
-        return cls(np.asarray(bounds, float), mean, scale)
-
-
-def _innermost(lower: float, upper: float) -> tuple[float, float]:
-    """The closest numbers inside the bounds whose distance to them has a finite inverse."""
-    tiny = np.finfo(float).tiny
-    return max(np.nextafter(lower, np.inf), lower + tiny), min(np.nextafter(upper, -np.inf), upper - tiny)
+        return cls(np.asarray(bounds, float), mean, scale, support)
 
 
 def _chunks(x: Array) -> list[Array]:

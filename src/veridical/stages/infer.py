@@ -110,4 +110,5 @@ def _parts(
             x=data.x[rows],
             attrs=attrs,
             extras=posterior.extras() if first == 0 else {},
+            constraints=task.constraints,
         )

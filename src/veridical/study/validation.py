@@ -24,6 +24,7 @@ from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.foreign import require_writable_or_whole
 from veridical.tasks import sentinels
+from veridical.tasks.supports import Support
 
 if TYPE_CHECKING:
     from veridical.study.layout import Layout
@@ -54,6 +55,12 @@ def validate(layout: Layout) -> None:
     if layout.study.reference is not None and not layout.task.has_likelihood:
         raise SettingError(
             f"reference: task {layout.task.name} has no exact likelihood; remove this section."
+        )
+    discrete = [*Support(layout.task.parameter_names, layout.task.constraints).discrete]
+    if layout.study.reference is not None and discrete:
+        raise SettingError(
+            f"reference: Markov chains do not move between the values of {', '.join(discrete)} of task "
+            f"{layout.task.name}; remove this section."
         )
     require_enough(layout)
     if layout.data is not None:
@@ -143,6 +150,7 @@ def _require_methods(layout: Layout) -> None:
         _require_finite(layout, name)
         _require_importable(layout, name)
         _require_kind_of_task(layout, name)
+        _require_discrete(layout, name)
         _require_fidelity(layout, name)
         _require_labelled(layout, name)
         _require_parent(layout, name)
@@ -192,6 +200,22 @@ def _require_kind_of_task(layout: Layout, method: str) -> None:
         f"{place(layout, method)}: type {settings.type!r} learns from two classes, but task {task.name} has "
         "parameters; use `npe`, or a task with classes."
     )
+
+
+def _require_discrete(layout: Layout, method: str) -> None:
+    names = [*Support(layout.task.parameter_names, layout.task.constraints).discrete]
+    settings = layout.methods[method]
+    if names and not settings.discrete:
+        raise SettingError(
+            f"{place(layout, method)}: type {settings.type!r} answers with normal distributions, but "
+            f"{', '.join(names)} of task {layout.task.name} takes values of a list; use `npe`, "
+            "`ensemble` or `j_npe`."
+        )
+    if names and settings.setting("smoothing"):
+        raise SettingError(
+            f"{place(layout, method)}.smoothing: values of a list, which {', '.join(names)} of task "
+            f"{layout.task.name} takes, cannot be smoothed; set it to 0."
+        )
 
 
 def _require_fidelity(layout: Layout, method: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import TaskError
 from veridical.tasks.needs import Needs
+from veridical.tasks.supports import Constraint, constraints_of
 
 Array = NDArray[Any]
 Simulated = Array | Mapping[str, Array]
@@ -130,6 +132,7 @@ class Task(ABC):
         x_dtype: The type of x in the bank.
         timeout_is_data: Whether a time-out marks the rows as failed; otherwise it fails the job.
         needs: What its simulation jobs ask a scheduler for.
+        constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
     """
 
     name: str
@@ -152,6 +155,12 @@ class Task(ABC):
     def bounds(self) -> Array:
         """Lower and upper bounds of the parameters, shape (D, 2)."""
         return np.array([(p.lower, p.upper) for p in self.parameters], dtype=float).reshape(-1, 2)
+
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What the parameters can be beyond their bounds: whole numbers, shares, ordered, and others."""
+        prior = getattr(self, "prior", None)
+        return () if prior is self else constraints_of(prior, self.parameter_names)
 
     @property
     def x_shape(self) -> tuple[int, ...]:

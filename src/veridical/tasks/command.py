@@ -29,7 +29,8 @@ from veridical.errors import BankError, DataError, SimulationError, SimulationTi
 from veridical.tasks import cells, matching
 from veridical.tasks.base import Array, Task
 from veridical.tasks.call_folder import CallFolder, Inputs
-from veridical.tasks.description import dimensions_of, prior_of, units_of
+from veridical.tasks.description import dimensions_of, units_of
+from veridical.tasks.families import prior_of
 
 _PLACEHOLDERS = ("theta", "out", "fidelity", "seeds")
 _ABSENT = r"no such file|not found|cannot (?:open|find)|can't open|does not exist|no module named"
