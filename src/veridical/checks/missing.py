@@ -66,10 +66,9 @@ def unlike(x: Array, simulated: Array) -> str:
     most = _TIMES * n / (m + 1)
     beyond = (counts < known.min()) | (counts > known.max())
     if beyond.sum() > most:
-        low, high = counts[beyond].min(), counts[beyond].max()
         said.append(
-            f"{beyond.sum()} of {n} observations lack {low if low == high else f'{low} to {high}'} of "
-            f"{gone.shape[1]} numbers, simulations {known.min()} to {known.max()}"
+            f"{beyond.sum()} of {n} observations lack {_span(counts[beyond])} of {gone.shape[1]} numbers, "
+            f"simulations {_span(known)}"
         )
     elif abs(counts.mean() - known.mean()) > _SDS * known.std() * np.sqrt(1 / n + 1 / m):
         said.append(
@@ -85,3 +84,8 @@ def unlike(x: Array, simulated: Array) -> str:
     if not said:
         return ""
     return f"Missing values: {', and '.join(said)}; let the simulator leave out what the data lack."
+
+
+def _span(counts: Array) -> str:
+    low, high = counts.min(), counts.max()
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -61,5 +61,6 @@ def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
     observed = observations.load(data)
     found = prior_predictive.look(observed.x, observations.load(prior).x)
     found["notes"] = [*observed.notes, *filter(None, [found.get("missing")])]
-    print("\n".join(found["notes"]))
+    for note in found["notes"]:
+        print(note)
     write_json(out, found, indent=1)
