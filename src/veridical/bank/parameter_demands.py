@@ -133,7 +133,7 @@ def exchanged(task: Task, theta: Array) -> list[str]:
     return [
         f"what is possible of a parameter depends on the others: {lost.mean():.0%} of draws whose "
         "parameters were exchanged have no prior density, and posterior draws can lie there too. Say what "
-        "they can be: `constraints` of the task, such as Ordered(('a', 'b')) or Between('b', 0.0, 'exp(a)') of "
+        "they can be: `constraints` of the task, as Ordered(('a', 'b')) or Between('b', 0.0, 'exp(a)') of "
         "veridical.tasks.supports."
     ]
 
