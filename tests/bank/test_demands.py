@@ -11,7 +11,7 @@ import pytest
 
 from veridical.bank import probe
 from veridical.bank.data_demands import beyond_type, of_data
-from veridical.bank.parameter_demands import of_parameters
+from veridical.bank.parameter_demands import exchanged, of_parameters
 from veridical.errors import TaskError
 from veridical.networks.transforms import InputTransform
 from veridical.tasks import Dimension, Parameter, Task, supports
@@ -304,6 +304,33 @@ def test_what_parameters_can_be_is_no_finding_once_it_is_said() -> None:
     stub = Stub(((0, 1),) * 4, 4)
     stub.constraints = (supports.Simplex(("a", "b", "c")), supports.OneOf("d", ("off", "on")))
     assert of_parameters(stub, theta) == []
+
+
+class Funnel(Stub):
+    """b given a is uniform on [0, exp(a)]; a prior of the user's own."""
+
+    @property
+    def prior(self) -> Any:
+        return self
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        a = rng.normal(size=n)
+        return np.stack([a, np.exp(a) * rng.random(n)], axis=1)
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        a, b = theta.T
+        return np.where((b >= 0) & (b <= np.exp(a)), -0.5 * a**2 - a, -INF)
+
+
+def test_bounds_that_depend_on_others_are_asked_for() -> None:
+    """P(U exp(a) > exp(a')) = E max(0, 1 - exp(z)) for z ~ N(0, 2) is 0.286."""
+    funnel = Funnel(((-INF, INF), (0, INF)))
+    theta = funnel.sample(np.random.default_rng(1), N)
+    (found,) = exchanged(funnel, theta)
+    share = re.search(r"depends on the others: (\d+)%.*Between\('b'", found)
+    assert share is not None and abs(int(share[1]) - 28.6) < 100 * 4 * np.sqrt(0.2 / N) + 1
+    funnel.constraints = (supports.Between("b", 0.0, "exp(a)"),)
+    assert exchanged(funnel, theta) == []
 
 
 def test_draws_that_break_what_a_task_says_are_counted() -> None:

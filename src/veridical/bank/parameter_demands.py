@@ -114,6 +114,30 @@ def of_parameters(task: Task, theta: Array) -> list[str]:
     return findings + _dependent(task, names, np.ascontiguousarray(theta[:, support.kept]), of)
 
 
+def exchanged(task: Task, theta: Array) -> list[str]:
+    """Returns whether what is possible of one parameter depends on others, which the task does not say.
+
+    Arguments:
+        task: The task; its prior has a density.
+        theta: Draws of its prior, shape (N, D).
+    """
+    if theta.shape[1] < 2:
+        return []
+    support = Support(task.parameter_names, task.constraints)
+    mixed = np.column_stack([np.roll(column, j) for j, column in enumerate(theta.T)])
+    mixed = mixed[support.inside(mixed)]
+    with np.errstate(all="ignore"):
+        lost = np.isneginf(task.prior.log_prob(mixed)) if len(mixed) else np.zeros(1)
+    if lost.mean() < _FEW:
+        return []
+    return [
+        f"what is possible of a parameter depends on the others: {lost.mean():.0%} of draws whose "
+        "parameters were exchanged have no prior density, and posterior draws can lie there too. Say what "
+        "they can be: `constraints` of the task, as Ordered(('a', 'b')) or Between('b', 0.0, 'exp(a)') of "
+        "veridical.tasks.supports."
+    ]
+
+
 def _require_varying(task: Task, name: str, values: Array, of: str) -> None:
     if (values == values[0]).all():
         raise TaskError(

@@ -27,7 +27,7 @@ import numpy as np
 from veridical import seeds, tasks
 from veridical.bank import at_once, blocks, filling, validity, workers
 from veridical.bank.data_demands import beyond_type, of_data
-from veridical.bank.parameter_demands import between_values, draws_of_prior, of_parameters
+from veridical.bank.parameter_demands import between_values, draws_of_prior, exchanged, of_parameters
 from veridical.errors import BankError, SimulationError, SimulationTimeout
 from veridical.files import reading
 from veridical.tasks.base import Array, FileTask, Task, usable
@@ -173,7 +173,7 @@ def _measure(
         found["notes"] = list(getattr(task, "notes", ()))
     else:
         theta = draws_of_prior(task, root)
-        findings = of_parameters(task, theta)
+        findings = of_parameters(task, theta) + exchanged(task, theta)
         trial = _Trial(task, fidelity, root, _ROW * time_limit if alone else None)
         found = _simulate(trial, rows, started + _ENOUGH * time_limit, files["progress"])
         if (places := between_values(task, theta)) is not None and found["counts"]["ok"]:
