@@ -38,7 +38,7 @@ def fitted(
     """A method trained for a moment on x = all parameters with noise, and the prior."""
     prior = Joint(blocks)
     d, rng = len(prior.names), seeds.generator(5, "test", "constrained")
-    task = TaskInfo("constrained", prior.names, prior.bounds, ("",) * d, (d,), "", prior.constraints)
+    task = TaskInfo("constrained", prior.names, prior.bounds, ("",) * d, (d,), constraints=prior.constraints)
     theta = prior.sample(rng, n)
     x = (theta + 0.3 * rng.normal(size=theta.shape)).astype(np.float32)
     rows = Rows(theta, x, np.arange(n) % 10 == 9)
@@ -123,7 +123,7 @@ def test_the_exact_posterior_is_learned() -> None:
     prior, n = Joint({"k": Integers(1, 6)}), 6000
     theta = prior.sample(rng, n)
     rows = Rows(theta, (theta + 0.5 * rng.normal(size=(n, 1))).astype(np.float32), np.arange(n) % 10 == 9)
-    info = TaskInfo("channels", ("k",), prior.bounds, ("",), (1,), "", prior.constraints)
+    info = TaskInfo("channels", ("k",), prior.bounds, ("",), (1,), constraints=prior.constraints)
     spec = {"type": "npe", "training": {"max_steps": 1500}}
     npe, _ = methods.fit(spec, info, Material(simulations=rows, prior=prior), Session(1, ("npe", 0)))
     x = np.array([[3.1]], np.float32)
@@ -135,7 +135,7 @@ def test_the_exact_posterior_is_learned() -> None:
     counts = rng.multinomial(100, shares := rng.dirichlet([1.0, 1, 1], size=n))
     prior = Joint({("a", "b", "c"): Dirichlet([1.0, 1.0, 1.0])})
     rows = Rows(shares, counts.astype(np.float32), np.arange(n) % 10 == 9)
-    info = TaskInfo("shares", prior.names, prior.bounds, ("",) * 3, (3,), "", prior.constraints)
+    info = TaskInfo("shares", prior.names, prior.bounds, ("",) * 3, (3,), constraints=prior.constraints)
     npe, _ = methods.fit(spec, info, Material(simulations=rows, prior=prior), Session(1, ("npe", 0)))
     of, draws = dirichlet([71, 26, 6]), npe.sample(np.array([[70, 25, 5]], np.float32), 4000, rng)[:, 0]
     sd = np.sqrt(of.var())

@@ -167,8 +167,8 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
     "what all figures share": ("figures.style", "return rows, -", "return rows + 1, -", {"figures"}),
     "a summary network": (
         "networks.conv",
-        "super().__init__()",
-        "super().__init__()\n        self.depth = 1",
+        "self.axis = axis",
+        "self.axis = axis\n        self.depth = 1",
         jobs("npe", "ensemble", "j_npe"),
     ),
     "the spline flow": ("networks.flow", "MIN_SLOPE = 1e-3", "MIN_SLOPE = 1e-4", WITH_FLOWS),

@@ -58,6 +58,14 @@ def test_labels_are_for_readers_alone() -> None:
     assert (found.bank, found.task_spec) == (plain.bank, plain.task_spec)
 
 
+def test_a_key_of_several_parameters_has_a_list_of_labels() -> None:
+    joint = {"prior": "normal", "mean": [0, 0], "sd": [1, 1], "correlation": 0.5, "label": ["α", "β"]}
+    task = {"name": "t", "command": "true {theta} {out}", "parameters": {"a, b": joint}, "x_shape": [2]}
+    assert make(task=task).labels == {"parameters": {"a": "α", "b": "β"}}
+    with pytest.raises(SettingError, match="expected a list of 2 labels, got 'α'"):
+        make(task={**task, "parameters": {"a, b": {**joint, "label": "α"}}})
+
+
 def test_stored_simulations_have_labels_too(tmp_path: Path) -> None:
     task = file_task(tmp_path)
     task["parameters"]["b"]["label"] = "β"

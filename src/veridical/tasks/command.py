@@ -17,8 +17,8 @@ import resource
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -186,21 +186,33 @@ def _read_csv(file: Path) -> tuple[list[str], Array]:
         return names, np.array(rows)
 
 
+@contextmanager
+def _no_file_beyond(size: int) -> Iterator[None]:
+    """Lets programs that are started meanwhile write no file of more bytes; they inherit the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    least = size if soft == resource.RLIM_INFINITY else min(size, soft)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (least, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str, largest: int) -> None:
     """Runs a program in a session of its own; nothing of it is left when this returns or raises."""
     messages = folder.files / "messages.txt"
     options: dict[str, Any] = {"cwd": folder.start, "env": folder.environment, "start_new_session": True}
     with messages.open("wb") as sink:
         try:
-            process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options)
+            with _no_file_beyond(largest):
+                process = subprocess.Popen(
+                    call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options
+                )
         except OSError as error:
             raise SimulationError(
                 f"task {task!r}: program {call[0]!r} cannot be started: {error.strerror}. "
                 f"Is it installed on this machine?"
             ) from error
-        if hasattr(resource, "prlimit"):  # Linux
-            with suppress(OSError):  # it has ended already
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired as error:
