@@ -2,11 +2,11 @@
 
     python benchmarks/local_checks.py [--repeats 100] [--null 400] [--page docs/results/local_checks.md]
 
-The model is theta ~ N(0, I), x = theta + 0.2 e, in 2 and 8 dimensions, observed at (1, ..., 1). A faulty method
-gives the exact posterior shifted by half a standard deviation, or of 0.7 times its width, in every parameter,
-for data within the central 99 % (50 %) of the posterior predictive of the observation, and the exact posterior
-everywhere else; with a likelihood, the same answer at the observation is weighted by it. Every repeat goes the
-way of the jobs: answer, proposal, simulations, answers, checks. Prints a table and one line of JSON.
+The model is theta ~ N(0, I), x = theta + 0.2 e, in 2 and 8 dimensions, observed at (1, ..., 1). A faulty
+method gives the exact posterior shifted by half a standard deviation, or of 0.7 times its width, in every
+parameter, for data within the central 99 % (or 50 %) of the posterior predictive of the observation, and the
+exact posterior everywhere else. Where the likelihood is known the same answer is weighted by it. Every repeat
+goes the way of the jobs: answer, proposal, simulations, answers, checks. Prints a table and a line of JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scipy import stats
 
 from veridical import checks, seeds
 from veridical.saved.posteriors import Draws
-from veridical.stages.nearby import MOST, Neighbourhood
+from veridical.stages.nearby import MOST, PILOT, Neighbourhood
 from veridical.tasks import build
 
 ROOT, NOISE, DRAWS, S = 2026, 0.2, 4000, 1000
@@ -113,10 +113,10 @@ def page(lines: list[dict[str, float | str | int]], command: str) -> str:
 
 `{command}`: {str(__doc__).split(chr(10) * 2)[2].strip()}
 
-{MOST} simulations around the observation and {MOST // 20} for each widening that is tried, {S} draws for each. Shares of
-repeats; one Monte Carlo standard error of a share s of R repeats is sqrt(s (1 - s) / R). `mute`: the ranks say that they have
-no power; `effective`: draws that reweighted ones are worth. The last two columns are the outcome of `importance`, which
-knows the likelihood.
+{MOST} simulations around the observation and {MOST // PILOT} for each widening that is tried, {S} draws for each.
+Shares of repeats; one Monte Carlo standard error of a share s of R repeats is sqrt(s (1 - s) / R). `mute`: the
+ranks say that they have no power; `effective`: draws that the reweighted ones are worth. The last two columns
+are the outcome of `importance`, which knows the likelihood.
 
 {table}
 """

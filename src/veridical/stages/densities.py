@@ -26,9 +26,9 @@ def densities(
 ) -> None:
     """Writes densities of the prior, and of the likelihood where asked for, at the draws of each observation.
 
-    Writes `log_prior`, `log_likelihood` (S, N); `log_prior_mean` (N,), mean over 200 draws, and, where parameters
-    have two bounds, `edge` (N,), the largest share of these within 1 % of a bound; and of the
-    answers to simulated test sets `log_prior_null`, `edge_null` (R,).
+    Writes `log_prior`, `log_likelihood` (S, N); `log_prior_mean` (N,), mean over 200 draws; where parameters
+    have two bounds, `edge` (N,), the largest share of these draws within 1 % of a bound; and of the answers
+    to test sets `log_prior_null`, `edge_null` (R,).
 
     Arguments:
         spec: The task, as plain data.

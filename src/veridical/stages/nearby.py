@@ -21,7 +21,7 @@ from veridical.tasks.base import Array
 
 WIDENINGS = (1.0, 1.5, 2.0, 3.0)
 MOST, LEAST = 400, 100  # simulations around one observation
-PILOT = 20  # the part of them that chooses a widening, once more for each that is tried
+PILOT = 20  # one in so many of them chooses a widening, again for each that is tried
 
 
 def nearby(
