@@ -37,6 +37,7 @@ from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Section
 
 LEAST_EFFECTIVE = 10.0
+LEVEL = 0.9  # of the intervals whose coverage is tabulated: how much a fault matters
 
 
 class LocalRanksSettings(Section):
@@ -61,11 +62,13 @@ class Ranked(NamedTuple):
 
     Attributes:
         test: Of the ranks of each parameter and of the log weight.
+        held: How many parameters lie inside the central 90 % of their reweighted draws, shape (D,).
         control_p: p-value of the control, which should be uniform if the weights work.
         effective: How many draws the reweighted ones of a data set are worth, shape (M,).
     """
 
     test: Uniformity
+    held: Array
     control_p: float
     effective: Array
 
@@ -81,6 +84,10 @@ class LocalRanks(Check):
         "local_ranks_p": (
             "p-value of uniform ranks for data simulated near the observation; of the observation where it "
             "is smallest, corrected for their number, without a parameter for that of parameters as well."
+        ),
+        "local_coverage": (
+            "Share of the parameters simulated at, near the observation, inside the central interval of "
+            "level `level` of their reweighted draws; of the observation where it is farthest off."
         ),
         "local_control_p": (
             "The same for draws of the method in place of the parameters simulated at: small where weights "
@@ -137,17 +144,27 @@ class LocalRanks(Check):
             np.concatenate([around.pool[place, columns][None], around.pool[second]]),
             np.concatenate([around.log_weight[place, columns][None], around.log_weight[second]]),
         )
-        return Ranked(self._test(around, rng), self._test(control, rng).family_p, around.effective)
+        u = self._ranks(around, rng)
+        held = (np.abs(2 * u[:, :-1] - 1) <= LEVEL).sum(axis=0)
+        control_p = self._test(self._ranks(control, rng)).family_p
+        return Ranked(self._test(u), held, control_p, around.effective)
 
-    def _test(self, around: Neighbours, rng: np.random.Generator) -> Uniformity:
-        values = np.concatenate([around.pool, around.log_weight[..., None]], axis=-1)
-        return uniform(around.ranks(values, rng), LEVELS, self.settings.alpha, self.settings.null_draws)
+    def _ranks(self, around: Neighbours, rng: np.random.Generator) -> Array:
+        """Weighted ranks of the parameters and of their log weight, shape (M, D + 1)."""
+        return around.ranks(np.concatenate([around.pool, around.log_weight[..., None]], axis=-1), rng)
+
+    def _test(self, u: Array) -> Uniformity:
+        return uniform(u, LEVELS, self.settings.alpha, self.settings.null_draws)
 
     def _metrics(self, ranked: list[Ranked], draws: Draws) -> list[Metric]:
         n, rows = len(ranked), min(len(one.effective) for one in ranked)
         each = np.minimum(1.0, n * np.min([one.test.p[:-1] for one in ranked], axis=0))
         errors = np.sqrt(each * (1 - each) / self.settings.null_draws)
         table = per_parameter("local_ranks_p", each, errors, draws.names, n=rows)
+        for j, name in enumerate(draws.names):
+            shares = [(int(one.held[j]), len(one.effective)) for one in ranked]
+            held, of = max(shares, key=lambda share: abs(share[0] / share[1] - LEVEL))
+            table.append(Metric("local_coverage", held / of, proportion_stderr(held, of), of, name, LEVEL))
         for name, p_values in {
             "local_ranks_p": [one.test.family_p for one in ranked],
             "local_control_p": [one.control_p for one in ranked],
