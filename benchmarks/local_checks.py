@@ -113,10 +113,10 @@ def page(lines: list[dict[str, float | str | int]], command: str) -> str:
 
 `{command}`: {str(__doc__).split(chr(10) * 2)[2].strip()}
 
-{MOST} simulations around the observation and {MOST // PILOT} for each widening that is tried, {S} draws for each.
-Shares of repeats; one standard error of a share s of R repeats is sqrt(s (1 - s) / R). `mute`: the ranks say
-that they have no power; `effective`: draws that the reweighted ones are worth. The last two columns are the outcome
-of `importance`, which knows the likelihood.
+{MOST} simulations around the observation and {MOST // PILOT} for each widening tried, {S} draws for each.
+Shares of repeats; a share s of R repeats has a standard error of sqrt(s (1 - s) / R). `mute`: the ranks say
+that they have no power; `effective`: draws that the reweighted ones are worth. The last two columns are what
+`importance` says, which knows the likelihood.
 
 {table}
 """

@@ -91,9 +91,9 @@ def weighted_ranks(values: Array, weights: Array, rng: np.random.Generator) -> A
         weights: Shape (S, M), adding up to one over the first axis.
         rng: Chooses the part.
     """
-    below, equal = values < values[0], values == values[0]
-    w = weights.reshape(*weights.shape, *(1,) * (values.ndim - 2))
-    return np.asarray((w * below).sum(axis=0) + rng.random(values.shape[1:]) * (w * equal).sum(axis=0))
+    below = np.einsum("sm,sm...->m...", weights, values < values[0])
+    equal = np.einsum("sm,sm...->m...", weights, values == values[0])
+    return np.asarray(below + rng.random(values.shape[1:]) * equal)
 
 
 def by_observation(arrays: Mapping[str, Array], d: int) -> list[Neighbours]:

@@ -91,9 +91,9 @@ class Proposal:
         flat = theta.reshape(-1, theta.shape[-1])
         z = self.bijection.to_unconstrained(flat)
         with np.errstate(invalid="ignore"):
-            scaled = np.linalg.solve(self.factor, (z - self.mean).T)
+            scaled = (z - self.mean) @ np.linalg.inv(self.factor).T
             log_p = self.prior.log_prob(flat)
-            log_w = -0.5 * (scaled**2).sum(axis=0) - self.bijection.log_jacobian(z) - log_p
+            log_w = -0.5 * (scaled**2).sum(axis=1) - self.bijection.log_jacobian(z) - log_p
         return np.where(np.isfinite(log_w), log_w, -np.inf).reshape(theta.shape[:-1])
 
 
