@@ -16,7 +16,6 @@ import pytest
 from veridical import checks, seeds
 from veridical.checks import prior_predictive
 from veridical.checks.coverage import Coverage
-from veridical.checks.local_ranks import LocalRanks
 from veridical.checks.predictive import Predictive
 from veridical.checks.sbc import SBC
 from veridical.checks.scores import Scores
@@ -260,21 +259,12 @@ def _run(
         theta = own.draws[:400].reshape(-1, 3)
         predictive = TASK.simulate(theta, rng, "exact").reshape(400, len(x), YEARS, 2)
         given = {"predictive": predictive, "null": null, "prior_predictive": labelled["simulated"][0]}
-        given["nearby"] = _around(len(x), rng)
-        wanted = [Typicality(), Predictive(bootstrap=20), LocalRanks()]
+        wanted = [Typicality(), Predictive(bootstrap=20)]
         if name in references:
             wanted.append(TwoSample(draws=400, max_iterations=60, patience=5))
             given["reference"] = references[name]
         for check in wanted:
             made.add_check(run, name, check.name, check.run(own, rng, **given))
-
-
-def _around(observations: int, rng: Any) -> dict[str, np.ndarray]:
-    """Pools of equal members around each observation, as `nearby` saves them."""
-    of_each = np.repeat(np.arange(observations), 60)
-    pool, log_weight = rng.normal(size=(100, len(of_each), 3)), rng.normal(size=(100, len(of_each)))
-    about = {"widening": np.ones(observations), "failed": np.zeros(observations)}
-    return {"pool": pool, "log_weight": log_weight, "observation": of_each, **about}
 
 
 @pytest.fixture(scope="session")
