@@ -159,6 +159,15 @@ def test_sensitivity_has_the_known_values(
     assert abs(found.value - published) < 5 * found.stderr + 0.1 * published + 0.003
 
 
+def test_answers_far_from_what_the_likelihood_says_have_numbers_still(rng: np.random.Generator) -> None:
+    draws, arrays = normal_answer(np.ones((1, 1)), rng)
+    arrays = {"log_prior": 1e6 * arrays["log_prior"], "log_likelihood": 1e7 * arrays["log_likelihood"]}
+    arrays["log_likelihood"][:10] = -np.inf
+    result = checks.build("prior_sensitivity").run(draws, rng, densities=arrays)
+    assert all(np.isfinite(metric.value) for metric in result.metrics())
+    assert result.passed is None, "the weights of the scaled prior fail"
+
+
 @pytest.mark.parametrize("x", [0.5, 1.0])
 def test_shift_is_that_of_a_scaled_prior(x: float, rng: np.random.Generator) -> None:
     """With the prior to a power a the posterior of N(0, 1 / a) and x = theta + e has mean x / (1 + a)."""

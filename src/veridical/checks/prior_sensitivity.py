@@ -38,6 +38,7 @@ from veridical.sections import Alpha, Positive, Repeats, Section
 
 SMALL_STEP = 1.01
 SCALED = (0.5, 2.0)
+_LEAST_LOG = -700.0  # of a weight: a resample without any of the heavy draws has some still
 _FLAT = 1e-9  # spread of log prior densities below which a prior is flat
 
 
@@ -85,11 +86,11 @@ def sensitivity(draws: Array, log_p: Array, counts: Array) -> Array:
     Returns:
         Distance per doubling of the power, shape (...).
     """
-    order = np.argsort(draws)
-    found = [
-        distance(draws[order], np.stack([counts, counts * np.exp((power - 1) * log_p)])[..., order])
-        for power in (SMALL_STEP, 1 / SMALL_STEP)
-    ]
+    order, found = np.argsort(draws), []
+    for power in (SMALL_STEP, 1 / SMALL_STEP):
+        log_w = (power - 1) * log_p
+        w = np.exp(np.maximum(log_w - log_w.max(), _LEAST_LOG))
+        found.append(distance(draws[order], np.stack([counts, counts * w])[..., order]))
     return np.asarray(np.mean(found, axis=0) / np.log2(SMALL_STEP))
 
 
@@ -164,7 +165,6 @@ class PriorSensitivity(Check):
         s, n, d = theta.shape
         again = rng.multinomial(s, np.full(s, 1 / s), size=self.settings.bootstrap)
         counts = np.concatenate([np.ones((1, s)), again])
-        log_f = log_f - log_f.max(axis=0)
         found = np.array(
             [[sensitivity(theta[:, i, j], log_f[:, i], counts) for j in range(d)] for i in range(n)]
         )
