@@ -43,6 +43,13 @@ def test_flat_weights_have_no_tail() -> None:
     assert found.k == -np.inf and found.effective == pytest.approx(500)
 
 
+def test_weights_that_a_few_hold_have_failed() -> None:
+    log_ratios = np.full(500, -3000.0)
+    log_ratios[:2] = 0
+    found = smoothed(log_ratios)
+    assert found.k == np.inf and found.effective == pytest.approx(2)
+
+
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (0.5, 1.0), (1.0, 1.0), (0.0, 1.3)])
 def test_weights_reveal_shift_and_coverage(shift: float, scale: float, rng: np.random.Generator) -> None:
     """Answer N(0, 1), truth N(shift, scale^-2), i.e. answer `scale` times too wide."""

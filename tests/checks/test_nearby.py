@@ -120,6 +120,10 @@ def test_ranks_without_power_are_no_pass(rng: np.random.Generator) -> None:
     draws = Draws(("a",), np.array([[-np.inf, np.inf]]), ("",), pool[:, :1])
     result = checks.build("local_ranks").run(draws, rng, nearby=arrays)
     assert result.passed is None and "too few" in result.notes[-1]
+    outside = np.full((200, 100), -np.inf)
+    outside[0] = 0
+    result = checks.build("local_ranks").run(draws, rng, nearby={**arrays, "log_weight": outside})
+    assert "too few" in result.notes[-1] and value(result, "local_effective").value == 1
     few = {**arrays, "pool": pool[:, :30], "log_weight": log_weight[:, :30], "observation": np.zeros(30, int)}
     for name in ("local_ranks", "local_c2st"):
         result = checks.build(name).run(draws, rng, nearby=few)

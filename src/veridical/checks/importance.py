@@ -25,7 +25,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from veridical.checks.base import Check, CheckResult, Metric
+from veridical.checks.base import Check, CheckResult, Metric, finite_or_none
 from veridical.checks.inputs import Array, Inputs, given, unlabelled
 from veridical.checks.pareto import USABLE, Smoothed, smoothed
 from veridical.errors import DataError, require_shape
@@ -172,7 +172,7 @@ class Importance(Check):
         spread = float(share**2 * np.std((s * least.weights) ** 2) / np.sqrt(s))  # of 1 / mean square
         k_error = float((1 + max(heaviest.k, 0.0)) / np.sqrt(tail))  # of the maximum likelihood estimate
         table = [
-            Metric("pareto_k", heaviest.k, k_error, s),
+            Metric("pareto_k", heaviest.k, finite_or_none(k_error), s),
             Metric("effective_share", share, spread, s),
         ]
         for j, name in enumerate(names):

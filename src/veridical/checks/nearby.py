@@ -72,8 +72,9 @@ class Neighbours:
 
 
 def normalised(log_weight: Array) -> Array:
-    """Returns weights (S, M) that add up to one over the first axis."""
-    w = np.exp(log_weight - log_weight.max(axis=0))
+    """Returns weights (S, M) that add up to one over the first axis; equal ones where all are zero."""
+    largest = log_weight.max(axis=0)
+    w = np.exp(np.where(np.isneginf(largest), 0.0, log_weight - np.where(np.isneginf(largest), 0.0, largest)))
     return np.asarray(w / w.sum(axis=0))
 
 

@@ -19,10 +19,11 @@ from veridical.checks.inputs import Array
 
 USABLE = 0.7
 _LEAST = 5  # weights in a tail
+_FLAT = 1e-10  # range of a tail, the largest weight being one
 
 
 class Smoothed(NamedTuple):
-    """Smoothed weights (S,), which add up to one, and the shape of their tail, -inf where it is flat."""
+    """Weights (S,), which add up to one, and the shape of their tail: -inf if flat, inf if a few hold all."""
 
     weights: Array
     k: float
@@ -40,11 +41,15 @@ def smoothed(log_ratios: Array) -> Smoothed:
     order = np.argsort(log_w, kind="stable")
     tail, w, k = order[-n:], np.exp(log_w), -np.inf
     cutoff = w[order[-n - 1]]
+    tail = tail[w[tail] > cutoff]
     excess = w[tail] - cutoff
-    if n >= _LEAST and excess[0] > 0 and excess[-1] > 1e-10:
+    if 0 < len(tail) < _LEAST:
+        k = np.inf
+    elif len(tail) and excess[-1] > _FLAT:
         k, scale = tail_shape(excess)
-        p = (np.arange(n) + 0.5) / n
-        quantiles = -scale * np.log1p(-p) if k == 0 else scale * np.expm1(-k * np.log1p(-p)) / k
+        p = (np.arange(len(tail)) + 0.5) / len(tail)
+        with np.errstate(over="ignore"):
+            quantiles = -scale * np.log1p(-p) if k == 0 else scale * np.expm1(-k * np.log1p(-p)) / k
         w[tail] = np.minimum(cutoff + quantiles, 1.0)
     return Smoothed(w / w.sum(), float(k))
 
