@@ -191,6 +191,7 @@ def conflict(x: float, rng: np.random.Generator, flat: bool = False) -> CheckRes
     draws, arrays = normal_answer(np.array([[x]]), rng, noise=0.2)
     null = normal_answer(tests[:, None], rng, noise=0.2, s=200)[1]["log_prior"].mean(axis=0)
     arrays |= {"log_prior_mean": arrays["log_prior"][:200].mean(axis=0), "log_prior_null": null}
+    arrays |= {"edge": np.zeros(1), "edge_null": np.zeros(500)}
     if flat:
         arrays |= {"log_prior_mean": np.zeros(1), "log_prior_null": np.zeros(500)}
         arrays |= {"edge": np.array([min(1.0, abs(x) / 5)]), "edge_null": 0.3 * rng.random(500)}

@@ -181,6 +181,8 @@ def write_check(path: Path) -> None:
             "log_likelihood": rng.normal(size=(40, 1)),
             "log_prior_mean": one.log_density.mean(axis=0),
             "log_prior_null": simulated.log_density.mean(axis=0),
+            "edge": np.zeros(1),
+            "edge_null": rng.random(40),
         },
     }
     given = simulated if labelled else replace(one, truth=None, log_density_truth=None)

@@ -188,8 +188,9 @@ def _conflict(arrays: Mapping[str, Array]) -> Array:
     found = []
     if np.ptp(null[np.isfinite(null)]) > _FLAT:
         found.append(monte_carlo_p(-observed, -null))
-    if "edge_null" in arrays:
-        found.append(monte_carlo_p(np.asarray(arrays["edge"]), np.asarray(arrays["edge_null"])))
+    edge, at_edge = (np.asarray(arrays[name]) for name in ("edge", "edge_null"))
+    if edge.any() or at_edge.any():
+        found.append(monte_carlo_p(edge, at_edge))
     return np.minimum(1.0, len(found) * np.min(found, axis=0)) if found else np.ones(len(observed))
 
 

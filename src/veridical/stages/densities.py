@@ -26,9 +26,9 @@ def densities(
 ) -> None:
     """Writes densities of the prior, and of the likelihood where asked for, at the draws of each observation.
 
-    Writes `log_prior`, `log_likelihood` (S, N); `log_prior_mean` (N,), mean over 200 draws; where parameters
-    have two bounds, `edge` (N,), the largest share of these draws within 1 % of a bound; and of the answers
-    to test sets `log_prior_null`, `edge_null` (R,).
+    Writes `log_prior`, `log_likelihood` (S, N); `log_prior_mean` (N,), mean over 200 draws; `edge` (N,), the
+    largest share of these draws within 1 % of a bound, of parameters with two bounds; and of the answers to
+    test sets `log_prior_null`, `edge_null` (R,).
 
     Arguments:
         spec: The task, as plain data.
@@ -49,8 +49,7 @@ def densities(
     for suffix, answers in {"": found, "_null": null}.items():
         if answers is not None:
             arrays[f"log_prior{suffix or '_mean'}"] = _mean_log_prior(task.prior, answers.draws[:few])
-            if np.isfinite(task.bounds).all(axis=1).any():
-                arrays[f"edge{suffix}"] = _at_edge(answers.draws[:few], task.bounds)
+            arrays[f"edge{suffix}"] = _at_edge(answers.draws[:few], task.bounds)
     write_npz(out, arrays)
     print(f"densities at {s} draws for {n} observation(s)")
 
@@ -66,4 +65,6 @@ def _at_edge(draws: Array, bounds: Array) -> Array:
     lower, upper = bounds[np.isfinite(bounds).all(axis=1)].T
     inside = draws[..., np.isfinite(bounds).all(axis=1)]
     margin = EDGE * (upper - lower)
-    return np.asarray(((inside < lower + margin) | (inside > upper - margin)).mean(axis=0).max(axis=-1))
+    return np.asarray(
+        ((inside < lower + margin) | (inside > upper - margin)).mean(axis=0).max(axis=-1, initial=0.0)
+    )
