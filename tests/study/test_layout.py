@@ -182,6 +182,19 @@ def test_checks_need_what_a_data_set_has(tmp_path: Path) -> None:
     assert everything == set(checks.CHECKS)
 
 
+def test_checks_that_simulate_near_an_answer_ask_methods_whose_answers_stand_alone(tmp_path: Path) -> None:
+    rope = {"type": "rope", "of": "npe", "simulations": 50}
+    (tmp_path / "mine.py").write_text("")
+    tied = {"type": "own", "file": str(tmp_path / "mine.py"), "class": "Tied"}
+    estimators = {"alone": tied, "tied": {**tied, "transductive": True}}
+    layout = make(**FIELD, estimators=estimators, remedies={"rope": rope})
+    for method, asked in (("npe", True), ("alone", True), ("tied", False), ("rope", False)):
+        (run, *_) = [run for run in layout.final_runs if run.method == method]
+        found = layout.applicable(run, "field")
+        assert {"local_ranks", "local_c2st"} <= set(found) if asked else not set(LOCAL[:2]) & set(found)
+        assert {"importance", "prior_sensitivity"} <= set(found)
+
+
 def test_a_check_that_is_switched_off_is_not_run() -> None:
     layout = make(checks={"sbc": None, "typicality": None}, **FIELD)
     assert "sbc" not in applicable(layout, "simulated")
