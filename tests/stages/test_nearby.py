@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,21 @@ def test_simulations_lie_around_each_answer_and_follow_from_the_seed(trained: Pa
 def test_a_method_that_ties_answers_together_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="say `transductive: true`"):
         ask(HOME / "artifacts", tmp_path / "a.npz", method="rope")
+
+
+def test_parameters_that_nothing_can_be_simulated_around_are_not_judged(
+    trained: Path, tmp_path: Path
+) -> None:
+    """All draws are alike, as those of a parameter that is known for certain."""
+    answers = posteriors.load(trained / "field.nc")
+    alike = replace(answers, draws=np.ones_like(answers.draws))
+    posteriors.save(tmp_path / "field.nc", alike)
+    (tmp_path / "out").symlink_to(trained / "out")
+    arrays = ask(tmp_path, tmp_path / "a.npz")
+    assert arrays["pool"].shape == (151, 0, 2) and arrays["failed"].tolist() == [100, 100]
+    for name in ("local_ranks", "local_c2st"):
+        result = checks.build(name).run(alike, np.random.Generator(np.random.PCG64(1)), nearby=arrays)
+        assert result.passed is None and result.notes[0].startswith("0 valid simulations")
 
 
 @pytest.mark.parametrize("simulated", [True, False])

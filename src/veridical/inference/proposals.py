@@ -16,13 +16,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veridical.errors import DataError, SimulationError
+from veridical.errors import DataError
 from veridical.tasks.base import Array, Prior
 from veridical.tasks.bijection import Bijection
 
 PRIOR_DRAWS = 2_000
 _TRIES = 100  # rounds of drawing before the support of the prior counts as missed
 _RIDGE = 1e-9  # of each variance, for parameters that depend on each other exactly
+
+
+class NoProposal(DataError):
+    """No density around an answer can be simulated at."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Proposal:
             rng: Draws from the prior.
 
         Raises:
-            DataError: If the draws do not differ, or are too few.
+            NoProposal: If the draws do not differ, or are too few.
         """
         bijection = Bijection(bounds)
         z, z0 = (
@@ -72,7 +76,7 @@ class Proposal:
         """Returns n parameters (n, D).
 
         Raises:
-            SimulationError: If nearly all lie outside the support of the prior.
+            NoProposal: If nearly all lie outside the support of the prior.
         """
         kept: list[Array] = []
         for _ in range(_TRIES):
@@ -81,9 +85,9 @@ class Proposal:
             kept.append(theta[np.isfinite(self.prior.log_prob(theta))])
             if sum(map(len, kept)) >= n:
                 return np.concatenate(kept)[:n]
-        raise SimulationError(
+        raise NoProposal(
             f"proposal: expected parameters within the prior, got {sum(map(len, kept))} among {_TRIES * n}; "
-            "the answer lies where its prior has no mass."
+            "the answer lies where its prior has no mass, or parameters are discrete or tied to each other."
         )
 
     def log_weights(self, theta: Array) -> Array:
@@ -102,5 +106,5 @@ def _precision(z: Array, what: str, widening: float) -> Array:
     covariance = np.atleast_2d(np.cov(z, rowvar=False))
     variances = np.diag(covariance)
     if len(z) <= z.shape[1] or not (variances > 0).all():
-        raise DataError(f"proposal: expected draws of {what} that differ, and more than parameters.")
+        raise NoProposal(f"proposal: expected draws of {what} that differ, and more than parameters.")
     return np.linalg.inv(widening**2 * (covariance + _RIDGE * np.diag(variances)))

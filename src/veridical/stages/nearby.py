@@ -14,7 +14,7 @@ from veridical.checks.nearby import ENOUGH, Neighbours
 from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator
 from veridical.files import write_npz
-from veridical.inference.proposals import Proposal
+from veridical.inference.proposals import NoProposal, Proposal
 from veridical.saved import posteriors
 from veridical.stages.infer import PART_NUMBERS
 from veridical.tasks.base import Array
@@ -105,19 +105,27 @@ class Neighbourhood:
     def around(self, answer: Array, bounds: Array, rows: int, *path: str | int) -> dict[str, Array]:
         """Returns `pool` (S + 1, M, D) and `log_weight` (S + 1, M) of rows that succeed, and `widening`.
 
+        There are no rows where nothing can be simulated around the answer; the log says why.
+
         Arguments:
             answer: Draws (S, D) of the answer to one observation.
             bounds: Of the parameters, shape (D, 2).
             rows: Simulations.
             path: What names their seeds.
         """
-        for widening in WIDENINGS:
-            rng = seeds.generator(self.root, "nearby", *path, "proposal", round(100 * widening))
-            proposal = Proposal.around(answer, bounds, self.task.prior, widening, rng)
-            pilot = self._answered(proposal, max(1, rows // PILOT), rng, *path, "pilot")
-            if pilot["pool"].shape[1] and np.median(Neighbours(**pilot).effective) >= ENOUGH:
-                break
-        return {**self._answered(proposal, rows, rng, *path, "rows"), "widening": np.asarray(widening)}
+        try:
+            for widening in WIDENINGS:
+                rng = seeds.generator(self.root, "nearby", *path, "proposal", round(100 * widening))
+                proposal = Proposal.around(answer, bounds, self.task.prior, widening, rng)
+                pilot = self._answered(proposal, max(1, rows // PILOT), rng, *path, "pilot")
+                if pilot["pool"].shape[1] and np.median(Neighbours(**pilot).effective) >= ENOUGH:
+                    break
+            made = self._answered(proposal, rows, rng, *path, "rows")
+        except NoProposal as error:
+            print(error)
+            none = (self.draws + 1, 0)
+            made = {"pool": np.empty((*none, len(bounds))), "log_weight": np.empty(none)}
+        return {**made, "widening": np.asarray(widening)}
 
     def _answered(
         self, proposal: Proposal, n: int, rng: np.random.Generator, *path: str | int
