@@ -45,8 +45,14 @@ class OwnSettings(MethodSettings):
     summaries: bool = Field(
         default=False, description="Whether it has summaries of the data, for checks of typicality."
     )
+<<<<<<< HEAD
     missing: bool = Field(
         default=False, description="Whether it takes x with missing numbers (NaN); see docs/missing.md."
+=======
+    transductive: bool = Field(
+        default=False,
+        description="Whether its answer to one data set depends on others asked about with it (`given`).",
+>>>>>>> local
     )
     depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
     fidelity: Fidelity = None
@@ -65,6 +71,11 @@ class OwnSettings(MethodSettings):
     def offers(self, what: str) -> bool:
         """Returns whether it gives this: summaries, if anything."""
         return what == "summaries" and self.summaries
+
+    @property
+    def amortised(self) -> bool:
+        """Whether its answer to one data set is the same whatever it is asked beside it."""
+        return not self.transductive
 
 
 class OwnEstimatorSettings(OwnSettings):

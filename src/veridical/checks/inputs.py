@@ -29,6 +29,9 @@ class Inputs:
         prior_predictive: Data simulated at draws of the prior, shape (R, *x_shape).
         null: Draws of the same method on simulated test sets.
         exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
+        nearby: Parameters around the answer and draws given data simulated there, see
+            `veridical.checks.nearby`.
+        densities: The task's own densities at the draws, see `veridical.stages.densities`.
     """
 
     reference: Draws | None = None
@@ -36,6 +39,8 @@ class Inputs:
     prior_predictive: Array | None = None
     null: Draws | None = None
     exact: Mapping[str, Array] | None = None
+    nearby: Mapping[str, Array] | None = None
+    densities: Mapping[str, Array] | None = None
 
 
 def given(value: Any, what: str, check: str) -> Any:
