@@ -79,7 +79,7 @@ def test_metrics_are_finite_documented_and_unique(result: CheckResult) -> None:
 def test_every_number_says_how_far_to_trust_it(result: CheckResult) -> None:
     """Only exact p-values, family-wise ones, and distances of a single observation have no error."""
     without = {m.name for m in result.metrics() if m.stderr is None}
-    assert without <= {"sbc_p", "coverage_p", "tarp_p", "mahalanobis", "mmd"}
+    assert without <= {"sbc_p", "coverage_p", "tarp_p", "member_p", "mahalanobis", "mmd"}
 
 
 def test_results_survive_a_round_trip(result: CheckResult, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from veridical.errors import DataError
 from veridical.files import Migrations, migrated, read_json, write_json
 from veridical.saved.posteriors import Draws
 from veridical.sections import Section
+from veridical.tasks.base import Prior
 
 FORMAT = 1
 MIGRATIONS: Migrations = {}
@@ -144,6 +145,8 @@ class Check(ABC):
         prior_predictive: Array | None = None,
         null: Draws | None = None,
         exact: Mapping[str, Array] | None = None,
+        prior: Prior | None = None,
+        labelled: Draws | None = None,
     ) -> CheckResult:
         """Judges the draws of one method on one data set.
 
@@ -155,8 +158,10 @@ class Check(ABC):
             prior_predictive: Data simulated at draws of the prior.
             null: Draws of the same method on simulated test sets.
             exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
+            prior: The prior of the task, where a check can use it.
+            labelled: Draws of the same method on labelled real data, likewise.
         """
-        inputs = Inputs(reference, predictive, prior_predictive, null, exact)
+        inputs = Inputs(reference, predictive, prior_predictive, null, exact, prior=prior, labelled=labelled)
         return self._judge(draws, rng, inputs)
 
     @abstractmethod

@@ -231,7 +231,8 @@ class Detection(Check):
             ("summary_mahalanobis_p", found.distance, found.distance_null),
         ):
             p = float(monte_carlo_p(value, null))
-            table.append(Metric(name, p, proportion_stderr(p * (repeats + 1) - 1, repeats), n))
+            error, least = proportion_stderr(p * (repeats + 1) - 1, repeats), 1 / (repeats + 1)
+            table.append(Metric(name, p, error, n, extra={"least_p": least}))
         return table
 
     def _operating(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import DataError, ShapeError, require_shape
 from veridical.saved.posteriors import Draws
+from veridical.tasks.base import Prior
 
 Array = NDArray[Any]
 
@@ -29,6 +30,8 @@ class Inputs:
         prior_predictive: Data simulated at draws of the prior, shape (R, *x_shape).
         null: Draws of the same method on simulated test sets.
         exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
+        prior: The prior of the task.
+        labelled: Draws of the same method on labelled real data.
     """
 
     reference: Draws | None = None
@@ -36,6 +39,8 @@ class Inputs:
     prior_predictive: Array | None = None
     null: Draws | None = None
     exact: Mapping[str, Array] | None = None
+    prior: Prior | None = None
+    labelled: Draws | None = None
 
 
 def given(value: Any, what: str, check: str) -> Any:
