@@ -125,8 +125,8 @@ class Coverage(Check):
             " too wide; range [-0.5, 0.5]."
         ),
         "asked_together": (
-            "1 where the answer to one data set depends on the others asked with it: counts over data sets are then "
-            "not binomial."
+            "1 where the answer to one data set depends on the others asked with it: counts over data sets "
+            "are then not binomial."
         ),
         "coverage": "Share of central intervals of level `level` that hold the truth.",
         "coverage_gap": (

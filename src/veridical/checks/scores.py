@@ -16,8 +16,8 @@ NRMSE, contraction, z-score and calibration error are defined as in BayesFlow 2.
 
 Where the prior p is known, too, whether the data taught anything:
 
-- Gain = mean over m of :math:`\log q(\theta^*_m | x_m) - \log p(\theta^*_m)`: an answer that is the prior has none,
-  and one that is wrongly narrow has less than none.
+- Gain = mean over m of :math:`\log q(\theta^*_m | x_m) - \log p(\theta^*_m)`: an answer that is the prior
+  has none, and one that is wrongly narrow less than none.
 - Prior contraction = 1 - mean over m of Var_l(T) / Var(p): its denominator has no sampling error.
 - Informed p: one-sided test that posterior means go with the truth (Fisher's z), per parameter.
 
@@ -197,12 +197,12 @@ class Scores(Check):
             "[0, 1]. 0: the data taught nothing; 1: they pin the parameter down."
         ),
         "gain": (
-            "Mean of log posterior - log prior density at the true parameters: what the data taught, in nats. An "
-            "answer that is the prior has 0, one that is wrongly narrow less."
+            "Mean of log posterior - log prior density at the true parameters: what the data taught (nats). "
+            "An answer that is the prior has 0, one that is wrongly narrow less."
         ),
         "informed_p": (
-            "One-sided p-value that posterior means go with the true parameters (correlation over data sets); "
-            "large where the data say nothing of the parameter."
+            "One-sided p-value that posterior means go with the true parameters (correlation over data sets);"
+            " large where the data say nothing of the parameter."
         ),
         "lpp": (
             "Mean log posterior density at the true parameters, in the parameters' units. Higher is better."

@@ -5,8 +5,8 @@ r"""Distance between the draws of a method and those of an exact sampler on the 
   below that, up to noise. Its null, from the first against the second half of the reference, shows what the
   reference's own Monte Carlo error does.
 - Shift of the mean, in standard deviations of the reference, and the ratio of standard deviations.
-- What part of the reference the method's own 90 % intervals hold: shift and width, each harmless by itself, may
-  together not be. Of the observation where it is smallest: averages over observations hide what is wrong in one.
+- What part of the reference the method's own 90 % intervals hold: shift and width, each harmless by itself,
+  may together not be. Of the observation where it is smallest: averages hide what is wrong in one.
 
 Standard errors count the effective sample size of the reference, where its attribute `ess` states it.
 
@@ -54,7 +54,7 @@ class TwoSampleSettings(Section):
 
 
 def held(draws: Array, reference: Array, level: float = LEVEL) -> Array:
-    """Returns what part of a reference (R, N, D) lies in central intervals of draws (S, N, D), shape (N, D)."""
+    """Returns what part of a reference (R, N, D) central intervals of draws (S, N, D) hold, shape (N, D)."""
     lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     inside: Array = ((lower <= reference) & (reference <= upper)).mean(axis=0)
     return inside
@@ -184,11 +184,12 @@ class TwoSample(Check):
         ),
         "c2st_null": "`c2st` between two halves of the reference: what no difference looks like.",
         "reference_coverage": (
-            "Part of the exact reference inside the answer's own central interval of level `level`: what that "
-            "interval is worth. Of the observation where it is smallest."
+            "Part of the exact reference inside the answer's own central interval of level `level`: what that"
+            " interval is worth. Of the observation where it is smallest."
         ),
         "reference_width": (
-            "Posterior standard deviation divided by that of the reference, of the observation where it is largest."
+            "Posterior standard deviation divided by that of the reference, of the observation where it is "
+            "largest."
         ),
         "mean_shift_sd": "|posterior mean - mean of the reference| in standard deviations of the reference.",
         "sd_ratio": "Posterior standard deviation divided by that of the reference.",

@@ -6,9 +6,9 @@ with mean and covariance of the summaries of the *training* rows. The distance o
 with those of held-out simulated data sets, which the estimator has not seen either: the p-value is exact for
 an observation from the simulator, whatever the distribution of the summaries. For a set of several
 observations the mean distance is compared by permutation, and each member by itself: its p-values are
-corrected for their number by Holm's method. With R simulations none of n can get below n / (R + 1); where that is
-not small, the tail of the null beyond its upper tenth is continued by a generalised Pareto distribution (fitted
-by probability-weighted moments), whose p-values are approximate.
+corrected for their number by Holm's method. With R simulations none of n can get below n / (R + 1); where
+that is not small, the tail of the null beyond its upper tenth is continued by a generalised Pareto
+distribution (fitted by probability-weighted moments), whose p-values are approximate.
 
 A typical observation does not prove the simulator right: what the summaries do not hold, this cannot see.
 
@@ -96,7 +96,7 @@ def set_p_value(observed: Array, null: Array, permutations: int, rng: np.random.
 
 
 def holm(p: Array) -> Array:
-    """Returns p-values (N,) corrected for their number: any below a is right but for a share a of families."""
+    """Returns p-values (N,) corrected for their number: family-wise ones."""
     order, n = np.argsort(p), len(p)
     steps = np.maximum.accumulate(np.minimum(1.0, (n - np.arange(n)) * p[order]))
     adjusted = np.empty(n)
@@ -140,11 +140,12 @@ class Typicality(Check):
         ),
         "labelled_member_p": "`member_p` against labelled real data in place of simulated ones.",
         "member_p": (
-            "Share of simulated data sets whose summaries lie as far out as those of this observation, corrected "
-            "for the number of observations (Holm)."
+            "Share of simulated data sets whose summaries lie as far out as those of this observation, "
+            "corrected for the number of observations (Holm)."
         ),
         "member_tail_p": (
-            "The same from a generalised Pareto tail, where simulated data sets are too few for shares: approximate."
+            "The same from a generalised Pareto tail, where simulated data sets are too few for shares: "
+            "approximate."
         ),
     }
 
