@@ -59,7 +59,7 @@ def first_of(draws: Draws, n: int) -> Draws:
 
 def from_prior(x: np.ndarray, truth: np.ndarray, rng: Any) -> Draws:
     found = answers(x, truth, rng, 0.0)
-    draws = TASK.prior_sample(rng, 199 * len(x)).reshape(199, len(x), 3)
+    draws = TASK.prior.sample(rng, 199 * len(x)).reshape(199, len(x), 3)
 
     def density(theta: np.ndarray) -> np.ndarray:
         scales = TASK.scales
@@ -92,7 +92,7 @@ def many_methods(folder: Path) -> MadeUp:
         title="Growth, with a simulator that is wrong",
         description="A made-up study: several methods, and labelled real data.",
     )
-    truth = TASK.prior_sample(rng, TESTS)
+    truth = TASK.prior.sample(rng, TESTS)
     x = {
         "simulated": TASK.simulate(truth, rng, "exact"),
         "right": TASK.simulate(truth, rng, "exact"),
