@@ -90,7 +90,7 @@ def detectable(evidence: Evidence) -> float:
 
     As the predictive check states it; else that of the best of ten summaries, tested by their maximum.
     """
-    stated = [r["value"] for rows in evidence.of("detectable_misfit").values() for r in rows]
+    stated = [r["value"] for rows in evidence.of("predictive_detectable").values() for r in rows]
     if stated:
         return middle(stated)
     from scipy.special import ndtri
@@ -159,5 +159,5 @@ def _which(evidence: Evidence) -> str:
 
 def _culprit(evidence: Evidence) -> str:
     """What the predictive check names as missing, where it names something."""
-    rows = [r for own in evidence.of("predictive_p").values() for r in own if r.get("culprit")]
+    rows = [r for own in evidence.of("predictive_maximum").values() for r in own if r.get("culprit")]
     return f" {rows[0]['culprit']}" if rows else ""
