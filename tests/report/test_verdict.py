@@ -46,7 +46,9 @@ def sound() -> list[Row]:
     for parameter in PARAMETERS:
         at = {"parameter": parameter}
         rows += each("coverage_gap", 0.015, **at, **SIMULATED)
-        rows += each("prior_contraction", 0.9, **at, **SIMULATED) + each("informed_p", 1e-9, **at, **SIMULATED)
+        rows += each("prior_contraction", 0.9, **at, **SIMULATED) + each(
+            "informed_p", 1e-9, **at, **SIMULATED
+        )
         rows += each("reference_coverage", 0.89, **at, level=0.9, **PELTS)
         rows += each("reference_width", 1.05, **at, **PELTS) + each("prior_shift_sd", 0.1, **at, **PELTS)
         exact = {"method": "reference", **at, **PELTS}
@@ -91,7 +93,9 @@ def labelled(
     for k, name in zip(held, "abcdefgh", strict=False):
         found += each("coverage", k / n, n=n, level=0.9, parameter=name, **REAL, **run)
     found += each("coverage_p", 0.4, **REAL, **run)
-    return found + ([] if member is None else each("labelled_member_p", member, least_p=0.005, **PELTS, **run))
+    return found + (
+        [] if member is None else each("labelled_member_p", member, least_p=0.005, **PELTS, **run)
+    )
 
 
 def miscalibrated(gap: float) -> list[Row]:
@@ -492,7 +496,9 @@ def test_the_file_round_trips_and_fits_its_schema(tmp_path: Path, rows: list[Row
     verdict.write(tmp_path / "verdict.json", found)
     again = verdict.load(tmp_path / "verdict.json")
     jsonschema.validate(again, json.loads(SCHEMA.read_text()))
-    assert again["format"] == verdict.FORMAT == json.loads(SCHEMA.read_text())["properties"]["format"]["const"]
+    assert (
+        again["format"] == verdict.FORMAT == json.loads(SCHEMA.read_text())["properties"]["format"]["const"]
+    )
     for before, after in zip(found["verdicts"], again["verdicts"], strict=True):
         assert list(after) == list(json.loads(json.dumps(before)))
 

@@ -9,6 +9,7 @@ from veridical.report.judging import (
     BAD,
     CAUTION,
     GOOD,
+    SMALL_GAP,
     Evidence,
     Found,
     direction,
@@ -19,11 +20,11 @@ from veridical.report.judging import (
     share,
     told,
     votes,
+    worst_gap,
 )
 from veridical.report.questions import Rule
 
 CALIBRATION_TESTS = ("sbc_p", "coverage_p", "tarp_p")
-SMALL_GAP = 0.05  # a coverage gap up to here is small
 INVALID_CAUTION, INVALID_BAD = 0.05, 0.2
 CONTRACTION = 0.05
 NEVER = 0.05  # share of truths at density zero that is bad
@@ -45,8 +46,8 @@ def simulated_calibration(evidence: Evidence) -> Found:
     worst: dict[int, tuple[float, str]] = {}
     for seed in sorted({seed for test in tests for seed in test}):
         passed = all(test[seed] >= level for test in tests if seed in test)
-        harmful = _worst_gap(evidence, seed, 2.0)[0]
-        worst[seed] = _worst_gap(evidence, seed)
+        harmful = worst_gap(evidence, "simulated", seed, 2.0)[0]
+        worst[seed] = worst_gap(evidence, "simulated", seed)
         outcomes[seed] = GOOD if passed else CAUTION if harmful <= SMALL_GAP else BAD
     if not outcomes:
         return None
@@ -232,17 +233,6 @@ RULES = (
         (),
     ),
 )
-
-
-def _worst_gap(evidence: Evidence, seed: int, errors: float = 0.0) -> tuple[float, str]:
-    """The largest coverage gap of one replicate, less so many of its errors, and what it belongs to."""
-    of_all = {"coverage_gap": "all parameters", "hpd_coverage_gap": "all parameters jointly"}
-    gaps = [
-        (row["value"] - errors * (row["stderr"] or 0.0), row["parameter"] or whole)
-        for name, whole in of_all.items()
-        for row in evidence.of(name, "simulated").get(seed, ())
-    ]
-    return max(gaps, key=nan_last, default=(float("nan"), "what was not measured"))
 
 
 def _widest_gap(evidence: Evidence, seed: int) -> tuple[float, str]:

@@ -14,6 +14,7 @@ from veridical.evidence.numbers import percent
 GOOD, CANNOT_TELL, CAUTION, BAD = 0, 1, 2, 3  # from best to worst
 OUTCOMES = ("good", "cannot tell", "caution", "bad")
 EVERY = -1  # in place of a replicate: what concerns all of them
+SMALL_GAP = 0.05  # a coverage gap up to here is small
 TOO_WIDE = " (too wide)"
 NARROW = {"acauc": 1, "hpd_area": -1}  # metrics of too narrow intervals, and their sign there
 
@@ -109,6 +110,17 @@ def told(outcomes: dict[int, int], *texts: str) -> Found:
 def nan_last(gap: tuple[float, str]) -> tuple[bool, float]:
     """Sorts gaps, of which each has its place beside it, by size; NaN counts as the largest."""
     return gap[0] != gap[0], gap[0]
+
+
+def worst_gap(evidence: Evidence, dataset: str, seed: int, errors: float = 0.0) -> tuple[float, str]:
+    """Returns the largest coverage gap of one replicate, less so many of its errors, and whose it is."""
+    of_all = {"coverage_gap": "all parameters", "hpd_coverage_gap": "all parameters jointly"}
+    gaps = [
+        (row["value"] - errors * (row["stderr"] or 0.0), row["parameter"] or whole)
+        for name, whole in of_all.items()
+        for row in evidence.of(name, dataset).get(seed, ())
+    ]
+    return max(gaps, key=nan_last, default=(float("nan"), "what was not measured"))
 
 
 def votes(outcomes: Mapping[int, int]) -> str:

@@ -13,6 +13,7 @@ from veridical.report.judging import (
     CANNOT_TELL,
     CAUTION,
     GOOD,
+    SMALL_GAP,
     Evidence,
     Found,
     direction,
@@ -22,6 +23,7 @@ from veridical.report.judging import (
     smallest,
     told,
     votes,
+    worst_gap,
 )
 from veridical.report.questions import LABELLED, Rule
 
@@ -41,7 +43,8 @@ def labelled_coverage(evidence: Evidence) -> Found:
         outcomes = {s: by_size.judge(own, evidence.rivals) for s, own in counted.items()}
     outcomes = {s: _with_pairs(o, counted[s], evidence.calibration) for s, o in outcomes.items()}
     for seed, p in evidence.whole("coverage_p", "real").items():
-        if outcomes.get(seed) == GOOD and not p >= CURVES_P:
+        off = not p >= CURVES_P and not worst_gap(evidence, "real", seed, 2.0)[0] <= SMALL_GAP
+        if outcomes.get(seed) == GOOD and off:
             outcomes[seed] = CAUTION
     return _said(outcomes, counted, evidence, "On real data with known truth")
 
@@ -99,9 +102,8 @@ RULES = (
         "some parameter, or for fewer than 200 rows the mean, does not exclude what would matter though a "
         "right answer would have with probability 0.8 (with fewer rows: cannot tell); or intervals are "
         "too wide "
-        f"(every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P}; or fewer pairs than let a "
-        "perfect "
-        f"calibration exceed {AS_GOOD_AS}",
+        f"(every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P} with a gap > {SMALL_GAP} by two "
+        f"standard errors; or fewer pairs than let a perfect calibration exceed {AS_GOOD_AS}",
         f"the upper end of some parameter < {by_size.HARM} (97.5 %, Bonferroni over parameters); of a method "
         "calibrated on n pairs in addition below what a perfect calibration on n pairs exceeds in 97.5 %",
         "The simulator, or the remedy, fails where it matters. Calibrate with the labelled data or mend the "
