@@ -1,8 +1,8 @@
 """How often the verdict errs: right and wrong answers, by dimension and number of labelled rows.
 
 Every study draws its own data, three replicates of a method and all that the checks find (`verdict_cases`),
-and is judged by the rules. Methods trained on simulations are judged on one observation, without labelled rows
-and with; methods that learned from labelled pairs on labelled rows alone. Writes docs/results/verdict.md,
+and is judged by the rules. Methods trained on simulations are judged on one observation, without labelled
+rows and with; methods that learned from labelled pairs on labelled rows alone. Writes docs/results/verdict.md,
 with the faults of earlier rules (`verdict_faults`) before and after.
 
     python benchmarks/verdict_error_rates.py [SHARE]      25 minutes on one core; SHARE of the repeats
