@@ -179,8 +179,9 @@ model and the faults are in `benchmarks/verdict_cases.py`, the rules in [verdict
 theta ~ N(0, 1)^D, each parameter seen in eight numbers with noise 1; 500 simulated test sets; three
 replicates that share all data, with small errors of their own (bias 0.03 posterior sd, width 2 %; in the
 second case 0.15 and 5 %). {right} studies for right answers, {wrong} for wrong ones. *Hold* is what the
-90 % interval of the worst parameter holds where the fault is (exact answer: 0.90). It shows what verdicts such answers earn and proves nothing: the model is Gaussian, and its
-predictive check and local ranks are closed forms of those of the pipeline."""
+90 % interval of the worst parameter holds where the fault is (exact answer: 0.90). It shows what verdicts
+such answers earn and proves nothing: the model is Gaussian, and its predictive check and local ranks are
+closed forms of those of the pipeline."""
 
 
 def main(share: float = 1.0) -> None:

@@ -124,7 +124,7 @@ def as_a_module(code: Path, folder: Path) -> None:
     assert "Nothing to be done" in snakemake(code, folder, *smoke, "--dry-run")
     report = folder / "results" / "flu@smoke" / "report.html"
     report.unlink()
-    assert "1 of 1 jobs" in snakemake(code, folder, *smoke)
+    assert "2 of 2 jobs" in snakemake(code, folder, *smoke)
     assert report.is_file()
     assert "good condition" in snakemake(code, folder, *smoke, "--lint")
 

@@ -74,6 +74,7 @@ rule exact:
         sizes=layout.exact_sizes,
         seed=root,
         code=lambda wildcards: layout.method_code("exact", run_of(wildcards)),
+        journal=journal("exact"),
     script:
         "../../scripts/exact.py"
 
@@ -99,6 +100,7 @@ rule predict:
         fidelity=layout.target,
         seed=root,
         code=code_of("predict"),
+        journal=journal("predict"),
     script:
         "../../scripts/predict.py"
 
@@ -129,6 +131,7 @@ rule reference_ensemble:
         ),
         seed=root,
         code=code_of("reference_ensemble"),
+        journal=journal("reference_ensemble"),
     script:
         "../../scripts/reference_ensemble.py"
 
@@ -155,5 +158,6 @@ rule reference:
         task=layout.task_spec,
         reference=study.reference.model_dump(mode="json") if study.reference else None,
         code=code_of("reference"),
+        journal=journal("reference"),
     script:
         "../../scripts/reference.py"

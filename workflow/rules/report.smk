@@ -83,6 +83,7 @@ rule figures:
         runtime=minutes(15),
     params:
         code=code_of("figures", *figures.modules()),
+        journal=journal("figures", layout.report),
     script:
         "../../scripts/figures.py"
 
@@ -127,6 +128,7 @@ rule report:
         verdict=f"{layout.report}/verdict.json",
         figures=f"{layout.report}/figures",
         provenance=f"{layout.report}/provenance.json",
+        looks=rules.figures.input.looks,
     output:
         page=report(
             f"{layout.report}/report.html",
@@ -153,3 +155,22 @@ rule report:
         code=code_of("report", *layouts.TEMPLATES),
     script:
         "../../scripts/report.py"
+
+
+rule outcome:
+    input:
+        page=f"{layout.report}/report.html",
+        verdict=f"{layout.report}/verdict.json",
+        figures=f"{layout.report}/figures",
+    output:
+        record=f"{layout.report}/outcome.json",
+    log:
+        f"{layout.report}/logs/report/outcome.log",
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        code=code_of("outcome"),
+    script:
+        "../../scripts/outcome.py"

@@ -16,7 +16,7 @@ STAGES = {
     "remedy": ("remedy",),
     "infer": ("infer", "estimate", "exact", "predict", "reference_ensemble", "reference"),
     "check": ("check", "experiment", "experiments"),
-    "report": ("metrics", "figures", "provenance", "report"),
+    "report": ("metrics", "figures", "provenance", "report", "outcome"),
 }
 _STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
 _ARTIFACT = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
@@ -141,6 +141,7 @@ def _report(layout: Layout) -> Iterator[Job]:
         "figures": ("figures",),
         "provenance": ("provenance.json",),
         "report": ("report.html",),
+        "outcome": ("outcome.json",),
     }
     for rule, names in made.items():
         paths = tuple(f"{layout.report}/{name}" for name in names)
