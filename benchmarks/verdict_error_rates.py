@@ -28,7 +28,9 @@ from veridical.evidence.metrics import Row
 from veridical.report import verdict
 from veridical.report.judging import Evidence
 
-OUT = Path(__file__).parents[1] / "docs" / "results" / "verdict.md"
+DOCS = Path(__file__).parents[1] / "docs"
+OUT, SUMMARY = DOCS / "results" / "verdict.md", DOCS / "verdict.md"
+MARKS = "<!-- measured: written by benchmarks/verdict_error_rates.py -->", "<!-- end of measured -->"
 DIMENSIONS = (1, 4, 8)
 OBSERVED = (0, 100, 200)  # labelled rows beside an observation
 LABELLED = (20, 50, 100, 200, 500, 1000)  # labelled rows alone
@@ -184,10 +186,19 @@ such answers earn and proves nothing: the model is Gaussian, and its predictive 
 closed forms of those of the pipeline."""
 
 
+def write(found: list[dict], seconds: float) -> None:
+    """Writes the page, and the rates that were asked for into docs/verdict.md, between two marks."""
+    OUT.write_text(page(found, seconds), encoding="utf-8")
+    before, _, rest = SUMMARY.read_text(encoding="utf-8").partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    text = "\n\n".join([before + MARKS[0], *required(found), MARKS[1] + after])
+    SUMMARY.write_text(text, encoding="utf-8")
+
+
 def main(share: float = 1.0) -> None:
     start = time.process_time()
     found = measure(share)
-    OUT.write_text(page(found, time.process_time() - start), encoding="utf-8")
+    write(found, time.process_time() - start)
 
 
 if __name__ == "__main__":
