@@ -144,8 +144,8 @@ def test_one_wild_member_is_found_in_a_set_and_only_it(fitted: Fitted, rng: np.r
 
 def test_members_are_held_against_labelled_data_too(fitted: Fitted, rng: np.random.Generator) -> None:
     typical = np.tile(_skewed(rng, 999).mean(axis=0), (2, 1))
-    observed, null = fitted(10 + typical), fitted(_skewed(rng, 999))
-    labelled = fitted(10 + _skewed(rng, 999))
+    observed, null = fitted(60 + typical), fitted(_skewed(rng, 999))
+    labelled = fitted(60 + _skewed(rng, 999))
     result = Typicality(permutations=99).run(observed, rng, null=null, labelled=labelled)
     assert max(members(result, "member_p").values()) == pytest.approx(2 / 1000)
     assert min(members(result, "labelled_member_p").values()) > 0.01
