@@ -79,6 +79,7 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
     bands = np.stack([x + shift for shift in (-2, -1, 0, 1, 2)])
     return {
         ("simulated", "sbc"): {**ranks, **band},
+        ("pelts", "local_ranks"): {**ranks, **band, "ecdf_log_weight": ranks["ecdf"][0]},
         ("simulated", "coverage"): {"levels": LEVELS, "central": [LEVELS] * 2, "hpd": LEVELS, **band},
         ("pelts", "typicality"): {**null, "distances": np.array([1.0, 50.0])},
         ("pelts", "detection"): {**null, "observed": np.array([1.0]), "critical": np.array([6.0])},

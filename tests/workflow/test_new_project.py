@@ -27,7 +27,8 @@ SMOKE = ("--config", "scale=smoke")
 SNAKEFILE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 QUICKER = {
     "estimators": {"npe": {"training": {"epochs": 2}}},
-    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None, "detection": None},
+    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None, "detection": None}
+    | {"local_ranks": None, "local_c2st": None},
 }
 
 

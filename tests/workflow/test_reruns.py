@@ -78,7 +78,17 @@ def test_a_plot_redraws_figures_and_report(project: Project) -> None:
         (
             {"checks": {"tarp": {"neighbours": 7}}},
             {"check": 1, **dict.fromkeys(REPORT, 1)},
-            {"simulate", "probe", "observe", "observe_simulated", "train", "infer", "exact", "predict"},
+            {
+                "simulate",
+                "probe",
+                "observe",
+                "observe_simulated",
+                "train",
+                "infer",
+                "exact",
+                "predict",
+                "nearby",
+            },
         ),
         (
             {"replicates": 2},

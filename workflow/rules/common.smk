@@ -207,6 +207,15 @@ def draws_for(wildcards):
     return study.test_draws if labelled else study.draws
 
 
+def answers_for_densities(wildcards):
+    """The answers of a run to observed data, and to simulated test sets where it was asked about them."""
+    run = run_of(wildcards)
+    answers = {"draws": layout.answer(run, wildcards.dataset)}
+    if coordinates.SIMULATED in layout.datasets(run):
+        answers["simulated"] = layout.answer(run, coordinates.SIMULATED)
+    return answers
+
+
 def check_inputs(wildcards):
     """The draws that a check looks at and whatever it compares them with."""
     folder = f"{layout.results}/infer"
@@ -224,6 +233,10 @@ def check_inputs(wildcards):
         inputs["prior"] = f"{layout.results}/observe/simulated.nc"
     if "exact" in needs:
         inputs["exact"] = f"{run}/{wildcards.dataset}.exact.npz"
+    if "nearby" in needs:
+        inputs["nearby"] = f"{run}/{wildcards.dataset}.nearby.npz"
+    if not needs.isdisjoint(("densities", "likelihood")):
+        inputs["densities"] = f"{run}/{wildcards.dataset}.densities.npz"
     return inputs
 
 

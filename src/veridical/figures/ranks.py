@@ -7,7 +7,7 @@ parameter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Ranks(Figure):
 
     section = "calibration"
     check = "sbc"
+    horizontal: ClassVar = "rank of the true value among the posterior draws (0 = below all, 1 = above all)"
     read = (
         "Tested on simulated data whose true parameters are known; one line per repeat. Inside the grey "
         "band is fine: the band is what chance does to a perfect method. A line that rises and then falls "
@@ -30,19 +31,19 @@ class Ranks(Figure):
         "side, a bias."
     )
 
-    def data(self, results: Results) -> dict[str, Any]:
+    def data(self, results: Results) -> dict[str, Any] | None:
         """Returns a panel per parameter, and one for the density, with a curve per replicate."""
         first = results[min(results)]
         curves = first["curves"]
         grid, band = curves["grid"], (curves["lower"], curves["upper"])
         panels = [
-            _rank_panel(name, {r: result["curves"]["ecdf"][j] for r, result in results.items()}, grid, band)
+            rank_panel(name, {r: result["curves"]["ecdf"][j] for r, result in results.items()}, grid, band)
             for j, name in enumerate(first["parameters"])
         ]
         if "ecdf_log_density" in curves:
             band = curves["lower_log_density"], curves["upper_log_density"]
             ecdfs = {r: result["curves"]["ecdf_log_density"] for r, result in results.items()}
-            panels.append(_rank_panel("density", ecdfs, grid, band))
+            panels.append(rank_panel("density", ecdfs, grid, band))
         return {"panels": panels}
 
     def draw(self, data: Data) -> Drawn:
@@ -61,8 +62,7 @@ class Ranks(Figure):
             ax.set_xlim(0, 1)
             ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             ax.tick_params(labelbottom=True)
-        words = "rank of the true value among the posterior draws (0 = below all, 1 = above all)"
-        made.supxlabel(words, fontsize=10)
+        made.supxlabel(self.horizontal, fontsize=10)
         made.supylabel("share of ranks below,\nminus expected share", fontsize=10)
         return made
 
@@ -75,13 +75,13 @@ class Ranks(Figure):
         return f"{lines}, for {listed(bad)} (dashed orange)."
 
 
-def _rank_panel(
+def rank_panel(
     label: str,
     ecdfs: Mapping[int, Sequence[float]],
     points: Sequence[float],
     band: tuple[Sequence[float], Sequence[float]],
 ) -> dict[str, Any]:
-    """The panel of one column of ranks, from its ECDF by replicate; thinned, but judged at all points."""
+    """Returns the panel of one column of ranks, from its ECDF by replicate; judged at all points, thinned."""
     grid, low, high = (np.asarray(values, dtype=float) for values in (points, *band))
     thin = thinned(len(grid), MAX_POINTS)
     curves = []
