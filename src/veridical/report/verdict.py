@@ -179,11 +179,11 @@ def _summary(
             "Use the stated uncertainty with care: most repeats pass, but in one the answer is badly off "
             f"({', '.join(alone)})."
         )
-    outcomes = {OUTCOMES[2]: "objects", OUTCOMES[3]: "fails", OUTCOMES[1]: "is open"}
+    counted = OUTCOMES[2:] if verdict == NOT else OUTCOMES[1:]
     against = [
-        f"{part} {outcomes[own['outcome']]}"
+        f"{part}: {own['outcome']}"
         for part, own in questions.items()
-        if own["outcome"] in (OUTCOMES[2:] if verdict == NOT else OUTCOMES[1:])
+        if own["outcome"] in (OUTCOMES[2:] if part == LABELLED else counted)
     ]
     why = f" ({', '.join(against)})" if against else " (repeats object for different reasons)"
     if verdict == CARE:
