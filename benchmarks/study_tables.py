@@ -23,8 +23,7 @@ FIGURES = (
     *("coverages", "deviations", "intervals", "calibration", "transport", "tradeoff", "detection"),
     "posterior",
 )
-UNSUPPORTED = ("supported", "complete")  # rules on what was not looked at
-ORDER = {"trust": 0, "caution": 1, "do not trust": 2}
+ORDER = {word: i for i, word in enumerate(comparison.VERDICTS)}
 QUALITY = (
     Column("lpp", "LPP"),
     Column("lpp", "LPP - prior's", less_prior=True),
@@ -84,12 +83,12 @@ def verdicts(judged: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _reason(judged: Mapping[str, Any]) -> str:
-    """The first sentence of a finding that decided, and how many more there are; what was left out last."""
+    """The first sentence of a finding that decided, and how many more there are."""
     outcome = {"do not trust": "bad", "caution": "caution"}.get(judged["verdict"])
     deciding = [f for f in judged["findings"] if f["outcome"] == outcome]
     if not deciding:
         return judged["summary"]
-    first = min(deciding, key=lambda f: f["rule"] in UNSUPPORTED)["text"].partition(". ")[0].rstrip(".")
+    first = deciding[0]["text"].partition(". ")[0].rstrip(".")
     return f"{first} (and {len(deciding) - 1} more)." if len(deciding) > 1 else f"{first}."
 
 

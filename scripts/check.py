@@ -18,6 +18,7 @@ def main(snakemake):
         method=wildcards.method,
         replicate=coordinates.of_wildcards(wildcards)["replicate"],
         dataset=wildcards.dataset,
+        task=params.task,
     )
 
 

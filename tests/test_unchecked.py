@@ -245,13 +245,16 @@ def test_a_failed_check_is_a_finding_and_takes_trust_away(
     results = [*(p for p in study.checks if Path(p) not in paths), *paths]
     aggregate("example", "growth", results=results, **others, **files(study))
     found = verdict.load(files(study)["verdicts"])
-    assert before == ["trust"] and [v["verdict"] for v in found["verdicts"]] == ["caution"]
+    assert before == ["trust if the simulator is right"] and [v["verdict"] for v in found["verdicts"]] == [
+        "caution"
+    ]
     assert [(e["what"], e["dataset"], e["cause"]) for e in found["unchecked"]] == [
         (f"check {name}", "simulated", cause)
     ] * 2
-    (text,) = [f["text"] for f in found["verdicts"][0]["findings"] if f["rule"] == "complete"]
+    inference = found["verdicts"][0]["questions"]["inference"]
     told = f"check {name} of npe at 2,000 simulations on simulated, in 2 repeats: {cause} (log: "
-    assert text.startswith(f"Could not be checked: {told}")
+    assert inference["outcome"] == "cannot tell"
+    assert f"Could not be checked: {told}" in inference["text"]
     with pytest.raises(Unchecked, match="lacks what could not be made: check "):
         outcome(files(study)["verdicts"], study.root, study.root / "outcome.json")
     assert not (study.root / "outcome.json").exists()
@@ -269,10 +272,10 @@ def test_real_data_on_which_no_check_could_be_made_are_judged_all_the_same() -> 
 def test_a_check_that_is_missing_in_one_repeat_of_many_still_takes_trust_away() -> None:
     entry = {"what": "check sbc", "method": "npe", "budget": 9, "n_calibration": None, "replicate": 4}
     entry |= {"dataset": "simulated", "cause": "E: no", "log": "l"}
-    evidence = verdict.Evidence([], "npe", 9, "lab", None, [entry])
+    evidence = verdict.Evidence([], "npe", 9, "lab", unchecked=[entry])
     assert [e["replicate"] for e in missing.of(evidence)] == [4]
     for other in ({"method": "rope"}, {"budget": 5}, {"n_calibration": 3}, {"dataset": "field"}):
-        assert not missing.of(verdict.Evidence([], "npe", 9, "lab", None, [entry | other]))
+        assert not missing.of(verdict.Evidence([], "npe", 9, "lab", unchecked=[entry | other]))
 
 
 @pytest.mark.parametrize("place", ["found", "data", "draw", "shows", "table", "own"])

@@ -45,14 +45,12 @@ class OwnSettings(MethodSettings):
     summaries: bool = Field(
         default=False, description="Whether it has summaries of the data, for checks of typicality."
     )
-<<<<<<< HEAD
     missing: bool = Field(
         default=False, description="Whether it takes x with missing numbers (NaN); see docs/missing.md."
-=======
+    )
     transductive: bool = Field(
         default=False,
         description="Whether its answer to one data set depends on others asked about with it (`given`).",
->>>>>>> local
     )
     depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
     fidelity: Fidelity = None

@@ -102,6 +102,7 @@ def test_every_number_says_how_far_to_trust_it(result: CheckResult) -> None:
         "sbc_p",
         "coverage_p",
         "tarp_p",
+        "member_p",
         "mahalanobis",
         "mmd",
         "local_ranks_p",

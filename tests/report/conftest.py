@@ -15,6 +15,7 @@ import pytest
 
 from veridical import checks, seeds
 from veridical.checks import prior_predictive
+from veridical.checks.base import CheckResult, Metric
 from veridical.checks.coverage import Coverage
 from veridical.checks.predictive import Predictive
 from veridical.checks.sbc import SBC
@@ -44,6 +45,18 @@ YEARS = 12
 NOISE = 0.3
 
 
+class LogNormal:
+    """The prior of `Growth`: independent normals of mean zero."""
+
+    scales = np.array([1.0, 0.2, 0.2])
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.normal(size=(n, 3)) * self.scales
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        return (-0.5 * (theta / self.scales) ** 2 - np.log(self.scales * (2 * np.pi) ** 0.5)).sum(axis=-1)
+
+
 class Growth(Task):
     """Two populations that grow or shrink exponentially; linear and Gaussian in the logarithm."""
 
@@ -59,7 +72,8 @@ class Growth(Task):
         Dimension("species", ("hare", "lynx")),
     )
     x_unit = "thousand"
-    scales = np.array([1.0, 0.2, 0.2])
+    prior = LogNormal()
+    scales = LogNormal.scales
 
     @property
     def design(self) -> np.ndarray:
@@ -68,9 +82,6 @@ class Growth(Task):
         for t in range(YEARS):
             rows += [[1, t, 0], [1, 0, t]]
         return np.array(rows, dtype=float)
-
-    def prior_sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.normal(size=(n, 3)) * self.scales
 
     def simulate(self, theta: np.ndarray, noise: Any, fidelity: str) -> np.ndarray:
         log_x = theta @ self.design.T + NOISE * noise.normal(size=(len(theta), 2 * YEARS))
@@ -203,7 +214,7 @@ def build_study(folder: Path, **options: Any) -> MadeUp:
         description="A made-up study: two populations, counted once a year.",
         observations={name: {"file": f"{name}.csv", "source": "made up"} for name in o.observed},
     )
-    theta = TASK.prior_sample(rng, o.tests)
+    theta = TASK.prior.sample(rng, o.tests)
     labelled = {"simulated": (TASK.simulate(theta, rng, "exact"), theta)}
     if o.labelled:
         labelled["real"] = (TASK.simulate(theta, rng, "exact"), theta)
@@ -242,15 +253,15 @@ def _run(
     made.add_training(f"train/{run}", cost, _history(o, budget, rng))
     small = {"null_draws": 9999, "bootstrap": 20}
     worse = replace(o, width=o.width * (1 + 300 / budget))
-    null = None
+    null, known = None, None
     for name, (x, truth) in labelled.items():
         own = _draws(x, truth, o if final else worse, o.draws, rng)
-        null = own if name == "simulated" else null
+        null, known = (own, known) if name == "simulated" else (null, own)
         wanted: list[Any] = [Scores(bootstrap=20)]
         if final:
             wanted += [SBC(**small), Coverage(**small), TARP(null_draws=9999)]
         for check in wanted:
-            made.add_check(run, name, check.name, check.run(own, rng))
+            made.add_check(run, name, check.name, check.run(own, rng, prior=TASK.prior))
         if final and name == "simulated" and not observed:
             made.add_draws(run, name, own)
     for name, x in observed.items() if final else ():
@@ -259,6 +270,10 @@ def _run(
         theta = own.draws[:400].reshape(-1, 3)
         predictive = TASK.simulate(theta, rng, "exact").reshape(400, len(x), YEARS, 2)
         given = {"predictive": predictive, "null": null, "prior_predictive": labelled["simulated"][0]}
+        given |= {"labelled": known}
+        agreement = (Metric("prior_conflict_p", 0.4, None, 999),)
+        found = CheckResult("prior_sensitivity", TASK.parameter_names, agreement)
+        made.add_check(run, name, "prior_sensitivity", found)
         wanted = [Typicality(), Predictive(bootstrap=20)]
         if name in references:
             wanted.append(TwoSample(draws=400, max_iterations=60, patience=5))

@@ -28,11 +28,8 @@ BASE: dict[str, Any] = {
 FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
 LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
 UNLABELLED = ["typicality", "predictive", "detection"]
-<<<<<<< HEAD
 UNIFORM = {"prior": "uniform", "lower": 0, "upper": 1}
-=======
 LOCAL = ["local_ranks", "local_c2st", "importance", "prior_sensitivity"]
->>>>>>> local
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:

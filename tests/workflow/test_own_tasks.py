@@ -16,6 +16,7 @@ import yaml
 
 from veridical import bank
 from veridical.evidence import metrics
+from veridical.evidence.comparison import VERDICTS
 from veridical.saved import observations
 from veridical.study import settings
 from veridical.study.layout import Layout
@@ -66,7 +67,7 @@ def assert_finished(study: Path, dataset: str, seen: int) -> dict[str, Any]:
     assert json.loads((study / "provenance.json").read_text())["@graph"]
     for found in verdict["verdicts"]:
         assert (found["dataset"], found["budget"], found["replicates"]) == (dataset, 1000, 1)
-        assert found["verdict"] in ("trust", "caution", "do not trust")
+        assert found["verdict"] in VERDICTS
         assert found["verdict"] in page
         assert all(finding["text"] for finding in found["findings"])
     table = metrics.read(study / "metrics.csv")
@@ -116,7 +117,7 @@ def test_fidelities_with_shared_noise_and_a_likelihood(examples: Examples, level
     verdict = assert_finished(levels, "kitchen", 1)
     assert {found["method"] for found in verdict["verdicts"]} == {"npe", "npe_euler"}
     rules = {f["rule"]: f["outcome"] for f in verdict["verdicts"][0]["findings"]}
-    assert rules["reference_reached"] == "good" and rules["near_reference"] != "unknown"
+    assert rules["near_reference"] not in ("not asked", "cannot tell")
     euler, exact = (rows(examples, "coffee_levels", name, "train-r0") for name in ("euler", "exact"))
     np.testing.assert_array_equal(euler["theta"], exact["theta"])
     assert_simulated(euler["theta"], euler["x"], "euler")

@@ -22,6 +22,7 @@ rule check:
         runtime=minutes(30),
     params:
         settings=lambda wildcards: layout.checks[wildcards.check],
+        task=lambda wildcards: layout.task_spec if wildcards.check == "scores" else None,
         seed=root,
         code=lambda wildcards: layout.code("check", *checks.modules(wildcards.check)),
         journal=journal("check"),

@@ -229,6 +229,8 @@ def check_inputs(wildcards):
     needs = checks.needs(wildcards.check)
     if "null" in needs:
         inputs["null"] = f"{run}/simulated.nc"
+    if wildcards.check == "typicality" and layout.labelled_real:
+        inputs["labelled"] = f"{run}/real.nc"
     if "reference" in needs:
         inputs["reference"] = f"{folder}/reference/{wildcards.dataset}.nc"
     if "predictive" in needs:

@@ -16,6 +16,7 @@ from veridical.errors import DataError
 from veridical.files import Migrations, migrated, read_json, write_json
 from veridical.saved.posteriors import Draws
 from veridical.sections import Section
+from veridical.tasks.base import Prior
 
 FORMAT = 1
 MIGRATIONS: Migrations = {}
@@ -147,6 +148,8 @@ class Check(ABC):
         exact: Mapping[str, Array] | None = None,
         nearby: Mapping[str, Array] | None = None,
         densities: Mapping[str, Array] | None = None,
+        prior: Prior | None = None,
+        labelled: Draws | None = None,
     ) -> CheckResult:
         """Judges the draws of one method on one data set.
 
@@ -160,8 +163,20 @@ class Check(ABC):
             exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
             nearby: Parameters around the answer with draws given their data, see `veridical.checks.nearby`.
             densities: The task's own densities at the draws, see `veridical.stages.densities`.
+            prior: The prior of the task, where a check can use it.
+            labelled: Draws of the same method on labelled real data, likewise.
         """
-        inputs = Inputs(reference, predictive, prior_predictive, null, exact, nearby, densities)
+        inputs = Inputs(
+            reference,
+            predictive,
+            prior_predictive,
+            null,
+            exact,
+            nearby,
+            densities,
+            prior=prior,
+            labelled=labelled,
+        )
         return self._judge(draws, rng, inputs)
 
     @abstractmethod

@@ -124,6 +124,10 @@ class Coverage(Check):
             "between the diagonal and the coverage curve of central intervals. Above 0: too narrow; below 0:"
             " too wide; range [-0.5, 0.5]."
         ),
+        "asked_together": (
+            "1 where the answer to one data set depends on the others asked with it: counts over data sets "
+            "are then not binomial."
+        ),
         "coverage": "Share of central intervals of level `level` that hold the truth.",
         "coverage_gap": (
             "Mean of |coverage - a| of central intervals over the levels a = 0.05, 0.10, ..., 0.95."
@@ -165,6 +169,8 @@ class Coverage(Check):
         table.append(Metric("coverage_p", p_value, None, len(truth)))
         curves |= {"lower": band.lower, "upper": band.upper}
         residuals = {f"residual_{name}": curve - LEVELS for name, curve in curves.items() if name != "levels"}
+        if draws.attrs.get("asked_together"):
+            table.append(Metric("asked_together", 1.0, None, len(truth)))
         note = f"A calibrated posterior has a coverage gap of {expected_gap(len(truth)):.3f} on average."
         return self._result(
             draws, table, curves=curves | residuals, passed=passed, p_value=p_value, notes=(note,)

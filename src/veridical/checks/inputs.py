@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import DataError, ShapeError, require_shape
 from veridical.saved.posteriors import Draws
+from veridical.tasks.base import Prior
 
 Array = NDArray[Any]
 
@@ -32,6 +33,8 @@ class Inputs:
         nearby: Parameters around the answer and draws given data simulated there, see
             `veridical.checks.nearby`.
         densities: The task's own densities at the draws, see `veridical.stages.densities`.
+        prior: The prior of the task.
+        labelled: Draws of the same method on labelled real data.
     """
 
     reference: Draws | None = None
@@ -41,6 +44,8 @@ class Inputs:
     exact: Mapping[str, Array] | None = None
     nearby: Mapping[str, Array] | None = None
     densities: Mapping[str, Array] | None = None
+    prior: Prior | None = None
+    labelled: Draws | None = None
 
 
 def given(value: Any, what: str, check: str) -> Any:

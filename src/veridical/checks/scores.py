@@ -14,6 +14,13 @@ With draws :math:`T_{ml}` (draw l, data set m), truth :math:`\theta^*_m`, per pa
 
 NRMSE, contraction, z-score and calibration error are defined as in BayesFlow 2.
 
+Where the prior p is known, too, whether the data taught anything:
+
+- Gain = mean over m of :math:`\log q(\theta^*_m | x_m) - \log p(\theta^*_m)`: an answer that is the prior
+  has none, and one that is wrongly narrow less than none.
+- Prior contraction = 1 - mean over m of Var_l(T) / Var(p): its denominator has no sampling error.
+- Informed p: one-sided test that posterior means go with the truth (Fisher's z), per parameter.
+
 Curves: `truth`, `median`, `mad`, `z_score`, `contraction` (n, D) of the first data sets, for recovery plots.
 
 References:
@@ -38,6 +45,7 @@ from veridical.checks.base import (
     Metric,
     bootstrap,
     finite_or_none,
+    mean_stderr,
     per_parameter,
     proportion_stderr,
 )
@@ -46,9 +54,11 @@ from veridical.checks.inputs import Array, Inputs, density_of_truth, labelled
 from veridical.errors import DataError
 from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Repeats, Section
+from veridical.tasks.base import Prior
 
 CALIBRATION_LEVELS = np.linspace(0.005, 0.995, 20)
 LPP_QUANTILES = (0.05, 0.5)
+_PRIOR_DRAWS = 20_000  # behind the variance of the prior
 
 
 class ScoresSettings(Section):
@@ -133,6 +143,39 @@ def calibration_error(m: Moments) -> Array:
     return np.median(miss, axis=0)
 
 
+def learned_metrics(
+    draws: Draws, m: Moments, log_q: Array | None, prior: Prior, rng: np.random.Generator
+) -> list[Metric]:
+    """Returns what the data taught beyond the prior: gain, contraction over its variance, correlations.
+
+    Arguments:
+        draws: The draws, for the names.
+        m: Their moments.
+        log_q: Log density of the truth (N,), if known.
+        prior: The prior of the task.
+        rng: Draws from the prior for its variance.
+    """
+    from scipy.special import ndtr
+
+    n, names = len(m.truth), draws.names
+    prior_variance = prior.sample(rng, _PRIOR_DRAWS).var(axis=0)
+    shrink, its_error = 1 - m.variance.mean(axis=0) / prior_variance, mean_stderr(m.variance) / prior_variance
+    table = per_parameter("prior_contraction", shrink, its_error, names, n=n)
+    centred, truth = m.mean - m.mean.mean(axis=0), m.truth - m.truth.mean(axis=0)
+    scale = np.sqrt((centred**2).sum(axis=0) * (truth**2).sum(axis=0))
+    r = np.where(scale > 0, (centred * truth).sum(axis=0) / np.maximum(scale, np.finfo(float).tiny), 0.0)
+    p = ndtr(-np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)) * np.sqrt(max(n - 3, 0)))
+    table += [Metric("informed_p", float(v), None, n, name) for v, name in zip(p, names, strict=True)]
+    if log_q is not None:
+        log_p = prior.log_prob(m.truth)
+        inside = np.isfinite(log_p)
+        gain = log_q[inside] - log_p[inside]
+        if len(gain) > 1:
+            error = float(mean_stderr(gain)) if np.isfinite(gain).all() else None
+            table.append(Metric("gain", float(gain.mean()), error, len(gain)))
+    return table
+
+
 def log_score_metrics(log_density_truth: Array, repeats: int, rng: np.random.Generator) -> list[Metric]:
     """Returns LPP, NLTP, share of zeros and quantiles of the log density of the truth (N,); -inf stays.
 
@@ -168,6 +211,14 @@ class Scores(Check):
             "Median over data sets of 1 - posterior variance / variance of the true parameters, clipped to "
             "[0, 1]. 0: the data taught nothing; 1: they pin the parameter down."
         ),
+        "gain": (
+            "Mean of log posterior - log prior density at the true parameters: what the data taught (nats). "
+            "An answer that is the prior has 0, one that is wrongly narrow less."
+        ),
+        "informed_p": (
+            "One-sided p-value that posterior means go with the true parameters (correlation over data sets);"
+            " large where the data say nothing of the parameter."
+        ),
         "lpp": (
             "Mean log posterior density at the true parameters, in the parameters' units. Higher is better."
         ),
@@ -178,6 +229,10 @@ class Scores(Check):
         "nrmse": (
             "Median over draws of the root mean square error of a single draw over data sets, divided by the"
             " range of the true parameters. A calibrated posterior has sqrt(2) times the error of its mean."
+        ),
+        "prior_contraction": (
+            "1 - mean posterior variance / variance of the prior. Unlike `contraction` it does not depend on "
+            "which true parameters the data sets happen to have."
         ),
         "rmse": "Root mean square error of the posterior mean over data sets, in the parameter's unit.",
         "z_score": "Median over data sets of (posterior mean - truth) / posterior standard deviation.",
@@ -207,6 +262,8 @@ class Scores(Check):
         log_q = density_of_truth(draws)
         if log_q is not None:
             table += log_score_metrics(log_q, self.settings.bootstrap, rng)
+        if inputs.prior is not None:
+            table += learned_metrics(draws, m, log_q, inputs.prior, rng)
         return self._result(draws, table, curves=self._recovery(theta, m))
 
     def _estimates(

@@ -5,6 +5,8 @@ r"""Distance between the draws of a method and those of an exact sampler on the 
   below that, up to noise. Its null, from the first against the second half of the reference, shows what the
   reference's own Monte Carlo error does.
 - Shift of the mean, in standard deviations of the reference, and the ratio of standard deviations.
+- What part of the reference the method's own 90 % intervals hold: shift and width, each harmless by itself,
+  may together not be. Of the observation where it is smallest: averages hide what is wrong in one.
 
 Standard errors count the effective sample size of the reference, where its attribute `ess` states it.
 
@@ -19,18 +21,19 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from veridical.checks.base import Check, CheckResult, Metric, mean_stderr, per_parameter
+from veridical.checks.base import Check, CheckResult, Metric, mean_stderr, per_parameter, proportion_stderr
 from veridical.checks.inputs import Array, Inputs, given, unlabelled
 from veridical.errors import DataError, require_shape
 from veridical.saved.posteriors import Draws
 from veridical.sections import Count, Section
 
+LEVEL = 0.9  # of the intervals that should hold as much of the reference
 _UNITS_PER_PARAMETER = 10
 
 
@@ -48,6 +51,13 @@ class TwoSampleSettings(Section):
         default=50,
         description="Passes without a better accuracy on held-out rows after which training stops.",
     )
+
+
+def held(draws: Array, reference: Array, level: float = LEVEL) -> Array:
+    """Returns what part of a reference (R, N, D) central intervals of draws (S, N, D) hold, shape (N, D)."""
+    lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    inside: Array = ((lower <= reference) & (reference <= upper)).mean(axis=0)
+    return inside
 
 
 class Difference(NamedTuple):
@@ -173,6 +183,14 @@ class TwoSample(Check):
             "no difference seen; 1: disjoint."
         ),
         "c2st_null": "`c2st` between two halves of the reference: what no difference looks like.",
+        "reference_coverage": (
+            "Part of the exact reference inside the answer's own central interval of level `level`: what that"
+            " interval is worth. Of the observation where it is smallest."
+        ),
+        "reference_width": (
+            "Posterior standard deviation divided by that of the reference, of the observation where it is "
+            "largest."
+        ),
         "mean_shift_sd": "|posterior mean - mean of the reference| in standard deviations of the reference.",
         "sd_ratio": "Posterior standard deviation divided by that of the reference.",
     }
@@ -196,6 +214,7 @@ class TwoSample(Check):
         moments = Difference(*np.array([difference(q, p, ess) for q, p in pairs]).transpose(1, 0, 2))
         table = self._classified(accuracies, len(theta), exact.shape[0], ess)
         table += self._moved(moments, draws)
+        table += _worst(theta, exact, moments, draws.names)
         curves = {
             "mean": theta.mean(axis=(0, 1)),
             "sd": theta.std(axis=0, ddof=1).mean(axis=0),
@@ -243,6 +262,20 @@ class TwoSample(Check):
                 "sd_ratio", moments.ratio.mean(axis=0), _pooled(moments.ratio_stderr), draws.names, n=n
             ),
         ]
+
+
+def _worst(draws: Array, exact: Array, moments: Difference, names: Sequence[str]) -> list[Metric]:
+    """What intervals are worth, and how wide they are, in the observation that is worst, per parameter."""
+    inside, table = held(draws, exact), []
+    error = proportion_stderr(inside.min(axis=0) * len(exact), len(exact))
+    for j, name in enumerate(names):
+        at = int(inside[:, j].argmin())
+        extra = {"observation": at} if len(inside) > 1 else {}
+        value, wide = float(inside[at, j]), int(moments.ratio[:, j].argmax())
+        table.append(Metric("reference_coverage", value, float(error[j]), len(exact), name, LEVEL, extra))
+        widest, its_error = float(moments.ratio[wide, j]), float(moments.ratio_stderr[wide, j])
+        table.append(Metric("reference_width", widest, its_error, len(exact), name))
+    return table
 
 
 def _pooled(errors: Array) -> Array:

@@ -11,7 +11,7 @@ from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import PRIOR, SBI, UPPER_BOUND, Variant
 
 SIGNIFICANCE = 0.05  # of the comparison of two methods, paired over replicates
-VERDICTS = ("trust", "caution", "do not trust")
+VERDICTS = ("trust", "trust if the simulator is right", "caution", "do not trust")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ WINS = {
     "nltp_gap": "comes closest to the exact answer",
     "c2st": "comes closest to the exact answer",
 }
+WHO = ("Of those to trust", "Of those to trust if the simulator is right", "Of those to use with care")
 YARDSTICKS = {
     PRIOR: "the prior, which knows nothing of the data,",
     SBI: "npe on simulated data, as if the simulator were right,",
@@ -258,9 +259,11 @@ def headline(
     lines: Sequence[Mapping[str, Any]], yardsticks: Sequence[Mapping[str, Any]], quality: Quality | None
 ) -> list[str]:
     """Returns the comparison in a few sentences: what to trust, what is best within error, against what."""
-    by_rank = {rank: [line["variant"] for line in lines if line["rank"] == rank] for rank in range(3)}
+    by_rank = {
+        rank: [line["variant"] for line in lines if line["rank"] == rank] for rank in range(len(VERDICTS))
+    }
     sentences = [_to_trust(by_rank)]
-    for rank, who in ((0, "Of those to trust"), (1, "Of those to use with care")):
+    for rank, who in enumerate(WHO):
         if quality is not None and quality.sign and len(by_rank[rank]) > 1:
             own = [line for line in lines if line["rank"] == rank and quality in line["found"]]
             found = {line["variant"]: line["found"][quality] for line in own}
@@ -278,11 +281,12 @@ def headline(
 
 def _to_trust(by_rank: Mapping[int, Sequence[Variant]]) -> str:
     total = sum(map(len, by_rank.values()))
-    if by_rank[0]:
-        rest = "all of them" if len(by_rank[0]) == total else f"{len(by_rank[0])} of {total}"
-        return f"Trust ({rest}): {_listed(by_rank[0])}."
-    if by_rank[1]:
-        return f"No answer earns full trust; use with care: {_listed(by_rank[1])}."
+    for rank, words in enumerate(("Trust", "Trust if the simulator is right")):
+        if by_rank[rank]:
+            rest = "all of them" if len(by_rank[rank]) == total else f"{len(by_rank[rank])} of {total}"
+            return f"{words} ({rest}): {_listed(by_rank[rank])}."
+    if by_rank[2]:
+        return f"No answer earns trust; use with care: {_listed(by_rank[2])}."
     return f"None of the {total} answers is to be trusted."
 
 

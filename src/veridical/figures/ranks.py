@@ -44,11 +44,7 @@ class Ranks(Figure):
         if "ecdf_log_density" in curves:
             band = curves["lower_log_density"], curves["upper_log_density"]
             ecdfs = {r: result["curves"]["ecdf_log_density"] for r, result in results.items()}
-<<<<<<< HEAD
-            panels.append(_rank_panel("log density", ecdfs, grid, band))
-=======
-            panels.append(rank_panel("density", ecdfs, grid, band))
->>>>>>> local
+            panels.append(rank_panel("log density", ecdfs, grid, band))
         return {"panels": panels}
 
     def draw(self, data: Data) -> Drawn:

@@ -12,7 +12,10 @@ from veridical.coordinates import dataset_cells
 from veridical.evidence.metrics import Row, grouped, select
 from veridical.evidence.numbers import percent
 
-GOOD, CAUTION, BAD = 0, 1, 2
+GOOD, CANNOT_TELL, CAUTION, BAD = 0, 1, 2, 3  # from best to worst
+OUTCOMES = ("good", "cannot tell", "caution", "bad")
+EVERY = -1  # in place of a replicate: what concerns all of them
+SMALL_GAP = 0.05  # a coverage gap up to here is small
 TOO_WIDE = " (too wide)"
 NARROW = {"acauc": 1, "hpd_area": -1}  # metrics of too narrow intervals, and their sign there
 
@@ -30,6 +33,7 @@ class Evidence:
         dataset: The data set: the name of an observed one, `real`, or `simulated` where there is none.
         calibration: The number of labelled real data sets that it was calibrated on; None for a method that
             is not.
+        rivals: How many variants of methods the study judges on the same labelled data, this one included.
         unchecked: What could not be checked, as `verdict.json` lists it.
     """
 
@@ -38,6 +42,7 @@ class Evidence:
     budget: int | None
     dataset: str
     calibration: int | None = None
+    rivals: int = 1
     unchecked: Sequence[dict[str, Any]] = ()
 
     @cached_property
@@ -46,9 +51,14 @@ class Evidence:
         cells = {"method": self.method, "budget": self.budget, "n_calibration": self.calibration}
         return select(self.rows, **cells)
 
-    def of(self, metric: str, dataset: str | None = None) -> dict[int, list[Row]]:
+    @cached_property
+    def replicates(self) -> list[int]:
+        """The replicates of the method."""
+        return sorted({r["seed"] for r in self.own if r["seed"] is not None}) or [0]
+
+    def of(self, metric: str, dataset: str | None = None, **cells: object) -> dict[int, list[Row]]:
         """Returns the rows of one metric by replicate; of the data set itself unless another is named."""
-        found = select(self.own, metric=metric, **dataset_cells(dataset or self.dataset))
+        found = select(self.own, metric=metric, **dataset_cells(dataset or self.dataset), **cells)
         return grouped((row for row in found if row["seed"] is not None), itemgetter("seed"))
 
     def whole(self, metric: str, dataset: str | None = None) -> dict[int, float]:
@@ -67,13 +77,36 @@ def majority(outcomes: Iterable[int]) -> int:
     return ordered[len(ordered) // 2]
 
 
-def passed(values: Mapping[int, float], least: float, otherwise: int = BAD) -> dict[int, int]:
-    """Returns the outcome of each replicate: good from `least` on, `otherwise` below it and at NaN."""
-    return {seed: GOOD if value >= least else otherwise for seed, value in values.items()}
+def smallest(
+    evidence: Evidence, metric: str, level: float, check: str = "", dataset: str | None = None
+) -> dict[int, float | None]:
+    """Returns, by replicate, the smallest p-value of a metric; None where it could never be below a level.
+
+    A row says in `least_p` how small its p-value can get; where it does not, `{check}_decidable` decides.
+    """
+    mute = {s for s, v in evidence.whole(f"{check}_decidable", dataset).items() if v == 0}
+    found: dict[int, float | None] = {}
+    for seed, rows in evidence.of(metric, dataset, parameter=None).items():
+        least = rows[0].get("least_p")
+        blind = seed in mute if least is None else not least < level
+        found[seed] = None if blind else min((r["value"] for r in rows), key=lambda v: (v == v, v))
+    return found
+
+
+def tested(p: float | None, caution: float, bad: float | None = None) -> int:
+    """Returns the outcome of a p-value; NaN counts as failing, None as not to be told."""
+    if p is None:
+        return CANNOT_TELL
+    if p >= caution:
+        return GOOD
+    return BAD if bad is not None and not p >= bad else CAUTION
 
 
 def told(outcomes: dict[int, int], *texts: str) -> Found:
-    """Returns outcomes with the sentence for what most replicates reach; the last serves all worse ones."""
+    """Returns outcomes with the sentence for what most replicates reach: good, cannot tell, caution, bad.
+
+    The last sentence serves all worse outcomes.
+    """
     return outcomes, texts[min(majority(outcomes.values()), len(texts) - 1)]
 
 
@@ -82,45 +115,42 @@ def nan_last(gap: tuple[float, str]) -> tuple[bool, float]:
     return gap[0] != gap[0], gap[0]
 
 
+def worst_gap(evidence: Evidence, dataset: str, seed: int, errors: float = 0.0) -> tuple[float, str]:
+    """Returns the largest coverage gap of one replicate, less so many of its errors, and whose it is."""
+    of_all = {"coverage_gap": "all parameters", "hpd_coverage_gap": "all parameters jointly"}
+    gaps = [
+        (row["value"] - errors * (row["stderr"] or 0.0), row["parameter"] or whole)
+        for name, whole in of_all.items()
+        for row in evidence.of(name, dataset).get(seed, ())
+    ]
+    return max(gaps, key=nan_last, default=(float("nan"), "what was not measured"))
+
+
 def votes(outcomes: Mapping[int, int]) -> str:
     """Returns in how many replicates a rule did not pass, where they disagree."""
-    failed = sum(outcome != 0 for outcome in outcomes.values())
+    failed = sum(outcome >= CAUTION for outcome in outcomes.values())
     if failed in (0, len(outcomes)):
         return ""
-    words = ", but not in" if majority(outcomes.values()) == 0 else ", in"
+    words = ", but not in" if majority(outcomes.values()) < CAUTION else ", in"
     return f"{words} {failed} of {len(outcomes)} repeats"
 
 
-def middle(values: Mapping[int, float]) -> float:
-    """Returns the median over replicates."""
-    ordered = sorted(values.values())
+def middle(values: Iterable[float | None]) -> float:
+    """Returns the median of what is known; NaN of nothing."""
+    ordered = sorted(v for v in values if v is not None)
+    if not ordered:
+        return float("nan")
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-def decided(evidence: Evidence, metric: str, check: str) -> dict[int, float]:
-    """By replicate, p-values of a test on the data set; not those whose null is too small ever to reject."""
-    mute = {s for s, v in evidence.whole(f"{check}_decidable").items() if v == 0}
-    return {s: v for s, v in evidence.whole(metric).items() if s not in mute}
-
-
 def graded(value: float, caution: float, bad: float) -> int:
-    """Returns the outcome of a number that is better when smaller, from its limits."""
+    """Returns the outcome of a number that is better when smaller, from its limits; NaN is bad."""
     return GOOD if value <= caution else CAUTION if value <= bad else BAD
 
 
-def share(values: Mapping[int, float]) -> str:
-    """Returns the median over replicates as a percentage."""
+def share(values: Iterable[float | None]) -> str:
+    """Returns the median as a percentage."""
     return percent(middle(values))
-
-
-def any_too_narrow(evidence: Evidence, dataset: str) -> bool:
-    """Whether intervals of any one parameter, or joint regions, are too narrow by two standard errors."""
-    for metric, narrow in NARROW.items():
-        rows = [row for own in evidence.of(metric, dataset).values() for row in own]
-        for own in grouped(rows, itemgetter("parameter")).values():
-            if narrow * sum(r["value"] for r in own) > 2 * sum(r["stderr"] or 0.0 for r in own):
-                return True
-    return False
 
 
 def direction(evidence: Evidence, dataset: str) -> str:

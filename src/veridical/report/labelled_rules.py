@@ -1,102 +1,210 @@
-"""Rules of the verdict about real data with known truth, and about repeated experiments."""
+"""Rules about real data with known truth: they speak of inference, simulator and prior together."""
 
 from __future__ import annotations
 
-from veridical.evidence.numbers import rounded
+from collections.abc import Mapping, Sequence
+
+from veridical.evidence.metrics import Row
+from veridical.evidence.numbers import percent
+from veridical.report import by_size
+from veridical.report.by_size import Counted
 from veridical.report.judging import (
     BAD,
+    CANNOT_TELL,
     CAUTION,
     GOOD,
-    TOO_WIDE,
+    SMALL_GAP,
     Evidence,
     Found,
-    any_too_narrow,
-    decided,
     direction,
     majority,
     middle,
-    nan_last,
-    passed,
     share,
+    smallest,
     told,
     votes,
+    worst_gap,
 )
+from veridical.report.questions import LABELLED, Rule
 
-CALIBRATION_P = 0.05  # family-wise over the parameters, and over the tests
-DETECTION_P = 0.01
-SMALL_GAP = 0.05  # a coverage gap up to here is small
+LIKE_LABELLED_P = 0.01
+CURVES_P = 0.005  # of all coverage curves, where the 90 % intervals hold
+AS_GOOD_AS = 0.85  # coverage that a perfect calibration on so many pairs has to exceed in 97.5 % of cases
 
 
 def labelled_coverage(evidence: Evidence) -> Found:
-    """Do intervals cover the truth on labelled real data as often as they say?"""
-    p = evidence.whole("coverage_p", "real")
-    if not p:
+    """Do 90 % intervals hold the truth on labelled real data?"""
+    counted = {s: _counted(rows) for s, rows in evidence.of("coverage", "real", level=by_size.LEVEL).items()}
+    if not counted:
         return None
-    way = direction(evidence, "real")
-    failed = CAUTION if way == TOO_WIDE and not any_too_narrow(evidence, "real") else BAD
-    outcomes = passed(p, CALIBRATION_P, failed)
-    known = "On real data with known truth the intervals"
-    return told(
-        outcomes,
-        f"{known} hold the truth as often as they say{votes(outcomes)}.",
-        f"{known} hold the truth more often than they say{way}: safe, but wasteful{votes(outcomes)}.",
-        f"{known} do not hold the truth as often as they say{way}{votes(outcomes)}.",
-    )
+    if any(v == 1 for v in evidence.whole("asked_together", "real").values()):
+        outcomes = _together(counted)
+    else:
+        outcomes = {s: by_size.judge(own, evidence.rivals) for s, own in counted.items()}
+    outcomes = {s: _with_pairs(o, counted[s], evidence.calibration) for s, o in outcomes.items()}
+    for seed, p in evidence.whole("coverage_p", "real").items():
+        off = not p >= CURVES_P and not worst_gap(evidence, "real", seed, 2.0)[0] <= SMALL_GAP
+        if outcomes.get(seed) == GOOD and off:
+            outcomes[seed] = CAUTION
+    return _said(outcomes, counted, evidence, "On real data with known truth")
 
 
-def like_simulations(evidence: Evidence) -> Found:
-    """Are the data, taken together, distributed like simulated data?"""
-    p = decided(evidence, "mmd_p", "detection")
-    if not p:
-        return None
-    on_labelled = labelled_coverage(evidence)
-    cleared = on_labelled is not None and majority(on_labelled[0].values()) == GOOD
-    outcomes = passed(p, DETECTION_P, CAUTION if cleared else BAD)
-    known = " On labelled real data the intervals hold nevertheless." if cleared else ""
-    return told(
-        outcomes,
-        "Taken together, the data are not told from simulated data: of sets of simulated data as large, "
-        f"{share(p)} differ as much or more{votes(outcomes)}.",
-        "Taken together, the data are not distributed like simulated data: of sets of simulated data as "
-        f"large, only {share(p)} differ as much{votes(outcomes)}.{known}",
-    )
-
-
-def covered_in_experiments(evidence: Evidence) -> Found:
-    """Do intervals hold the truth in repeated experiments as often as they say?"""
-    where = "real" if evidence.of("experiments_p", "real") else "simulated"
-    p = evidence.whole("experiments_p", where)
-    worst = {seed: _widest_gap(evidence, where, seed) for seed in p}
-    if not worst:
+def labelled_experiments(evidence: Evidence) -> Found:
+    """Do 90 % intervals hold the truth in repeated experiments on labelled real data?"""
+    counted = {}
+    for seed, rows in evidence.of("experiment_coverage", "real", level=by_size.LEVEL).items():
+        own = [r for r in rows if r.get("interval") in (None, "total")]
+        counted[seed] = _counted(own)
+    if not counted:
         return None
     outcomes = {
-        seed: GOOD if v >= CALIBRATION_P else CAUTION if worst[seed][0] <= SMALL_GAP else BAD
-        for seed, v in p.items()
+        s: _with_pairs(by_size.judge(own, evidence.rivals), own, evidence.calibration)
+        for s, own in counted.items()
     }
-    gap = rounded(100 * middle({seed: size for seed, (size, _) in worst.items()}), 2)
-    common, data = majority(outcomes.values()), f"{where} data"
-    size = "slightly" if common == CAUTION else "badly"
-    _, at = sorted(worst.values(), key=nan_last)[len(worst) // 2]
+    return _said(outcomes, counted, evidence, "In repeated experiments on real data with known truth")
+
+
+def possible_on_real(evidence: Evidence) -> Found:
+    """Has the truth of labelled real data a density above zero?"""
+    zeros = evidence.whole("zero_density_share", "real")
+    if not zeros:
+        return None
     return told(
-        outcomes,
-        f"In repeated experiments on {data} the intervals hold the truth as often as they say"
-        f"{votes(outcomes)}: at worst their coverage misses by {gap} percentage points on average.",
-        f"In repeated experiments on {data} the intervals are {size} off: their coverage misses the stated "
-        f"probability by {gap} percentage points on average{at}{votes(outcomes)}.",
+        {s: GOOD if v == 0 else CAUTION for s, v in zeros.items()},
+        "No true value of the labelled real data was given density zero.",
+        "",
+        f"The answer excludes the truth of {share(zeros.values())} of the labelled real data altogether: its "
+        "density there is zero.",
     )
 
 
-def _widest_gap(evidence: Evidence, where: str, seed: int) -> tuple[float, str]:
-    """The largest gap of one replicate and where it is, a true value or a parameter; NaN is largest."""
-    of_estimates = [
-        (r["value"], "" if r["true_value"] is None else f" where the truth is {rounded(r['true_value'])}")
-        for r in evidence.of("coverage_gap_z", where).get(seed, ())
-        if r.get("interval") in (None, "total")
-    ]
-    of_posteriors = [
-        (r["value"], f" for {r['parameter']}" if r["parameter"] else "")
-        for name in ("experiment_coverage_gap", "experiment_hpd_coverage_gap")
-        for r in evidence.of(name, where).get(seed, ())
-    ]
-    gaps = of_estimates + of_posteriors
-    return max(gaps, key=nan_last, default=(float("nan"), ""))
+def like_labelled(evidence: Evidence) -> Found:
+    """Are the data like the labelled real ones, so that what was seen there speaks for them?"""
+    if evidence.dataset == "real":
+        return {s: GOOD for s in evidence.replicates}, "These are the labelled real data themselves."
+    p = smallest(evidence, "labelled_member_p", LIKE_LABELLED_P)
+    if not p:
+        return None
+    # what is unlike the labelled data is not thereby wrong: they say nothing of it
+    return told(
+        {s: GOOD if v is not None and v >= LIKE_LABELLED_P else CANNOT_TELL for s, v in p.items()},
+        "Each observation is like the labelled real data, so that what was seen on them speaks for it too.",
+        "The data are unlike the labelled real data, or these are too few to tell: coverage there says "
+        "nothing of them.",
+    )
+
+
+RULES = (
+    Rule(
+        labelled_coverage,
+        LABELLED,
+        "Do 90 % intervals hold the truth on labelled real data?",
+        "some parameter, or for fewer than 200 rows the mean, does not exclude what would matter though a "
+        "right answer would have with probability 0.8 (with fewer rows: cannot tell); or intervals are "
+        "too wide "
+        f"(every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P} with a gap > {SMALL_GAP} by two "
+        f"standard errors; or fewer pairs than let a perfect calibration exceed {AS_GOOD_AS}",
+        f"the upper end of some parameter < {by_size.HARM} (97.5 %, Bonferroni over parameters); of a method "
+        "calibrated on n pairs in addition below what a perfect calibration on n pairs exceeds in 97.5 %",
+        "The simulator, or the remedy, fails where it matters. Calibrate with the labelled data or mend the "
+        "simulator (more simulations will not help); where rows are few, label more.",
+        ("coverage",),
+        decisive=True,
+    ),
+    Rule(
+        labelled_experiments,
+        LABELLED,
+        "The same in repeated experiments on labelled real data.",
+        "as `labelled_coverage`, each parameter or true value",
+        "as `labelled_coverage`",
+        "The intervals leave out a source of error: more members, more events for the fit of weights, or "
+        "more "
+        "calibration data are the usual ways out.",
+        ("experiments",),
+        decisive=True,
+    ),
+    Rule(
+        possible_on_real,
+        LABELLED,
+        "Has the truth of labelled real data a density above zero?",
+        "`zero_density_share` > 0 on `real`",
+        "",
+        "Widen the prior where these truths lie; a method that gives exactly zero inside its prior has to "
+        "leave some density there.",
+        ("scores",),
+    ),
+    Rule(
+        like_labelled,
+        LABELLED,
+        "Are the data like the labelled real ones? Where not, these say nothing of them.",
+        "",
+        "",
+        "Label data that are like these ones.",
+        ("typicality",),
+    ),
+)
+
+
+def _counted(rows: Sequence[Row]) -> Counted:
+    """Truths held of one replicate, per parameter (of estimates: per true value)."""
+    each = [r for r in rows if r["parameter"] is not None or r["true_value"] is not None] or list(rows)
+    mean = [r for r in rows if r["parameter"] is None and r["true_value"] is None]
+    n = min(r["n"] for r in each)
+    error = mean[0]["stderr"] if mean and mean[0]["stderr"] is not None else 0.0
+    average = sum(r["value"] for r in each) / len(each)
+    return Counted(tuple(round(r["value"] * n) for r in each), n, average, error)
+
+
+def _together(counted: Mapping[int, Counted]) -> dict[int, int]:
+    """Outcomes where the answers of a replicate depend on each other: one for all of them."""
+    n = min(own.n for own in counted.values())
+    shares = [[k / own.n for k in own.held] for own in counted.values()]
+    return dict.fromkeys(counted, by_size.dependent(shares, n))
+
+
+def _with_pairs(outcome: int, counted: Counted, pairs: int | None) -> int:
+    """The outcome of a method that learned from pairs: few of them allow no better than caution.
+
+    Nor is it bad to miss by what even a perfect calibration on so many may.
+    """
+    if pairs is None:
+        return outcome
+    if outcome == BAD and min(counted.held) / counted.n >= by_size.as_good_as(pairs):
+        return CAUTION
+    return outcome if by_size.as_good_as(pairs) > AS_GOOD_AS else max(outcome, CAUTION)
+
+
+def _said(outcomes: dict[int, int], counted: Mapping[int, Counted], evidence: Evidence, known: str) -> Found:
+    """The outcomes with a sentence: the smallest share held, out of how many, and what that excludes."""
+    first = next(iter(counted.values()))
+    n, d = first.n, len(first.held)
+    least = percent(middle(min(own.held) / own.n for own in counted.values()))
+    text = f"{known} ({n:,} data sets) the 90 % intervals hold the truth in {least}"
+    text += " for the parameter where that is least" if d > 1 else ""
+    common = majority(outcomes.values())
+    if common == GOOD:
+        excluded = by_size.EXCLUDED if n >= by_size.MANY else by_size.EXCLUDED_OF_FEW
+        return outcomes, f"{text}: coverage below {percent(excluded)} is excluded{votes(outcomes)}."
+    if common == CANNOT_TELL:
+        rows = by_size.enough(d, evidence.rivals)
+        return outcomes, f"{text}: too few data sets to tell; with {rows} or more a right answer would pass."
+    if common == BAD:
+        return outcomes, f"{text}: far too seldom{direction(evidence, 'real')}{votes(outcomes)}."
+    return outcomes, f"{text}: {_doubt(counted, evidence)}{votes(outcomes)}."
+
+
+def _doubt(counted: Mapping[int, Counted], evidence: Evidence) -> str:
+    """Why labelled data call for caution."""
+    alpha = by_size.ALPHA / evidence.rivals
+    if all(by_size.too_wide(own) for own in counted.values()):
+        return "more often than they say; safe, but wasteful"
+    if not all(by_size.passed(own, alpha) for own in counted.values()):
+        among = f", judged among {evidence.rivals} variants on the same data," if evidence.rivals > 1 else ""
+        return f"these data{among} do not exclude that they hold it much less often than they say"
+    pairs = evidence.calibration
+    if pairs is not None and by_size.as_good_as(pairs) <= AS_GOOD_AS:
+        return (
+            f"but calibrated on {pairs} pairs even a perfect method may hold it in only "
+            f"{percent(by_size.as_good_as(pairs))}"
+        )
+    return f"but not at other probabilities{direction(evidence, 'real')}"

@@ -25,13 +25,19 @@ from veridical.report import tables
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
-BADGES = {"trust": ("good", "✓"), "caution": ("caution", "!"), "do not trust": ("bad", "✕")}
-MARKS = {"good": "✓", "caution": "!", "bad": "✕", "unknown": "–"}
+BADGES = {
+    "trust": ("good", "✓"),
+    "trust if the simulator is right": ("good", "✓"),
+    "caution": ("caution", "!"),
+    "do not trust": ("bad", "✕"),
+}
+MARKS = {"good": "✓", "caution": "!", "bad": "✕", "cannot tell": "–", "not asked": "–"}
 GROUPS = (
     ("bad", "What speaks against it"),
     ("caution", "What calls for caution"),
     ("good", "What speaks for it"),
-    ("unknown", "What was not checked"),
+    ("cannot tell", "What could not be told"),
+    ("not asked", "What was not checked"),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from veridical import checks, seeds
+from veridical import checks, seeds, tasks
 from veridical.checks.base import save
 from veridical.checks.experiments import aggregate
 from veridical.files import read_npz
@@ -29,6 +29,7 @@ def check(
     method: str,
     replicate: int,
     dataset: str,
+    task: dict[str, Any] | None = None,
 ) -> None:
     """Runs one check and writes its result.
 
@@ -36,16 +37,19 @@ def check(
         name: The check, as in the registry.
         settings: Its settings.
         inputs: Paths of what it looks at: `draws` and, where the check needs them, `null`,
-            `reference`, `exact`, `nearby`, `densities`, `predictive` and `prior`.
+            `reference`, `labelled`, `exact`, `nearby`, `densities`, `predictive` and `prior`.
         out: Where the result goes.
         root: Root seed.
         method: Name of the method, for seeds.
         replicate: Its replicate, likewise.
         dataset: Name of the data set, likewise.
+        task: The task, as plain data, of a check that uses its prior.
     """
     rng = seeds.generator(root, "check", name, method, replicate, dataset)
     given: dict[str, Any] = {}
-    for role in ("null", "reference"):
+    if task is not None:
+        given["prior"] = tasks.build(task).prior
+    for role in ("null", "reference", "labelled"):
         if role in inputs:
             given[role] = posteriors.load(inputs[role])
     for role, what in ARRAYS.items():

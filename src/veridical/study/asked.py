@@ -79,6 +79,11 @@ class Asked(Runs):
             and (dataset != REAL or checks.check_class(name).on_real)
         ]
 
+    @property
+    def labelled_real(self) -> bool:
+        """Whether there are labelled real data."""
+        return REAL in self.task.fidelities
+
     def fidelity_of_data(self, dataset: str) -> str:
         """The fidelity that labelled data come from; the target for all others."""
         return REAL if dataset == REAL else self.target

@@ -1,0 +1,148 @@
+r"""Coverage on labelled data, judged by its size: do intervals for it exclude what would matter?
+
+K of n truths lie inside the 90 % interval of a parameter. The one-sided 95 % Clopper-Pearson interval for
+the coverage lies above p0 just if :math:`K \geq k(n, p_0)`, the least K with
+:math:`P(Bin(n, p_0) \geq K) \leq 0.05`. A good answer needs this of *every* parameter, so that a wrong one
+passes with 5 % whatever their number, and V variants judged on the same rows share the 5 %. Few rows exclude
+0.75 at best; then the mean over parameters has to exclude 0.80 beside it.
+
+References:
+    | The use of confidence or fiducial limits illustrated in the case of the binomial
+    | (Clopper & Pearson, 1934)
+    | Multiparameter hypothesis testing and acceptance sampling (Berger, 1982)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD
+
+LEVEL = 0.9  # of the intervals that are counted
+ALPHA, ALPHA_BAD = 0.05, 0.025
+MANY = 200  # rows from which on every parameter has to exclude EXCLUDED itself
+EXCLUDED, EXCLUDED_OF_FEW = 0.80, 0.75
+HARM = 0.85  # coverage that even the upper end has to miss to be bad
+WASTE = 0.93  # coverage that every lower end exceeds where intervals are too wide
+POWER = 0.8  # with which a right answer has to pass; fewer rows are too few to tell
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Truths inside the 90 % interval of each of D parameters.
+
+    Attributes:
+        held: How many, per parameter.
+        n: Out of how many.
+        mean: Their mean share over parameters.
+        stderr: Its standard error, rows taken as clusters; 0 where it is not known.
+    """
+
+    held: Sequence[int]
+    n: int
+    mean: float
+    stderr: float = 0.0
+
+
+@cache
+def least_held(n: int, excluded: float, alpha: float = ALPHA) -> int:
+    """Returns the least K of n whose one-sided interval lies above a coverage; n + 1 where none does."""
+    from scipy.stats import binom
+
+    return int(binom.isf(alpha, n, excluded)) + 1
+
+
+@cache
+def most_held(n: int, reached: float, alpha: float) -> int:
+    """Returns the largest K of n whose one-sided interval lies below a coverage; -1 where none does."""
+    return n - least_held(n, 1 - reached, alpha)
+
+
+@cache
+def passes(n: int, d: int, rivals: int = 1) -> float:
+    """Returns how often a right answer in d independent parameters passes the bound on each of them."""
+    from scipy.stats import binom
+
+    excluded = EXCLUDED if n >= MANY else EXCLUDED_OF_FEW
+    return float(binom.sf(least_held(n, excluded, ALPHA / rivals) - 1, n, LEVEL)) ** d
+
+
+def enough(d: int, rivals: int = 1) -> int:
+    """Returns from how many rows on a right answer passes with probability 0.8 (at most MANY)."""
+    return max(n for n in range(1, MANY) if passes(n, d, rivals) < POWER) + 1
+
+
+def judge(found: Counted, rivals: int = 1) -> int:
+    """Returns the outcome of counted coverage.
+
+    Arguments:
+        found: The counts.
+        rivals: Variants judged on the same rows, from which a reader may choose.
+    """
+    n, alpha, d = found.n, ALPHA / rivals, len(found.held)
+    if min(found.held) <= most_held(n, HARM, ALPHA_BAD / d):
+        return BAD
+    if passed(found, alpha):
+        return CAUTION if too_wide(found) else GOOD
+    return CANNOT_TELL if n < MANY and passes(n, d, rivals) < POWER else CAUTION
+
+
+def passed(found: Counted, alpha: float = ALPHA) -> bool:
+    """Whether every parameter, and for few rows their mean, excludes what would matter."""
+    n, each = found.n, EXCLUDED if found.n >= MANY else EXCLUDED_OF_FEW
+    return min(found.held) >= least_held(n, each, alpha) and (n >= MANY or lower_end(found, alpha) > EXCLUDED)
+
+
+def too_wide(found: Counted) -> bool:
+    """Whether intervals of every parameter hold the truth too often by more than chance."""
+    return min(found.held) >= least_held(found.n, WASTE)
+
+
+def lower_end(found: Counted, alpha: float = ALPHA) -> float:
+    """Returns the lower end of the interval for the mean coverage over parameters."""
+    from scipy.special import ndtri
+
+    floor = math.sqrt(LEVEL * (1 - LEVEL) / (found.n * len(found.held)))
+    return float(found.mean - ndtri(1 - alpha) * max(found.stderr, floor))
+
+
+@cache
+def as_good_as(pairs: int) -> float:
+    """Returns what coverage a perfect calibration on so many pairs exceeds in 97.5 % of cases.
+
+    The coverage of a 90 % set calibrated on n pairs follows Beta(k, n + 1 - k), k = ceil(0.9 (n + 1)).
+    """
+    from scipy.stats import beta
+
+    k = math.ceil(LEVEL * (pairs + 1) - 1e-9)
+    return float(beta.ppf(0.025, k, pairs + 1 - k)) if k <= pairs else 0.0
+
+
+def dependent(shares: Sequence[Sequence[float]], n: int) -> int:
+    """Returns the outcome where answers depend on each other, so that counts over rows are not binomial.
+
+    What is independent are whole replicates, each calibrated and trained for itself: Student's t over these,
+    their error and that of n rows together. Fewer than three cannot tell.
+
+    Arguments:
+        shares: Coverage of each replicate (K) and parameter (D).
+        n: Rows.
+    """
+    from scipy.special import stdtrit
+
+    k, d = len(shares), len(shares[0])
+    if k < 3:
+        return CANNOT_TELL
+    ends = []
+    for own in zip(*shares, strict=True):
+        mean = sum(own) / k
+        spread = sum((c - mean) ** 2 for c in own) / (k - 1)
+        error = math.sqrt(spread / k + LEVEL * (1 - LEVEL) / n)
+        t, t_bad = stdtrit(k - 1, 1 - ALPHA), stdtrit(k - 1, 1 - ALPHA_BAD / d)
+        ends.append((mean - t * error, mean + t_bad * error))
+    if any(upper < HARM for _, upper in ends):
+        return BAD
+    return GOOD if all(lower > EXCLUDED for lower, _ in ends) else CAUTION
