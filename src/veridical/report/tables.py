@@ -18,12 +18,8 @@ from veridical.report.inference_rules import CALIBRATION_TESTS
 from veridical.report.levels import caution
 
 MAX_ESTIMATES = 20
-<<<<<<< HEAD
 MOST_PROBABLE, LEAST = 3, 0.005  # values of a discrete parameter, and what makes one worth a word
-_P = f"above {CALIBRATION_P / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
-=======
 _P = f"above {caution('calibration') / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
->>>>>>> verdict
 _FORMS: dict[str, Callable[[float], str]] = {
     "percent": numbers.percent,
     "number": numbers.rounded,
