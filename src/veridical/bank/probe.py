@@ -332,6 +332,7 @@ def _findings(
     with np.errstate(all="ignore"):
         held = np.isfinite(x.astype(task.x_dtype)).reshape(len(x), -1).all(axis=1) if len(x) else valid[:0]
     warnings = [beyond] if beyond else []
+    task.measured(x[held])
     return {
         "rows": rows,
         "seconds_per_row": seconds,

@@ -1,11 +1,11 @@
 r"""One vector of discrepancies between data and replicates, with one calibrated maximum.
 
 A *pool* holds the observation in row 0 and below it R replicates simulated at one draw of the answer. If that
-is exact, a draw of it and the observation have the law of parameters and data, so that all rows of the pool are
-exchangeable. Whatever is computed alike for each row from the whole pool ranks the observation exactly:
+is exact, a draw of it and the observation have the law of parameters and data, so that all rows of the pool
+are exchangeable. Whatever is computed alike for each row from the whole pool ranks the observation exactly:
 
-1. *Scores* z of each coordinate: normal scores of its rank in the pool; beyond the central 95 %, distances from
-   the median in units of that range as well, for ranks end at 1 / R.
+1. *Scores* z of each coordinate: normal scores of its rank in the pool; beyond the central 95 %, distances
+   from the median in units of that range as well, for ranks end at 1 / R.
 2. *Statistics* of z in each channel: what `STATISTICS` names, and those that a task names, each standardised
    over the pool by its median and its 5 and 95 % points. Their averages over channels count as well.
 3. M, the largest of them all; p is the share of the pool with M at least that of the observation.
@@ -70,7 +70,8 @@ class Battery(NamedTuple):
 
     def of(self, name: str) -> float:
         """Returns the largest statistic of this name of the observation; 0 where there is none."""
-        return max((float(t) for (own, _), t in zip(self.names, self.t[0], strict=True) if own == name), default=0)
+        found = zip(self.names, self.t[0].tolist(), strict=True)
+        return max((t for (own, _), t in found if own == name), default=0.0)
 
 
 # ---- scores and statistics -----------------------------------------------------------------------
@@ -79,8 +80,8 @@ class Battery(NamedTuple):
 def scores(pool: Array) -> Array:
     """Returns the normal scores of each entry over the rows of a pool (P, ...), same shape.
 
-    Ties share the mean of their scores' ranks. A coordinate that never varies has score 0; a value that leaves
-    one that never varies in simulations has one of sqrt(P).
+    Ties share the mean of their scores' ranks. A coordinate that never varies has score 0; a value that
+    leaves one that never varies in simulations has one of sqrt(P).
     """
     from scipy.special import ndtri
     from scipy.stats import rankdata
@@ -93,7 +94,7 @@ def scores(pool: Array) -> Array:
 
 
 def standardised(pool: Array, level: float = 0.95) -> Array:
-    """Returns distances of rows from the median, in units that make the tails beyond `level` those of a normal."""
+    """Returns distances of rows from the median, in units that give the tails beyond `level` a normal's."""
     from scipy.special import ndtri
 
     low, median, high = np.quantile(pool, [1 - level, 0.5, level], axis=0)
@@ -104,7 +105,7 @@ def standardised(pool: Array, level: float = 0.95) -> Array:
 
 
 def score_of_maximum(m: Array, of: int, *, two_sided: bool = True) -> Array:
-    """Returns the normal score of the largest m of several independent normals, or of their absolute values."""
+    """Returns the normal score of the largest of several independent normals, or of their absolute values."""
     from scipy.special import log1p, ndtr, ndtri
 
     tail = ndtr(-np.minimum(m, _LAST)) * (2 if two_sided else 1)
@@ -148,9 +149,8 @@ def correlations(z: Array) -> Array:
     z = np.clip(z, -_CLIP, _CLIP)
     z = z - z.mean(axis=1, keepdims=True)
     total = np.maximum((z**2).sum(axis=1), 1e-12)
-    return standardised(
-        np.stack([(z[:, k:] * z[:, :-k]).sum(axis=1) / total for k in range(1, last_lag(z.shape[1]) + 1)], axis=1)
-    )
+    lags = range(1, last_lag(z.shape[1]) + 1)
+    return standardised(np.stack([(z[:, k:] * z[:, :-k]).sum(axis=1) / total for k in lags], axis=1))
 
 
 def last_lag(n: int) -> int:
@@ -173,7 +173,8 @@ def _unordered(z: Array) -> dict[str, Array]:
     if 1 < n * channels <= rows // 10:
         flat = z.reshape(rows, -1)
         covariance = np.cov(flat, rowvar=False) + 1e-6 * np.eye(n * channels)
-        found["distance"] = np.log((flat * np.linalg.solve(covariance, flat.T).T).sum(axis=1) + 1e-12)[:, None]
+        squared = (flat * np.linalg.solve(covariance, flat.T).T).sum(axis=1)
+        found["distance"] = np.log(squared + 1e-12)[:, None]
     return found
 
 

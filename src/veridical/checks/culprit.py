@@ -1,34 +1,32 @@
 """What of the data a simulator does not make, named by repairing one thing at a time.
 
-The statistic that stands out most is often not the one that a fault is about: empty weekends raise the share of
-values outside the band more than the correlation at lag seven. So a repair is applied to the observation and,
-alike, to all replicates, and the statistics are computed again. The repair that leaves nothing to be explained
-names the fault. If none does, the one that explains most is kept and another sought, up to three times; what then
-remains is said by the names of its largest statistics.
+The statistic that stands out most is often not the one that a fault is about: empty weekends raise the share
+of values outside the band more than the correlation at lag seven. So a repair is applied to the observation
+and, alike, to all replicates, and the statistics are computed again. The repair that leaves nothing to be
+explained names the fault. If none does, the one that explains most is kept and another sought, up to three
+times; what then remains is said by the names of its largest statistics.
 
-Repairs, in this order of preference: one value set to its expectation; a line subtracted; the means of the phases of
-a period subtracted; only where none of these suffices the level, or the scale, of all values.
+Repairs, in this order of preference: one value set to its expectation; a line subtracted; the means of the
+phases of a period subtracted; only where none of these suffices the level, or the scale, of all values.
 
-Shapes as in `battery`: P rows, n coordinates, C channels; a group is what is explained together, one member or
-a set of M, at each of K draws.
+Shapes as in `battery`: P rows, n coordinates, C channels; a group is what is explained together, one member
+or a set of M, at each of K draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from veridical.checks.battery import (
-    STATISTICS,
     Battery,
     average,
     battery,
     combined,
     correlations,
-    last_lag,
     share_beyond,
     without,
 )
@@ -37,7 +35,7 @@ from veridical.checks.inputs import Array
 GATE, PERIOD_GATE = 1.645, 1.3  # of their own statistic, for a value or a line, and for a period
 PENALTY = 0.1  # of a period, for each of its phases: 7 is preferred to 14
 GAIN = 0.5  # in M, without which a repair that does not suffice is not kept
-STEPS, PERIODS, SHOWN = 3, 12, 12
+STEPS, PERIODS = 3, 12
 
 Group = Sequence[Sequence[Array]]  # scores (P, n, C), by draw and member
 
@@ -87,14 +85,15 @@ def explain(group: Group, alpha: float, *, ordered: bool) -> Explained:
         alpha: What counts as unlike.
         ordered: Whether the coordinates have an order.
     """
-    found, fixed = Explained(), ()
-    state = _Judged(group, ordered, fixed)
+    found = Explained()
+    state = _Judged(group, ordered, ())
+
+    def judged(repairs: Iterable[Repair], state: _Judged) -> list[tuple[Repair, _Judged]]:
+        return [(repair, state.without(repair)) for repair in repairs]
+
     while len(found.repairs) < STEPS:
-        first, last = list(_local(state)), list(_global(state))
-        tried = [(repair, _Judged(_applied(repair, state.group), ordered, fixed + repair.fixes)) for repair in first]
-        best = _best(tried, alpha)
-        if best is None:
-            best = _best([(r, _Judged(_applied(r, state.group), ordered, fixed + r.fixes)) for r in last], alpha)
+        tried = judged(_local(state), state)
+        best = _best(tried, alpha) or _best(judged(_global(state), state), alpha)
         if best is None:
             worth = [(r, s) for r, s in tried if s.maximum + r.penalty < state.maximum - GAIN]
             best = min(worth, key=_penalised, default=None)
@@ -102,7 +101,6 @@ def explain(group: Group, alpha: float, *, ordered: bool) -> Explained:
             break
         repair, state = best
         found.repairs.append(repair)
-        fixed += repair.fixes
         if state.p > alpha:
             found.p = state.p
             return found
@@ -110,11 +108,16 @@ def explain(group: Group, alpha: float, *, ordered: bool) -> Explained:
     return found
 
 
+def mean_over(group: Group, function: Callable[[Array], Array]) -> Array:
+    """Returns the mean over draws and members of what a function of scores gives for their first row."""
+    return np.mean([function(z)[0] for members in group for z in members], axis=0)
+
+
 class _Judged:
     """A group with its statistics at each draw."""
 
     def __init__(self, group: Group, ordered: bool, fixed: tuple[str, ...]) -> None:
-        self.group, self.ordered = group, ordered and group[0][0].shape[1] > 2
+        self.group, self.ordered, self.fixed = group, ordered, fixed
         made = [[battery(z, ordered=ordered) for z in members] for members in group]
         of_set = [average(one) if len(one) > 1 else one[0] for one in made]
         self.batteries: list[Battery] = [without(one, fixed) for one in of_set]
@@ -122,13 +125,14 @@ class _Judged:
         self.maximum = float(np.mean([m[0] for m in maxima]))
         self.p = float(combined(np.array([share_beyond(m) for m in maxima])))
 
+    def without(self, repair: Repair) -> _Judged:
+        """Returns the group after a repair."""
+        group = [[repair.apply(z) for z in members] for members in self.group]
+        return _Judged(group, self.ordered, self.fixed + repair.fixes)
+
     def of(self, name: str) -> float:
         """The mean over draws of a statistic."""
         return float(np.mean([one.of(name) for one in self.batteries]))
-
-    def mean(self, function: Callable[[Array], Array]) -> Array:
-        """The mean over draws and members of what a function of the scores says of the observation."""
-        return np.mean([function(z)[0] for members in self.group for z in members], axis=0)
 
     def largest(self, count: int) -> tuple[tuple[str, int], ...]:
         t = np.mean([one.t[0] for one in self.batteries], axis=0)
@@ -149,17 +153,13 @@ def _penalised(pair: tuple[Repair, _Judged]) -> float:
     return pair[1].maximum + pair[0].penalty
 
 
-def _applied(repair: Repair, group: Group) -> list[list[Array]]:
-    return [[repair.apply(z) for z in members] for members in group]
-
-
 # ---- repairs -------------------------------------------------------------------------------------
 
 
 def _local(state: _Judged) -> Iterator[Repair]:
     """Repairs of a part of the data, where their own statistic points to them."""
     if state.of("largest") > GATE:
-        size = np.abs(state.mean(lambda z: z))
+        size = np.abs(mean_over(state.group, lambda z: z))
         place = np.unravel_index(int(np.argmax(size)), size.shape)
         yield Repair("value", lambda z: _with_zero(z, place), at=tuple(map(int, place)))
     if not state.ordered:
@@ -167,7 +167,7 @@ def _local(state: _Judged) -> Iterator[Repair]:
     if state.of("trend") > GATE:
         yield Repair("trend", _without_line, ("trend",))
     if state.of("lags") > 0:
-        telling = state.mean(correlations).max(axis=1)
+        telling = mean_over(state.group, correlations).max(axis=1)
         for lag in np.argsort(-telling, kind="stable")[:PERIODS]:
             if lag > 0 and telling[lag] > PERIOD_GATE:
                 yield _period(int(lag) + 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from veridical.evidence import reproduced
 from veridical.evidence.numbers import rounded
 from veridical.report.judging import (
     BAD,
@@ -37,7 +38,7 @@ from veridical.report.labelled_rules import (
 )
 
 TYPICAL_P = 0.01
-PREDICTIVE_P = 0.01
+PREDICTIVE_BAD = 0.005
 CALIBRATION_TESTS = ("sbc_p", "coverage_p", "tarp_p")
 SHIFT_CAUTION, SHIFT_BAD = 1.0, 3.0  # largest shift of a posterior mean, in sd of the reference
 MEAN_SHIFT_CAUTION, MEAN_SHIFT_BAD = 0.5, 1.0
@@ -92,15 +93,31 @@ def typical(evidence: Evidence) -> Found:
 
 def reproduces(evidence: Evidence) -> Found:
     """Do simulations at the posterior look like the observation?"""
-    p = decided(evidence, "predictive_p", "predictive")
-    if not p:
+    names = ("predictive_p", "predictive_maximum", "predictive_detectable")
+    by_seed = {name: evidence.of(name) for name in names}
+    found = {
+        seed: one
+        for seed in decided(evidence, "predictive_p", "predictive")
+        if (one := reproduced.of_rows([row for rows in by_seed.values() for row in rows.get(seed, ())]))
+    }
+    if not found:
         return None
-    return told(
-        passed(p, PREDICTIVE_P),
-        f"The fitted model reproduces the data (posterior predictive p = {rounded(middle(p), 2)}).",
-        f"The fitted model does not reproduce the data (posterior predictive p = {rounded(middle(p), 2)}): "
-        "something that shaped the data is missing from the simulator or from the posterior.",
-    )
+    doubted = _answer_doubted(evidence)
+    worst = CAUTION if doubted else BAD
+    outcomes = {
+        seed: GOOD if one.passed else CAUTION if one.p > PREDICTIVE_BAD else worst
+        for seed, one in found.items()
+    }
+    sentence = reproduced.typical(found).sentence
+    if doubted and majority(outcomes.values()) != GOOD:
+        sentence += " As the answer itself is in doubt, the simulator need not be at fault."
+    return outcomes, sentence
+
+
+def _answer_doubted(evidence: Evidence) -> bool:
+    """Whether the answer may be another than the simulator's posterior."""
+    found = [rule(evidence) for rule in (simulated_calibration, near_reference)]
+    return any(majority(one[0].values()) != GOOD for one in found if one)
 
 
 def simulated_calibration(evidence: Evidence) -> Found:
@@ -258,10 +275,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         reproduces,
         "Do simulations at the posterior look like the observation?",
-        "",
-        f"`predictive_p` < {PREDICTIVE_P} on the data set",
-        "Look at where the data leave the predicted band: that is what the simulator lacks. A wider noise "
-        "model or a missing process are the usual reasons.",
+        f"`predictive_p` <= its level ({reproduced.LEVEL:g}, unless the study says another) on the data set",
+        f"`predictive_p` <= {PREDICTIVE_BAD}, and `simulated_calibration` and `near_reference` object not",
+        "The sentence names what the simulator lacks, and the figure marks it. A wider noise model or a "
+        "missing process are the usual remedies; faulty values of the data belong mended or left out.",
     ),
     Rule(
         like_simulations,

@@ -10,7 +10,7 @@ from veridical import checks, seeds
 from veridical.checks.base import save
 from veridical.checks.experiments import aggregate
 from veridical.files import read_npz
-from veridical.saved import observations, posteriors
+from veridical.saved import observations, posteriors, predictions
 
 
 def check(
@@ -45,7 +45,7 @@ def check(
     if "exact" in inputs:
         given["exact"] = read_npz(inputs["exact"], "densities beside the exact ones")
     if "predictive" in inputs:
-        given["predictive"] = read_npz(inputs["predictive"], "predictions")["x"]
+        given["predictive"] = predictions.load(inputs["predictive"])
         given["prior_predictive"] = observations.load(inputs["prior"]).x
     result = checks.build(name, **settings).run(posteriors.load(inputs["draws"]), rng, **given)
     save(result, out)

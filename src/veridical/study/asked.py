@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical import checks, tasks
+from veridical.checks.predictive import PredictiveSettings
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
 from veridical.saved.columns import for_new_data
 from veridical.saved.observations import FRACTION
@@ -82,6 +83,12 @@ class Asked(Runs):
         """How much is compared with the exact posterior: `observations` and `draws`."""
         chosen = self.checks.get("exact", {})
         return {name: chosen.get(name, default) for name, default in (("observations", 20), ("draws", 1000))}
+
+    @cached_property
+    def prediction_sizes(self) -> dict[str, int | None]:
+        """How much is simulated at draws of an answer: `bands`, `draws` and `replicates`."""
+        chosen = self.checks.get("predictive") or PredictiveSettings().model_dump()
+        return {name: chosen[name] for name in ("bands", "draws", "replicates")}
 
     @cached_property
     def asked(self) -> list[str]:
