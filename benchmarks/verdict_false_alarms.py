@@ -19,6 +19,7 @@ from veridical.evidence.metrics import Row, row
 from veridical.report import verdict
 from veridical.report.judging import Evidence
 from veridical.saved.posteriors import Draws
+from veridical.saved.predictions import Predictions
 
 D, TESTS, DRAWS, REPLICATES, ROOT = 4, 500, 199, 3, 2026
 NAMES = tuple(f"theta_{i}" for i in range(D))
@@ -63,7 +64,10 @@ def one_study(rng: np.random.Generator) -> list[Row]:
         rows += rows_of(checks.build("tarp").run(simulated, rng), r, "simulated")
         own = exact(observed, None, 2000, rng)
         rows += rows_of(checks.build("typicality").run(own, rng, null=simulated), r, "data")
-        predictive = own.draws + rng.normal(size=own.draws.shape)
+        at = own.draws[:3]
+        replicates = at[:, None] + rng.normal(size=(3, 400, *own.draws.shape[1:]))
+        x = own.draws[:200] + rng.normal(size=own.draws[:200].shape)
+        predictive = Predictions(x, own.draws[:200], replicates, at)
         found = checks.build("predictive", **SMALL).run(own, rng, predictive=predictive, null=simulated)
         rows += rows_of(found, r, "data")
         options = {"draws": 500, "max_iterations": 100, "patience": 5}

@@ -107,6 +107,8 @@ def wide_on_real(b: float = -0.1) -> list[Row]:
 FAULTS = [
     ("typical", changed("mahalanobis_p", 0.004), "bad"),
     ("reproduces", changed("predictive_p", 0.004), "bad"),
+    ("reproduces", changed("predictive_p", 0.02), "caution"),
+    ("reproduces", changed("predictive_p", float("nan")), "bad"),
     ("labelled_coverage", labelled(0.003), "bad"),
     ("labelled_coverage", labelled(0.003) + wide_on_real(), "caution"),
     ("labelled_coverage", labelled(0.003) + wide_on_real(b=0.16), "bad"),

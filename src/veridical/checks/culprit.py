@@ -4,10 +4,12 @@ The statistic that stands out most is often not the one that a fault is about: e
 of values outside the band more than the correlation at lag seven. So a repair is applied to the observation
 and, alike, to all replicates, and the statistics are computed again. The repair that leaves nothing to be
 explained names the fault. If none does, the one that explains most is kept and another sought, up to three
-times; what then remains is said by the names of its largest statistics.
+times. Where none is found the largest statistics are named.
 
-Repairs, in this order of preference: one value set to its expectation; a line subtracted; the means of the
-phases of a period subtracted; only where none of these suffices the level, or the scale, of all values.
+Repairs, in this order of preference: one value set to its expectation; a line subtracted; what a neighbour
+foretells subtracted; the means of the phases of a period subtracted; only where none of these suffices the
+level, or the scale, of all values; then one of the former with the scale, for an answer with a free noise
+makes room in it for the fault.
 
 Shapes as in `battery`: P rows, n coordinates, C channels; a group is what is explained together, one member
 or a set of M, at each of K draws.
@@ -16,7 +18,7 @@ or a set of M, at each of K draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,9 @@ from veridical.checks.battery import (
 from veridical.checks.inputs import Array
 
 GATE, PERIOD_GATE = 1.645, 1.3  # of their own statistic, for a value or a line, and for a period
-PENALTY = 0.1  # of a period, for each of its phases: 7 is preferred to 14
+PENALTY = (
+    0.1  # of a period, for each of its phases: 7 is preferred to 14; 1 of a drift, which imitates others
+)
 GAIN = 0.5  # in M, without which a repair that does not suffice is not kept
 STEPS, PERIODS = 3, 12
 
@@ -45,21 +49,23 @@ class Repair:
     """Something that is taken out of scores.
 
     Attributes:
-        kind: `value`, `trend`, `period`, `level` or `scale`.
+        kind: `value`, `trend`, `drift`, `period`, `level` or `scale`.
         apply: Takes it out of scores (P, n, C).
         fixes: The statistics that say nothing any more.
         at: The coordinate and channel of a value; the number of phases of a period.
+        absorbed: Whether the scale goes with it: a noise that the answer made larger to make room for this.
     """
 
     kind: str
     apply: Callable[[Array], Array]
     fixes: tuple[str, ...] = ()
     at: Any = None
+    absorbed: bool = False
 
     @property
     def penalty(self) -> float:
         """What M counts more."""
-        return PENALTY * self.at if self.kind == "period" else 0.0
+        return PENALTY * self.at if self.kind == "period" else float(self.kind == "drift")
 
 
 @dataclass
@@ -95,8 +101,9 @@ def explain(group: Group, alpha: float, *, ordered: bool) -> Explained:
         tried = judged(_local(state), state)
         best = _best(tried, alpha) or _best(judged(_global(state), state), alpha)
         if best is None:
-            worth = [(r, s) for r, s in tried if s.maximum + r.penalty < state.maximum - GAIN]
-            best = min(worth, key=_penalised, default=None)
+            absorbed = judged((_absorbed(repair) for repair, _ in tried), state)
+            worth = [pair for pair in tried + absorbed if _penalised(pair) < state.maximum - GAIN]
+            best = _best(absorbed, alpha) or min(worth, key=_penalised, default=None)
         if best is None:
             break
         repair, state = best
@@ -166,6 +173,8 @@ def _local(state: _Judged) -> Iterator[Repair]:
         return
     if state.of("trend") > GATE:
         yield Repair("trend", _without_line, ("trend",))
+    if state.of("lag 1") > GATE:
+        yield Repair("drift", _innovations, ("lag 1",))
     if state.of("lags") > 0:
         telling = mean_over(state.group, correlations).max(axis=1)
         for lag in np.argsort(-telling, kind="stable")[:PERIODS]:
@@ -184,6 +193,12 @@ def _global(state: _Judged) -> Iterator[Repair]:
         yield Repair("scale", _scaled, ("sum", "variance"))
 
 
+def _absorbed(repair: Repair) -> Repair:
+    """The same with the scale of what it leaves."""
+    fixes = (*repair.fixes, "sum", "variance")
+    return replace(repair, apply=lambda z: _scaled(repair.apply(z)), fixes=fixes, absorbed=True)
+
+
 def _with_zero(z: Array, place: tuple[Any, ...]) -> Array:
     z = z.copy()
     z[:, *place] = 0.0
@@ -194,6 +209,13 @@ def _without_line(z: Array) -> Array:
     at = np.arange(z.shape[1]) - (z.shape[1] - 1) / 2
     slope = np.einsum("pnc,n->pc", z, at) / (at @ at)
     return z - slope[:, None, :] * at[:, None]
+
+
+def _innovations(z: Array) -> Array:
+    """What of each score its neighbour before does not foretell, by a linear rule of the row's own."""
+    squares = np.maximum((z[:, :-1] ** 2).sum(axis=1), 1e-12)
+    r = np.clip((z[:, 1:] * z[:, :-1]).sum(axis=1) / squares, -0.95, 0.95)[:, None]
+    return np.concatenate([z[:, :1], (z[:, 1:] - r * z[:, :-1]) / np.sqrt(1 - r**2)], axis=1)
 
 
 def _without_phases(z: Array, m: int) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical.checks.battery import SERIES, STATISTICS, standardised
+from veridical.checks.battery import SERIES, STATISTICS, correlations, standardised
 from veridical.checks.culprit import Explained, Group, Repair, mean_over
 from veridical.checks.inputs import Array
 
@@ -96,11 +96,11 @@ def in_words(found: Explained, group: Group, x: Array, layout: Arrangement) -> t
     named, parts = np.zeros(x.shape[1:], dtype=bool), []
     for repair in found.repairs:
         text, where = _WORDS[repair.kind](repair, group, x, layout)
-        parts.append(text)
+        parts.append(text + (", which the answer took for noise" if repair.absorbed else ""))
         named |= where
     if found.left:
         rest = ", ".join(dict.fromkeys(STATISTICS[name] + layout.channel(c) for name, c in found.left))
-        parts.append(f"further {rest}" if parts else rest)
+        parts.append("more remains" if parts else rest)
     return "; ".join(parts), named
 
 
@@ -149,7 +149,14 @@ def _all(repair: Repair, group: Group, x: Array, layout: Arrangement) -> tuple[s
     return f"the values scatter too {'much' if size > 0 else 'little'} about what is expected", nothing
 
 
-_WORDS = {"value": _value, "trend": _trend, "period": _period, "level": _all, "scale": _all}
+def _drift(repair: Repair, group: Group, x: Array, layout: Arrangement) -> tuple[str, Array]:
+    r = mean_over(group, lambda z: correlations(z)[:, 0])
+    c = int(np.argmax(np.abs(r)))
+    how = "deviate alike, as if something drifted slowly" if r[c] > 0 else "deviate to opposite sides"
+    return f"neighbouring values{layout.channel(c)} {how}", np.zeros(x.shape[1:], dtype=bool)
+
+
+_WORDS = {"value": _value, "trend": _trend, "drift": _drift, "period": _period, "level": _all, "scale": _all}
 
 
 def _phases(z: Array, m: int) -> Array:

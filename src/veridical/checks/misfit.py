@@ -40,7 +40,7 @@ class Misfit(NamedTuple):
         replicates: Replicates behind them.
         maximum: The largest standardised statistic of the data at each draw, shape (K,).
         detectable: Shifts, in predictive standard deviations, that are found with probability 0.9 in one
-            observation, and if all share them.
+            observation, and if all share them; each with its standard error.
         culprit: What explains the data, in words; empty where nothing is to be explained.
         named: Which values it names, shape (N, *x_shape).
     """
@@ -50,12 +50,12 @@ class Misfit(NamedTuple):
     member_p: Array
     replicates: int
     maximum: Array
-    detectable: tuple[float, float]
+    detectable: tuple[tuple[float, float], tuple[float, float]]
     culprit: str
     named: Array
 
 
-def test(x: Array, valid: Array, found: Predictions, alpha: float) -> Misfit:
+def compare(x: Array, valid: Array, found: Predictions, alpha: float) -> Misfit:
     """Compares observations with replicates at each draw of the answer.
 
     Arguments:
@@ -64,34 +64,60 @@ def test(x: Array, valid: Array, found: Predictions, alpha: float) -> Misfit:
         found: The replicates.
         alpha: The level at which a culprit is sought.
     """
-    pools = _Pools(x, valid, found)
-    n, draws = len(x), len(found.replicates)
+    pools, n = _Pools(x, valid, found), len(x)
     level = alpha if n == 1 else alpha / 2
-    set_p, member_p, maxima, found_at = np.empty(draws), np.empty((draws, n)), np.empty(draws), []
-    for k in range(draws):
-        each = [pools.battery(k, i) for i in range(n)]
-        own = np.stack([one.maximum for one in each], axis=1)
-        of_set = average(each).maximum if n > 1 else own[:, 0]
-        set_p[k] = share_beyond(of_set)
-        member_p[k] = stepped_down(own) if n > 1 else set_p[k]
-        maxima[k] = max(own[0].max(), of_set[0])
-        limits = np.quantile(own.max(axis=1), 1 - level), np.quantile(of_set, 1 - level)
-        found_at.append([limits[0] + POWER_90, (limits[1] + POWER_90) / np.sqrt(n)])
-    of_set_p, of_members = float(combined(set_p)), np.asarray(combined(member_p))
-    p = of_set_p if n == 1 else min(1.0, 2 * min(of_set_p, float(of_members.min())))
-    groups = [list(range(n))] if of_set_p <= level else []
-    if n > 1:
-        groups += [[i] for i in np.argsort(of_members, kind="stable")[:TOLD] if of_members[i] <= level]
-    texts, named = [], np.zeros(x.shape, dtype=bool)
-    for members in groups:
-        text, where = pools.explained(members, level)
-        who = "" if n == 1 else "all observations: " if len(members) > 1 else f"observation {members[0]}: "
-        texts.append(who + text)
+    at_draws = [[pools.battery(k, i) for i in range(n)] for k in range(len(found.replicates))]
+    own = [np.stack([one.maximum for one in each], axis=1) for each in at_draws]
+    of_set = [_of_set(each).maximum for each in at_draws]
+    set_p = float(combined(np.array([share_beyond(m) for m in of_set])))
+    member_p = np.asarray(combined(np.array([stepped_down(m) for m in own]))) if n > 1 else np.array([set_p])
+    wild = [int(i) for i in np.flatnonzero(member_p <= level)] if n > 1 else []
+    groups = [[i] for i in sorted(wild, key=lambda i: member_p[i])[:TOLD]]
+    rest = [i for i in range(n) if i not in wild]
+    if rest and set_p <= level and _set_p(at_draws, rest) <= level:
+        groups.append(rest)
+    told = [(members, *pools.explained(members, level)) for members in groups]
+    named = np.zeros(x.shape, dtype=bool)
+    for members, _, where in told:
         named[members] |= where
-    one, shared = np.mean(found_at, axis=0)
     return Misfit(
-        p, of_set_p, of_members, pools.rows - 1, maxima, (float(one), float(shared)), "; ".join(texts), named
+        p=set_p if n == 1 else min(1.0, 2 * min(set_p, float(member_p.min()))),
+        set_p=set_p,
+        member_p=member_p,
+        replicates=pools.rows - 1,
+        maximum=np.array([max(o[0].max(), s[0]) for o, s in zip(own, of_set, strict=True)]),
+        detectable=(_seen([o.max(axis=1) for o in own], level), _seen(of_set, level, n)),
+        culprit="; ".join(_whose(members, n) + text for members, text, _ in told),
+        named=named,
     )
+
+
+def _seen(maxima: list[Array], level: float, share: int = 1) -> tuple[float, float]:
+    """What is found at a level with probability 0.9, by the maxima (P,) at each draw; with its error."""
+    error = np.sqrt(level * (1 - level) / len(maxima[0]))
+    low, at, high = np.mean(
+        [np.quantile(m, np.clip(1 - level + error * np.array([-1, 0, 1]), 0, 1)) for m in maxima], axis=0
+    )
+    scale = np.sqrt(share)
+    return float((at + POWER_90) / scale), float((high - low) / 2 / scale / np.sqrt(len(maxima)))
+
+
+def _of_set(each: list[Battery]) -> Battery:
+    return average(each) if len(each) > 1 else each[0]
+
+
+def _set_p(at_draws: list[list[Battery]], members: list[int]) -> float:
+    """The p-value of the average over some of the observations."""
+    of_set = [_of_set([each[i] for i in members]).maximum for each in at_draws]
+    return float(combined(np.array([share_beyond(m) for m in of_set])))
+
+
+def _whose(members: list[int], n: int) -> str:
+    if n == 1:
+        return ""
+    if len(members) == 1:
+        return f"observation {members[0]}: "
+    return "all observations: " if len(members) == n else "all other observations: "
 
 
 class _Pools:
@@ -136,8 +162,7 @@ class _Pools:
             return ""
         at_draws = []
         for k in range(len(self.found.replicates)):
-            each = [self.battery(k, i) for i in members]
-            at_draws.append(average(each) if len(each) > 1 else each[0])
+            at_draws.append(_of_set([self.battery(k, i) for i in members]))
         names = tuple(self.found.statistics)
         others = np.array([share_beyond(without(one, names).maximum) for one in at_draws])
         if combined(others) <= level:

@@ -41,7 +41,7 @@ from veridical.checks.base import (
     proportion_stderr,
 )
 from veridical.checks.inputs import Array, Inputs, given
-from veridical.checks.misfit import Misfit, test
+from veridical.checks.misfit import Misfit, compare
 from veridical.errors import DataError, require_shape
 from veridical.saved.posteriors import Draws
 from veridical.saved.predictions import Predictions
@@ -174,7 +174,7 @@ class Predictive(Check):
         if min(fewest) < MIN_REPLICATES:
             note = f"{min(fewest)} valid predictions are too few to judge; {MIN_REPLICATES} are needed."
             return self._result(draws, table, notes=(note,))
-        misfit = test(x, tested, found, self.settings.alpha)
+        misfit = compare(x, tested, found, self.settings.alpha)
         flat = [found.x[valid[:, i], i].reshape(int(valid[:, i].sum()), -1) for i in range(len(x))]
         levels = np.asarray(self.settings.levels)
         looks = [look(o.ravel(), r, levels) for o, r in zip(x, flat, strict=True)]
@@ -199,10 +199,10 @@ class Predictive(Check):
         table = [
             p_value("predictive_p", misfit.p, level=alpha),
             Metric("predictive_maximum", float(misfit.maximum.mean()), error, used, extra=culprit),
-            Metric("predictive_detectable", misfit.detectable[0], n=used, level=alpha),
+            Metric("predictive_detectable", *misfit.detectable[0], used, level=alpha),
         ]
         if n > 1:
-            shared = Metric("predictive_detectable_shared", misfit.detectable[1], n=used, level=alpha)
+            shared = Metric("predictive_detectable_shared", *misfit.detectable[1], used, level=alpha)
             table += [shared, p_value("predictive_set_p", misfit.set_p)]
             each = enumerate(misfit.member_p[:MAX_MEMBERS].tolist())
             table += [p_value("predictive_member_p", p, extra={"observation": i}) for i, p in each]
@@ -247,7 +247,7 @@ class Predictive(Check):
 def _succeeded(predictions: Array, x: Array) -> Array:
     """Which predictions (..., N, *x_shape) are numbers wherever the observations are, shape (..., N)."""
     fine = np.isfinite(predictions) | ~np.isfinite(x)
-    return np.asarray(fine.reshape(*predictions.shape[: predictions.ndim - x.ndim + 1], -1).all(axis=-1))
+    return np.asarray(fine.all(axis=tuple(range(1 - x.ndim, 0))))
 
 
 def _valid_rows(prior: Array, shape: tuple[int, ...]) -> Array:

@@ -1,8 +1,8 @@
 """Simulations at the posterior laid over the observed data.
 
 Data: `panels` (label, unit, `x`, `bands`: quantile level as text -> values, `observed`, `log`, `numeric`,
-`inside`, `of`, `marked`), `axis` (name, unit), `role` (`posterior` or `prior`) and, of a posterior, `told`: what the check says of it. A panel whose `x` are names, not
-numbers, shows whiskers in place of a band.
+`inside`, `of`, `marked`), `axis` (name, unit), `role` (`posterior` or `prior`) and, of a posterior, `told`:
+what the check says of it. A panel whose `x` are names, not numbers, shows whiskers in place of a band.
 """
 
 from __future__ import annotations
