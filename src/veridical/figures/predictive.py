@@ -36,7 +36,7 @@ class Predictive(Figure):
     def found(self, sources: Sources) -> Iterator[Found]:
         for (results,), variant, dataset in sources.of_check("predictive"):
             if dataset in sources.axes:
-                yield Found((_standing_for(results), *sources.axes[dataset]), variant, dataset)
+                yield Found((standing_for(results), *sources.axes[dataset]), variant, dataset)
 
     def data(
         self, result: Mapping[str, Any], axes: Sequence[Mapping[str, Any]], unit: str
@@ -92,8 +92,8 @@ class Predictive(Figure):
 # ---- data ----------------------------------------------------------------------------------------
 
 
-def _standing_for(results: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The check of the replicate that the verdict speaks of; the first where none could decide."""
+def standing_for(results: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Returns the check of the replicate that the verdict speaks of; the first where none could decide."""
     found = {seed: one for seed, result in results.items() if (one := reproduced.of_check(result))}
     if not found:
         return results[min(results)]
