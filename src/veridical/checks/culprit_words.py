@@ -14,6 +14,7 @@ from veridical.checks.culprit import Explained, Group, Repair, mean_over
 from veridical.checks.inputs import Array
 
 SHOWN = 8  # coordinates that are listed
+TELLING = 1.96  # standardised mean of a phase from which a period is said to show in it
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,11 @@ def _trend(repair: Repair, group: Group, x: Array, layout: Arrangement) -> tuple
 
 
 def _period(repair: Repair, group: Group, x: Array, layout: Arrangement) -> tuple[str, Array]:
-    from scipy.special import ndtri
-
     m, (n, channels) = repair.at, x.shape[1:]
     named = np.zeros((n, channels), dtype=bool)
     phases = mean_over(group, lambda z: standardised(_phases(z, m)))
     c = int(np.argmax(np.abs(phases).max(axis=0)))
-    telling = np.abs(phases) > ndtri(1 - 0.025 / m / channels)
+    telling = np.abs(phases) > TELLING
     text = f"a pattern that repeats every {m} values of {layout.along}{layout.channel(c)}"
     for sign in (-1, 1):
         at = np.flatnonzero((telling & (sign * phases > 0))[np.arange(n) % m, c])
