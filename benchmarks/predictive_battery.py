@@ -1,6 +1,6 @@
 """Size, power and naming of the predictive check at exact posteriors; two epidemics. Writes its page.
 
-    python benchmarks/predictive_battery.py [--repeats 200] [--data FOLDER] [--out PAGE]
+    python benchmarks/predictive_battery.py [--repeats 200] [--data FOLDER] [--out PAGE] [--at-most 60]
 
 Each repeat draws parameters from the prior and data at them, plants a fault, draws from the exact posterior
 of the faulty data and runs the check at its default settings. `mean`, `variance` and `counts` are the kind
@@ -12,9 +12,11 @@ FOLDER holds CH.csv and GB.csv (day, cases: daily confirmed cases per million, 5
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -238,29 +240,16 @@ def named(fault: str, culprit: str, model: Model) -> bool:
     return ("scatter too much" if fault == "noise" else f"values{channel} rise along day") in first
 
 
-def of_model(name: str, repeats: int) -> list[list[str]]:
-    """Lines of the table of power for one model."""
-    lines = []
-    for fault in MODELS[name][1]:
-        found = [repeat(name, fault, i) for i in range(repeats)]
-        hits = [right for p, right in found if p <= ALPHA]
-        shares = [np.mean([p <= level for p, _ in found]) for level in (ALPHA, 0.03, 0.005)]
-        right = f"{sum(hits)} of {len(hits)}" if hits else ""
-        lines.append([name, fault, *(f"{share:.2f}" for share in shares), right])
-        print(lines[-1], flush=True)
-    return lines
+def shares(p: list[float]) -> list[float]:
+    """The shares of p-values at most 0.05, 0.03 and 0.005."""
+    return [float(np.mean([one <= level for one in p])) for level in (ALPHA, 0.03, 0.005)]
 
 
-def sizes(repeats: int) -> list[list[str]]:
-    """Lines of the table of sizes."""
-    lines = []
-    for name in MODELS:
-        p = np.array([repeat(name, "none", i)[0] for i in range(repeats)])
-        shares = [(p <= level).mean() for level in (ALPHA, 0.03, 0.005)]
-        errors = [np.sqrt(level * (1 - level) / repeats) for level in (ALPHA, 0.03, 0.005)]
-        lines.append([name, *(f"{s:.3f} ± {e:.3f}" for s, e in zip(shares, errors, strict=True))])
-        print(lines[-1], flush=True)
-    return lines
+def measured(name: str, fault: str, repeats: int) -> dict[str, Any]:
+    """Shares found at each level, and how many of those found at 0.05 are named rightly."""
+    p, right = zip(*(repeat(name, fault, i) for i in range(repeats)), strict=True)
+    hits = [r for one, r in zip(p, right, strict=True) if one <= ALPHA]
+    return {"repeats": repeats, "shares": shares(list(p)), "found": len(hits), "named": sum(hits)}
 
 
 # ---- two epidemics -------------------------------------------------------------------------------
@@ -363,27 +352,70 @@ of three draws.
 """
 
 
+def cells(repeats: int, sizes: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yields what is measured, by name."""
+    for name in MODELS:
+        yield f"{name}: none", partial(measured, name, "none", sizes)
+    for name, (_, faults) in MODELS.items():
+        for fault in faults:
+            yield f"{name}: {fault}", partial(measured, name, fault, repeats)
+
+
+def size_line(name: str, found: dict[str, Any]) -> list[str]:
+    levels = (ALPHA, 0.03, 0.005)
+    errors = [np.sqrt(level * (1 - level) / found["repeats"]) for level in levels]
+    pairs = zip(found["shares"], errors, strict=True)
+    return [name, str(found["repeats"]), *(f"{share:.3f} ± {error:.3f}" for share, error in pairs)]
+
+
+def power_line(name: str, fault: str, found: dict[str, Any]) -> list[str]:
+    of = f"{found['named']} of {found['found']}" if found["found"] else ""
+    return [name, fault, *(f"{share:.2f}" for share in found["shares"]), of]
+
+
+def page(record: dict[str, Any], repeats: int, data: bool) -> str:
+    """The page of a record; what it lacks has no line."""
+    size = [size_line(name, record[f"{name}: none"]) for name in MODELS if f"{name}: none" in record]
+    pairs = [(name, fault) for name, (_, faults) in MODELS.items() for fault in faults]
+    power = [
+        power_line(*pair, record[f"{pair[0]}: {pair[1]}"]) for pair in pairs if ": ".join(pair) in record
+    ]
+    return PAGE.format(
+        repeats=repeats, data=" --data FOLDER" if data else "", seconds=record["cpu_seconds"],
+        python=platform.python_version(), numpy=np.__version__, machine=platform.machine(), root=ROOT,
+        draws=DRAWS, replicates=REPLICATES, error=0.5 / np.sqrt(repeats),
+        size=table(["model", "repeats", "0.05", "0.03", "0.005"], size),
+        power=table(["model", "fault", "found at 0.05", "0.03", "0.005", "named"], power),
+        epidemics="\n".join(record.get("epidemics", ["Not run: no data were given."])),
+    )  # fmt: skip
+
+
 def main() -> None:
-    """Measures and writes the page."""
+    """Measures what the record beside the page lacks, and writes both."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--sizes", type=int, default=400, help="repeats of each size")
     parser.add_argument("--data", type=Path, help="folder of CH.csv and GB.csv")
     parser.add_argument("--out", type=Path, default=Path("docs/results/predictive_battery.md"))
+    parser.add_argument("--at-most", type=float, default=float("inf"), help="seconds after which to stop")
     options = parser.parse_args()
+    kept = options.out.with_suffix(".json")
+    record = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"cpu_seconds": 0.0}
+    asked = list(cells(options.repeats, options.sizes))
+    asked += [("epidemics", partial(epidemics, options.data))] if options.data else []
     begun = time.process_time()
-    told = epidemics(options.data) if options.data else ["Not run: no data were given."]
-    size = table(["model", "0.05", "0.03", "0.005"], sizes(2 * options.repeats))
-    lines = [line for name in MODELS for line in of_model(name, options.repeats)]
-    power = table(["model", "fault", "found at 0.05", "0.03", "0.005", "named"], lines)
-    page = PAGE.format(
-        repeats=options.repeats, data=" --data FOLDER" if options.data else "",
-        seconds=time.process_time() - begun, python=platform.python_version(), numpy=np.__version__,
-        machine=platform.machine(), root=ROOT, draws=DRAWS, replicates=REPLICATES,
-        error=0.5 / np.sqrt(options.repeats), size=size, power=power, epidemics="\n".join(told),
-    )  # fmt: skip
-    options.out.write_text(page, encoding="utf-8")
+    for name, measure in asked:
+        if name in record or time.process_time() - begun > options.at_most:
+            continue
+        before = time.process_time()
+        record[name] = measure()
+        record["cpu_seconds"] += time.process_time() - before
+        print(name, record[name], flush=True)
+        kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    options.out.write_text(page(record, options.repeats, bool(options.data)), encoding="utf-8")
+    print(f"{sum(name not in record for name, _ in asked)} of {len(asked)} are still to be measured")
 
 
 if __name__ == "__main__":
