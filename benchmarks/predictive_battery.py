@@ -354,9 +354,8 @@ of three draws.
 
 def cells(repeats: int, sizes: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yields what is measured, by name."""
-    for name in MODELS:
-        yield f"{name}: none", partial(measured, name, "none", sizes)
     for name, (_, faults) in MODELS.items():
+        yield f"{name}: none", partial(measured, name, "none", sizes)
         for fault in faults:
             yield f"{name}: {fault}", partial(measured, name, fault, repeats)
 
@@ -403,8 +402,9 @@ def main() -> None:
     options = parser.parse_args()
     kept = options.out.with_suffix(".json")
     record = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"cpu_seconds": 0.0}
-    asked = list(cells(options.repeats, options.sizes))
+    asked: list[tuple[str, Callable[[], Any]]] = []
     asked += [("epidemics", partial(epidemics, options.data))] if options.data else []
+    asked += cells(options.repeats, options.sizes)
     begun = time.process_time()
     for name, measure in asked:
         if name in record or time.process_time() - begun > options.at_most:
