@@ -390,7 +390,7 @@ def page(record: dict[str, Any], repeats: int, data: bool) -> str:
 
 
 def main() -> None:
-    """Measures what the record beside the page lacks, and writes both."""
+    """Measures what the record beside this script lacks, and writes record and page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -400,7 +400,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/predictive_battery.md"))
     parser.add_argument("--at-most", type=float, default=float("inf"), help="seconds after which to stop")
     options = parser.parse_args()
-    kept = options.out.with_suffix(".json")
+    kept = Path(__file__).with_suffix(".json")
     record = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"cpu_seconds": 0.0}
     asked: list[tuple[str, Callable[[], Any]]] = []
     asked += [("epidemics", partial(epidemics, options.data))] if options.data else []
