@@ -11,6 +11,7 @@ def main(snakemake):
         params.task,
         snakemake.input.draws,
         snakemake.output.x,
+        sizes=params.sizes,
         root=params.seed,
         method=wildcards.method,
         replicate=coordinates.of_wildcards(wildcards)["replicate"],

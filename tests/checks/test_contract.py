@@ -16,6 +16,7 @@ from veridical import checks
 from veridical.checks.base import CheckResult, Metric
 from veridical.errors import ArtifactError, UnknownName
 from veridical.evidence.definitions import METRICS
+from veridical.saved.predictions import Predictions
 from veridical.study.settings import ChecksSettings
 
 from .gaussian_model import gaussian
@@ -34,7 +35,10 @@ def _inputs(rng: np.random.Generator, labelled: bool) -> tuple[Any, dict[str, An
     one = gaussian(rng, 1.0, n=1, s=200, d=2)
     draws = replace(one, truth=None, log_density_truth=None)
     replicates = one.draws[:, 0] + rng.normal(size=(200, 2))
-    others = {"reference": one, "null": simulated, "predictive": replicates, "prior_predictive": simulated.x}
+    at = one.draws[:2, 0][:, None]
+    repeated = at + rng.normal(size=(2, 100, 2))
+    predictions = Predictions(replicates[:, None], one.draws, repeated[:, :, None], at)
+    others = {"reference": one, "null": simulated, "predictive": predictions, "prior_predictive": simulated.x}
     others |= {"exact": _exact(rng), "nearby": _nearby(rng), "densities": _densities(one.draws, rng)}
     return draws, others
 

@@ -8,10 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from veridical.checks import missing, prior_predictive
-from veridical.checks.predictive import Predictive, look
+from veridical.checks import misfit, missing, prior_predictive
+from veridical.checks.predictive import Predictive
 from veridical.checks.tarp import TARP
 from veridical.saved.posteriors import Draws
+from veridical.saved.predictions import Predictions
 
 LEVELS = [0.05, 0.16, 0.5, 0.95]
 SETS = 400
@@ -34,10 +35,29 @@ def test_statistics_are_those_of_numpy_for_what_is_there(rng: np.random.Generato
     assert (missing.deviation(np.full((5, 2), np.nan)) == 0).all()
 
 
+def predictions(made: np.ndarray) -> Predictions:
+    """Data sets (R, 20) simulated at one draw of the answer to one observation."""
+    at = np.zeros((1, 1, 1))
+    return Predictions(made[:, None], np.repeat(at, len(made), axis=0), made[None, :, None], at)
+
+
 def test_predictive_p_values_of_data_with_gaps_are_uniform(rng: np.random.Generator) -> None:
-    """Data and predictions of one model; 300 p-values on a grid of 1/101, held at 5 % by a binomial."""
-    p = [look(x, sets(rng, 200), np.array([0.9]), rng).p for x in sets(rng, 300)]
+    """Data and predictions of one model; 300 p-values on a grid of 1/200, held at 10 % by a binomial."""
+    ok, p = np.ones((1, 199, 1), dtype=bool), []
+    for x in sets(rng, 300):
+        p.append(misfit.compare(x[None], ok, predictions(sets(rng, 199)), 1e-9).p)
     assert abs(np.mean(np.array(p) <= 0.1) - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 300)
+
+
+def test_gaps_that_no_simulation_has_are_left_out_of_all(rng: np.random.Generator) -> None:
+    """As if the data had never been asked for these values, bit for bit."""
+    x, made = rng.normal(size=(1, 20)), rng.normal(size=(199, 20))
+    x[0, 5:] = np.nan
+    ok = np.ones((1, 199, 1), dtype=bool)
+    whole = misfit.compare(x, ok, predictions(made), 0.03)
+    cut = np.where(np.isnan(x), 7.0, made)
+    again = misfit.compare(np.where(np.isnan(x), 7.0, x), ok, predictions(cut), 0.03)
+    assert (whole.p, whole.maximum.tolist()) == (again.p, again.maximum.tolist())
 
 
 def test_predictions_cover_what_is_there_and_outliers_are_seen(rng: np.random.Generator) -> None:
@@ -47,7 +67,10 @@ def test_predictions_cover_what_is_there_and_outliers_are_seen(rng: np.random.Ge
                   draws=np.zeros((10, 1, 1)), x=x)  # fmt: skip
     for shift, passed in ((0.0, True), (30.0, False)):
         judged = Predictive().run(
-            Draws(**{**vars(draws), "x": x + shift}), rng, predictive=sets(rng, SETS), prior_predictive=prior
+            Draws(**{**vars(draws), "x": x + shift}),
+            rng,
+            predictive=predictions(sets(rng, SETS)),
+            prior_predictive=prior,
         )
         table = {(m.name, m.level): m for m in judged.metrics()}
         assert judged.passed is passed
@@ -55,6 +78,7 @@ def test_predictions_cover_what_is_there_and_outliers_are_seen(rng: np.random.Ge
         assert table["predictive_coverage", 0.9].n == np.isfinite(x).sum()
         assert (table["predictive_coverage", 0.9].value > 0.5) is passed
         assert table["predictive_invalid_share", None].value == 0
+        assert not judged.curves["named"][np.isnan(x)].any()
     json.dumps(judged.to_json(), allow_nan=False)
 
 

@@ -25,6 +25,7 @@ from veridical.checks.two_sample import TwoSample
 from veridical.checks.typicality import Typicality
 from veridical.saved import observations, posteriors
 from veridical.saved.posteriors import Draws
+from veridical.saved.predictions import Predictions
 from veridical.tasks.base import Dimension, Parameter, Task
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -267,8 +268,11 @@ def _run(
     for name, x in observed.items() if final else ():
         own = _draws(x, None, o, 1500, rng)
         made.add_draws(run, name, own)
-        theta = own.draws[:400].reshape(-1, 3)
-        predictive = TASK.simulate(theta, rng, "exact").reshape(400, len(x), YEARS, 2)
+        theta = np.concatenate([own.draws[:200], own.draws[:2].repeat(400, axis=0)])
+        made_up = TASK.simulate(theta.reshape(-1, 3), rng, "exact").reshape(-1, len(x), YEARS, 2)
+        repeated = made_up[200:].reshape(2, 400, *made_up.shape[1:])
+        axes = [{"name": d.name, "coordinates": list(d.coordinates), "unit": d.unit} for d in TASK.dimensions]
+        predictive = Predictions(made_up[:200], own.draws[:200], repeated, own.draws[:2], axes)
         given = {"predictive": predictive, "null": null, "prior_predictive": labelled["simulated"][0]}
         given |= {"labelled": known}
         agreement = (Metric("prior_conflict_p", 0.4, None, 999),)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.report.conftest import build_study
+from veridical.checks import CheckResult, Metric
+from veridical.coordinates import Coordinates
 from veridical.errors import ArtifactError
-from veridical.evidence import metrics
+from veridical.evidence import metrics, tabulation
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, row
+from veridical.figures.predictive import Predictive, standing_for
 from veridical.report import levels, questions, verdict
 from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD, Evidence, majority
 from veridical.report.questions import COLUMNS, PARTS
@@ -148,6 +152,7 @@ FAULTS = [
     ("typical", without("member_p") + each("member_p", 0.04, least_p=0.04, **PELTS), "cannot tell"),
     ("reproduces", changed("predictive_p", 0.02), "caution"),
     ("reproduces", changed("predictive_p", 0.004), "bad"),
+    ("reproduces", changed("predictive_p", float("nan")), "bad"),
     ("reproduces", changed("predictive_decidable", 0.0), "cannot tell"),
     ("like_simulations", detected(0.004), "caution"),
     ("like_simulations", detected(0.0051, least=0.0051), "cannot tell"),
@@ -585,3 +590,46 @@ def test_a_fault_in_the_posterior_reaches_the_verdict_through_the_checks(
     (found, *_) = verdict.load(path)["verdicts"]
     assert outcomes(found)[rule] == expected
     assert found["verdict"] not in ("trust", CONDITIONAL) or not fault
+
+
+# ---- sentence, rule and figure agree -------------------------------------------------------------
+
+P_VALUES = (0.0025, 0.0299, 0.03, 0.031, 0.4)
+
+
+@pytest.mark.parametrize("several", [(p,) for p in P_VALUES] + [(0.4, 0.0025, 0.3), (0.0025, 0.4, 0.02)])
+def test_sentence_rule_and_figure_of_the_predictive_check_agree(several: tuple[float, ...]) -> None:
+    """They are made from one result, so that none can contradict another."""
+    x = np.array([[1.0, 5.0, 2.0]])
+    rows, results = without("predictive_p"), {}
+    for seed, p in enumerate(several):
+        culprit = {"culprit": f"fault {seed}"} if p <= 0.03 else {}
+        table = (
+            Metric("predictive_p", p, level=0.03),
+            Metric("predictive_maximum", 3.0, extra=culprit),
+            Metric("predictive_detectable", 4.2, level=0.03),
+        )
+        curves = {"observed": x, "bands": np.stack([x + s for s in (-2, -1, 0, 1, 2)]), "named": x > 4}
+        result = CheckResult("predictive", ("a",), table, curves, passed=p > 0.03, p_value=p)
+        results[seed] = json.loads(json.dumps(result.to_json()))
+        where = Coordinates("npe", 1000, seed, "pelts")
+        rows += tabulation.check_rows(where, results[seed])
+    (finding,) = [f for f in on_pelts(rows)["findings"] if f["rule"] == "reproduces"]
+    axes = [{"name": "day", "coordinates": [0.0, 1.0, 2.0], "unit": "d"}]
+    figure = Predictive()
+    data = figure.data(standing_for(results), axes, "")
+    assert finding["text"].partition(" It fails in ")[0] in figure.shows(data)
+    assert (finding["outcome"] == "good") == finding["text"].startswith("The fitted model reproduces")
+    assert ("fault" in finding["text"]) == (finding["outcome"] != "good")
+    assert "the model does not reproduce" not in figure.shows(data)
+    if finding["outcome"] == "good":
+        assert "4.2" in finding["text"]
+
+
+def test_a_misfit_says_nothing_of_the_simulator_where_inference_is_bad() -> None:
+    rows = miscalibrated(0.09)
+    for r in metrics.select(rows, metric="predictive_p"):
+        r["value"] = 0.001
+    (finding,) = [f for f in on_pelts(rows)["findings"] if f["rule"] == "reproduces"]
+    assert finding["outcome"] == "cannot tell"
+    assert outcomes(on_pelts(changed("predictive_p", 0.001)))["reproduces"] == "bad"

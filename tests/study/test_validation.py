@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from veridical import checks
-from veridical.checks import predictive
 from veridical.errors import DataError, SettingError, TrainingError
 from veridical.evidence import provenance
 from veridical.saved.posteriors import Draws
+from veridical.saved.predictions import Predictions
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
@@ -49,39 +49,32 @@ def test_what_fits_passes(base: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "draws", "alpha", "remedy"),
-    [
-        (1, 1000, 0.01, None),
-        (2, 1000, 0.01, None),
-        (3, 1000, 0.01, "spread them over several data sets."),
-        (2, 399, 0.01, "set draws to 500."),
-        (1, 197, 0.01, "set draws to 1000."),
-        (3, 333, 0.02, None),
-    ],
+    ("n", "replicates", "alpha", "least"),
+    [(1, 400, 0.03, None), (1, 99, 0.01, None), (2, 199, 0.01, None), (1, 98, 0.01, 99), (3, 50, 0.03, 66)],
 )
 def test_a_study_whose_predictions_never_decide_is_warned(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     rng: np.random.Generator,
     n: int,
-    draws: int,
+    replicates: int,
     alpha: float,
-    remedy: str | None,
+    least: int | None,
 ) -> None:
-    """And it is the check itself that then decides, or does not, with as many predictions as it is given."""
+    """And it is the check itself that then decides, or does not, with as many replicates as it is given."""
     file = tmp_path / "lab.csv"
     file.write_text("x0,x1\n" + "0,0\n" * n)
-    data = {"observations": {"lab": {"file": str(file), "layout": "table"}}, "draws": draws}
-    layout = Layout(settings.parse({**PLAIN, **data, "checks": {"predictive": {"alpha": alpha}}}))
-    validate(layout)
+    data = {"observations": {"lab": {"file": str(file), "layout": "table"}}}
+    chosen = {"alpha": alpha, "replicates": replicates}
+    validate(Layout(settings.parse({**PLAIN, **data, "checks": {"predictive": chosen}})))
     told = capsys.readouterr().err
-    assert ("checks.predictive" in told) == (remedy is not None) and (remedy or "") in told
-    used = min(draws, predictive.replicates(n))
-    looked = Draws(("a",), np.zeros((1, 2)), ("",), rng.random((used, n, 1)), x=np.zeros((n, 2)))
-    result = checks.build("predictive", alpha=alpha).run(
-        looked, rng, predictive=rng.normal(size=(used, n, 2)), prior_predictive=rng.normal(size=(99, 2))
-    )
-    assert (result.passed is None) == (remedy is not None)
+    assert (f"set replicates to {least}." in told) if least else "checks.predictive" not in told
+    for rows, decides in ((replicates, least is None), (least or replicates, True)):
+        made, at = rng.normal(size=(1, rows, n, 2)), np.zeros((1, n, 1))
+        given = Predictions(made[0], np.zeros((rows, n, 1)), made, at)
+        looked = Draws(("a",), np.zeros((1, 2)), ("",), rng.random((rows, n, 1)), x=np.zeros((n, 2)))
+        result = checks.build("predictive", alpha=alpha).run(looked, rng, predictive=given)
+        assert (result.passed is not None) == decides
 
 
 ROPE = {"type": "rope", "of": "npe"}

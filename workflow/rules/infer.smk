@@ -98,6 +98,7 @@ rule predict:
         task=layout.task_spec,
         task_digest=layout.task_digest,
         fidelity=layout.target,
+        sizes=layout.prediction_sizes,
         seed=root,
         code=code_of("predict"),
         journal=journal("predict"),

@@ -335,6 +335,7 @@ def _findings(
     with np.errstate(all="ignore"):
         held = usable(x.astype(task.x_dtype), task.has_missing)
     warnings = [beyond] if beyond else []
+    task.measured(x[held])
     return {
         "rows": rows,
         "seconds_per_row": seconds,

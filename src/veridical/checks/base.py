@@ -15,6 +15,7 @@ from veridical.checks.inputs import Array, Inputs
 from veridical.errors import DataError
 from veridical.files import Migrations, migrated, read_json, write_json
 from veridical.saved.posteriors import Draws
+from veridical.saved.predictions import Predictions
 from veridical.sections import Section
 from veridical.tasks.base import Prior
 
@@ -142,7 +143,7 @@ class Check(ABC):
         rng: np.random.Generator,
         *,
         reference: Draws | None = None,
-        predictive: Array | None = None,
+        predictive: Predictions | None = None,
         prior_predictive: Array | None = None,
         null: Draws | None = None,
         exact: Mapping[str, Array] | None = None,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from veridical.errors import DataError, ShapeError, require_shape
 from veridical.saved.posteriors import Draws
+from veridical.saved.predictions import Predictions
 from veridical.tasks.base import Prior
 
 Array = NDArray[Any]
@@ -26,7 +27,7 @@ class Inputs:
 
     Attributes:
         reference: Draws of an exact sampler on the same data.
-        predictive: Data simulated at the draws, shape (S, N, *x_shape) or, for one data set, (S, *x_shape).
+        predictive: Data simulated at the draws.
         prior_predictive: Data simulated at draws of the prior, shape (R, *x_shape).
         null: Draws of the same method on simulated test sets.
         exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
@@ -38,7 +39,7 @@ class Inputs:
     """
 
     reference: Draws | None = None
-    predictive: Array | None = None
+    predictive: Predictions | None = None
     prior_predictive: Array | None = None
     null: Draws | None = None
     exact: Mapping[str, Array] | None = None

@@ -1,8 +1,8 @@
 """Simulations at the posterior laid over the observed data.
 
 Data: `panels` (label, unit, `x`, `bands`: quantile level as text -> values, `observed`, `log`, `numeric`,
-`inside`, `of`), `axis` (name, unit) and `role` (`posterior` or `prior`). A panel whose `x` are names, not
-numbers, shows whiskers in place of a band.
+`inside`, `of`, `marked`), `axis` (name, unit), `role` (`posterior` or `prior`) and, of a posterior, `told`:
+what the check says of it. A panel whose `x` are names, not numbers, shows whiskers in place of a band.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical.evidence import notation
+from veridical.evidence import notation, reproduced
 from veridical.evidence.numbers import percent
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, plain
@@ -21,7 +21,6 @@ from veridical.figures.sources import EXAMPLE
 COLOURS = {"posterior": style.ESTIMATE, "prior": style.MUTED}
 MAX_PANELS = 8
 BAND_LEVELS = ("0.05", "0.25", "0.5", "0.75", "0.95")
-FEW_INSIDE = 0.7  # of nine in ten that should
 
 
 class Predictive(Figure):
@@ -37,7 +36,7 @@ class Predictive(Figure):
     def found(self, sources: Sources) -> Iterator[Found]:
         for (results,), variant, dataset in sources.of_check("predictive"):
             if dataset in sources.axes:
-                yield Found((results[min(results)], *sources.axes[dataset]), variant, dataset)
+                yield Found((standing_for(results), *sources.axes[dataset]), variant, dataset)
 
     def data(
         self, result: Mapping[str, Any], axes: Sequence[Mapping[str, Any]], unit: str
@@ -53,7 +52,11 @@ class Predictive(Figure):
             return None
         x = np.asarray(result["curves"]["observed"], dtype=float)[EXAMPLE]
         bands = np.asarray(result["curves"]["bands"], dtype=float)[:, EXAMPLE]
-        return {"role": "posterior", **against_bands(x, bands, axes, unit)}
+        named = result["curves"].get("named")
+        marked = None if named is None else np.asarray(named, dtype=bool)[EXAMPLE]
+        found = reproduced.of_check(result)
+        told = {"told": "" if found is None else found.sentence}
+        return {"role": "posterior", **told, **against_bands(x, bands, axes, unit, marked)}
 
     def draw(self, data: Data) -> Drawn:
         panels = data["panels"]
@@ -80,8 +83,10 @@ class Predictive(Figure):
         if not of:
             return "None of the numbers shown is there, or simulated."
         shows = f"{inside} of {of} observed values ({percent(inside / of)}) lie inside the 90 % band."
-        if data["role"] == "posterior" and inside / of < FEW_INSIDE:
-            shows += " That is too few: the model does not reproduce the data."
+        if data.get("told"):
+            shows += f" {data['told']}"
+        if any(any(panel.get("marked", ())) for panel in data["panels"]):
+            shows += " The values that this names are circled."
         if data["of_panels"] > len(data["panels"]):
             shows += f" The first {len(data['panels'])} of {data['of_panels']} series are shown."
         return f"{shows} {data['missing']}" if "missing" in data else shows
@@ -90,8 +95,19 @@ class Predictive(Figure):
 # ---- data ----------------------------------------------------------------------------------------
 
 
-def against_bands(x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], unit: str) -> dict[str, Any]:
-    """One observation (*x_shape) beside quantiles (5, *x_shape), in panels.
+def standing_for(results: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Returns the check of the replicate that the verdict speaks of; the first where none could decide."""
+    found = {seed: one for seed, result in results.items() if (one := reproduced.of_check(result))}
+    if not found:
+        return results[min(results)]
+    shown = reproduced.typical(found)
+    return next(results[seed] for seed in sorted(found) if found[seed] is shown)
+
+
+def against_bands(
+    x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], unit: str, marked: Array | None = None
+) -> dict[str, Any]:
+    """One observation (*x_shape) beside quantiles (5, *x_shape), in panels; `marked` (*x_shape) are circled.
 
     A two-dimensional observation with a numeric first axis gets a panel for each entry of its second; any
     other is one row of numbers, standardised by the quantiles where its axis holds names.
@@ -100,6 +116,8 @@ def against_bands(x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], uni
         names = [str(c) for c in axes[1]["coordinates"]][:MAX_PANELS]
         at = axes[0]["coordinates"]
         panels = [_panel(name, unit, at, x[:, k], bands[:, :, k]) for k, name in enumerate(names)]
+        if marked is not None:
+            panels = [{**panel, "marked": marked[:, k].tolist()} for k, panel in enumerate(panels)]
         return {"axis": _named(axes[0]), "panels": panels, "of_panels": x.shape[1]}
     several = {"name": "entry of the data", "coordinates": list(range(x.size)), "unit": ""}
     single = axes[0] if x.ndim == 1 else several
@@ -111,6 +129,8 @@ def against_bands(x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], uni
         unit = "half-widths of the 90 % interval"
     panel = _panel("", unit, single["coordinates"], flat, flat_bands)
     panel["numeric"] = _numeric(single["coordinates"]) and x.size > 3
+    if marked is not None:
+        panel["marked"] = marked.ravel().tolist()
     return {"axis": _named(single), "panels": [panel], "of_panels": 1}
 
 
@@ -152,6 +172,15 @@ def draw_band(ax: Axes, panel: Mapping[str, Any], colour: str = style.ESTIMATE) 
     ax.fill_between(x, bands["0.25"], bands["0.75"], alpha=0.30, label="50 % band", **fill)
     ax.plot(x, bands["0.5"], color=colour, linewidth=1.4, label="median")
     ax.plot(x, panel["observed"], "o", color="black", markersize=4, label="observed")
+    _circle(ax, x, panel)
+
+
+def _circle(ax: Axes, x: Sequence[Any], panel: Mapping[str, Any]) -> None:
+    """Circles the observed values that the check names."""
+    named = [(a, y) for a, y, on in zip(x, panel["observed"], panel.get("marked", ()), strict=False) if on]
+    if named:
+        look: dict[str, Any] = {"markersize": 9, "fillstyle": "none", "color": style.REFERENCE}
+        ax.plot(*zip(*named, strict=True), "o", label="named", **look)
 
 
 def draw_whiskers(ax: Axes, panel: Mapping[str, Any], colour: str = style.ESTIMATE) -> None:
@@ -160,6 +189,7 @@ def draw_whiskers(ax: Axes, panel: Mapping[str, Any], colour: str = style.ESTIMA
     ax.vlines(at, bands["0.05"], bands["0.95"], color=colour, alpha=0.35, linewidth=4, label="90 % interval")
     ax.vlines(at, bands["0.25"], bands["0.75"], color=colour, alpha=0.6, linewidth=8, label="50 % interval")
     ax.plot(at, panel["observed"], "o", color="black", markersize=4, label="observed")
+    _circle(ax, at.tolist(), panel)
     step = max(1, len(at) // 16)
     names = [notation.safe(str(name)) for name in panel["x"]]
     ax.set_xticks(at[::step], names[::step], rotation=45 if len(at) > 6 else 0)

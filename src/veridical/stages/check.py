@@ -10,7 +10,7 @@ from veridical import checks, seeds, tasks
 from veridical.checks.base import save
 from veridical.checks.experiments import aggregate
 from veridical.files import read_npz
-from veridical.saved import observations, posteriors
+from veridical.saved import observations, posteriors, predictions
 
 ARRAYS = {
     "exact": "densities beside the exact ones",
@@ -56,7 +56,7 @@ def check(
         if role in inputs:
             given[role] = read_npz(inputs[role], what)
     if "predictive" in inputs:
-        given["predictive"] = read_npz(inputs["predictive"], "predictions")["x"]
+        given["predictive"] = predictions.load(inputs["predictive"])
         given["prior_predictive"] = observations.load(inputs["prior"]).x
     result = checks.build(name, **settings).run(posteriors.load(inputs["draws"]), rng, **given)
     save(result, out)

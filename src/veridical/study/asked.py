@@ -9,6 +9,7 @@ from typing import Any
 
 from veridical import checks, tasks
 from veridical.checks.local_ranks import LocalRanksSettings
+from veridical.checks.predictive import PredictiveSettings
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
 from veridical.saved.columns import for_new_data
 from veridical.saved.observations import FRACTION
@@ -100,6 +101,12 @@ class Asked(Runs):
         defaults = LocalRanksSettings()
         chosen = self.checks.get("local_ranks", {})
         return {name: chosen.get(name, getattr(defaults, name)) for name in ("simulations", "draws")}
+
+    @cached_property
+    def prediction_sizes(self) -> dict[str, int | None]:
+        """How much is simulated at draws of an answer: `bands`, `draws` and `replicates`."""
+        chosen = self.checks.get("predictive") or PredictiveSettings().model_dump()
+        return {name: chosen[name] for name in ("bands", "draws", "replicates")}
 
     @property
     def prior_known(self) -> bool:

@@ -56,21 +56,17 @@ def undecidable(layout: Layout, observations: Mapping[str, int]) -> list[str]:
 
 
 def _predictive(layout: Layout, observations: Mapping[str, int]) -> Iterator[str]:
-    alpha = layout.checks.get("predictive", {}).get("alpha")
+    settings = layout.checks.get("predictive")
     for name, n in observations.items():
-        if alpha is None or not any("predictive" in layout.applicable(r, name) for r in layout.final_runs):
+        if not settings or not any("predictive" in layout.applicable(r, name) for r in layout.final_runs):
             continue
-        most = predictive.replicates(n)
-        draws = min(layout.study.draws, most)
-        if predictive.decidable(n, draws // 2, alpha):
-            continue
-        enough = predictive.decidable(n, most // 2, alpha)
-        remedy = f"set draws to {most}" if enough else "spread them over several data sets"
-        yield (
-            f"checks.predictive: {n} observation{'s' * (n > 1)} of data set {name} with {draws} predictions "
-            f"each cannot tell whether p < {alpha:g}, so that the verdict will not say whether the fitted "
-            f"model reproduces them; {remedy}."
-        )
+        alpha, replicates = settings["alpha"], settings["replicates"]
+        if not predictive.decidable(n, replicates, alpha):
+            yield (
+                f"checks.predictive: {replicates} replicates cannot tell of {n} observation{'s' * (n > 1)} "
+                f"of data set {name} whether p <= {alpha:g}, so that the verdict will not say whether the "
+                f"fitted model reproduces them; set replicates to {predictive.least_replicates(n, alpha)}."
+            )
 
 
 def _typicality(layout: Layout) -> list[str]:

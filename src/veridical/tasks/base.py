@@ -6,9 +6,10 @@ Shapes: N rows, D parameters; `theta` (N, D), `x` (N, *x_shape).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,6 +134,7 @@ class Task(ABC):
         timeout_is_data: Whether a time-out marks the rows as failed; otherwise it fails the job.
         needs: What its simulation jobs ask a scheduler for.
         constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
+        statistics: Functions of x that predictive checks compare too, by name: x (N, *x_shape) to (N,).
     """
 
     name: str
@@ -144,6 +146,7 @@ class Task(ABC):
     x_dtype: str = "float32"
     timeout_is_data: bool = False
     needs: Needs = Needs()
+    statistics: Mapping[str, Callable[[Array], Array]] = MappingProxyType({})
     prior: Prior
 
     @property
@@ -176,6 +179,30 @@ class Task(ABC):
     def coupled(self) -> bool:
         """Whether the levels share their randomness."""
         return type(self).noise is not Task.noise
+
+    def measured(self, x: Array) -> dict[str, Array]:
+        """Returns the `statistics` of data x (N, *x_shape), shape (N,) each.
+
+        Raises:
+            TaskError: If one gives anything but one real number a row.
+        """
+        found = {}
+        for name, function in self.statistics.items():
+            try:
+                with np.errstate(all="ignore"):
+                    values = np.asarray(function(x.copy()))
+            except Exception as error:
+                raise TaskError(
+                    f"task {self.name}: statistic {name!r} raised {type(error).__name__}: {error}; "
+                    f"expected a function of x of shape {x.shape}."
+                ) from error
+            if values.shape != x.shape[:1] or values.dtype.kind not in "fiub":
+                raise TaskError(
+                    f"task {self.name}: statistic {name!r}: expected one number for each of {len(x)} rows "
+                    f"of x, got shape {values.shape} of {values.dtype}."
+                )
+            found[str(name)] = values.astype(float)
+        return found
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
         """Returns all randomness of n rows, the same for every fidelity; arrays (n, ...)."""
