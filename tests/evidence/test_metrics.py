@@ -126,6 +126,29 @@ def test_replicates_are_averaged_with_the_error_across_them() -> None:
     assert (mean["n"], mean["seed"], mean["method"]) == (3, None, "npe")
 
 
+@pytest.mark.parametrize(("metric", "shared"), [("coverage", True), ("experiment_coverage", False)])
+def test_replicates_on_the_same_rows_share_their_luck(
+    metric: str, shared: bool, rng: np.random.Generator
+) -> None:
+    """Means over three trainings and 500 rows, of which all three see the same where rows are shared."""
+    k, n, studies = 3, 500, 400
+    bias, rows = 0.15 * rng.normal(size=(studies, k)), rng.normal(size=(studies, k, n))
+    rows = rows[:, :1] + np.zeros((k, 1)) if shared else rows
+    held = np.abs(rows + bias[..., None] + 0.15 * rng.normal(size=(studies, k, n))) < 1.645
+    found = []
+    for each in held:
+        errors = each.std(axis=1, ddof=1) / math.sqrt(n)
+        cells = [
+            row(seed=s, metric=metric, dataset="simulated", value=float(v.mean()), stderr=float(e))
+            for s, (v, e) in enumerate(zip(each, errors, strict=True))
+        ]
+        found += metrics.aggregate(cells)
+    stated = math.sqrt(np.mean([r["stderr"] ** 2 for r in found]))
+    observed = np.std([r["value"] for r in found], ddof=1)
+    three = 3 / math.sqrt(2 * studies)  # errors of the observed spread
+    assert 1 - three < stated / observed < 1.15 + three
+
+
 def test_one_replicate_has_no_error_across_replicates() -> None:
     (mean,) = metrics.aggregate([row(seed=0, metric="lpp", value=1.5, stderr=0.1, n=10)])
     assert (mean["value"], mean["stderr"], mean["n"]) == (1.5, None, 1)

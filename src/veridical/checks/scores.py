@@ -269,21 +269,23 @@ class Scores(Check):
     def _estimates(
         self, draws: Draws, single_draws: Array, m: Moments, rng: np.random.Generator
     ) -> list[Metric]:
-        shrink, z, width = contraction(m), z_score(m), np.ptp(m.truth, axis=0)
+        z = z_score(m)
         values = {
             "nrmse": single_draws,
             "rmse": rmse(m),
-            "contraction": np.median(shrink, axis=0),
+            "contraction": np.median(contraction(m), axis=0),
             "z_score": np.median(z, axis=0),
             "z_score_sd": spread(z),
             "calibration_error": calibration_error(m),
         }
 
         def again(rows: Array) -> Array:
-            """The same statistics of resampled data sets, shape (6, D); the range of the truth stays."""
-            part = m._replace(truth=m.truth[rows], mean=m.mean[rows], inside=m.inside[:, rows])
-            error = np.sqrt(m.squared_error[rows].mean(axis=0)) / width
-            middle = np.median(np.stack([shrink[rows], z[rows]]), axis=1)
+            """The same statistics of resampled data sets, shape (6, D)."""
+            part = Moments(*(a[rows] for a in m[:-1]), inside=m.inside[:, rows])
+            with np.errstate(invalid="ignore", divide="ignore"):  # equal truths: no error can be stated
+                error = np.sqrt(part.squared_error.mean(axis=0)) / np.ptp(part.truth, axis=0)
+                shrink = contraction(part)
+            middle = np.median(np.stack([shrink, z[rows]]), axis=1)
             return np.stack([error, rmse(part), *middle, spread(z[rows]), calibration_error(part)])
 
         n = len(m.truth)

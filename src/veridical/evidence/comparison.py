@@ -20,7 +20,7 @@ class Measured:
 
     Attributes:
         value: The mean over replicates.
-        stderr: Its standard error across replicates; of a single replicate, that over its test data.
+        stderr: Its standard error over test data and replicates; of a single replicate over its test data.
         replicates: The value of each replicate.
     """
 

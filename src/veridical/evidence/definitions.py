@@ -145,11 +145,11 @@ _INTRODUCTION = """# Metrics
 from `src/veridical/evidence/definitions.py`; one name has one definition.
 
 Columns: `study`, `task`, `method`, `budget` (training simulations), `seed` (replicate; empty: mean over
-replicates, with `stderr` the standard error across them and `n` their number), `dataset` (`simulated`,
-`real`, `observed`), `metric`, `parameter` (empty: all parameters together), `value`, `stderr` (Monte Carlo
-standard error), `n` (data sets or draws behind the value), `budget_low`, `n_calibration`, `members`, `level`,
-`true_value`, `dataset_name` (of observed data), `observation` (its row in the data set), then columns that
-only some metrics have. Rows of method `reference` belong to the exact sampler and have no replicates. A check
-that ends in a p-value also has `{check}_p` and `{check}_decidable`: 0 where it has too few simulations ever
-to reject. Floats are written so that reading gives back every bit.
+replicates, with `stderr` its error over the test rows that they share and across them, and `n` their
+number), `dataset` (`simulated`, `real`, `observed`), `metric`, `parameter` (empty: all parameters together),
+`value`, `stderr` (Monte Carlo standard error), `n` (data sets or draws behind the value), `budget_low`,
+`n_calibration`, `members`, `level`, `true_value`, `dataset_name` (of observed data), `observation` (its row
+in the data set), then columns that only some metrics have. Rows of method `reference` belong to the exact
+sampler and have no replicates. A check that ends in a p-value also has `{check}_p` and `{check}_decidable`: 0
+where it has too few simulations ever to reject. Floats are written so that reading gives back every bit.
 """

@@ -1,8 +1,8 @@
 """Metrics of a study: one tidy table, one number a row.
 
 `metrics.csv` is where every number in the verdict, the report and the documentation comes from. Rows with a
-`seed` belong to one replicate; rows without one are the mean over replicates, with the standard error across
-them (none for a single replicate) and `n` = number of replicates. Floats are written with `repr`, so that a
+`seed` belong to one replicate; rows without one are the mean over replicates, with its standard error (none
+for a single replicate) and `n` = number of replicates. Floats are written with `repr`, so that a
 table read back is the table written, bit for bit.
 """
 
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from veridical.coordinates import LABELLED
 from veridical.digests import file_digest
 from veridical.errors import ArtifactError, DataError, if_bad
 from veridical.files import read_json, reading, write_text
@@ -49,6 +50,7 @@ _KINDS: Mapping[str, type] = {  # what the standard columns hold, where not text
     **dict.fromkeys(("value", "stderr", "level", "true_value"), float),
 }
 TIME_METRICS = frozenset({"fit_seconds", "sample_seconds", "simulation_seconds"})
+_OWN_ROWS = ("experiment", "coverage_gap_z", "invalid_share", "posterior_")  # metrics of replicates' own rows
 _ORDER = (
     *("study", "task", "method", "budget", "seed", "dataset", "dataset_name", "metric", "observation"),
     *("parameter", "level", "budget_low", "n_calibration", "members", "true_value"),
@@ -84,7 +86,15 @@ def row(**cells: Any) -> Row:
 
 
 def aggregate(rows: Iterable[Row]) -> list[Row]:
-    """Returns one row per group of replicates: mean, standard error across them, `n` = how many.
+    r"""Returns one row per group of replicates: mean, its standard error, `n` = how many.
+
+    Replicates are judged on the same test rows, whose luck their spread does not show. With rows a, trainings
+    b and mean-zero A, B, C the numbers are :math:`f_{ab} = \mu + A_a + B_b + C_{ab}`, and
+
+    .. math:: se^2 = \mathrm{mean}_k\, se_k^2 + s_K^2 / K
+
+    holds for their mean: each replicate's own error over rows, beside the spread of the K replicates (which
+    counts C twice, on the safe side). Where replicates have data of their own it is :math:`s_K^2 / K` alone.
 
     Rows without a seed are not repeated over replicates and make no group. Of the columns that only some
     metrics have, texts tell groups apart; numbers are notes on one replicate and are left out.
@@ -92,7 +102,7 @@ def aggregate(rows: Iterable[Row]) -> list[Row]:
     found = []
     for key, group in grouped((cells for cells in rows if cells["seed"] is not None), _group).items():
         values = [cells["value"] for cells in group]
-        found.append(row(**dict(key), value=_mean(values), stderr=_standard_error(values), n=len(values)))
+        found.append(row(**dict(key), value=_mean(values), stderr=_standard_error(group), n=len(values)))
     return found
 
 
@@ -170,10 +180,21 @@ def _mean(values: Sequence[float]) -> float:
     return fmean(values) if all(map(math.isfinite, values)) else float(np.sum(values))
 
 
-def _standard_error(values: Sequence[float]) -> float | None:
+def _standard_error(group: Sequence[Row]) -> float | None:
+    """The error of the mean of one number over replicates."""
+    values = [cells["value"] for cells in group]
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
-    return stdev(values) / math.sqrt(len(values))
+    across = stdev(values) / math.sqrt(len(values))
+    own = [cells["stderr"] for cells in group]
+    if not _share_rows(group[0]) or any(error is None for error in own):
+        return across
+    return math.hypot(across, math.hypot(*own) / math.sqrt(len(own)))
+
+
+def _share_rows(cells: Row) -> bool:
+    """Whether replicates measured a number on the same rows."""
+    return cells["dataset"] in LABELLED and not cells["metric"].startswith(_OWN_ROWS)
 
 
 def _group(cells: Row) -> tuple[tuple[str, Any], ...]:
