@@ -129,6 +129,7 @@ rule nearby:
         sizes=layout.nearby_sizes,
         seed=root,
         code=lambda wildcards: layout.method_code("nearby", run_of(wildcards)),
+        journal=journal("nearby"),
     script:
         "../../scripts/nearby.py"
 
@@ -152,6 +153,7 @@ rule densities:
         task_digest=layout.task_digest,
         likelihood=layout.task.has_likelihood and "importance" in layout.checks,
         code=code_of("densities"),
+        journal=journal("densities"),
     script:
         "../../scripts/densities.py"
 
