@@ -17,7 +17,7 @@ def main(snakemake):
         looks=inputs.looks,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
-    draw(snakemake.output.folder, sources)
+    draw(snakemake.output.folder, sources, snakemake.params.labels)
 
 
 job.run(main, snakemake)  # noqa: F821

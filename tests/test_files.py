@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veridical import files, tasks
+from veridical import artifacts, bank, files, tasks
 from veridical.errors import ArtifactError
 from veridical.saved import observations, posteriors
 from veridical.stages.reference import sample
+from veridical.training import checkpoints
 
 TASK = {"name": "gaussian_linear", "settings": {"dimension": 2}}
 ROWS = 20_000
@@ -46,6 +48,68 @@ def save_draws(path: Path) -> None:
     bounds = np.array([[-np.inf, np.inf]] * 2)
     draws = posteriors.Draws(names=("a", "b"), bounds=bounds, units=("", ""), draws=np.zeros((ROWS, 1, 2)))
     posteriors.save(path, draws)
+
+
+def save_record(path: Path) -> None:
+    files.write_json(path, {"a": 1})
+
+
+def save_arrays(path: Path) -> None:
+    files.write_npz(path, {"a": np.zeros(3)})
+
+
+def save_shard(path: Path) -> None:
+    bank.write(path, {"x": np.ones((4, 2))}, {"first": 0, "last": 3}, {"x": ("row", "feature")})
+
+
+def save_weights(path: Path) -> None:
+    artifacts._write(path, b"weights")
+
+
+def save_state(path: Path) -> None:
+    """As Lightning does: in another folder, and moved."""
+    elsewhere = path.parents[2] / "state"
+
+    def write(draft: Path) -> None:
+        elsewhere.write_bytes(b"state")
+        elsewhere.rename(draft)
+
+    with checkpoints.CheckpointFolder(path.parent) as folder:
+        folder.save(write)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o027])
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("a.txt", save_text),
+        ("a.json", save_record),
+        ("a.npz", save_arrays),
+        ("field.nc", save_observations),
+        ("draws.nc", save_draws),
+        ("rows.zarr.zip", save_shard),
+        ("weights.safetensors", save_weights),
+        ("state.ckpt", save_state),
+    ],
+)
+def test_files_have_the_mode_of_the_umask_and_the_group_of_a_shared_folder(
+    tmp_path: Path, umask: int, name: str, save: Callable[[Path], None]
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    groups = {os.getegid(), *os.getgroups(), *([4321] if os.geteuid() == 0 else [])}
+    group = max(groups - {os.getegid()}, default=os.getegid())
+    os.chown(shared, -1, group)
+    shared.chmod(0o2770)
+    before = os.umask(umask)
+    try:
+        save(shared / "below" / name)
+    finally:
+        os.umask(before)
+    for path in (shared / "below", shared / "below" / name):
+        found = path.stat()
+        assert found.st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask
+        assert found.st_gid == group
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ NAMES = {
     "simulate timeout_is_data x_dtype x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw log_ratio mixture +veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
-    "veridical.tasks.Dimension": "coordinates name unit",
-    "veridical.tasks.Parameter": "lower name unit upper",
+    "veridical.tasks.Dimension": "coordinates label name unit",
+    "veridical.tasks.Parameter": "label lower name unit upper",
     "veridical.tasks.priors": "LogNormal LogitNormal Marginal MultivariateNormal Normal Product Uniform "
     "from_json linear_map marginal to_json",
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from . import caches
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ INTERRUPTED = TOLD[2:]
 # What the summary says better.
 SAID_BETTER = ("RuleException:", "WorkflowError:\nAt least one job did not complete", "Exiting because a job")
 AGAIN = re.compile(r"Trying to restart job (\d+)\.")
+
+caches.provide()  # now, before Snakemake makes its own
 
 
 class LogHandler(LogHandlerBase):

@@ -277,3 +277,41 @@ def test_a_damaged_result_is_neither_recorded_nor_packed(small: Path, tmp_path: 
     given = {"root": small, "data": {}, "shards": [], "rows": {}, "out": tmp_path / "record.json"}
     with pytest.raises(ArtifactError, match=r"sbc\.json: damaged"):
         record_of({"study": "small", "seed": 1}, files=[path], **given)
+
+
+def test_no_path_of_the_machine_leaves_it(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Home, working folder and its name by a link, in a study that states all its paths from the root."""
+    home, work, linked = tmp_path / "home of ánna", tmp_path / "home of ánna" / "project", tmp_path / "link"
+    work.mkdir(parents=True)
+    linked.symlink_to(work)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PWD", str(linked))
+    paths = {"a": work / "a.csv", "b": home / "b.csv", "c": linked / "c.csv"}
+    for path in paths.values():
+        path.write_text("x\n1\n")
+    data = {name: {"file": str(path), "source": f"from {path}"} for name, path in paths.items()}
+    settings = {"study": "small", "seed": 1, "observations": data, "other": [f"{home}-else", "/data/x"]}
+    (work / "study.yaml").write_text(f"observations: {{a: {{file: '{work}/a.csv'}}}}\n")
+    record = provenance.build(settings, small, [small / "metrics.csv", small / "verdict.json"], data=data)
+    provenance.write(small / "provenance.json", record)
+    export(small, tmp_path / "out.tar.gz", extra=[work / "study.yaml", *paths.values()])
+    found = members(tmp_path / "out.tar.gz")
+    for name, content in found.items():
+        for place in (str(home).encode(), json.dumps(str(home))[1:-1].encode(), str(linked).encode()):
+            assert place not in content.replace(place + b"-else", b""), name
+    kept = provenance.load(small / "provenance.json")
+    paths_kept = [provenance.properties(kept, f"#data-{name}")["path"] for name in paths]
+    assert paths_kept == ["./a.csv", "~/b.csv", "./c.csv"]
+    assert found["inputs/study.yaml"].decode() == "observations: {a: {file: './a.csv'}}\n"
+    text = json.loads(provenance.entity(kept, "#settings")["text"])
+    assert capsys.readouterr().out == ""
+    (small / "check").mkdir()
+    write_json(small / "check" / "own.json", {"file": f"{work}/own.py"})
+    export(small, tmp_path / "again.tar.gz")
+    assert capsys.readouterr().out.startswith("check/own.json names a folder of this machine")
+    assert text["other"] == [f"{home}-else", "/data/x"]
+    sums = dict(line.split("  ")[::-1] for line in found[CHECKSUMS].decode().splitlines())
+    assert sums["inputs/study.yaml"] == hashlib.sha256(found["inputs/study.yaml"]).hexdigest()

@@ -27,11 +27,63 @@ YEARS = {"name": "year", "coordinates": [1900.0, 1901.0, 1902.0, 1903.0], "unit"
 SPECIES = {"name": "species", "coordinates": ["hare", "lynx"], "unit": ""}
 
 
+def svg_of(made: Any) -> str:
+    with style.styled():
+        text = style.svg(made)
+    text.encode()
+    return text
+
+
 def drawn(figure: Figure, data: Any) -> Any:
     with style.styled():
         made = figure.draw(data)
         assert style.svg(made)
     return made
+
+
+# ---- words of users ------------------------------------------------------------------------------
+
+
+UNITS = [
+    r"$\micro$m",
+    r"$\si{m}$",
+    "$/kg and $/t",
+    "US$",
+    r"$\mu$m",
+    "汉",
+    "a\ud800\x00",
+    "{" * 20,
+    "$" + "{" * 20 + "$",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_text_of_a_user_keeps_a_figure_from_being_drawn(unit: str, rng: np.random.Generator) -> None:
+    labels = {"parameters": {"a": r"$\alpha_s$", "b": unit}, "dimensions": {"year": unit}}
+    data = Posterior().data(["a", "b"], [unit, unit], {unit: gaussian(rng, 200, 2)})
+    made = drawn(Posterior(), {**data, "labels": labels})
+    text = svg_of(made)
+    assert ">α</tspan>" in text, "mathematics beside a unit that is none"
+    bands = np.arange(10.0).reshape(5, 2)
+    names = {**YEARS, "coordinates": [unit, "b"]}
+    prediction = {"curves": {"observed": bands[:1], "bands": bands[:, None]}}
+    assert (shown := Predictive().data(prediction, [names], unit)) is not None
+    assert svg_of(drawn(Predictive(), {**shown, "labels": labels}))
+
+
+def test_money_is_drawn_upright_and_in_full(rng: np.random.Generator) -> None:
+    data = Posterior().data(["price"], ["$/kg and $/t"], {"npe": gaussian(rng, 200, 1)})
+    text = svg_of(drawn(Posterior(), data))
+    assert "price [$/kg and $/t]" in text and "italic" not in text
+
+
+def test_numbers_do_not_take_the_label_of_a_parameter_called_density(rng: np.random.Generator) -> None:
+    grid = np.linspace(0, 1, 5)
+    curves = {"ecdf": [grid], "ecdf_log_density": grid, "grid": grid}
+    curves |= {f"{side}{of}": grid for side in ("lower", "upper") for of in ("", "_log_density")}
+    data = Ranks().data({0: {"parameters": ["density"], "curves": curves}})
+    made = drawn(Ranks(), {**data, "labels": {"parameters": {"density": "ρ"}}})
+    assert [ax.get_title(loc="left") for ax in made.axes[:2]] == ["ρ", "log density"]
 
 
 # ---- posterior -----------------------------------------------------------------------------------

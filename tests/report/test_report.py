@@ -157,6 +157,13 @@ def test_text_of_users_cannot_become_markup(study: MadeUp) -> None:
     Page(text)
 
 
+def test_labels_stand_beside_the_names_in_tables(study: MadeUp) -> None:
+    labels = {"parameters": {"hare": r"$r_\mathrm{h}$"}}
+    text = built(study, settings={**study.settings, "title": r"Pelts in $/kg & $\mu$m", "labels": labels})
+    assert '<th scope="row"><i>r</i><sub>h</sub> <code>hare</code></th>' in text
+    assert '<th scope="row">lynx</th>' in text and r"<h1>Pelts in $/kg &amp; $\mu$m</h1>" in text
+
+
 def test_a_page_without_provenance_and_figures_still_stands(study: MadeUp) -> None:
     text = built(
         study, pictures=[], rows=[r for r in metrics.read(study.table) if r["metric"] != "posterior_quantile"]

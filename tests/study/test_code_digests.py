@@ -144,6 +144,12 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "Whose encoder is copied.",
         set(),
     ),
+    "the label of a parameter": (
+        "tasks.gaussian_variance",
+        'Parameter("mean")',
+        'Parameter("mean", label="mu")',
+        set(),
+    ),
     "what a metric means, in words": ("checks.tarp", "levels being uniform", "levels", set()),
     "the lease of a training": (
         "training.checkpoints",

@@ -46,6 +46,24 @@ def file_task(folder: Path, rows: int = 1500) -> dict[str, Any]:
     return {"simulations": str(folder / "runs.npz"), "parameters": parameters, "x_shape": [2]}
 
 
+def test_labels_are_for_readers_alone() -> None:
+    parameters = {"a": {"prior": "uniform", "lower": 0, "upper": 1, "unit": "m"}}
+    axes = [{"name": "time", "length": 3}]
+    task = {"name": "t", "command": "true {theta} {out}", "parameters": parameters, "dimensions": axes}
+    plain = make(task=task)
+    labelled = {"parameters": {"a": {"label": "α"}}, "dimensions": [{**axes[0], "label": "$t$"}]}
+    found = make(task=settings.merge(task, labelled))
+    assert found.labels == {"parameters": {"a": "α"}, "dimensions": {"time": "$t$"}} and plain.labels == {}
+    assert (found.bank, found.task_spec) == (plain.bank, plain.task_spec)
+
+
+def test_stored_simulations_have_labels_too(tmp_path: Path) -> None:
+    task = file_task(tmp_path)
+    task["parameters"]["b"]["label"] = "β"
+    found = make(task=task, budgets=[100], test_rows=20)
+    assert found.labels == {"parameters": {"b": "β"}} and "label" not in str(found.task_spec)
+
+
 # ---- folders -----------------------------------------------------------------------------------------
 
 

@@ -345,3 +345,30 @@ def test_a_folder_for_calls_that_cannot_be_made_is_named(
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     with pytest.raises(BankError, match=r"no folder can be made for a call of .*Set TMPDIR"):
         task.simulate(np.zeros((2, 2)), rng, "low")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [("hare,lynx,fox", [1, 2, 3]), ('"lynx", "fox","hare"', [3, 1, 2]), ("", [1, 2, 3])],
+)
+def test_columns_of_the_output_are_found_by_their_names(
+    tmp_path: Path, rng: np.random.Generator, header: str, expected: list[float]
+) -> None:
+    code = f"import sys; open(sys.argv[2], 'w').write({header + chr(10)!r} + '1,2,3\\n1,2,3\\n')"
+    axes = [{"name": "species", "coordinates": ["hare", "lynx", "fox"]}]
+    x = python(tmp_path, code, x_shape=None, dimensions=axes).simulate(np.zeros((2, 2)), rng, "low")
+    assert x.tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("header", "coordinates"),
+    [("hare,wolf,fox", ["hare", "lynx", "fox"]), ("a,b,c", ["u", "v", "w"]), ("t3,t2,t1", [1, 2, 5])],
+)
+def test_a_header_of_other_names_is_refused_with_both_lists(
+    tmp_path: Path, rng: np.random.Generator, header: str, coordinates: list[Any]
+) -> None:
+    code = f"import sys; open(sys.argv[2], 'w').write('{header}\\n1,2,3\\n')"
+    task = python(tmp_path, code, x_shape=None, dimensions=[{"name": "at", "coordinates": coordinates}])
+    both = f"expected {', '.join(map(str, coordinates))}, got {header.replace(',', ', ')}. Call them so"
+    with pytest.raises(TaskError, match=re.escape(both)):
+        task.simulate(np.zeros((1, 2)), rng, "low")

@@ -60,6 +60,7 @@ FAULTS = [
     ({"parameters": (Parameter("p q"), Parameter("r"))}, "parameter 'p q'"),
     ({"parameters": (Parameter("draw"), Parameter("r"))}, "parameter 'draw'"),
     ({"parameters": (Parameter("p", 1.0, 0.0), Parameter("q"))}, "lower must be below upper, got [1.0, 0.0]"),
+    ({"parameters": (Parameter("p", unit=1), Parameter("q"))}, "unit of 'p' must be a text, got 1"),
     ({"fidelities": {}}, "at least one name and cost"),
     ({"fidelities": {"../x": 1.0}}, "fidelity '../x' becomes a folder"),
     ({"fidelities": {"low": 0.0}}, "expected a positive cost, got 0.0"),

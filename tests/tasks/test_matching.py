@@ -229,6 +229,25 @@ def test_axes_and_coordinates_of_arrays_decide(
             read(tmp_path / f"{name}.{ending}", task(*BOTH))
 
 
+def test_a_variable_for_each_column_is_found_by_its_name(tmp_path: Path) -> None:
+    apart = MANY.to_dataset("species")
+    apart.assign(trout=apart.hare + 5).to_netcdf(tmp_path / "d.nc", engine="h5netcdf")
+    assert np.array_equal(read(tmp_path / "d.nc", task(*BOTH)).x, [X, X + 10])
+    turned = apart.assign(lynx=apart.lynx.transpose("time", "run")).isel(time=[2, 0, 1])
+    turned.to_netcdf(tmp_path / "d.nc", engine="h5netcdf")
+    assert np.array_equal(read(tmp_path / "d.nc", task(*BOTH)).x, [X, X + 10])
+    xr.Dataset({"lynx": 2.0, "hare": 1.0}).to_netcdf(tmp_path / "d.nc", engine="h5netcdf")
+    assert read(tmp_path / "d.nc", task(BOTH[1])).x.tolist() == [[1, 2]]
+    wrong = {
+        r"no array `x`, nor one for each of hare, lynx\. Choose from": apart.rename(lynx="mice"),
+        "the same axes of the variables hare, lynx, got run x time, run": apart.assign(lynx=apart.lynx[:, 0]),
+    }
+    for message, found in wrong.items():
+        found.to_netcdf(tmp_path / "d.nc", engine="h5netcdf")
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "d.nc", task(*BOTH))
+
+
 def test_other_words_along_an_axis_are_refused(tmp_path: Path) -> None:
     swapped = GOOD.isel(species=[1, 0])
     netcdf(tmp_path / "d.nc", swapped)
@@ -311,6 +330,12 @@ def test_arrays_of_stored_simulations_are_matched(tmp_path: Path) -> None:
     along = {"parameter": ["b", "a"], "what": list(SPECIES)}
     xr.Dataset(arrays, along).to_netcdf(tmp_path / "runs.nc", engine="h5netcdf")
     assert np.array_equal(rows(stored(tmp_path / "runs.nc", **WHAT)), meant)
+    apart = {"lynx": RUNS[:, 1], "b": THETA[:, 1], "hare": RUNS[:, 0], "a": THETA[:, 0]}
+    xr.Dataset({k: ("run", v) for k, v in apart.items()}).to_netcdf(tmp_path / "apart.nc", engine="h5netcdf")
+    assert np.array_equal(rows(stored(tmp_path / "apart.nc", **WHAT)), meant)
+    found = stored(tmp_path / "apart.nc")
+    assert found.dimensions[0].coordinates == ("lynx", "hare"), "all others are x, as in a table"
+    assert np.array_equal(rows(found), meant[:, [0, 1, 3, 2]])
     np.savez(tmp_path / "wrong.npz", theta=THETA, parameters=["a", "c"], x=RUNS)
     with pytest.raises(TaskError, match="parameters of theta are not the task's: expected a, b, got a, c"):
         tasks.check_task(stored(tmp_path / "wrong.npz", **WHAT))

@@ -50,6 +50,7 @@ def test_a_product_multiplies_and_its_first_rows_do_not_depend_on_the_length() -
     np.testing.assert_allclose(prior.log_prob(long), expected)
     assert prior.bounds.tolist() == [[0, 2], [0, np.inf]]
     assert [p.unit for p in prior.parameters({"q": "m"})] == ["", "m"]
+    assert [p.label for p in prior.parameters(labels={"q": "θ"})] == ["", "θ"]
     with pytest.raises(ShapeError, match=re.escape("theta: expected shape (any, 2), got (5,)")):
         prior.log_prob(np.zeros(5))
 

@@ -176,6 +176,11 @@ def code_of(rule, *others):
     return lambda wildcards: layout.code(rule, *others)
 
 
+def labels_of_names(wildcards):
+    """What readers see for the names of parameters and axes: changes draw figures and page again, no more."""
+    return layout.labels
+
+
 def gpus_of(wildcards):
     """GPUs of a method's training; 0 where it would gain nothing from one."""
     return layout.methods[wildcards.method].job_gpus

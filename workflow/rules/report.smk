@@ -82,6 +82,7 @@ rule figures:
         mem_mb=more(2000),
         runtime=minutes(15),
     params:
+        labels=labels_of_names,
         code=code_of("figures", *figures.modules()),
     script:
         "../../scripts/figures.py"
@@ -150,6 +151,7 @@ rule report:
         data={
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
+        labels=labels_of_names,
         code=code_of("report", *layouts.TEMPLATES),
     script:
         "../../scripts/report.py"

@@ -91,9 +91,9 @@ def write(
                 f"{path}: array {name!r} of shape {array.shape}, dimensions {tuple(dims[name])}, does "
                 f"not fit a shard of {rows} rows."
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = temporary(path, "part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as stream:
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
                 _write_members(archive, plain, attributes, dims, partial(_sync, stream))

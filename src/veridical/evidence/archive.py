@@ -1,15 +1,18 @@
 """Packs a finished study into one archive: report, numbers, weights, draws, data, settings and checksums.
 
 The archive is an RO-Crate: its record stands beside `provenance.json` under the name that the standard asks
-for. Equal contents give equal bytes: entries are sorted and carry no times, owners or machine names.
+for. Equal contents give equal bytes: entries are sorted and carry no times, owners or machine names. In the
+study file, paths begin in the working folder or the home directory, as in the record.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import tarfile
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +26,8 @@ PATTERNS = ("observe/*", "train/**/*", "remedy/**/*", "infer/**/*.nc", "check/**
 CHECKSUMS = "SHA256SUMS"
 INPUTS = "inputs/"
 SUFFIX = ".tar.gz"
+STUDY_FILES = (".yaml", ".yml")
+TEXTS = (".csv", ".html", ".json", ".svg")
 
 
 def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = ()) -> list[str]:
@@ -54,9 +59,27 @@ def export(study: str | Path, out: str | Path, *, extra: Iterable[str | Path] = 
         if not name.startswith(INPUTS):
             intact.check(path)
     members[provenance.DESCRIPTOR] = members["provenance.json"]
-    sums = "".join(f"{file_digest(members[name])}  {name}\n" for name in sorted(members))
-    _pack(out, members, sums.encode(), top=study.name.replace("@", "-"))
+    texts = {n: _local(p) for n, p in members.items() if n.startswith(INPUTS) and p.suffix in STUDY_FILES}
+    sums = {n: sha256(texts[n]).hexdigest() if n in texts else file_digest(p) for n, p in members.items()}
+    texts[CHECKSUMS] = "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode()
+    _pack(out, members, texts, top=study.name.replace("@", "-"))
+    for name in sorted({*members} - {*texts}):
+        text = _text(members[name]) if members[name].suffix in TEXTS else ""
+        if name.endswith(".json"):
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+        if provenance.local(text) != text:
+            print(f"{name} names a folder of this machine; where the study file states it, begin it with ./")
     return sorted([*members, CHECKSUMS])
+
+
+def _local(path: Path) -> bytes:
+    """A study file whose paths name no folder of this machine."""
+    text: str = provenance.local(_text(path))
+    return text.encode(errors="surrogateescape")
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", errors="surrogateescape")
 
 
 def _place(path: Path, members: Mapping[str, Path]) -> str:
@@ -84,17 +107,20 @@ def _verify(study: Path, members: dict[str, Path]) -> None:
     members |= {name: study / name for name in described}
 
 
-def _pack(out: Path, members: dict[str, Path], sums: bytes, top: str) -> None:
+def _pack(out: Path, members: Mapping[str, Path], texts: Mapping[str, bytes], top: str) -> None:
+    """Writes the archive of members and of texts, which take the place of files of their name."""
     with (
         whole(out) as temporary,
         temporary.open("wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        _add(archive, f"{top}/{CHECKSUMS}", len(sums), io.BytesIO(sums))
-        for name, path in sorted(members.items()):
-            with path.open("rb") as stream:
-                _add(archive, f"{top}/{name}", path.stat().st_size, stream)
+        for name in sorted({*members, *texts}):
+            if name in texts:
+                _add(archive, f"{top}/{name}", len(texts[name]), io.BytesIO(texts[name]))
+                continue
+            with members[name].open("rb") as stream:
+                _add(archive, f"{top}/{name}", members[name].stat().st_size, stream)
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, stream: IO[bytes]) -> None:

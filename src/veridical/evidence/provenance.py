@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -105,8 +106,29 @@ def build(
 
 
 def write(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Writes the record whole or not at all."""
-    write_text(path, seals.filled(json.dumps(record, indent=1, allow_nan=False) + "\n"))
+    """Writes the record whole or not at all, with the paths of this machine as `local` has them."""
+    write_text(path, seals.filled(json.dumps(local(record), indent=1, allow_nan=False) + "\n"))
+
+
+def local(value: Any) -> Any:
+    """Returns text or plain data in which paths begin at the working folder (.) or the home directory (~).
+
+    What leaves the machine so names neither its folders nor its user, and means the same in another place.
+    """
+    if isinstance(value, Mapping):
+        return {local(key): local(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [local(inside) for inside in value]
+    if not isinstance(value, str) or "/" not in value:
+        return value
+    here, shell = os.getcwd(), os.environ.get("PWD", "")  # the shell names it by its links
+    places = {os.path.expanduser("~"): "~", here: "."}
+    if os.path.isdir(shell) and os.path.samefile(here, shell):
+        places[shell] = "."
+    for place in sorted(places, key=len, reverse=True):
+        if os.path.isabs(place) and place.strip("/"):
+            value = re.sub(rf"(?<![\w/]){re.escape(place)}(?![\w.-])", places[place], value)
+    return value
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -339,5 +361,5 @@ def _settings_entity(settings: Mapping[str, Any]) -> Entity:
         "@type": "CreativeWork",
         "name": "settings of the study",
         "encodingFormat": "application/json",
-        "text": json.dumps(settings, sort_keys=True),
+        "text": json.dumps(local(settings), sort_keys=True),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from veridical.evidence import notation
 from veridical.figures import style
 from veridical.figures.base import Data, Drawn, Figure, Results, listed
 
@@ -52,7 +53,12 @@ class Coverage(Figure):
             ax.fill_between(band["levels"], band["lower"], band["upper"], color=style.BAND, linewidth=0)
             ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=0.8)
             for index, curve in enumerate(panel["curves"]):
-                ax.plot(curve["levels"], curve["coverage"], **style.nth(index), label=curve["label"])
+                ax.plot(
+                    curve["levels"],
+                    curve["coverage"],
+                    **style.nth(index),
+                    label=notation.label(data, curve["label"]),
+                )
             ax.set(title=panel["label"], xlim=(0, 1), ylim=(0, 1), xlabel="stated probability")
             ax.set_aspect("equal")
             ax.set_xticks(*ticks)
@@ -68,7 +74,7 @@ class Coverage(Figure):
 
     def shows(self, data: Data) -> str:
         outside = [
-            panel["label"] if panel.get("joint") else curve["label"]
+            panel["label"] if panel.get("joint") else notation.label(data, curve["label"])
             for panel in data["panels"]
             for curve in panel["curves"]
             if _leaves(curve, panel["band"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from veridical.evidence import notation
 from veridical.evidence.numbers import rounded
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, plain
@@ -111,7 +112,8 @@ class Posterior(Figure):
     def caption(self, data: Data) -> tuple[str, str]:
         several = len(data["parameters"]) > 1
         read = DIAGONAL + (PAIRS if several else "") + (EXACT if _has_reference(data) else "")
-        units = {p["name"]: p["unit"] for p in data["parameters"] if p["unit"]}
+        safe = notation.safe
+        units = {notation.label(data, p["name"]): safe(p["unit"]) for p in data["parameters"] if p["unit"]}
         if units and len(data["parameters"]) > 4:
             read += " Units: " + "; ".join(f"{name} in {unit}" for name, unit in units.items()) + "."
         return read, self.shows(data)
@@ -205,7 +207,7 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
             ax.axvline(truth[i], color=style.TRUTH, linestyle=":", linewidth=1.2)
     if i != j and truth is not None:
         ax.plot(truth[j], truth[i], marker="+", color=style.TRUTH, markersize=8)
-    _label(ax, data["parameters"], i, j)
+    _label(ax, data, i, j)
 
 
 def _draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str) -> None:
@@ -225,14 +227,16 @@ def _draw_pair(ax: Axes, pair: Data, colour: str, dash: str) -> None:
     ax.contour(*grid, levels=levels, colors=colour, linewidths=[1.0, 1.5], linestyles=styles)
 
 
-def _label(ax: Axes, parameters: list[Data], i: int, j: int) -> None:
+def _label(ax: Axes, data: Data, i: int, j: int) -> None:
+    parameters = data["parameters"]
     many = len(parameters) > 4  # and no room for units
-    names = [p["name"] if many else style.with_unit(p["name"], p["unit"]) for p in parameters]
+    called = [notation.label(data, p["name"]) for p in parameters]
+    names = called if many else list(map(notation.with_unit, called, (p["unit"] for p in parameters)))
     ax.set_xlim(parameters[j]["range"])
     ax.locator_params(axis="x", nbins=3 if many else 4)
     ax.tick_params(labelsize=7.5 if many else 9)
     if i == j:
-        ax.set_title(parameters[i]["name"], loc="center", fontsize=9.5 if many else 10.5)
+        ax.set_title(called[i], loc="center", fontsize=9.5 if many else 10.5)
     else:
         ax.set_ylim(parameters[i]["range"])
         ax.locator_params(axis="y", nbins=3 if many else 4)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from veridical.evidence import notation
 from veridical.evidence.numbers import percent
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, plain
@@ -69,7 +70,8 @@ class Predictive(Figure):
                 ax.set_yscale("log")
                 style.log_ticks(ax)
         for ax in axes[-1]:
-            ax.set_xlabel(style.with_unit(data["axis"]["name"], data["axis"]["unit"]))
+            name = notation.label(data, data["axis"]["name"], "dimensions")
+            ax.set_xlabel(notation.with_unit(name, data["axis"]["unit"]))
         style.legend(made, "outside upper right")
         return made
 
@@ -156,5 +158,5 @@ def draw_whiskers(ax: Axes, panel: Mapping[str, Any], colour: str = style.ESTIMA
     ax.vlines(at, bands["0.25"], bands["0.75"], color=colour, alpha=0.6, linewidth=8, label="50 % interval")
     ax.plot(at, panel["observed"], "o", color="black", markersize=4, label="observed")
     step = max(1, len(at) // 16)
-    names = [str(name) for name in panel["x"]]
+    names = [notation.safe(str(name)) for name in panel["x"]]
     ax.set_xticks(at[::step], names[::step], rotation=45 if len(at) > 6 else 0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from veridical.evidence import notation
 from veridical.figures import style
 from veridical.figures.base import Data, Drawn, Figure, Results, listed, plain, thinned
 
@@ -42,7 +43,7 @@ class Ranks(Figure):
         if "ecdf_log_density" in curves:
             band = curves["lower_log_density"], curves["upper_log_density"]
             ecdfs = {r: result["curves"]["ecdf_log_density"] for r, result in results.items()}
-            panels.append(_rank_panel("density", ecdfs, grid, band))
+            panels.append(_rank_panel("log density", ecdfs, grid, band))
         return {"panels": panels}
 
     def draw(self, data: Data) -> Drawn:
@@ -57,7 +58,7 @@ class Ranks(Figure):
                 colour, width, dash = INSIDE if curve["inside"] else OUTSIDE
                 ax.plot(points, curve["difference"], color=colour, linewidth=width, linestyle=dash)
             inside = all(curve["inside"] for curve in panel["curves"])
-            ax.set_title(panel["label"] if inside else f"{panel['label']}: outside")
+            ax.set_title(notation.label(data, panel["label"]) + (": outside" if not inside else ""))
             ax.set_xlim(0, 1)
             ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             ax.tick_params(labelbottom=True)
@@ -67,7 +68,8 @@ class Ranks(Figure):
         return made
 
     def shows(self, data: Data) -> str:
-        bad = [p["label"] for p in data["panels"] if any(not c["inside"] for c in p["curves"])]
+        panels = data["panels"]
+        bad = [notation.label(data, p["label"]) for p in panels if any(not c["inside"] for c in p["curves"])]
         if not bad:
             return "All lines stay inside the grey band."
         every = [curve["inside"] for panel in data["panels"] for curve in panel["curves"]]

@@ -12,12 +12,14 @@ References:
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veridical import seals
+from veridical.evidence import notation
 from veridical.files import write_text
 
 if TYPE_CHECKING:
@@ -87,11 +89,22 @@ def figure(
 
 
 def svg(made: Figure) -> str:
-    """Returns a figure as SVG text without date or version."""
+    """Returns a figure as SVG text without date or version.
+
+    A text with dollars that enclose no mathematics is drawn as it is written.
+    """
+    from matplotlib.text import Text
+
+    for text in made.findobj(Text):
+        words = text.get_text()
+        text.set_text(notation.writable(words))
+        text.set_parse_math(notation.safe(words) == words)
     buffer = io.StringIO()
     blank = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    made.savefig(buffer, format="svg", metadata=blank)
-    return buffer.getvalue()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a browser has other fonts
+        made.savefig(buffer, format="svg", metadata=blank)
+    return notation.writable(buffer.getvalue())
 
 
 def save(made: Figure, path: str | Path) -> None:
@@ -177,8 +190,3 @@ def log_counts(ax: Axes, values: Sequence[float]) -> None:
     ax.set_xticks(shown, [f"{v:,.4g}" if v < 1e4 else f"{v:,.0f}" if v < 1e6 else f"{v:.0e}" for v in shown])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def with_unit(name: str, unit: str) -> str:
-    """Returns an axis label: the name, and the unit in brackets where there is one."""
-    return f"{name} [{unit}]" if unit else name

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from veridical.evidence import notation
 from veridical.evidence.numbers import rounded
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, histogram, plain
@@ -126,7 +127,7 @@ def draw_plan(made: Drawn, ax: Axes, data: Mapping[str, Any]) -> None:
     bar.set_label("weight, relative to equal weights", fontsize=9)
     bar.ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
     bar.ax.minorticks_off()
-    name = style.with_unit(data["name"], data["unit"])
+    name = notation.with_unit(notation.label(data, data["name"]), data["unit"])
     _ticks(ax, data["column_values"], "x")
     _ticks(ax, data["row_values"], "y")
     ax.set(xlabel=f"{name} of the simulations", ylabel=f"{name} of the observations")

@@ -89,9 +89,14 @@ def _write(folder: Path, name: str, kind: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(re.sub("my_study|MyStudy", lambda m: names[m[0]], text), encoding="utf-8")
             if text.startswith("#!"):
-                target.chmod(0o755)
+                readable = target.stat().st_mode & 0o444
+                target.chmod(target.stat().st_mode | readable >> 2)
     (folder / "config" / "schema.json").write_text(documents.schema_text(), encoding="utf-8")
-    shutil.copytree(code_digests.HOME / "profiles", folder / "profiles")
+    profiles = code_digests.HOME / "profiles"
+    for path in filter(Path.is_file, profiles.rglob("*")):
+        target = folder / "profiles" / path.relative_to(profiles)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
     if kind == "file":
         subprocess.run([sys.executable, "models/make_runs.py"], cwd=folder, check=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from veridical import coordinates, figures
 from veridical.coordinates import dataset_cells
-from veridical.evidence import comparison, numbers, provenance, variants
+from veridical.evidence import comparison, notation, numbers, provenance, variants
 from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
@@ -91,7 +91,7 @@ def load_figures(folder: str | Path) -> list[Picture]:
         record = read_json(path.with_suffix(".json"), "the data of a figure")
         figure = figures.build(record["kind"])
         read, shows = figure.caption(record["data"])
-        alternative = f"Figure: {record['kind']}. {shows or read}"
+        alternative = notation.plain(f"Figure: {record['kind']}. {shows or read}")
         with reading(path, "a figure"):
             svg = inline(path.read_text(encoding="utf-8"), path.stem, alternative)
         of = record["kind"], record["method"], record["calibration"], record["dataset"]
@@ -128,7 +128,8 @@ def build(
     """Returns the page.
 
     Arguments:
-        settings: The study's settings: `study`, `title`, `description`, `observations`, ...
+        settings: The study's settings: `study`, `title`, `description`, `observations`, and the `labels` of
+            its names.
         rows: The table of metrics.
         verdicts: The verdicts, as in `verdict.json`.
         pictures: The figures.
@@ -159,12 +160,13 @@ def build(
         "real_data": any(v["kind"] == "observed" for v in judged),
         "many": len(leading) > MANY,
     }
-    return _environment().get_template("report.html.j2").render(context)
+    labels = settings.get("labels", {}).get("parameters", {})
+    return _environment(labels).get_template("report.html.j2").render(context)
 
 
-def _environment() -> Any:
+def _environment(labels: Mapping[str, str]) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     environment = Environment(
         loader=PackageLoader("veridical.report", "templates"),
@@ -175,6 +177,18 @@ def _environment() -> Any:
     )
     environment.filters["number"] = numbers.rounded
     environment.filters["svg"] = Markup
+    environment.filters["words"] = notation.html
+    environment.filters["plain"] = notation.plain
+
+    def named(name: str) -> Markup:
+        """A parameter by its label, beside the name that files have."""
+        return (
+            notation.html(labels[name]) + Markup(" <code>{}</code>").format(name)
+            if name in labels
+            else escape(name)
+        )
+
+    environment.filters["named"] = named
     return environment
 
 

@@ -120,7 +120,7 @@ def load(path: str | Path) -> Observations:
 
 def _read_arrays(path: Path, settings: dict[str, Any], task: Task, name: str) -> tuple[Array, list[str]]:
     what = f"data set {name}: {path}"
-    stored = arrays.read(path, ("x",), what)["x"]
+    stored = arrays.read(path, ("x",), what, {"x": arrays.columns_of_x(task.dimensions)})["x"]
     if stored.values.dtype.names:
         return columns.x_of(tables.of_fields(stored.values), path, settings, task, name)
     if stored.values.dtype.kind not in "fiu":

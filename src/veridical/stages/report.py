@@ -25,7 +25,7 @@ def render(
     """Writes `report.html`.
 
     Arguments:
-        settings: The study's settings: name, title, description, observations.
+        settings: The study's settings: name, title, description, observations, labels.
         table: `metrics.csv`.
         verdicts: `verdict.json`.
         figures: Folder of figures with their data.

@@ -130,10 +130,10 @@ def _seed_record(task: Task, rows: ShardRows) -> dict[str, Any]:
 def _description(task: Task) -> dict[str, Any]:
     """Names, bounds and units of parameters and data; an infinite bound is null."""
     parameters = [
-        {name: None if cell in (-inf, inf) else cell for name, cell in asdict(p).items()}
+        {name: None if cell in (-inf, inf) else cell for name, cell in asdict(p).items() if name != "label"}
         for p in task.parameters
     ]
-    dimensions = [asdict(d) for d in task.dimensions]
+    dimensions = [{"name": d.name, "coordinates": d.coordinates, "unit": d.unit} for d in task.dimensions]
     return {"parameters": parameters, "dimensions": dimensions, "x_unit": task.x_unit}
 
 

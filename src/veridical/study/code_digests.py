@@ -2,9 +2,9 @@
 
 They are taken over definitions, not over files: over what a rule's script names, what that names in turn, and
 so on through this package. Of a definition counts its syntax tree without what changes no result: docstrings
-(comments are not in a tree), descriptions of settings, what a check says of its metrics, messages of errors,
-what a task needs of a machine, and from where in the package a name is imported. A moved file is thus the
-same code.
+(comments are not in a tree), descriptions of settings, labels, what a check says of its metrics, messages of
+errors, what a task needs of a machine, and from where in the package a name is imported. A moved file is thus
+the same code.
 
 The walk stops at registries (packages' own `__init__`, `REGISTRIES`), which name all methods while a job uses
 one; at plumbing; and at the modules `VERSIONED`, for which the number `seeds.STREAMS` stands.
@@ -38,12 +38,15 @@ VERSIONED = frozenset({"seeds", "tasks.base", "tasks.distributions"})
 REGISTRIES = frozenset({"MARGINALS"})
 # Definitions revised without a change of any array, by the digest that they have now: the one that they keep.
 REVISED = {
-    "cd536d64c8bcca1c9d1acea878c72143": "ead39ce564cb851f8da38878788cb709"
-}  # Product takes scipy, torch
+    "6db4e9ef1a7bdc732246f9caef19f481": "ead39ce564cb851f8da38878788cb709",  # Product
+    "c70c2201052ed0b9d20fe48ca860a903": "49ab4d5d480779da675e4d5905bdadc8",  # MultivariateNormal
+}
 
 Reference = tuple[str, str | None]  # a module, and a name in it or all of it
 _ENTRY = re.compile(rf"{PACKAGE}(\.\w+)+(?=:\w+$)")  # the module of an entry of a registry, module:Class
 _LEFT_OUT = object()
+# For readers alone: keywords that are left out, by what is called with them.
+_WORDS = {"Field": "description", "Parameter": "label", "Dimension": "label", "parameters": "labels"}
 
 
 def code_digest(*roots: str | Path) -> str:
@@ -289,8 +292,8 @@ class _Reader:
             node
         ):
             fields["body"] = node.body[1:]
-        if isinstance(node, ast.Call) and _called(node) == "Field":
-            fields["keywords"] = [k for k in node.keywords if k.arg != "description"]
+        if isinstance(node, ast.Call) and (words := _WORDS.get(_called(node) or "")):
+            fields["keywords"] = [k for k in node.keywords if k.arg != words]
         present = {name: value for name, value in fields.items() if value is not None and value != []}
         return [type(node).__name__, *([name, self.plain(v, in_raise)] for name, v in present.items())]
 

@@ -40,6 +40,16 @@ class Runs:
         """The task itself."""
         return tasks.build(self.task_spec)
 
+    @cached_property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """What readers see for the names of `parameters` and `dimensions`, of those that have a label."""
+        stated = self.study.task.labels()
+        found = {
+            "parameters": {p.name: p.label for p in self.task.parameters if p.label} | stated["parameters"],
+            "dimensions": {d.name: d.label for d in self.task.dimensions if d.label} | stated["dimensions"],
+        }
+        return {what: labels for what, labels in found.items() if labels}
+
     @property
     def of_classes(self) -> bool:
         """Whether the task has classes in place of parameters."""

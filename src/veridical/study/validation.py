@@ -21,6 +21,7 @@ from veridical.evidence import provenance
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
+from veridical.study.foreign import require_writable_or_whole
 from veridical.tasks import sentinels
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def validate(layout: Layout) -> None:
 
     Raises:
         VeridicalError: A task that breaks its contract, data that are missing or misshapen, a
-            fidelity that the task does not have, shards that do not fit the task's blocks.
+            fidelity that the task does not have, shards that do not fit the task's blocks, a bank that
+            lacks simulations and belongs to somebody else.
     """
     tasks.check_task(layout.task)
     tasks.digest_sources(layout.task_spec)
@@ -48,6 +50,7 @@ def validate(layout: Layout) -> None:
             )
     _require_whole_blocks(layout)
     _require_methods(layout)
+    require_writable_or_whole(layout)
     if layout.study.reference is not None and not layout.task.has_likelihood:
         raise SettingError(
             f"reference: task {layout.task.name} has no exact likelihood; remove this section."
@@ -93,7 +96,7 @@ def _require_new_name(layout: Layout, name: str) -> None:
     if not record.is_file() or not given.is_file():
         return
     found = provenance.load(record)
-    before = Path(provenance.properties(found, f"#data-{name}")["path"])
+    before = Path(provenance.properties(found, f"#data-{name}")["path"]).expanduser()
     digest = provenance.entity(found, f"#data-{name}")["sha256"]
     if before.resolve() != given.resolve() and file_digest(given) != digest:
         raise SettingError(

@@ -1,8 +1,9 @@
 """Study files read as they are written: what YAML would take for something else is refused and named.
 
 YAML 1.1, which Python and Snakemake read, keeps the last of two equal keys, takes `no` for false, 010 for
-8, 12:30 for 750 and 2024-01-01 for a date, but 1e3 for text. Here 1e3 is a number and the others are refused
-with their line. Nothing in a file can make code run, and what it expands to is bounded.
+8, 12:30 for 750, 2024-01-01 for a date and "$\\theta$" for a tab, but 1e3 for text. Here 1e3 is a number and
+the others are refused with their line. Nothing in a file can make code run, and what it expands to is
+bounded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _DEEPEST = 1000  # that the reader in C, ten times as fast, is asked to follow
 _DEEP = re.compile(rf"\n {{{_DEEPEST}}}|[-?][ \t]+[-?][ \t]+[-?][ \t]")
 _TAG = "tag:yaml.org,2002:"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+")
+# What a backslash before a letter becomes in double quotes: no text, or a formula with a gap.
+_ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]|\$[^$]*\t[^$]*\$|\$[^$ ]*\n[^$ ]*\$")
 _ZEROS = re.compile(r"[-+]?0(?:[0-9_]+|o[0-7_]+)")
 
 
@@ -101,6 +104,8 @@ def _told(path: str | Path, text: str, error: yaml.YAMLError) -> str:
     near = text.splitlines()[line - 1 : line] if line else []
     tabs = " Indent with spaces, not with tabs." if any("\t" in one for one in near) else ""
     told = " ".join(str(part) for part in (context, problem) if part)
+    if "escape character" in told:
+        tabs = " A backslash in double quotes begins an escape: put the text in single quotes."
     return f"{path}{where} is not valid YAML: {told.encode('unicode_escape').decode()[:300]}.{tabs}"
 
 
@@ -165,7 +170,12 @@ def _require_unique(node: yaml.MappingNode, path: str) -> None:
 
 
 def _require_as_written(node: yaml.ScalarNode, path: str) -> None:
-    """Refuses plain words that YAML 1.1 takes for something else."""
+    """Refuses plain words that YAML 1.1 takes for something else, and formulas in double quotes."""
+    if node.style == '"' and (found := _ESCAPED.search(node.value)):
+        raise SettingError(
+            f"{path}, line {_line(node)}: a backslash in double quotes begins an escape, which YAML reads as "
+            f"{found[0][:20]!r}. Put the text in single quotes, as in '$\\theta$'."
+        )
     if node.style in ("'", '"', "|", ">"):
         return
     text, kind, read = node.value, node.tag.removeprefix(_TAG), ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,24 @@ class Stored:
     coordinates: Mapping[str, Array] = field(default_factory=dict)
 
 
-def read(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
+Parts = Mapping[str, tuple[str, Sequence[Any]]]
+
+
+def read(path: Path, names: tuple[str, ...], what: str, parts: Parts | None = None) -> dict[str, Stored]:
     """Returns the arrays of these names in a file.
+
+    Arguments:
+        path: The file.
+        names: The arrays.
+        what: What messages call the file.
+        parts: For an array, how a netCDF file may have it in variables of their own: the axis along which
+            they stand, and their names; none where they are all that belong to no other array.
 
     Raises:
         DataError: If the file cannot be read, or lacks one of them.
     """
-    readers = {".npz": _npz, ".npy": _npy, ".nc": _netcdf, ".zarr": _zarr, ".zarr.zip": _zarr}
+    readers: dict[str, Callable[..., dict[str, Stored]]] = {".npz": _npz, ".npy": _npy}
+    readers |= {".nc": partial(_netcdf, parts=parts or {}), ".zarr": _zarr, ".zarr.zip": _zarr}
     kinds = {".npz": "NPZ file of numbers", ".npy": "NPY file of numbers", ".nc": "netCDF4 file"}
     ending = kind(path)
     try:
@@ -56,10 +68,11 @@ def read(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
         raise DataError(f"{what} is not a readable {about}: {error}") from error
 
 
-def _chosen(names: tuple[str, ...], there: list[str], what: str, kind: str = "array") -> None:
+def _chosen(names: tuple[str, ...], there: list[str], what: str, parts: Sequence[Any] = ()) -> None:
     for name in names:
         if name not in there:
-            raise DataError(f"{what} has no {kind} `{name}`. {suggest(name, there)}")
+            nor = f", nor one for each of {listed(parts)}" if len(parts) else ""
+            raise DataError(f"{what} has no array `{name}`{nor}. {suggest(name, there)}")
 
 
 def _npy(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
@@ -87,14 +100,44 @@ def _plain(stored: Mapping[str, Any], name: str) -> Array | None:
     return values if values.ndim == 1 else None
 
 
-def _netcdf(path: Path, names: tuple[str, ...], what: str) -> dict[str, Stored]:
+def columns_of_x(axes: Sequence[Dimension]) -> tuple[str, Sequence[Any]]:
+    """Returns the axis along which x may stand in variables of their own, and what they are called."""
+    named = [d for d in axes if all(isinstance(value, str) for value in d.coordinates)]
+    if named:
+        return named[-1].name, named[-1].coordinates
+    return (axes[0].name if axes else "feature"), ()
+
+
+def _netcdf(path: Path, names: tuple[str, ...], what: str, parts: Parts) -> dict[str, Stored]:
     import xarray as xr
 
     with path.open("rb") as stream:
         engine: Any = "scipy" if stream.read(3) == b"CDF" else "h5netcdf"  # netCDF 3 or 4
     with xr.open_dataset(path, engine=engine, decode_timedelta=False) as stored:
-        _chosen(names, [str(name) for name in stored.variables], what, "variable")
-        return {name: _of_xarray(stored[name]) for name in names}
+        there = [str(name) for name in stored.variables]
+        taken = {*names, *(str(part) for _, own in parts.values() for part in own)}
+        free = [str(name) for name in stored.data_vars if name not in taken]
+        found = {}
+        for name in names:
+            axis, own = parts.get(name, ("", ()))
+            columns = [str(part) for part in own] or [c for c in free if stored[c].ndim == 1]
+            if name in there or not columns or {*columns} - {*there}:
+                _chosen((name,), there, what, own)
+                found[name] = _of_xarray(stored[name])
+            else:
+                found[name] = _of_xarray(_gathered(stored, columns, axis, what))
+        return found
+
+
+def _gathered(stored: Any, columns: list[str], axis: str, what: str) -> Any:
+    """Variables of the same axes as one, along an axis behind theirs."""
+    axes = {c: stored[c].dims for c in columns}
+    if len({frozenset(dims) for dims in axes.values()}) > 1:
+        raise DataError(
+            f"{what}: expected the same axes of the variables {listed(columns)}, got "
+            f"{listed([' x '.join(map(str, dims)) or 'none' for dims in axes.values()])}."
+        )
+    return stored[columns].to_array(axis).transpose(..., axis)
 
 
 def _of_xarray(variable: Any) -> Stored:

@@ -40,21 +40,25 @@ def _unmasked(array: Any) -> Array:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its name, its bounds (infinite where there is none), its unit."""
+    """One parameter: its name, its bounds (infinite where there is none), its unit, and its label, by which a
+    reader knows it: α or "$\\alpha_s$" beside the name alpha_s.
+    """
 
     name: str
     lower: float = -np.inf
     upper: float = np.inf
     unit: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One axis of the data behind the rows: its name, its coordinates and their unit."""
+    """One axis of the data behind the rows: its name, its coordinates, their unit, and its label."""
 
     name: str
     coordinates: tuple[float | str, ...]
     unit: str = ""
+    label: str = ""
 
 
 class Prior(Protocol):

@@ -3,9 +3,9 @@
 The command is a template of words. `{theta}` stands for a CSV file that the command reads (a header with
 the names of the parameters, then one row for each simulation), `{out}` for the file that it writes,
 `{fidelity}` for the level, `{seeds}` for a text file with one non-negative integer below 2**63 a row. The
-output holds one row for each simulation, in the order of theta: as CSV, the numbers of x in C order
-with or without a header; as npy, an array (N, ...). Rows of NaN are failed simulations. Each call starts in
-a folder of its own (`call_folder`).
+output holds one row for each simulation, in the order of theta: as CSV, the numbers of x in C order, or below
+a header with the names of the task's columns in any order; as npy, an array (N, ...). Rows of NaN are failed
+simulations. Each call starts in a folder of its own (`call_folder`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from veridical.errors import BankError, SimulationError, SimulationTimeout, TaskError
+from veridical.errors import BankError, DataError, SimulationError, SimulationTimeout, TaskError
+from veridical.tasks import matching
 from veridical.tasks.base import Array, Task
 from veridical.tasks.call_folder import CallFolder, Inputs
 from veridical.tasks.description import dimensions_of, prior_of, units_of
@@ -131,7 +132,7 @@ class CommandTask(Task):
                 f"task {self.name!r}: the command ended well but wrote no output; expected it at {{out}}."
             )
         try:
-            x = np.load(file, allow_pickle=False) if self.output == "npy" else _read_csv(file)
+            names, x = ([], np.load(file, allow_pickle=False)) if self.output == "npy" else _read_csv(file)
         except ValueError as error:
             raise SimulationError(f"task {self.name!r}: {{out}} cannot be read: {error}") from error
         x = np.asarray(x, dtype=float)
@@ -141,7 +142,20 @@ class CommandTask(Task):
                 f"task {self.name!r}: expected {rows} rows of {size} numbers in {{out}} (x_shape "
                 f"{self.x_shape}), got an array of shape {x.shape}."
             )
-        return x.reshape(rows, *self.x_shape)
+        x = x.reshape(rows, size)
+        return (x[:, self._order(names)] if len(names) == size else x).reshape(rows, *self.x_shape)
+
+    def _order(self, names: list[str]) -> list[int]:
+        """Which column of the output holds each entry of x, by the names in its header."""
+        what = f"task {self.name!r}: the header of {{out}}"
+        try:
+            return matching.column_order(names, self.dimensions, what, stated=False)[0]
+        except DataError:
+            expected, got = map(matching.listed, (matching.cells(self.dimensions)[0], names))
+            raise TaskError(
+                f"{what} names other columns than the task: expected {expected}, got {got}. Call them so, "
+                "in any order, or write no header: columns then count by position."
+            ) from None
 
 
 def _fill(word: str, fill: Mapping[str, str]) -> str:
@@ -151,12 +165,12 @@ def _fill(word: str, fill: Mapping[str, str]) -> str:
     return word
 
 
-def _read_csv(file: Path) -> Array:
-    """Returns the numbers of a CSV file, shape (rows, columns); a first line of text is a header."""
+def _read_csv(file: Path) -> tuple[list[str], Array]:
+    """Returns the header of a CSV file, empty where it has none, and its numbers, shape (rows, columns)."""
     lines = [line for line in file.read_text().splitlines() if line.strip()]
-    if lines and not _is_numeric(lines[0]):
-        del lines[0]
-    return np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
+    header = lines.pop(0) if lines and not _is_numeric(lines[0]) else ""
+    names = [name.strip().strip("\"'") for name in header.split(",")] if header else []
+    return names, np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
 
 
 def _is_numeric(line: str) -> bool:

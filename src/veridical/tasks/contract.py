@@ -70,6 +70,11 @@ def _check_types(task: Task) -> None:
         entries = getattr(task, name)
         if not isinstance(entries, tuple | list) or not all(isinstance(entry, kind) for entry in entries):
             _fail(task, f"{name} must be a tuple of {kind.__name__}, got {entries!r}.")
+    named: list[Parameter | Dimension] = [*task.parameters, *task.dimensions]
+    for entry in named:
+        for key, words in (("unit", entry.unit), ("label", entry.label)):
+            if not isinstance(words, str):
+                _fail(task, f"{key} of {entry.name!r} must be a text, got {words!r}.")
     for dimension in task.dimensions:
         if not isinstance(dimension.coordinates, tuple):
             got = type(dimension.coordinates).__name__

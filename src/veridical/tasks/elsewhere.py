@@ -1,7 +1,8 @@
 """Simulations made elsewhere: an npz, CSV or Zarr file of parameters and data in place of a simulator.
 
 - npz, HDF5, netCDF and Zarr (a folder or a `.zarr.zip`) hold the arrays `theta` (N, D) and `x` (N, ...), by
-  the names of their axes and coordinates, or in the order of the settings where they have none.
+  the names of their axes and coordinates, or in the order of the settings where they have none. netCDF may
+  hold a variable for each parameter and for each column of x in their place.
 - Tables hold a column for each parameter, named as in the settings; all others are x, or those in `columns`.
 
 Rows are shuffled once (seeds stage `split`). The reserved splits come first and are disjoint; the rest is
@@ -163,7 +164,8 @@ class ElsewhereTask(FileTask):
 
     def _of_arrays(self, what: str) -> _Rows:
         """Arrays whose columns and axes are put in the task's order where the file names them."""
-        stored = arrays.read(self.file, ("theta", "x"), what)
+        parts = {"theta": ("parameter", self.parameter_names), "x": arrays.columns_of_x(self._axes or ())}
+        stored = arrays.read(self.file, ("theta", "x"), what, parts)
         theta, x, axes = stored["theta"].values, stored["x"].values, self._axes
         order = _parameter_order(stored["theta"], self.parameter_names, what)
         named = {*stored["x"].axes, *stored["x"].coordinates} - {""}

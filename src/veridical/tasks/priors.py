@@ -204,7 +204,7 @@ class Product:
     >>> theta.shape, prior.log_prob(theta).shape
     ((5, 2), (5,))
     >>> prior.parameters({"rate": "1/h"})[0]
-    Parameter(name='rate', lower=0.0, upper=inf, unit='1/h')
+    Parameter(name='rate', lower=0.0, upper=inf, unit='1/h', label='')
     """
 
     def __init__(self, marginals: Mapping[str, Marginal]) -> None:
@@ -217,11 +217,13 @@ class Product:
         """Lower and upper bounds, shape (D, 2)."""
         return np.array([m.bounds for m in self.marginals.values()], dtype=float)
 
-    def parameters(self, units: Mapping[str, str] | None = None) -> tuple[Parameter, ...]:
+    def parameters(
+        self, units: Mapping[str, str] | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> tuple[Parameter, ...]:
         """Returns the parameters, bounded by the supports of their distributions."""
-        units = units or {}
+        units, labels = units or {}, labels or {}
         return tuple(
-            Parameter(name, float(lower), float(upper), units.get(name, ""))
+            Parameter(name, float(lower), float(upper), units.get(name, ""), labels.get(name, ""))
             for name, (lower, upper) in zip(self.marginals, self.bounds, strict=True)
         )
 
@@ -269,9 +271,12 @@ class MultivariateNormal:
         """Lower and upper bounds, shape (D, 2): none."""
         return np.tile([-np.inf, np.inf], (len(self.mean), 1))
 
-    def parameters(self, units: Mapping[str, str] | None = None) -> tuple[Parameter, ...]:
+    def parameters(
+        self, units: Mapping[str, str] | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> tuple[Parameter, ...]:
         """Returns the parameters, without bounds."""
-        return tuple(Parameter(name, unit=(units or {}).get(name, "")) for name in self.names)
+        units, labels = units or {}, labels or {}
+        return tuple(Parameter(n, unit=units.get(n, ""), label=labels.get(n, "")) for n in self.names)
 
     def sample(self, rng: np.random.Generator, n: int) -> Array:
         """Returns n draws, shape (n, D); their first rows are the same for any n."""

@@ -21,6 +21,9 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, mode
 from veridical.sections import Cores, Count, Megabytes, Module, Seconds, Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+_LABEL = (
+    "What figures and tables show for the name: text, with mathematics between dollars (`α`, `$\\alpha_s$`)."
+)
 
 
 class NeedsSettings(Section):
@@ -43,6 +46,7 @@ class ParameterSettings(Section):
     mean: float | None = Field(None, description="Mean, of the logarithm or logit where the prior has one.")
     sd: float | None = Field(None, gt=0, description="Standard deviation, in the same scale.")
     unit: str | None = Field(None, description="Unit, for tables and figures.")
+    label: str | None = Field(None, description=_LABEL)
 
 
 class DimensionSettings(Section):
@@ -52,6 +56,7 @@ class DimensionSettings(Section):
     coordinates: list[float | str] | None = Field(None, description="Values along the axis.")
     length: Count | None = Field(None, description="Number of values, where they have no coordinates.")
     unit: str | None = Field(None, description="Unit of the coordinates.")
+    label: str | None = Field(None, description=_LABEL)
 
 
 class _Task(Section):
@@ -63,8 +68,18 @@ class _Task(Section):
     )
 
     def spec(self) -> dict[str, Any]:
-        """Returns the plain dict from which `veridical.tasks.build` makes the task."""
-        return self.model_dump(mode="json", exclude_none=True)
+        """Returns the plain dict from which `veridical.tasks.build` makes the task: without labels."""
+        spec = self.model_dump(mode="json", exclude_none=True)
+        for described in (*spec.get("parameters", {}).values(), *spec.get("dimensions", ())):
+            described.pop("label", None)
+        return spec
+
+    def labels(self) -> dict[str, dict[str, str]]:
+        """Returns what readers see for the names of `parameters` and `dimensions`."""
+        axes = {axis.name: axis.label for axis in getattr(self, "dimensions", None) or ()}
+        parameters = {name: one.label for name, one in getattr(self, "parameters", {}).items()}
+        of = {"parameters": parameters, "dimensions": axes}
+        return {what: {n: label for n, label in found.items() if label} for what, found in of.items()}
 
 
 class RegistryTaskSettings(_Task):

@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISGID
 from types import TracebackType
 from typing import Any
 
@@ -107,6 +108,10 @@ class CheckpointFolder:
         draft = self.folder / f"state-{self.token}.tmp"
         write(draft)
         seals.append(draft)
+        if (
+            group := self.folder.stat().st_gid
+        ) != draft.stat().st_gid and self.folder.stat().st_mode & S_ISGID:
+            os.chown(draft, -1, group)  # Lightning writes elsewhere and moves, past the folder's setgid bit
         with draft.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(draft, self.state)
