@@ -71,7 +71,7 @@ class Posterior(Figure):
         """
         d = min(len(names), MAX_PARAMETERS)
         shown = {label: np.asarray(values, dtype=float)[:, :d] for label, values in draws.items()}
-        edges = _common_edges(list(shown.values()))
+        edges = common_edges(list(shown.values()))
         parameters = [
             {"name": names[j], "unit": units[j], "range": plain(edges[j][[0, -1]])} for j in range(d)
         ]
@@ -79,7 +79,7 @@ class Posterior(Figure):
             {
                 "label": label,
                 "role": "reference" if label == reference else "estimate",
-                "marginals": [_marginal(values[:, j], edges[j]) for j in range(d)],
+                "marginals": [marginal(values[:, j], edges[j]) for j in range(d)],
                 "pairs": [_pair(values, edges, i, j) for i in range(d) for j in range(i)],
             }
             for label, values in shown.items()
@@ -142,8 +142,8 @@ def _largest_shift(draws: Mapping[str, Array], reference: str | None) -> float |
     return float(max((np.abs(own.mean(axis=0) - centre) / sd).max() for own in draws.values()))
 
 
-def _common_edges(draws: Sequence[Array]) -> list[Array]:
-    """Bin edges per parameter that hold the central 99 % of every posterior and some room."""
+def common_edges(draws: Sequence[Array]) -> list[Array]:
+    """Returns bin edges per parameter that hold the central 99 % of every posterior and some room."""
     low = np.min([np.quantile(values, 0.005, axis=0) for values in draws], axis=0)
     high = np.max([np.quantile(values, 0.995, axis=0) for values in draws], axis=0)
     span = np.maximum(high - low, 1e-4 * np.maximum(np.abs(high), np.abs(low)))
@@ -153,7 +153,8 @@ def _common_edges(draws: Sequence[Array]) -> list[Array]:
     ]
 
 
-def _marginal(values: Array, edges: Array) -> Data:
+def marginal(values: Array, edges: Array) -> Data:
+    """Returns the smoothed density of draws (S,) at the centres of bins."""
     counts, _ = np.histogram(values, edges)
     density = _smooth(counts / (len(values) * np.diff(edges)))
     return {"x": _centres(edges), "density": plain(density)}
@@ -199,7 +200,7 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
     for series in data["series"]:
         colour, dash = COLOURS[series["role"]], DASHES[series["role"]]
         if i == j:
-            _draw_marginal(ax, series["marginals"][i], colour, dash)
+            draw_marginal(ax, series["marginals"][i], colour, dash)
         else:
             pair = next(p for p in series["pairs"] if (p["row"], p["column"]) == (i, j))
             _draw_pair(ax, pair, colour, dash)
@@ -210,7 +211,7 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
     _label(ax, data, i, j)
 
 
-def _draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str) -> None:
+def draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str) -> None:
     if dash == "-":
         ax.fill_between(marginal["x"], marginal["density"], color=colour, alpha=0.15, linewidth=0)
     ax.plot(marginal["x"], marginal["density"], color=colour, linestyle=dash)

@@ -21,7 +21,8 @@ from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
 from veridical.files import read_json, reading
-from veridical.report import tables
+from veridical.report import methods_text, tables
+from veridical.report.overview import overview
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
@@ -142,7 +143,11 @@ def build(
     calibration = [_calibration(rows, pictures, v) for v in sorted(leading, key=lambda v: v.order)]
     parts = [*answers, *(part for about in calibration for part in about["labelled"])]
     placed = [picture for part in parts for own in part["pictures"].values() for picture in own]
+    units = next((p.data["units"] for p in pictures if "units" in p.data), {})
     context = {
+        "overview": overview(rows, shown, units),
+        "scale": settings.get("scale", "laptop"),
+        "methods": methods_text.paragraph(settings, verdicts, rows, record),
         "title": settings.get("title") or settings["study"],
         "settings": settings,
         "task": verdicts.get("task") or "",

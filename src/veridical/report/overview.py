@@ -1,0 +1,126 @@
+"""The first page: question, data, the answer, three outcomes, what the verdict rests on and what would change it.
+
+All that it needs stands in the verdicts and in the table of metrics; what has no room here lies below, folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from veridical.coordinates import dataset_kind
+from veridical.evidence import answers, numbers
+from veridical.evidence.answers import Answer
+from veridical.evidence.comparison import VERDICTS
+from veridical.evidence.metrics import Row
+from veridical.evidence.variants import REFERENCE, of_cells
+from veridical.report.next_steps import steps
+from veridical.report.questions import LABELLED
+
+MAX_LINES = 10
+MAX_PARAMETERS = 10
+MAX_COLUMNS = 3  # parameters in a table of several answers
+MAX_STEPS = 3
+SIGNS = {"good": "✓", "caution": "!", "bad": "✕", "cannot tell": "?"}
+COLOURS = {"good": "good", "caution": "caution", "bad": "bad", "cannot tell": "open"}
+
+
+def overview(
+    rows: Sequence[Row], judged: Sequence[Mapping[str, Any]], units: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Returns what the first page shows; None of a study without a verdict.
+
+    Arguments:
+        rows: The table of metrics.
+        judged: The verdicts on the leading variants, as the page shows them (with `colour` and `mark`).
+        units: Units by parameter, in the order in which parameters are shown.
+    """
+    if not judged:
+        return None
+    found = answers.of_study(rows)
+    own = [a for a in found if a.variant.method != REFERENCE]
+    lead = min(judged, key=lambda v: (VERDICTS.index(v["verdict"]), dataset_kind(v["dataset"]) != "observed"))
+    single = own[0] if len(own) == 1 and len(judged) == 1 else None
+    exact = next((a for a in found if a.variant.method == REFERENCE), None)
+    names = _names(own, units)
+    ahead = steps(lead)
+    parameters = _parameters(single, exact, names, units) if single else []
+    return {
+        "lead": lead,
+        "outcomes": [_outcome(name, part) for name, part in lead["questions"].items()],
+        "labelled": _outcome(LABELLED, lead[LABELLED]) if lead[LABELLED]["outcome"] != "cannot tell" else None,
+        "steps": ahead[:MAX_STEPS],
+        "more_steps": ahead[MAX_STEPS:],
+        "parameters": parameters,
+        "hidden": len(names) - len(parameters) if single else 0,
+        **{name: any(line[name] for line in parameters) for name in ("unit", "exact", "truth")},
+        "columns": names[:MAX_COLUMNS],
+        "units": units,
+        "lines": [] if single else _lines(own, judged, names[:MAX_COLUMNS]),
+        "shown": MAX_LINES,
+        "several": len(judged) > 1,
+    }
+
+
+def _names(found: Sequence[Answer], units: Mapping[str, str]) -> list[str]:
+    named = dict.fromkeys(name for answer in found for name in answer.quantiles)
+    return [name for name in units if name in named] + [name for name in named if name not in units]
+
+
+def _outcome(name: str, part: Mapping[str, Any]) -> dict[str, str]:
+    """One question with its outcome and, in a line, why."""
+    outcome = part["outcome"]
+    return {
+        "name": name,
+        "asks": part["asks"],
+        "outcome": outcome,
+        "text": part["text"],
+        "mark": SIGNS[outcome],
+        "colour": COLOURS[outcome],
+    }
+
+
+def _parameters(
+    single: Answer, exact: Answer | None, names: Sequence[str], units: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Lines of the table of one answer."""
+    lines = []
+    for name in names[:MAX_PARAMETERS]:
+        middle, ninety = numbers.interval(single.quantiles[name])
+        line = {"name": name, "unit": units.get(name, ""), "median": middle, "ninety": ninety}
+        line["truth"] = numbers.rounded(single.truth[name]) if name in single.truth else ""
+        known = exact is not None and name in exact.quantiles
+        line["exact"] = numbers.interval(exact.quantiles[name])[1] if exact and known else ""
+        lines.append(line)
+    return lines
+
+
+def _lines(
+    own: Sequence[Answer], judged: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Lines of the table of several answers: those of a verdict together, verdicts without an answer alone."""
+    by_verdict = {(of_cells(v), v["dataset"]): v for v in judged}
+    observations = {a.dataset: 1 + max(b.observation for b in own if b.dataset == a.dataset) for a in own}
+    lines = []
+    for answer in own:
+        verdict = by_verdict.pop((answer.variant, answer.dataset), None)
+        about = f"{answer.dataset} {answer.observation + 1}" if observations[answer.dataset] > 1 else answer.dataset
+        cells = [_cell(answer, name) for name in names]
+        lines.append(_line(about, answer.variant.label, verdict, cells))
+    lines += [
+        _line(dataset, variant.label, verdict, [""] * len(names))
+        for (variant, dataset), verdict in by_verdict.items()
+    ]
+    return lines
+
+
+def _cell(answer: Answer, name: str) -> str:
+    if name not in answer.quantiles:
+        return ""
+    middle, ninety = numbers.interval(answer.quantiles[name])
+    return f"{middle} ({ninety})"
+
+
+def _line(data: str, method: str, verdict: Mapping[str, Any] | None, cells: Sequence[str]) -> dict[str, Any]:
+    parts = [] if verdict is None else [_outcome(name, part) for name, part in verdict["questions"].items()]
+    return {"data": data, "method": method, "verdict": verdict, "parts": parts, "cells": list(cells)}
