@@ -18,6 +18,7 @@ from veridical.figures.posterior import BINS, MAX_PARAMETERS, common_edges, marg
 from veridical.figures.sources import EXAMPLE
 
 MAX_METHODS = 4
+FEW = 4  # parameters, beyond which units stand in the table alone
 ROOM = 1.0  # shown of the prior to each side, in units of what the answers span
 
 
@@ -85,12 +86,14 @@ class Answer(Figure):
 
     def draw(self, data: Data) -> Drawn:
         parameters = data["parameters"]
-        columns = 2 if len(parameters) == 4 else 3
-        made, axes = style.grid(len(parameters), columns, height=(0.45, 1.3), width=(6.0, 0.0))
+        few = len(parameters) <= FEW
+        columns, height = (min(2, len(parameters)), 1.5) if few else (4, 1.05)
+        made, axes = style.grid(len(parameters), columns, height=(0.4, height), width=(6.5, 0.0))
         for j, (ax, parameter) in enumerate(zip(axes.flat, parameters, strict=False)):
             _draw_panel(ax, data, j)
             name = notation.label(data, parameter["name"])
-            ax.set_xlabel(notation.with_unit(name, parameter["unit"]))
+            ax.set_xlabel(notation.with_unit(name, parameter["unit"]) if few else name, labelpad=1)
+            ax.tick_params(labelsize=8.5 if few else 7.5)
         style.legend(made, "outside upper center", 5)
         return made
 

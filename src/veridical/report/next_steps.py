@@ -28,7 +28,7 @@ LABEL = "Label some data like these: no other test sees a misfit that the parame
 def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     """Returns steps with their `price` and `text`, each advice once.
 
-    A question that no check answered asks for that check; trust without labelled data asks for these.
+    Questions that no check answered ask for these checks; where no labelled data speak, they are asked for.
 
     Arguments:
         verdict: One verdict, as in `verdict.json`.
@@ -39,11 +39,12 @@ def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     for f in advised:
         beginning = f["advice"].split(". ")[0].rstrip(".")
         found.setdefault(beginning, {"price": _PRICE.get(f["rule"], "a look"), "text": f["advice"]})
-    missing = [
-        {"price": "a check", "text": f"Nothing tells yet {_lower(own['text'].removeprefix('Not told: '))}"}
+    open_ = [
+        own["text"].removeprefix("Not told: ").rstrip(".")
         for own in verdict["questions"].values()
         if own["outcome"] == "cannot tell" and own["text"].startswith("Not told: ")
     ]
+    missing = [{"price": "a check", "text": f"Switch on what tells: {'; '.join(open_)}."}] if open_ else []
     last = [] if verdict[LABELLED]["outcome"] == "good" else [{"price": "labelled data", "text": LABEL}]
     asked = any(step["price"] == "labelled data" for step in found.values())
     return in_order([*missing, *found.values(), *([] if asked else last)])
@@ -53,7 +54,3 @@ def in_order(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Returns steps by price, cheapest first, otherwise as they stand."""
     prices = ["a look", "a check", *list(PRICES)[1:]]
     return sorted(found, key=lambda step: prices.index(step["price"]))
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -58,6 +58,8 @@ def overview(
         "units": units,
         "lines": [] if single else _lines(own, judged, names[:MAX_COLUMNS]),
         "shown": MAX_LINES,
+        "example": lead["dataset"] if dataset_kind(lead["dataset"]) != "observed" else "",
+        "of_data": len({(a.dataset, a.observation) for a in own}) > 1,
         "several": len(judged) > 1,
     }
 

@@ -166,10 +166,11 @@ def build(
         "many": len(leading) > MANY,
     }
     labels = settings.get("labels", {}).get("parameters", {})
-    return _environment(labels).get_template("report.html.j2").render(context)
+    return environment(labels).get_template("report.html.j2").render(context)
 
 
-def _environment(labels: Mapping[str, str]) -> Any:
+def environment(labels: Mapping[str, str]) -> Any:
+    """Returns the templates with their filters; parameters are shown by their labels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape
 
