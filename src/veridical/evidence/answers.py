@@ -1,4 +1,4 @@
-"""The answers of a study as its table of metrics holds them: quantiles of each parameter, by method and data."""
+"""The answers of a study, from its table of metrics: quantiles of each parameter, by method and data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The answer to one observation in small: how plausible each value of each parameter is, before and after.
 
-Data: `parameters` (name, unit, range), `series` (label, role `estimate`, `other` or `reference`, and per
+Data: `parameters` (name, unit, range), `series` (label, role `estimate` or `reference`, and per
 parameter a marginal `x` and `density`), `prior` (a marginal per parameter, or None) and `truth` (D or None).
 """
 
@@ -14,10 +14,9 @@ import numpy as np
 from veridical.evidence import notation
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, plain
-from veridical.figures.posterior import BINS, MAX_PARAMETERS, common_edges, marginal
+from veridical.figures.posterior import BINS, COLOURS, DASHES, MAX_PARAMETERS, common_edges, marginal
 from veridical.figures.sources import EXAMPLE
 
-MAX_METHODS = 4
 FEW = 4  # parameters, beyond which units stand in the table alone
 ROOM = 1.0  # shown of the prior to each side, in units of what the answers span
 
@@ -27,23 +26,22 @@ class Answer(Figure):
 
     section = "overview"
     read = (
-        "How plausible each value is: grey before the data (prior), in colour after them; dashed orange is the "
-        "exact answer where there is one, dotted the true value where it is known."
+        "How plausible each value is: grey before the data (prior), in colour after them; dashed orange is "
+        "the exact answer where there is one, dotted the true value where it is known."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
         answers = list(sources.answers())
-        if not 0 < len(answers) <= MAX_METHODS or len({dataset for _, dataset, *_ in answers}) > 1:
+        if len(answers) != 1:
             return
-        first, exact = answers[0][2], answers[0][3]
-        if first.draws.shape[1] > 1 and first.truth is None:
+        variant, _, own, exact = answers[0]
+        if own.draws.shape[1] > 1 and own.truth is None:
             return
-        draws = {variant.label: own.draws[:, EXAMPLE] for variant, _, own, _ in answers}
+        draws = {variant.label: own.draws[:, EXAMPLE]}
         if exact is not None:
             draws["exact reference"] = exact.draws[:, EXAMPLE]
-        truth = None if first.truth is None else first.truth[EXAMPLE]
-        given = (first.names, first.units, draws, sources.prior_draws, len(answers), truth)
-        yield Found(given)
+        truth = None if own.truth is None else own.truth[EXAMPLE]
+        yield Found((own.names, own.units, draws, sources.prior_draws, truth))
 
     def data(
         self,
@@ -51,7 +49,6 @@ class Answer(Figure):
         units: Sequence[str],
         draws: Mapping[str, Array],
         prior: Mapping[str, Array],
-        methods: int,
         truth: Array | None = None,
     ) -> dict[str, Any]:
         """Returns marginal densities on common axes.
@@ -59,9 +56,8 @@ class Answer(Figure):
         Arguments:
             names: Names of the D parameters; the first MAX_PARAMETERS are shown.
             units: Their units.
-            draws: Draws (S, D) by label.
+            draws: Draws (S, D) of the method and, where there is one, of the reference, by label.
             prior: Draws of the prior (R,) by parameter; empty where there are none.
-            methods: How many of the labels are methods; the reference comes after them.
             truth: True parameters (D,), where they are known.
         """
         d = min(len(names), MAX_PARAMETERS)
@@ -70,16 +66,16 @@ class Answer(Figure):
         edges = common_edges(list(shown.values()))
         if len(known) == d:
             edges = [_with_room(own, values) for own, values in zip(edges, known, strict=True)]
-        roles = ["estimate", *["other"] * (methods - 1), *["reference"] * (len(shown) - methods)]
+        roles = ("estimate", "reference")
         return {
             "parameters": [
                 {"name": names[j], "unit": units[j], "range": plain(edges[j][[0, -1]])} for j in range(d)
             ],
             "series": [
                 {"label": label, "role": role, "marginals": [marginal(v[:, j], edges[j]) for j in range(d)]}
-                for (label, v), role in zip(shown.items(), roles, strict=True)
+                for (label, v), role in zip(shown.items(), roles, strict=False)
             ],
-            "prior": [_prior(v, own) for v, own in zip(known, edges, strict=True)] if len(known) == d else None,
+            "prior": list(map(_prior, known, edges)) if len(known) == d else None,
             "truth": None if truth is None else plain(np.asarray(truth)[:d]),
             "of_parameters": len(names),
         }
@@ -101,9 +97,7 @@ class Answer(Figure):
         shown = len(data["parameters"])
         if data["of_parameters"] > shown:
             return f"The first {shown} of {data['of_parameters']} parameters are shown."
-        compared = [series["label"] for series in data["series"][1:]]
-        beside = f" beside {' and '.join(compared)}" if compared else ""
-        return f"The answer of {data['series'][0]['label']}{beside}."
+        return f"The answer of {' beside the '.join(series['label'] for series in data['series'])}."
 
 
 def _with_room(edges: Array, prior: Array) -> Array:
@@ -129,13 +123,12 @@ def _draw_panel(ax: Axes, data: Data, j: int) -> None:
     if data["prior"]:
         prior = data["prior"][j]
         ax.fill_between(prior["x"], prior["density"], color=style.BAND, linewidth=0, label="prior")
-    for index, series in enumerate(data["series"]):
-        one, exact = series["marginals"][j], series["role"] == "reference"
-        colour = style.REFERENCE if exact else style.ESTIMATE if not index else style.CYCLE[index]
-        dash = "--" if exact else style.DASHES[(2 * index) % 4] if index < 2 else "-"
-        if series["role"] == "estimate":
-            ax.fill_between(one["x"], one["density"], color=colour, alpha=0.2, linewidth=0)
-        ax.plot(one["x"], one["density"], color=colour, linestyle=dash, label=notation.safe(series["label"]))
+    for series in data["series"]:
+        one, role = series["marginals"][j], series["role"]
+        look = {"color": COLOURS[role], "linestyle": DASHES[role], "label": notation.safe(series["label"])}
+        if role == "estimate":
+            ax.fill_between(one["x"], one["density"], color=COLOURS[role], alpha=0.2, linewidth=0)
+        ax.plot(one["x"], one["density"], **look)
     if data["truth"]:
         ax.axvline(data["truth"][j], color=style.TRUTH, linestyle=":", linewidth=1.2, label="true value")
     ax.set_xlim(data["parameters"][j]["range"])

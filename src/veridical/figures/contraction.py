@@ -1,6 +1,6 @@
 """Posterior z-score against contraction on labelled data: is an answer right, and did the data say anything?
 
-Data: `panels` (label, `contraction`, `z`, `beyond`: how many lie outside the axes), one per parameter.
+Data: `panels` (label, `contraction`, `z`, `far`: how many lie beyond FAR), one per parameter; `n` data sets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from veridical.evidence import notation
 from veridical.figures import style
 from veridical.figures.base import Data, Drawn, Figure, Found, Results, Sources, listed, plain
 
-MAX_PANELS = 8
+MAX_PANELS, MAX_ROWS = 8, 200
 EDGE = 5.0  # z-scores beyond are drawn at the edge
 FAR = 3.0
 
@@ -42,7 +42,7 @@ class Contraction(Figure):
         """Returns z-scores and contractions of the first data sets, of the first replicate."""
         first = results[min(results)]
         z = np.nan_to_num(np.asarray(first["curves"]["z_score"], dtype=float), posinf=1e9, neginf=-1e9)
-        shrink = np.asarray(first["curves"]["contraction"], dtype=float)
+        z, shrink = z[:MAX_ROWS], np.asarray(first["curves"]["contraction"], dtype=float)[:MAX_ROWS]
         panels = [
             {
                 "label": name,

@@ -1,7 +1,8 @@
 """Answers to several observations, or of several methods, one below the other: a forest plot.
 
-Data: `parameters` (name, unit, `prior`: its 90 % range or None) and `rows` (label, group, `role` `estimate`
-or `reference`, and per parameter `quantiles` at 5, 25, 50, 75, 95 % and `truth`, or None).
+Data: `parameters` (name, unit, `prior`: its 90 % range or None) and `rows` (label, group, `role` `estimate`,
+`other` for a second run or `reference`, `cells`: per parameter None, or `quantiles` at 5, 25, 50, 75, 95 % and
+`truth`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Forest(Figure):
     section = "overview"
     read = (
         "Each line is one answer: the dot its median, the thick bar its 50 % and the thin bar its 90 % "
-        "interval. Orange squares are exact answers, black crosses true values where they are known. The grey "
-        "band holds 90 % of what was thought possible before the data."
+        "interval. Orange squares are exact answers, black crosses true values where they are known. The "
+        "grey band holds 90 % of what was thought possible before the data."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
@@ -39,18 +40,26 @@ class Forest(Figure):
             yield Found((found, sources.units, sources.prior_draws))
 
     def data(
-        self, found: Sequence[Answer], units: Mapping[str, str], prior: Mapping[str, Array]
-    ) -> dict[str, Any] | None:
+        self,
+        found: Sequence[Answer],
+        units: Mapping[str, str],
+        prior: Mapping[str, Array],
+        runs: Sequence[str] = (),
+    ) -> dict[str, Any]:
         """Returns the quantiles of answers, those of one observation together.
 
         Arguments:
             found: The answers; the first MAX_ROWS are shown.
             units: Units by parameter, in the order in which parameters are shown.
             prior: Draws of the prior (R,) by parameter; empty where there are none.
+            runs: The run that each answer comes from, where they come from several.
         """
         names = [name for name in units if name in found[0].quantiles] or list(found[0].quantiles)
         several = len({a.observation for a in found}) > 1
         rows = [_row(a, names[:MAX_PARAMETERS], several) for a in found[:MAX_ROWS]]
+        for row, run in zip(rows, runs, strict=False):
+            row["label"] = f"{run}: {row['label']}"
+            row["role"] = "other" if row["role"] == "estimate" and run != runs[0] else row["role"]
         parameters = [
             {
                 "name": name,
@@ -86,16 +95,14 @@ class Forest(Figure):
 
 
 def _row(answer: Answer, names: Sequence[str], several: bool) -> dict[str, Any]:
+    """One line; `several` tells the observations of a data set apart."""
     exact = answer.variant.method == REFERENCE
-    cells = []
-    for name in names:
-        own = answer.quantiles.get(name)
-        truth = answer.truth.get(name)
-        cells.append(
-            None
-            if own is None
-            else {"quantiles": plain([own[level] for level in QUANTILES]), "truth": truth}
-        )
+    cells = [
+        {"quantiles": plain([own[level] for level in QUANTILES]), "truth": answer.truth.get(name)}
+        if (own := answer.quantiles.get(name))
+        else None
+        for name in names
+    ]
     return {
         "label": "exact" if exact else answer.variant.label,
         "group": f"{answer.dataset} {answer.observation + 1}" if several else answer.dataset,

@@ -18,15 +18,15 @@ LEAST = 8  # values below which a histogram says nothing
 
 
 class Pit(Figure):
-    """Observed values among their predictions: a histogram that is flat where the model describes the data."""
+    """Observed values among their predictions: a flat histogram where the model describes the data."""
 
     section = "data"
     heading = "Where the observed values lie among their predictions"
     read = (
-        "Each observed value is ranked among predictions of the fitted model for it. Bars at the height of the "
-        "line are fine. High bars at both ends: the data vary more than the model says; in the middle: less; at "
-        "one end: the model lies to one side. Values share one fit, so that bars are a little flatter than "
-        "chance alone makes them."
+        "Each observed value is ranked among predictions of the fitted model for it. Bars at the height of "
+        "the line are fine, as far as the whiskers reach. High bars at both ends: the data vary more than "
+        "the model says; in the middle: less; at one end: the model lies to one side. All values share one fit, "
+        "so that bars are a little flatter than chance alone makes them."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
@@ -64,6 +64,7 @@ class Pit(Figure):
         ax.errorbar(edges[:-1] + width / 2, np.ones_like(width), yerr=1.96 * error, fmt="none",
                     color=style.MUTED, linewidth=1.1, capsize=2)  # fmt: skip
         ax.axhline(1, color=style.MUTED, linewidth=1.2)
+        ax.set_ylim(0, max(2.0, 1.1 * float(np.max(data["share"] / width))))
         ax.set(xlim=(0, 1), xlabel="rank of the observed value among its predictions", ylabel="density")
         ax.set_xticks(edges[1:-1], [f"{edge:g}" for edge in edges[1:-1]])
         return made

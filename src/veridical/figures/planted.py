@@ -1,6 +1,6 @@
 """The same calibration check on a deliberately broken copy of the answers: can it fail at all?
 
-Data: `copies` (label, `p`, `held`: share of 90 % intervals that hold the truth, `panels` as those of `ranks`).
+Data: `copies` (label, `p`, `held`: share of 90 % intervals that hold the truth, `panels` as in `ranks`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from veridical.checks.sbc import SBC
 from veridical.evidence import notation
 from veridical.evidence.numbers import percent, rounded
 from veridical.figures import style
-from veridical.figures.base import Data, Drawn, Figure, Found, Sources
+from veridical.figures.base import Data, Drawn, Figure, Found, Sources, plain
 from veridical.figures.ranks import draw_ranks, rank_panel
 from veridical.saved.posteriors import Draws
 
@@ -29,11 +29,11 @@ class Planted(Figure):
     """Ranks of the truth in this study's answers and in a copy that is too narrow and shifted."""
 
     section = "controls"
-    heading = "Could these checks fail?"
+    heading = "A fault planted on purpose"
     read = (
-        f"Above, the answers of this study; below, the same answers made {NARROWER:g} times too narrow and moved "
-        f"by {SHIFT:g} of their standard deviations, which a check worth its name has to see. Curves as in the "
-        "test of ranks: inside the grey band is fine."
+        f"Above, the answers of this study; below, the same answers made {NARROWER:g} times too narrow and "
+        f"moved by {SHIFT:g} of their standard deviations, which a check worth its name has to see. Curves "
+        "as in the test of ranks: inside the grey band is fine."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
@@ -60,9 +60,10 @@ class Planted(Figure):
     def shows(self, data: Data) -> str:
         own, other = data["copies"]
         found = "The check finds the fault" if other["p"] < LEVEL else "The check does not find the fault"
+        p, held = ([copy[key] for copy in (other, own)] for key in ("p", "held"))
         return (
-            f"{found} (p = {rounded(other['p'], 2)}; of the answers as they are, p = {rounded(own['p'], 2)}). "
-            f"90 % intervals hold the truth in {percent(other['held'])} of cases in place of {percent(own['held'])}."
+            f"{found} (p = {rounded(p[0], 2)}; of the answers as they are, p = {rounded(p[1], 2)}). 90 % "
+            f"intervals hold the truth in {percent(held[0])} of cases in place of {percent(held[1])}."
         )
 
 
@@ -77,12 +78,13 @@ def _copy(label: str, draws: Draws) -> dict[str, Any]:
     rng = seeds.generator(0, "check", "planted")
     plainly = replace(draws, log_density=None, log_density_truth=None)
     result = SBC(bootstrap=2).run(plainly, rng)
-    curves = result.curves
+    curves = {name: np.asarray(values).tolist() for name, values in result.curves.items()}
     band = curves["lower"], curves["upper"]
     panels = [
         rank_panel(name, {0: curves["ecdf"][j]}, curves["grid"], band)
         for j, name in enumerate(draws.names[:MAX_PANELS])
     ]
     low, high = np.quantile(draws.draws, [LEVEL, 1 - LEVEL], axis=0)
-    held = float(np.mean((draws.truth >= low) & (draws.truth <= high)))
-    return {"label": label, "p": float(f"{result.p_value:.8g}"), "held": float(f"{held:.8g}"), "panels": panels}
+    held = np.mean((draws.truth >= low) & (draws.truth <= high))
+    p, share = plain([result.p_value, held])
+    return {"label": label, "p": p, "held": share, "panels": panels}

@@ -200,7 +200,7 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
     for series in data["series"]:
         colour, dash = COLOURS[series["role"]], DASHES[series["role"]]
         if i == j:
-            draw_marginal(ax, series["marginals"][i], colour, dash)
+            _draw_marginal(ax, series["marginals"][i], colour, dash)
         else:
             pair = next(p for p in series["pairs"] if (p["row"], p["column"]) == (i, j))
             _draw_pair(ax, pair, colour, dash)
@@ -211,7 +211,7 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
     _label(ax, data, i, j)
 
 
-def draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str) -> None:
+def _draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str) -> None:
     if dash == "-":
         ax.fill_between(marginal["x"], marginal["density"], color=colour, alpha=0.15, linewidth=0)
     ax.plot(marginal["x"], marginal["density"], color=colour, linestyle=dash)

@@ -88,7 +88,7 @@ def rank_panel(
     points: Sequence[float],
     band: tuple[Sequence[float], Sequence[float]],
 ) -> dict[str, Any]:
-    """Returns the panel of one column of ranks, from its ECDF by replicate; thinned, but judged at all points."""
+    """Returns the panel of one column of ranks, from its ECDF by replicate; thinned, judged at all points."""
     grid, low, high = (np.asarray(values, dtype=float) for values in (points, *band))
     thin = thinned(len(grid), MAX_POINTS)
     curves = []

@@ -14,7 +14,7 @@ from veridical.evidence import notation
 from veridical.figures import style
 from veridical.figures.base import Data, Drawn, Figure, Found, Results, Sources, plain
 
-MAX_PANELS = 8
+MAX_PANELS, MAX_ROWS = 8, 200
 
 
 class Recovery(Figure):
@@ -39,7 +39,7 @@ class Recovery(Figure):
         """Returns truth and estimate of the first data sets, of the first replicate."""
         first = results[min(results)]
         truth, median, mad = (
-            np.asarray(first["curves"][name], dtype=float) for name in ("truth", "median", "mad")
+            np.asarray(first["curves"][name], dtype=float)[:MAX_ROWS] for name in ("truth", "median", "mad")
         )
         panels = []
         for j, name in enumerate(first["parameters"][:MAX_PANELS]):
@@ -69,7 +69,7 @@ class Recovery(Figure):
     def shows(self, data: Data) -> str:
         worst = min(data["panels"], key=lambda panel: panel["correlation"])
         name, value = notation.label(data, worst["label"]), worst["correlation"]
-        return f"{data['n']} data sets; least recovered is {name}, whose correlation with the truth is {value:.2f}."
+        return f"{data['n']} data sets; least recovered is {name} (correlation with the truth {value:.2f})."
 
 
 def _correlation(truth: Any, median: Any) -> float:

@@ -1,19 +1,15 @@
-"""Two finished runs beside each other: what was set otherwise, which numbers moved beyond their errors, the answers."""
+"""Two finished runs side by side: changed settings, numbers that moved beyond their errors, the answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from veridical.coordinates import REFERENCE
 from veridical.errors import DataError
 from veridical.evidence import answers, metrics, numbers, provenance, variants
-from veridical.evidence.answers import Answer
 from veridical.evidence.metrics import Row
-from veridical.evidence.variants import Variant
 from veridical.figures import style
 from veridical.figures.forest import Forest
 from veridical.report import page, verdict
@@ -82,7 +78,7 @@ def _leaves(settings: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def moved(a: Sequence[Row], b: Sequence[Row]) -> dict[str, Any]:
-    """Returns the metrics that differ by more than ERRORS combined errors, farthest first, and how many did not.
+    """Returns the metrics that differ by more than ERRORS combined errors, farthest first, and counts others.
 
     Compared are numbers of a method at its largest budget, mean over replicates where there are several; a
     number that has no error in either run is not compared.
@@ -127,8 +123,8 @@ def _verdicts(judged: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, A
     ]
     places = dict.fromkeys([*by_place[0], *by_place[1]])
     return [
-        {"method": method, "dataset": dataset, "found": [_badge(own.get((method, dataset))) for own in by_place]}
-        for method, dataset in places
+        {"method": place[0], "dataset": place[1], "found": [_badge(own.get(place)) for own in by_place]}
+        for place in places
     ]
 
 
@@ -147,22 +143,16 @@ def _units(folders: Sequence[Path]) -> dict[str, str]:
     return found
 
 
-def _called(answer: Answer) -> str:
-    return "exact" if answer.variant.method == REFERENCE else answer.variant.label
-
-
 def _overlaid(names: Sequence[str], tables: Sequence[Sequence[Row]], units: Mapping[str, str]) -> Any:
     """A forest plot of the answers of both runs to the same observations, one below the other."""
     found = [
-        replace(answer, variant=Variant(f"{name}: {_called(answer)}"))
-        for name, rows in zip(names, tables, strict=True)
-        for answer in answers.of_study(rows)
+        (answer, name) for name, rows in zip(names, tables, strict=True) for answer in answers.of_study(rows)
     ]
     if not found:
         return None
-    found.sort(key=lambda answer: (answer.dataset, answer.observation))
-    figure = Forest()
-    data = figure.data(found, units, {})
+    found.sort(key=lambda pair: (pair[0].dataset, pair[0].observation, names.index(pair[1])))
+    figure, runs = Forest(), [name for _, name in found]
+    data = figure.data([answer for answer, _ in found], units, {}, runs)
     with style.styled():
         text = style.svg(figure.draw(json.loads(json.dumps(data))))
     words = "Answers of both runs. " + figure.read.partition(" The grey")[0]

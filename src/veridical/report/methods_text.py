@@ -11,25 +11,46 @@ from veridical.evidence.metrics import Row, select
 from veridical.version import VERSION
 
 PAPERS: dict[str, str] = {
-    "npe": "Papamakarios, G. & Murray, I. (2016). Fast epsilon-free inference of simulation models with Bayesian "
-    "conditional density estimation. NeurIPS 29. arXiv:1605.06376.",
-    "flow": "Durkan, C., Bekasov, A., Murray, I. & Papamakarios, G. (2019). Neural spline flows. NeurIPS 32. "
-    "arXiv:1906.04032.",
-    "rope": "Wehenkel, A. et al. (2024). Addressing misspecification in simulation-based inference through "
-    "data-driven calibration. arXiv:2405.08719.",
-    "sbc": "Talts, S., Betancourt, M., Simpson, D., Vehtari, A. & Gelman, A. (2018). Validating Bayesian inference "
-    "algorithms with simulation-based calibration. arXiv:1804.06788.",
-    "bands": "Säilynoja, T., Bürkner, P.-C. & Vehtari, A. (2022). Graphical test for discrete uniformity and its "
-    "applications in goodness-of-fit evaluation and multiple sample comparison. Statistics and Computing 32, 32.",
-    "coverage": "Hermans, J. et al. (2022). A trust crisis in simulation-based inference? Your posterior "
-    "approximations can be unfaithful. TMLR. arXiv:2110.06581.",
-    "tarp": "Lemos, P., Coogan, A., Hezaveh, Y. & Perreault-Levasseur, L. (2023). Sampling-based accuracy testing of "
-    "posterior estimators for general inference. ICML. arXiv:2302.03026.",
-    "c2st": "Lopez-Paz, D. & Oquab, M. (2017). Revisiting classifier two-sample tests. ICLR. arXiv:1610.06545.",
-    "predictive": "Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of model fitness via "
-    "realized discrepancies. Statistica Sinica 6, 733-807.",
-    "emcee": "Foreman-Mackey, D., Hogg, D. W., Lang, D. & Goodman, J. (2013). emcee: The MCMC hammer. PASP 125, 306. "
-    "arXiv:1202.3665.",
+    "npe": (
+        "Papamakarios, G. & Murray, I. (2016). Fast epsilon-free inference of simulation models with "
+        "Bayesian conditional density estimation. NeurIPS 29. arXiv:1605.06376."
+    ),
+    "flow": (
+        "Durkan, C., Bekasov, A., Murray, I. & Papamakarios, G. (2019). Neural spline flows. NeurIPS "
+        "32. arXiv:1906.04032."
+    ),
+    "rope": (
+        "Wehenkel, A. et al. (2024). Addressing misspecification in simulation-based inference through "
+        "data-driven calibration. arXiv:2405.08719."
+    ),
+    "sbc": (
+        "Talts, S., Betancourt, M., Simpson, D., Vehtari, A. & Gelman, A. (2018). Validating Bayesian "
+        "inference algorithms with simulation-based calibration. arXiv:1804.06788."
+    ),
+    "bands": (
+        "Säilynoja, T., Bürkner, P.-C. & Vehtari, A. (2022). Graphical test for discrete uniformity and "
+        "its applications in goodness-of-fit evaluation and multiple sample comparison. Statistics and "
+        "Computing 32, 32."
+    ),
+    "coverage": (
+        "Hermans, J. et al. (2022). A trust crisis in simulation-based inference? Your posterior "
+        "approximations can be unfaithful. TMLR. arXiv:2110.06581."
+    ),
+    "tarp": (
+        "Lemos, P., Coogan, A., Hezaveh, Y. & Perreault-Levasseur, L. (2023). Sampling-based accuracy "
+        "testing of posterior estimators for general inference. ICML. arXiv:2302.03026."
+    ),
+    "c2st": (
+        "Lopez-Paz, D. & Oquab, M. (2017). Revisiting classifier two-sample tests. ICLR. arXiv:1610.06545."
+    ),
+    "predictive": (
+        "Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of model fitness "
+        "via realized discrepancies. Statistica Sinica 6, 733-760."
+    ),
+    "emcee": (
+        "Foreman-Mackey, D., Hogg, D. W., Lang, D. & Goodman, J. (2013). emcee: The MCMC hammer. PASP "
+        "125, 306. arXiv:1202.3665."
+    ),
 }
 _LEARNED = ("npe", "j_npe", "mf_npe", "ensemble")
 # Each check that was made, by a metric of its own: what it is in words, and its papers.
@@ -88,7 +109,9 @@ def _method(verdict: Mapping[str, Any], kind: str) -> str:
     if verdict["n_calibration"]:
         parts.append(f"was calibrated on {verdict['n_calibration']:,} labelled real data sets")
     if verdict["replicates"] > 1:
-        parts.append(f"was repeated {verdict['replicates']} times, its answer being the mixture of these repeats")
+        parts.append(
+            f"was repeated {verdict['replicates']} times, its answer being the mixture of these repeats"
+        )
     return f"Method {name} {_listed(parts) if parts else 'was used'}."
 
 

@@ -10,8 +10,8 @@ from veridical.report.questions import LABELLED
 # What each rule's advice costs, cheapest first; every rule stands in one of them.
 PRICES: dict[str, tuple[str, ...]] = {
     "a look": (
-        *("typical", "prior_conflict", "learned", "likelihood_ratio_intervals", "reproduces", "possible_on_real"),
-        "valid_simulations",
+        *("typical", "prior_conflict", "learned", "likelihood_ratio_intervals", "reproduces"),
+        *("possible_on_real", "valid_simulations"),
     ),
     "another run": ("prior_matters", "possible"),
     "more simulations": (

@@ -1,6 +1,6 @@
-"""The first page: question, data, the answer, three outcomes, what the verdict rests on and what would change it.
+"""The first page: question, data, answer, three outcomes, what the verdict rests on, what would change it.
 
-All that it needs stands in the verdicts and in the table of metrics; what has no room here lies below, folded.
+All that it needs stands in the verdicts and in the table of metrics; what has no room here lies below it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from veridical.evidence import answers, numbers
 from veridical.evidence.answers import Answer
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row
-from veridical.evidence.variants import REFERENCE, of_cells
+from veridical.evidence.variants import REFERENCE, Variant, of_cells
 from veridical.report.next_steps import steps
 from veridical.report.questions import LABELLED
 
@@ -26,7 +26,10 @@ COLOURS = {"good": "good", "caution": "caution", "bad": "bad", "cannot tell": "o
 
 
 def overview(
-    rows: Sequence[Row], judged: Sequence[Mapping[str, Any]], units: Mapping[str, str]
+    rows: Sequence[Row],
+    judged: Sequence[Mapping[str, Any]],
+    units: Mapping[str, str],
+    ranking: Sequence[Variant] = (),
 ) -> dict[str, Any] | None:
     """Returns what the first page shows; None of a study without a verdict.
 
@@ -34,21 +37,31 @@ def overview(
         rows: The table of metrics.
         judged: The verdicts on the leading variants, as the page shows them (with `colour` and `mark`).
         units: Units by parameter, in the order in which parameters are shown.
+        ranking: Methods from best to worst, as far as they were compared.
     """
     if not judged:
         return None
     found = answers.of_study(rows)
     own = [a for a in found if a.variant.method != REFERENCE]
-    lead = min(judged, key=lambda v: (VERDICTS.index(v["verdict"]), dataset_kind(v["dataset"]) != "observed"))
+    place = {variant: i for i, variant in enumerate(ranking)}
+    lead = min(
+        judged,
+        key=lambda v: (
+            VERDICTS.index(v["verdict"]),
+            dataset_kind(v["dataset"]) != "observed",
+            place.get(of_cells(v), len(place)),
+        ),
+    )
     single = own[0] if len(own) == 1 and len(judged) == 1 else None
     exact = next((a for a in found if a.variant.method == REFERENCE), None)
     names = _names(own, units)
     ahead = steps(lead)
+    told = lead[LABELLED]["outcome"] != "cannot tell"
+    parts = {**lead["questions"], **({LABELLED: lead[LABELLED]} if told else {})}
     parameters = _parameters(single, exact, names, units) if single else []
     return {
         "lead": lead,
-        "outcomes": [_outcome(name, part) for name, part in lead["questions"].items()],
-        "labelled": _outcome(LABELLED, lead[LABELLED]) if lead[LABELLED]["outcome"] != "cannot tell" else None,
+        "outcomes": [_outcome(name, part) for name, part in parts.items()],
         "steps": ahead[:MAX_STEPS],
         "more_steps": ahead[MAX_STEPS:],
         "parameters": parameters,
@@ -100,13 +113,14 @@ def _parameters(
 def _lines(
     own: Sequence[Answer], judged: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Lines of the table of several answers: those of a verdict together, verdicts without an answer alone."""
+    """Lines of the table of several answers, each with its verdict; verdicts without an answer come last."""
     by_verdict = {(of_cells(v), v["dataset"]): v for v in judged}
     observations = {a.dataset: 1 + max(b.observation for b in own if b.dataset == a.dataset) for a in own}
     lines = []
     for answer in own:
         verdict = by_verdict.pop((answer.variant, answer.dataset), None)
-        about = f"{answer.dataset} {answer.observation + 1}" if observations[answer.dataset] > 1 else answer.dataset
+        about = answer.dataset
+        about += f" {answer.observation + 1}" if observations[about] > 1 else ""
         cells = [_cell(answer, name) for name in names]
         lines.append(_line(about, answer.variant.label, verdict, cells))
     lines += [

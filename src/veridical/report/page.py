@@ -143,16 +143,18 @@ def build(
     calibration = [_calibration(rows, pictures, v) for v in sorted(leading, key=lambda v: v.order)]
     parts = [*answers, *(part for about in calibration for part in about["labelled"])]
     placed = [picture for part in parts for own in part["pictures"].values() for picture in own]
-    units = next((p.data["units"] for p in pictures if "units" in p.data), {})
+    compared = comparison.table(rows, judged)
+    ranking = [line["variant"] for line in compared["lines"]] if compared else []
+    units: dict[str, str] = next((p.data["units"] for p in pictures if "units" in p.data), {})
     context = {
-        "overview": overview(rows, shown, units),
+        "overview": overview(rows, shown, units, ranking),
         "scale": settings.get("scale", "laptop"),
         "methods": methods_text.paragraph(settings, verdicts, rows, record),
         "title": settings.get("title") or settings["study"],
         "settings": settings,
         "task": verdicts.get("task") or "",
         "verdicts": judged,
-        "comparison": comparison.table(rows, judged),
+        "comparison": compared,
         "answers": answers,
         "calibration": calibration,
         "whole": {

@@ -184,7 +184,7 @@ class Layout(Asked):
         return [] if self.of_classes else [f"{self.results}/observe/{SIMULATED}.nc"]
 
     def control_answers(self) -> list[str]:
-        """Paths of the answers to them, of the first replicate, on which a planted fault shows the checks at work."""
+        """Paths of the answers to them, of the first replicate, in whose copies faults are planted."""
         return [
             self.answer(run, SIMULATED)
             for run in self.final_runs
