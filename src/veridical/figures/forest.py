@@ -1,8 +1,8 @@
 """Answers to several observations, or of several methods, one below the other: a forest plot.
 
 Data: `parameters` (name, unit, `prior`: its 90 % range or None) and `rows` (label, group, `role` `estimate`,
-`other` for a second run or `reference`, `cells`: per parameter None, or `quantiles` at 5, 25, 50, 75, 95 % and
-`truth`).
+`other` for a second run or `reference`, `cells`: per parameter None, or `quantiles` at 5, 25, 50, 75, 95 %
+and `truth`).
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class Pit(Figure):
     read = (
         "Each observed value is ranked among predictions of the fitted model for it. Bars at the height of "
         "the line are fine, as far as the whiskers reach. High bars at both ends: the data vary more than "
-        "the model says; in the middle: less; at one end: the model lies to one side. All values share one fit, "
-        "so that bars are a little flatter than chance alone makes them."
+        "the model says; in the middle: less; at one end: the model lies to one side. All values share "
+        "one fit, so that bars are a little flatter than chance alone makes them."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
