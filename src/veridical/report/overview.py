@@ -5,6 +5,7 @@ All that it needs stands in the verdicts and in the table of metrics; what has n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def overview(
     parameters = _parameters(single, exact, names, units) if single else []
     return {
         "lead": lead,
-        "outcomes": [_outcome(name, part) for name, part in parts.items()],
+        "outcomes": [_outcome(name, part, _why(lead, name, part)) for name, part in parts.items()],
         "steps": ahead[:MAX_STEPS],
         "more_steps": ahead[MAX_STEPS:],
         "parameters": parameters,
@@ -82,14 +83,23 @@ def _names(found: Sequence[Answer], units: Mapping[str, str]) -> list[str]:
     return [name for name in units if name in named] + [name for name in named if name not in units]
 
 
-def _outcome(name: str, part: Mapping[str, Any]) -> dict[str, str]:
+def _why(verdict: Mapping[str, Any], name: str, part: Mapping[str, Any]) -> str:
+    """In a line, why an outcome is what it is: the beginning of the finding that decides it."""
+    if part["outcome"] == "good":
+        return str(part["asks"])
+    own = (f for f in verdict["findings"] if (f["question"], f["outcome"]) == (name, part["outcome"]))
+    decides = next(own, None) if part["outcome"] in ("caution", "bad") else None
+    told = part["text"].removeprefix("Not told: ") if decides is None else decides["text"]
+    return re.split(r"[.:;] ", str(told))[0].rstrip(".") + "."
+
+
+def _outcome(name: str, part: Mapping[str, Any], text: str = "") -> dict[str, str]:
     """One question with its outcome and, in a line, why."""
     outcome = part["outcome"]
     return {
         "name": name,
-        "asks": part["asks"],
         "outcome": outcome,
-        "text": part["text"],
+        "text": text,
         "mark": SIGNS[outcome],
         "colour": COLOURS[outcome],
     }
@@ -105,7 +115,8 @@ def _parameters(
         line = {"name": name, "unit": units.get(name, ""), "median": middle, "ninety": ninety}
         line["truth"] = numbers.rounded(single.truth[name]) if name in single.truth else ""
         known = exact is not None and name in exact.quantiles
-        line["exact"] = numbers.interval(exact.quantiles[name])[1] if exact and known else ""
+        own = single.quantiles[name]
+        line["exact"] = numbers.interval(exact.quantiles[name], own)[1] if exact and known else ""
         lines.append(line)
     return lines
 
@@ -138,5 +149,6 @@ def _cell(answer: Answer, name: str) -> str:
 
 
 def _line(data: str, method: str, verdict: Mapping[str, Any] | None, cells: Sequence[str]) -> dict[str, Any]:
-    parts = [] if verdict is None else [_outcome(name, part) for name, part in verdict["questions"].items()]
+    asked = {} if verdict is None else {**verdict["questions"], LABELLED: verdict[LABELLED]}
+    parts = [_outcome(name, part) for name, part in asked.items()]
     return {"data": data, "method": method, "verdict": verdict, "parts": parts, "cells": list(cells)}

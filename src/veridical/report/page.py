@@ -187,6 +187,7 @@ def environment(labels: Mapping[str, str]) -> Any:
     environment.filters["svg"] = Markup
     environment.filters["words"] = notation.html
     environment.filters["plain"] = notation.plain
+    environment.filters["marked"] = _marked
 
     def named(name: str) -> Markup:
         """A parameter by its label, beside the name that files have."""
@@ -198,6 +199,17 @@ def environment(labels: Mapping[str, str]) -> Any:
 
     environment.filters["named"] = named
     return environment
+
+
+def _marked(text: str) -> Any:
+    """A sentence of ours in which words between backticks are code."""
+    from markupsafe import Markup, escape
+
+    parts = [str(escape(part)) for part in text.split("`")]
+    if len(parts) % 2:
+        parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
+        return Markup("".join(parts))  # noqa: S704  # each part is escaped
+    return escape(text)
 
 
 # ---- verdict -------------------------------------------------------------------------------------
