@@ -45,6 +45,7 @@ COMMANDS = {
     "schema": "",
     "verify": "[folder]",
     "gc": "[--results] [--config] [--delete]",
+    "compare": "first second [--out]",
     "export": "--study [--scale] [--out]",
     "digest": "[--list] study",
     "plan": "--study [--scale]",
@@ -52,7 +53,7 @@ COMMANDS = {
     "documents": "",
 }
 TARGETS = (
-    "demo test slurm-test chaos study plan status infer export digest verify gc schema docs lint format "
+    "demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint format "
     "clean help"
 )
 SETTINGS = (

@@ -208,7 +208,17 @@ def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(
     made = finish(build_study(tmp_path, observed={}, reference=False, replicates=1, budgets=(2000,)))
     kinds = {p.name.split("--")[0] for p in made.figures.glob("*.svg")}
     assert kinds == {
-        *("answer", "posterior", "ranks", "coverage", "recovery", "contraction", "planted", "training", "cost")
+        *(
+            "answer",
+            "posterior",
+            "ranks",
+            "coverage",
+            "recovery",
+            "contraction",
+            "planted",
+            "training",
+            "cost",
+        )
     }
     (found,) = json.loads(made.verdicts.read_text())["verdicts"]
     assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
