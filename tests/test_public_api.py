@@ -45,16 +45,16 @@ COMMANDS = {
     "schema": "",
     "verify": "[folder]",
     "gc": "[--results] [--config] [--delete]",
-    "compare": "first second [--out]",
     "export": "--study [--scale] [--out]",
     "digest": "[--list] study",
+    "compare": "[--out] first second",
     "plan": "--study [--scale]",
     "status": "[--scale] study",
     "documents": "",
 }
 TARGETS = (
-    "demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint format "
-    "clean help"
+    "demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint "
+    "format clean help"
 )
 SETTINGS = (
     "title description study seed task simulation observations reference estimators remedies budgets "
