@@ -141,7 +141,8 @@ class Finished:
         inputs = {"draws": str(path.with_name(f"{draws}.nc")), name: str(path)}
         inputs["prior"] = str(self.folder / "observe" / "simulated.nc")
         where = {"root": 1, "method": "m", "replicate": 0, "dataset": draws}
-        check_stage.check(name, {}, inputs, self.scratch / "check.json", **where)
+        check = {"nearby": "local_ranks", "densities": "prior_sensitivity"}.get(name, name)
+        check_stage.check(check, {}, inputs, self.scratch / "check.json", **where)
 
     def joined(self, path: Path) -> None:
         """Joins the chains of a reference."""
@@ -200,6 +201,8 @@ def kinds(study: Finished) -> Mapping[str, tuple[str, Sequence[Reader]]]:
         "estimates": ("infer/**/*.json", [estimates.load, s.aggregate, s.certify]),
         "predictions": ("infer/**/*.predictive.npz", [s.checked]),
         "exact densities": ("infer/**/*.exact.npz", [s.checked]),
+        "simulations nearby": ("infer/**/*.nearby.npz", [s.checked]),
+        "densities of the task": ("infer/**/*.densities.npz", [s.checked]),
         "chains": ("infer/**/ensemble-*.npz", [s.joined]),
         "check": ("check/**/*.json", [checks.load, s.aggregate, s.export]),
         "experiments": ("check/**/batch-*.zarr.zip", [experiments.read]),

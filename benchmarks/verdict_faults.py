@@ -15,8 +15,8 @@ from verdict_cases import CASES, Case, calibrated_rows, offset, rows_of, scaled,
 from veridical import checks, coordinates, seeds
 from veridical.coordinates import Coordinates
 from veridical.evidence import metrics, tabulation
-from veridical.evidence.metrics import Row, row
 from veridical.evidence.comparison import VERDICTS
+from veridical.evidence.metrics import Row, row
 from veridical.report import verdict
 from veridical.report.judging import Evidence
 from veridical.saved.posteriors import Draws
@@ -201,7 +201,7 @@ def density_zero_at_the_truth() -> str:
 
 
 def errors_over_replicates(studies: int = 40) -> dict[str, float]:
-    """Stated error of the mean of three replicates that share their test rows, over the spread between studies."""
+    """Stated error of the mean of three replicates that share test rows, over the spread between studies."""
     names = (("coverage", 0.9), ("acauc", None), ("contraction", None))
     value: dict[str, list[float]] = {name: [] for name, _ in names}
     stated: dict[str, list[float]] = {name: [] for name, _ in names}
@@ -252,7 +252,8 @@ def lines() -> list[list[str]]:
         [
             "1",
             "an exact reference counts as evidence for the simulator",
-            "nature = simulator + 1, D = 4: trust 85 %, intervals hold 0.00; nature 1.5 theta: trust 85 %, hold 0.51",
+            "nature = simulator + 1, D = 4: trust 85 %, intervals hold 0.00; "
+            "nature 1.5 theta: trust 85 %, hold 0.51",
             "; ".join(f"{name}: {text}" for name, text in said.items()),
         ],
         [
@@ -311,7 +312,7 @@ def lines() -> list[list[str]]:
         ],
         [
             "13",
-            "density zero at a fifth of the truths; the best of 1 / 5 / 17 wrong variants on the same 100 rows",
+            "density zero at a fifth of the truths; the best of 1 / 5 / 17 wrong variants on 100 rows",
             "trust; trust 1 / 5 / 15 %",
             f"{density_zero_at_the_truth()}; trust {variants} %",
         ],

@@ -4,8 +4,10 @@ from veridical import coordinates, job
 
 
 def main(snakemake):
+    from veridical import unchecked
     from veridical.stages.check import experiments
 
+    unchecked.require(snakemake.input)
     wildcards, params = snakemake.wildcards, snakemake.params
     experiments(
         snakemake.input.batches,

@@ -13,6 +13,7 @@ def main(snakemake):
         verdicts=inputs.verdict,
         figures=inputs.figures,
         provenance=inputs.provenance,
+        looks=inputs.looks,
         out=snakemake.output.page,
     )
 

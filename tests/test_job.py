@@ -132,15 +132,19 @@ def test_what_child_processes_print_is_in_the_log(tmp_path: Path, capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_terminal_gets_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_and_log_get_no_control_characters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def main(snakemake: Any) -> None:
+        subprocess.run(["printf", "a program\\033]0;title\\007\\tsays"], check=True)
         raise SimulationError("\x1b[2J\rall is well\x9b1m\u202e")
 
     _, log = run(main, make(tmp_path))
-    assert "\x1b[2J" in log
     told = capsys.readouterr().err
-    assert "\\x1b[2J\\rall is well\\x9b1m\\u202e" in told
-    assert all(c.isprintable() or c == "\n" for c in told)
+    for text in (log, told):
+        assert "\\x1b[2J\\rall is well\\x9b1m\\u202e" in text
+        assert all(c.isprintable() or c in "\n\t" for c in text)
+    assert log.startswith("a program\\x1b]0;title\\x07\tsays") and job.LAST.fullmatch(log.splitlines()[-1])
 
 
 def test_a_job_that_says_nothing_touches_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

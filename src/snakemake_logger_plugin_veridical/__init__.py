@@ -14,6 +14,8 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -90,7 +92,8 @@ class LogHandler(LogHandlerBase):
             log = next(iter(record.log), "")
             self.watch.start(record.jobid, record.rule_name, log, record.created, here)
         elif self.watch is not None and event == LogEvent.JOB_FINISHED:
-            self.watch.finish(record.job_id)
+            if said := self.watch.finish(record.job_id):
+                self.screen.say(said)
         elif self.watch is not None and event == LogEvent.JOB_ERROR:
             self.screen.say(
                 self.watch.fail(record.jobid, record.rule_name, record.log, record.rule_msg or "")
@@ -112,8 +115,6 @@ class LogHandler(LogHandlerBase):
 
     def _message(self, record: logging.LogRecord) -> None:
         text = self.format(record)
-        if self.layout is None and "UnicodeDecodeError" in text:
-            text = _not_text() or text
         if again := AGAIN.match(text):
             text = self.watch.again(int(again[1])) if self.watch is not None else text
         elif record.levelno >= logging.WARNING:
@@ -159,21 +160,38 @@ class LogHandler(LogHandlerBase):
         super().close()
 
 
-def _not_text() -> str:
-    """The sentence for a study file that Snakemake itself could not read, so that no workflow was begun."""
-    from veridical.errors import SettingError
-    from veridical.study.yaml_reading import read
-
-    for word in filter(os.path.isfile, sys.argv[1:]):
-        try:
-            read(word)
-        except SettingError as error:
-            if "UTF-8" in str(error):
-                return f"SettingError: {error}"
-    return ""
-
-
 def _full_log() -> str:
     """Path of Snakemake's own log of this run."""
     handlers = logging.getLogger("snakemake.logging").handlers
     return ", ".join(h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)) or "none"
+
+
+def _require_text(words: Sequence[str]) -> None:
+    """Ends this process with a sentence at a study file in another encoding than UTF-8.
+
+    Snakemake reads such a file before it knows of any workflow or logger, and would end with a traceback.
+    """
+    given = False
+    for word in words:
+        given = word.startswith("--configf") if word.startswith("-") else given
+        path = word.partition("=")[2] if word.startswith("-") else word
+        if given and os.path.isfile(path) and not _is_text(path):
+            from veridical.errors import SettingError
+            from veridical.study.yaml_reading import read
+
+            try:
+                read(path)
+            except SettingError as error:
+                sys.exit(f"SettingError: {error}")
+
+
+def _is_text(path: str) -> bool:
+    """Whether Snakemake can decode a file, in the encoding of the machine, as it opens it."""
+    try:
+        Path(path).read_text()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_require_text(sys.argv)  # whichever logger is chosen: Snakemake imports all that there are

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -52,6 +52,12 @@ class TrainingError(VeridicalError, RuntimeError):
 
 class ConvergenceError(VeridicalError, RuntimeError):
     """Raised when the chains of an exact reference have not converged."""
+
+
+class Unchecked(VeridicalError, RuntimeError):
+    """Raised where a check, a prediction or a figure is missing; `record` is that of a lacking input."""
+
+    record: Mapping[str, Any] | None = None
 
 
 class PlanError(VeridicalError, ValueError):

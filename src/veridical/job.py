@@ -11,13 +11,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from veridical.errors import VeridicalError
+from veridical import files, unchecked
+from veridical.errors import Unchecked, VeridicalError
 
 END_SECONDS = 120.0
 LIFE_SECONDS = 30.0  # between two signs of life of a job: the time stamp of its log
+_TOLD_TO_END = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
+_PIECE = 1 << 16  # characters of a log
 LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s")  # how a log ends
 
 
@@ -25,28 +29,56 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     """Calls `main(snakemake)` with all output in the rule's log; exits with 1 on any error.
 
     An error that a reader can mend is shown in one sentence, any other with its traceback; both
-    reach the log and, without control characters, the terminal. The log ends in a line that `LAST` knows,
+    reach the log and the terminal without control characters. The log ends in a line that `LAST` knows,
     unless the job was killed. A polite kill (SIGTERM) runs all clean-up before the job ends.
+
+    A job with a param `journal` is one that the study can do without: where its computation fails, or that
+    of an input did, a record of it (see `unchecked`) takes the place of its results, and it counts as done.
     """
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # clears up on the way out
-    end, message = "stopped after", ""
-    with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log, _life(path), _into(log):
-        try:
-            main(snakemake)
-            end = "done in"
-        except VeridicalError as error:
-            end, message = "failed after", f"{type(error).__name__}: {error}"
-        except Exception:
-            end, message = "failed after", traceback.format_exc()
-        finally:
-            told = f"{message.rstrip()}\n" if message else ""
-            log.write(f"{told}{end} {time.perf_counter() - started:.2f} s\n")
+    end, message, dispensable = "stopped after", "", False
+    try:
+        with path.open("w", encoding="utf-8", errors="replace", buffering=1) as log, _life(path), _into(log):
+            try:
+                end, message, dispensable = _attempt(main, snakemake)
+            finally:
+                told = f"{message.rstrip()}\n" if message else ""
+                log.write(f"{told}{end} {time.perf_counter() - started:.2f} s\n")
+    finally:
+        _neutralise(path)
     if message:
-        sys.stderr.write(f"\n{snakemake.rule} ({path}):\n{printable(told)}")
-        sys.exit(1)
+        goes_on = " could not be made, and the study goes on" if dispensable else ""
+        sys.stderr.write(f"\n{snakemake.rule} ({path}){goes_on}:\n{printable(told)}")
+        if not dispensable:
+            sys.exit(1)
+
+
+def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, bool]:
+    """How the log ends, the message, and whether a record has taken the place of the results."""
+    journal = getattr(snakemake, "params", {}).get("journal")
+    try:
+        main(snakemake)
+        return "done in", "", False
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code in _TOLD_TO_END:
+            raise
+        mendable = isinstance(error, VeridicalError)
+        message = f"{type(error).__name__}: {error}" if mendable else traceback.format_exc()
+        if journal is None or unchecked.of_machine(error):
+            return "failed after", message, False
+        own = {"unchecked": printable(unchecked.cause(error)), "log": str(snakemake.log[0])}
+        record = (error.record if isinstance(error, Unchecked) else None) or own
+    try:
+        for path in snakemake.output:
+            if not Path(path).is_dir():  # of figures, which hold their own records
+                unchecked.write(path, record["unchecked"], record["log"])
+        unchecked.count(journal)
+    except VeridicalError as error:
+        return "failed after", f"{message.rstrip()}\n{type(error).__name__}: {error}", False
+    return "failed after", message, True
 
 
 @contextmanager
@@ -84,9 +116,20 @@ def _life(path: Path) -> Iterator[None]:
 
 
 def printable(text: str) -> str:
-    """Returns text that a terminal may be shown: other control characters than line ends as escapes."""
-    kept = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    """Returns text that a terminal may be shown: other control characters than line ends, tabs as escapes."""
+    kept = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
     return "".join(kept)
+
+
+def _neutralise(log: Path) -> None:
+    """Writes a log anew without control characters, which what a job calls can write into it."""
+    with suppress(OSError, VeridicalError), log.open(encoding="utf-8", errors="replace", newline="") as raw:
+        pieces = partial(raw.read, _PIECE)
+        if all(printable(piece) == piece for piece in iter(pieces, "")):
+            return
+        raw.seek(0)
+        with files.whole(log) as clean, clean.open("w", encoding="utf-8", newline="") as stream:
+            stream.writelines(printable(piece) for piece in iter(pieces, ""))
 
 
 def share_code() -> None:

@@ -44,6 +44,10 @@ class OwnSettings(MethodSettings):
     summaries: bool = Field(
         default=False, description="Whether it has summaries of the data, for checks of typicality."
     )
+    transductive: bool = Field(
+        default=False,
+        description="Whether its answer to one data set depends on others asked about with it (`given`).",
+    )
     depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
     fidelity: Fidelity = None
     threads: Threads = Field(default=1, description="CPU threads of its jobs.")
@@ -56,6 +60,11 @@ class OwnSettings(MethodSettings):
     def offers(self, what: str) -> bool:
         """Returns whether it gives this: summaries, if anything."""
         return what == "summaries" and self.summaries
+
+    @property
+    def amortised(self) -> bool:
+        """Whether its answer to one data set is the same whatever it is asked beside it."""
+        return not self.transductive
 
 
 class OwnEstimatorSettings(OwnSettings):

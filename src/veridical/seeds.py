@@ -33,6 +33,7 @@ STAGES = {
     "calibrate": 13,
     "experiment": 14,  # pseudo-experiments: (part, task, replicate, batch, ...)
     "exact": 15,  # draws of an exact posterior, for comparison: (method, replicate, dataset)
+    "nearby": 16,  # simulations around an answer: (method, replicate, dataset, observation, ...)
     "test": 99,  # for tests and benchmarks only
 }
 

@@ -73,10 +73,11 @@ def test_pseudo_experiments_of_posteriors_have_a_table(study_tables: ModuleType)
     assert cells(page, "npe", "9") == ["1", "0.8"]
 
 
-def test_the_reason_for_a_verdict_is_what_was_seen_before_what_was_not(study_tables: ModuleType) -> None:
+def test_the_reason_for_a_verdict_is_the_first_finding_that_decided(study_tables: ModuleType) -> None:
     findings = [
-        {"rule": "supported", "outcome": "caution", "text": "Simulated data only. More is needed."},
-        {"rule": "learned", "outcome": "caution", "text": "Little was learned."},
+        {"rule": "typical", "outcome": "cannot tell", "text": "Too few to tell."},
+        {"rule": "learned", "outcome": "caution", "text": "Little was learned. More is needed."},
+        {"rule": "possible", "outcome": "caution", "text": "Truths are excluded."},
     ]
     judged = {"method": "npe", "budget": 9, "n_calibration": None, "dataset": "simulated"}
     judged |= {"verdict": "caution", "summary": "", "findings": findings}

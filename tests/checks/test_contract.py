@@ -20,7 +20,10 @@ from veridical.study.settings import ChecksSettings
 
 from .gaussian_model import gaussian
 
-KNOWN_NEEDS = {"truth", "observed", "reference", "summary", "null", "predictive", "exact"}
+KNOWN_NEEDS = {
+    *("truth", "observed", "reference", "summary", "null", "predictive", "exact"),
+    *("nearby", "densities", "likelihood"),
+}
 
 
 def _inputs(rng: np.random.Generator, labelled: bool) -> tuple[Any, dict[str, Any]]:
@@ -32,7 +35,23 @@ def _inputs(rng: np.random.Generator, labelled: bool) -> tuple[Any, dict[str, An
     draws = replace(one, truth=None, log_density_truth=None)
     replicates = one.draws[:, 0] + rng.normal(size=(200, 2))
     others = {"reference": one, "null": simulated, "predictive": replicates, "prior_predictive": simulated.x}
-    return draws, others | {"exact": _exact(rng)}
+    others |= {"exact": _exact(rng), "nearby": _nearby(rng), "densities": _densities(one.draws, rng)}
+    return draws, others
+
+
+def _nearby(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Pools of equal weight around one observation."""
+    pool = rng.normal(size=(100, 60, 2))
+    of_one = {"observation": np.zeros(60, dtype=int), "widening": np.ones(1), "failed": np.zeros(1)}
+    return {"pool": pool, "log_weight": rng.normal(size=(100, 60)), **of_one}
+
+
+def _densities(draws: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Densities at draws, and of the answers to 120 test sets."""
+    log_prior = -0.5 * (draws**2).sum(axis=-1)
+    found = {"log_prior": log_prior, "log_likelihood": -((draws - 0.1) ** 2).sum(axis=-1)}
+    found |= {"log_prior_mean": log_prior.mean(axis=0), "edge": np.zeros(1)}
+    return found | {"log_prior_null": -rng.exponential(size=120), "edge_null": rng.random(120)}
 
 
 def _exact(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -79,7 +98,16 @@ def test_metrics_are_finite_documented_and_unique(result: CheckResult) -> None:
 def test_every_number_says_how_far_to_trust_it(result: CheckResult) -> None:
     """Only exact p-values, family-wise ones, and distances of a single observation have no error."""
     without = {m.name for m in result.metrics() if m.stderr is None}
-    assert without <= {"sbc_p", "coverage_p", "tarp_p", "member_p", "mahalanobis", "mmd"}
+    assert without <= {
+        "sbc_p",
+        "coverage_p",
+        "tarp_p",
+        "member_p",
+        "mahalanobis",
+        "mmd",
+        "local_ranks_p",
+        "local_control_p",
+    }
 
 
 def test_results_survive_a_round_trip(result: CheckResult, tmp_path: Path) -> None:

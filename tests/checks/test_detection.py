@@ -79,12 +79,17 @@ def test_a_small_null_cannot_decide(rng: np.random.Generator) -> None:
     assert "cannot tell" in result.notes[-1]
 
 
+def test_a_level_real_that_equals_the_simulator_is_told_and_not_judged(rng: np.random.Generator) -> None:
+    simulated = _with(rng, 100)
+    result = Detection().run(simulated, rng, null=simulated)
+    assert not result.metrics() and result.passed is None
+    assert "simulated test sets themselves" in result.notes[0]
+
+
 def test_what_cannot_be_judged_is_refused(rng: np.random.Generator) -> None:
     check, simulated = Detection(), _with(rng, 100)
     with pytest.raises(DataError, match="draws of simulated test sets"):
         check.run(simulated, rng)
-    with pytest.raises(DataError, match="simulated test sets themselves"):
-        check.run(simulated, rng, null=simulated)
     with pytest.raises(DataError, match="at least 40 simulated data sets"):
         check.run(_with(rng, 1), rng, null=_with(rng, 39))
     with pytest.raises(DataError, match="learned summaries of the data"):

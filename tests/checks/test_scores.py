@@ -181,3 +181,41 @@ def test_a_posterior_that_collapsed_counts_as_infinitely_sure(rng: np.random.Gen
     table = {m.name: m for m in Scores().run(Draws(("a",), draws, truth=truth), rng).table if m.parameter}
     assert table["z_score_sd"].value == np.inf and table["z_score_sd"].stderr is None
     assert np.isfinite(table["z_score"].value) and np.isfinite(table["contraction"].value)
+
+
+class Standard:
+    """The prior of the Gaussian model: N(0, 1) in each of two parameters."""
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.normal(size=(n, 2))
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        return stats.norm.logpdf(theta).sum(axis=-1)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, None])
+def test_what_the_data_taught_of_the_gaussian_model(scale: float | None, rng: np.random.Generator) -> None:
+    """Contraction c = 1 - k^2 / 2; the gain of the exact posterior is -log(1 - c) / 2 per parameter."""
+    n = 4000
+    result = Scores(bootstrap=2).run(gaussian(rng, scale, n=n, s=200, d=2), rng, prior=Standard())
+    gain, error = (lambda m: (m.value, m.stderr))(value(result, "gain"))
+    if scale is None:
+        assert gain == pytest.approx(0.0, abs=1e-9) and error == pytest.approx(0.0, abs=1e-9)
+    else:
+        exact = -np.log(scale * np.sqrt(0.5)) - 0.25 / (0.5 * scale**2) + 0.5  # E of both squares
+        assert abs(gain - 2 * exact) < 4 * error
+    shrink = 0.0 if scale is None else 1 - scale**2 / 2
+    tolerance = 4 * (1 - shrink) * np.sqrt(2 / 20_000 + 2 / 200 / n)
+    assert value(result, "prior_contraction", "p0").value == pytest.approx(shrink, abs=tolerance)
+    p = value(result, "informed_p", "p0").value
+    assert p < 1e-6 if scale is not None else p > 1e-4
+
+
+def test_p_values_of_uninformed_answers_are_uniform(rng: np.random.Generator) -> None:
+    """Of an answer that ignores the data, in 300 parameters; Fisher's z is nearly exact at N = 50."""
+    draws = gaussian(rng, None, n=50, s=20, d=300)
+    prior = Standard()
+    prior.sample = lambda rng, n: np.tile([[-1.0], [1.0]], (1, 300))  # type: ignore[method-assign]
+    result = Scores(bootstrap=2).run(draws, rng, prior=prior)
+    p = [m.value for m in result.metrics() if m.name == "informed_p"]
+    assert stats.kstest(p, "uniform").pvalue > 1e-3

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from veridical.checks.exact import on_grid, optimal_accuracy
-from veridical.checks.two_sample import TwoSample, c2st, difference, effective_sizes
+from veridical.checks.two_sample import TwoSample, c2st, difference, effective_sizes, held
 from veridical.errors import DataError, ShapeError
 
 from .gaussian_model import Draws, value
@@ -129,3 +129,25 @@ def test_references_that_do_not_fit_are_refused(rng: np.random.Generator) -> Non
         with pytest.raises(DataError, match="positive ess"):
             effective_sizes(Draws(("a",), draws.draws, attrs={"ess": ess}))
     assert effective_sizes(Draws(("a",), draws.draws, attrs={"ess": 50.0})) == [50.0]
+
+
+def test_what_intervals_are_worth_sees_shift_and_width_together(rng: np.random.Generator) -> None:
+    """Phi(shift + 1.645 sd) - Phi(shift - 1.645 sd), by observation; errors of quantiles and of the share."""
+    shift, sd = np.array([0.0, 0.49, 1.0, 0.0]), np.array([1.0, 0.67, 1.0, 0.5])
+    draws = (shift + sd * rng.normal(size=(8_000, 4)))[..., None]
+    found = held(draws, rng.normal(size=(8_000, 4, 1)))[:, 0]
+    z = stats.norm.ppf(0.95) * sd
+    exact = stats.norm.cdf(shift + z) - stats.norm.cdf(shift - z)
+    np.testing.assert_allclose(found, exact, atol=4 * np.sqrt(2 * 0.25 / 8_000))
+
+
+def test_the_worst_observation_stands_for_the_set(rng: np.random.Generator) -> None:
+    """Five twice too narrow and five 1.5 times too wide have the average width of a right answer."""
+    sd = np.array([0.5] * 5 + [1.5] * 5)
+    own = Draws(("a",), (sd * rng.normal(size=(2_000, 10)))[..., None])
+    exact = Draws(("a",), rng.normal(size=(4_000, 10, 1)))
+    result = TwoSample(draws=40, folds=2, max_iterations=2, patience=2).run(own, rng, reference=exact)
+    assert value(result, "sd_ratio", "a").value == pytest.approx(1.0, abs=0.02)
+    assert value(result, "reference_coverage", "a", 0.9).value == pytest.approx(0.59, abs=0.05)
+    assert value(result, "reference_coverage", "a", 0.9).extra["observation"] < 5
+    assert value(result, "reference_width", "a").value == pytest.approx(1.5, abs=0.1)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from veridical.checks.base import monte_carlo_p
-from veridical.checks.typicality import Typicality, mahalanobis, set_p_value
+from veridical.checks.typicality import Typicality, holm, mahalanobis, set_p_value, tail_p
 from veridical.errors import DataError, ShapeError
 
 from .gaussian_model import Draws, value
@@ -123,3 +123,46 @@ def test_what_is_missing_is_named(fitted: Fitted, rng: np.random.Generator) -> N
     ):
         with pytest.raises(error, match=message):
             check.run(draws, rng, null=null)
+
+
+def members(result: object, name: str) -> dict[int, float]:
+    return {m.extra["observation"]: m.value for m in result.metrics() if m.name == name}  # type: ignore[attr-defined]
+
+
+def test_one_wild_member_is_found_in_a_set_and_only_it(fitted: Fitted, rng: np.random.Generator) -> None:
+    """Its share is as small as R allows; where that is too large for n members, the tail says so."""
+    for r, name in ((2_500, "member_p"), (500, "member_tail_p")):
+        observed = _skewed(rng, 20)
+        observed[3] = 1e4
+        result = Typicality(permutations=99).run(fitted(observed), rng, null=fitted(_skewed(rng, r)))
+        found = members(result, name)
+        assert [i for i, p in found.items() if p < 0.01 / 3 or (p < 0.01 and name == "member_p")] == [3]
+        least = {m.extra["least_p"] for m in result.metrics() if m.name == "member_p"}
+        assert least == {20 / (r + 1)}
+        assert ("member_tail_p" in {m.name for m in result.metrics()}) == (name == "member_tail_p")
+
+
+def test_members_are_held_against_labelled_data_too(fitted: Fitted, rng: np.random.Generator) -> None:
+    typical = np.tile(_skewed(rng, 999).mean(axis=0), (2, 1))
+    observed, null = fitted(60 + typical), fitted(_skewed(rng, 999))
+    labelled = fitted(60 + _skewed(rng, 999))
+    result = Typicality(permutations=99).run(observed, rng, null=null, labelled=labelled)
+    assert max(members(result, "member_p").values()) == pytest.approx(2 / 1000)
+    assert min(members(result, "labelled_member_p").values()) > 0.01
+
+
+def test_holm_is_family_wise(rng: np.random.Generator) -> None:
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    smallest = np.array([holm(rng.random(20)).min() for _ in range(4_000)])
+    assert np.mean(smallest < 0.1) == pytest.approx(1 - 0.995**20, abs=4 * np.sqrt(0.09 / 4_000))
+
+
+@pytest.mark.parametrize("r", [300, 2_000])
+def test_the_continued_tail_keeps_its_level_at_light_and_heavy_tails(
+    r: int, rng: np.random.Generator
+) -> None:
+    """At most 1.5 times the nominal share of families of 20, at a nominal 0.01."""
+    for draw in (lambda n: np.sqrt(rng.chisquare(4, n)), lambda n: rng.exponential(size=n)):
+        rejected = [holm(tail_p(draw(20), draw(r))).min() < 0.01 for _ in range(1_000)]
+        assert np.mean(rejected) < 0.015 + 4 * np.sqrt(0.015 / 1_000)
+    assert tail_p(np.ones(2), np.arange(100.0)) is None, "ten rows make no tail"

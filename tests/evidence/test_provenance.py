@@ -110,7 +110,10 @@ def test_data_and_banks_outside_the_study_are_named_with_their_digests(
         attributes = {"first": first, "last": first + 9, "n_invalid": 1}
         bank.write(path, {"theta": theta[first : first + 10]}, attributes, {"theta": ("row", "parameter")})
         shards.append(path)
-    finding = {"warnings": ["fidelity exact: column t0: the same in all 200 rows."]}
+    finding = {
+        "warnings": ["fidelity exact: column t0: the same in all 200 rows."],
+        "notes": ["read by name"],
+    }
     (path.parents[1] / "probe.json").write_text(json.dumps(finding))
     found = provenance.build(
         study.settings,
@@ -124,7 +127,7 @@ def test_data_and_banks_outside_the_study_are_named_with_their_digests(
     assert entity["description"] == "trappers"
     part = provenance.properties(found, "#bank-growth-abc/exact/train-r0")
     assert (part["rows"], part["used"], part["invalid"], part["shards"]) == (20, 15, 2, 2)
-    assert len(part["digest"]) == 64 and part["findings"] == finding["warnings"][0]
+    assert len(part["digest"]) == 64 and part["findings"] == f"{finding['warnings'][0]} read by name"
 
 
 def test_files_elsewhere_are_inputs_and_no_part_of_the_crate(study: SimpleNamespace, tmp_path: Path) -> None:

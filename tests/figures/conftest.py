@@ -96,6 +96,7 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
             **{name: rng.normal(size=(20, 2)) for name in ("truth", "median", "z_score")},
             **{name: rng.uniform(size=(20, 2)) for name in ("mad", "contraction")},
         },
+        ("pelts", "local_ranks"): {**ranks, **band, "ecdf_log_weight": ranks["ecdf"][0]},
         ("simulated", "coverage"): {"levels": LEVELS, "central": [LEVELS] * 2, "hpd": LEVELS, **band},
         ("pelts", "typicality"): {**null, "distances": np.array([1.0, 50.0])},
         ("pelts", "detection"): {**null, "observed": np.array([1.0]), "critical": np.array([6.0])},

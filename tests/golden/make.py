@@ -169,6 +169,21 @@ def write_check(path: Path) -> None:
         "predictive": simulate(one.draws[:, 0], rng),
         "prior_predictive": simulated.x,
         "exact": {**exact, "cell_volume": np.array(1.0)},
+        "nearby": {
+            "pool": PRIOR.sample(rng, 20 * 50).reshape(20, 50, 2),
+            "log_weight": rng.normal(size=(20, 50)),
+            "observation": np.zeros(50, int),
+            "widening": np.ones(1),
+            "failed": np.zeros(1, int),
+        },
+        "densities": {
+            "log_prior": one.log_density,
+            "log_likelihood": rng.normal(size=(40, 1)),
+            "log_prior_mean": one.log_density.mean(axis=0),
+            "log_prior_null": simulated.log_density.mean(axis=0),
+            "edge": np.zeros(1),
+            "edge_null": rng.random(40),
+        },
     }
     given = simulated if labelled else replace(one, truth=None, log_density_truth=None)
     fast = {"patience": 2, "folds": 2} if path.stem == "two_sample" else {}

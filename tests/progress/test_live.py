@@ -18,6 +18,7 @@ from snakemake.logging import DefaultFormatter
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import snakemake_logger_plugin_veridical as plugin
+from veridical.progress import watch
 from veridical.study import settings
 from veridical.study.layout import Layout
 
@@ -82,6 +83,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(plugin, "TICK_SECONDS", 1000.0)  # the test calls `show`
+    monkeypatch.setattr(watch, "duration", lambda _: "0 s")  # however busy the machine
 
     def make(terminal: bool = False, **options: Any) -> Run:
         monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
@@ -196,6 +198,37 @@ def test_a_cluster_lets_jobs_wait_and_says_why_they_end(run: Callable[..., Run])
         f"  train/npe/n2000-r0: {failed}\n    log: {TRAIN}\n"
         "2 not done. The same command again goes on from here.\nFull log: none\n"
     )
+
+
+@pytest.mark.parametrize("nodes", [None, 100])
+def test_what_could_not_be_made_is_told_and_the_run_is_incomplete(
+    run: Callable[..., Run], nodes: int | None
+) -> None:
+    told = run()
+    told.begin({"predict": 1, "check": 1, "outcome": 1, "all": 1}, **({"nodes": nodes} if nodes else {}))
+    logs = [RESULTS / f"logs/{name}.log" for name in ("infer/a", "check/a", "report/outcome")]
+    sentences = [
+        "SimulationError: all failed.",
+        "Unchecked: a.npz could not be made: SimulationError: all failed.",
+    ]
+    for number, rule in enumerate(("predict", "check")):
+        told.start(number, rule, logs[number])
+        write(logs[number], f"{sentences[number]}\nfailed after 1.00 s\n")
+        told.finish(number)
+    told.start(2, "outcome", logs[2], local=True)
+    write(logs[2], "Unchecked: the report lacks ...\nfailed after 0.10 s\n")
+    told.fail(2, "outcome", logs[2])
+    write(RESULTS / "verdict.json", json.dumps({"verdicts": []}))
+    told.handler.close()
+    said = told.shown()
+    live = "predict infer/a could not be made, and the study goes on: SimulationError: all failed.\n"
+    assert (live in said) == (nodes is not None)
+    assert "\nIncomplete: 2 of 3 jobs done in 0 s.\n" in said
+    assert (
+        f"\n1 could not be made:\n  predict infer/a: SimulationError: all failed.\n    log: {logs[0]}\n"
+        in said
+    )
+    assert "Verdict:" not in said and "not done" not in said
 
 
 def test_an_interruption_is_no_failure_of_the_jobs_that_it_ends(run: Callable[..., Run]) -> None:

@@ -165,6 +165,16 @@ def test_labels_stand_beside_the_names_in_tables(study: MadeUp) -> None:
     assert '<th scope="row">lynx</th>' in text and r"<h1>Pelts in $/kg &amp; $\mu$m</h1>" in text
 
 
+def test_the_page_says_how_data_were_read_and_what_could_not_be_made(study: MadeUp) -> None:
+    notes = {"pelts": ["read by position: <b>no names</b>"], "other": []}
+    text = built(study, notes=notes, unchecked=["check sbc of npe: ValueError: <i>no</i>"])
+    page = Page(text)
+    assert "How the data pelts were read (1 note) read by position: <b>no names</b>" in words(page)
+    assert "What could not be made" in words(page) and "ValueError: <i>no</i>" in words(page)
+    assert "the data other were read" not in words(page)
+    assert "could not be made" not in words(Page(built(study))) and "were read" not in built(study)
+
+
 def test_a_page_without_provenance_and_figures_still_stands(study: MadeUp) -> None:
     text = built(
         study, pictures=[], rows=[r for r in metrics.read(study.table) if r["metric"] != "posterior_quantile"]

@@ -314,6 +314,25 @@ def test_local_checks_say_nothing_of_data_unlike_the_simulator_unless_a_referenc
     assert outcomes(alone)["local_ranks"] == "cannot tell" and parts(alone)["inference"] == "cannot tell"
 
 
+@pytest.mark.parametrize(
+    ("check", "dataset", "part"),
+    [
+        ("sbc", "simulated", "inference"),
+        ("predictive", "pelts", "simulator"),
+        ("prior_sensitivity", "pelts", "prior"),
+        ("coverage", "real", "labelled"),
+    ],
+)
+def test_a_check_that_could_not_be_made_leaves_its_question_open(check: str, dataset: str, part: str) -> None:
+    entry = {"what": f"check {check}", "method": "npe", "budget": 1000, "n_calibration": None}
+    entry |= {"replicate": 1, "dataset": dataset, "cause": "E: no", "log": "l"}
+    for rows in (sound(), sound() + labelled()):
+        found = on_pelts(rows, unchecked=[entry])
+        assert (parts(found)[part], found["verdict"]) == ("cannot tell", "caution")
+        text = (found["labelled"] if part == "labelled" else found["questions"][part])["text"]
+        assert "Could not be checked: check" in text
+
+
 # ---- replicates ----------------------------------------------------------------------------------
 
 

@@ -21,7 +21,8 @@ from tests.workflow.conftest import Project
 CLUSTER = Path(__file__).with_name("cluster")
 PATIENCE = 300.0  # seconds; beyond any good run on a busy machine
 CHECKS = ("coverage", "tarp", "scores", "predictive", "typicality", "exact", "detection")
-FEWER = {name: None for name in CHECKS}  # leaves one check, so that a study is a dozen jobs
+NEARBY = ("local_ranks", "local_c2st", "importance", "prior_sensitivity")
+FEWER = {name: None for name in (*CHECKS, *NEARBY)}  # leaves one check, so that a study is a dozen jobs
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 PROVENANCE = "results/tiny/provenance.json"  # with it there is a digest
 FIELDS = "JobIDRaw,Comment,Partition,State,ReqTRES,TimelimitRaw,NodeList"

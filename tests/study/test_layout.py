@@ -28,6 +28,7 @@ BASE: dict[str, Any] = {
 FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
 LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
 UNLABELLED = ["typicality", "predictive", "detection"]
+LOCAL = ["local_ranks", "local_c2st", "importance", "prior_sensitivity"]
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
@@ -192,17 +193,30 @@ def test_checks_need_what_a_data_set_has(tmp_path: Path) -> None:
     plain, exact = make(**FIELD), make(**FIELD, reference={})
     stored = make(task={**file_task(tmp_path), "name": "elsewhere"}, budgets=[1200], **FIELD)
     assert applicable(plain, "simulated") == applicable(exact, "simulated") == LABELLED
-    assert applicable(plain, "field") == ["typicality", "predictive", "detection"]
-    assert applicable(exact, "field") == ["two_sample", "typicality", "predictive", "detection"]
+    assert applicable(plain, "field") == UNLABELLED + LOCAL
+    assert applicable(exact, "field") == ["two_sample", *UNLABELLED, *LOCAL]
     assert applicable(stored, "field") == ["typicality", "detection"], "a file cannot simulate predictions"
     everything = {*applicable(exact, "simulated"), *applicable(exact, "field")}
     assert everything == set(checks.CHECKS)
 
 
+def test_checks_that_simulate_near_an_answer_ask_methods_whose_answers_stand_alone(tmp_path: Path) -> None:
+    rope = {"type": "rope", "of": "npe", "simulations": 50}
+    (tmp_path / "mine.py").write_text("")
+    tied = {"type": "own", "file": str(tmp_path / "mine.py"), "class": "Tied"}
+    estimators = {"alone": tied, "tied": {**tied, "transductive": True}}
+    layout = make(**FIELD, estimators=estimators, remedies={"rope": rope})
+    for method, asked in (("npe", True), ("alone", True), ("tied", False), ("rope", False)):
+        (run, *_) = [run for run in layout.final_runs if run.method == method]
+        found = layout.applicable(run, "field")
+        assert {"local_ranks", "local_c2st"} <= set(found) if asked else not set(LOCAL[:2]) & set(found)
+        assert {"importance", "prior_sensitivity"} <= set(found)
+
+
 def test_a_check_that_is_switched_off_is_not_run() -> None:
     layout = make(checks={"sbc": None, "typicality": None}, **FIELD)
     assert "sbc" not in applicable(layout, "simulated")
-    assert applicable(layout, "field") == ["predictive", "detection"]
+    assert applicable(layout, "field") == ["predictive", "detection", *LOCAL]
 
 
 def test_scores_are_taken_at_every_budget_and_the_rest_at_the_largest() -> None:
@@ -216,7 +230,7 @@ def test_scores_are_taken_at_every_budget_and_the_rest_at_the_largest() -> None:
     expected += [
         f"results/small/check/npe/n2500-r{r}/{dataset}/{check}.json"
         for r in (0, 1)
-        for dataset, names in (("simulated", LABELLED[:3]), ("field", UNLABELLED))
+        for dataset, names in (("simulated", LABELLED[:3]), ("field", UNLABELLED + LOCAL))
         for check in names
     ]
     assert sorted(layout.check_results()) == sorted(expected)

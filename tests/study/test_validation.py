@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from veridical import checks
+from veridical.checks import predictive
 from veridical.errors import DataError, SettingError, TrainingError
 from veridical.evidence import provenance
+from veridical.saved.posteriors import Draws
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
@@ -43,6 +46,42 @@ def check(base: dict[str, Any], changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("base", [REAL, CLASSES, PLAIN], ids=["real", "classes", "plain"])
 def test_what_fits_passes(base: dict[str, Any]) -> None:
     check(base, {})
+
+
+@pytest.mark.parametrize(
+    ("n", "draws", "alpha", "remedy"),
+    [
+        (1, 1000, 0.01, None),
+        (2, 1000, 0.01, None),
+        (3, 1000, 0.01, "spread them over several data sets."),
+        (2, 399, 0.01, "set draws to 500."),
+        (1, 197, 0.01, "set draws to 1000."),
+        (3, 333, 0.02, None),
+    ],
+)
+def test_a_study_whose_predictions_never_decide_is_warned(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rng: np.random.Generator,
+    n: int,
+    draws: int,
+    alpha: float,
+    remedy: str | None,
+) -> None:
+    """And it is the check itself that then decides, or does not, with as many predictions as it is given."""
+    file = tmp_path / "lab.csv"
+    file.write_text("x0,x1\n" + "0,0\n" * n)
+    data = {"observations": {"lab": {"file": str(file), "layout": "table"}}, "draws": draws}
+    layout = Layout(settings.parse({**PLAIN, **data, "checks": {"predictive": {"alpha": alpha}}}))
+    validate(layout)
+    told = capsys.readouterr().err
+    assert ("checks.predictive" in told) == (remedy is not None) and (remedy or "") in told
+    used = min(draws, predictive.replicates(n))
+    looked = Draws(("a",), np.zeros((1, 2)), ("",), rng.random((used, n, 1)), x=np.zeros((n, 2)))
+    result = checks.build("predictive", alpha=alpha).run(
+        looked, rng, predictive=rng.normal(size=(used, n, 2)), prior_predictive=rng.normal(size=(99, 2))
+    )
+    assert (result.passed is None) == (remedy is not None)
 
 
 ROPE = {"type": "rope", "of": "npe"}

@@ -99,15 +99,24 @@ def test_files_that_are_no_mapping_or_no_text(tmp_path: Path) -> None:
         load(tmp_path, "{", "s.json")
 
 
-def test_a_file_that_snakemake_cannot_decode_is_told_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-n", "--configfile", "{}", "--cores", "1"],
+        ["--configfiles", "other.yaml", "{}"],
+        ["--configfile={}"],
+    ],
+)
+def test_a_file_that_snakemake_cannot_decode_is_told_in_a_sentence(tmp_path: Path, words: list[str]) -> None:
+    """Each word may be a study; the import of the plugin, by whatever run of Snakemake, looks at them."""
     path = tmp_path / "s.yaml"
     path.write_bytes(SMALL.encode() + b"title: caf\xe9\n")
-    monkeypatch.setattr("sys.argv", ["snakemake", "--configfile", str(path), "--cores", "1"])
-    assert snakemake_logger_plugin_veridical._not_text().startswith(f"SettingError: {path}: expected text in")
+    given = [word.format(path) for word in words]
+    with pytest.raises(SystemExit, match=f"^SettingError: {path}: expected text in UTF-8; line 6 is not"):
+        snakemake_logger_plugin_veridical._require_text(given)
+    snakemake_logger_plugin_veridical._require_text(["--config", "data", "--", str(path)])  # not a study
     path.write_text(SMALL)
-    assert snakemake_logger_plugin_veridical._not_text() == ""
+    snakemake_logger_plugin_veridical._require_text(given)
 
 
 def test_numbers_are_taken_as_they_are_written(tmp_path: Path) -> None:

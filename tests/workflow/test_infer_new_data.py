@@ -22,7 +22,8 @@ from .test_outputs import patterns
 
 pytestmark = pytest.mark.workflow
 
-ONWARD = {"observe", "look", "infer", "predict", "check", "metrics", "figures", "provenance", "report", "all"}
+ONWARD = {"observe", "look", "infer", "predict", "nearby", "densities", "check", "metrics", "figures"}
+ONWARD |= {"provenance", "report", "outcome", "all"}
 NEW = np.array([[0.9, 0.9], [-1.5, 0.2], [0.0, 0.0]])
 
 

@@ -11,7 +11,7 @@ from .conftest import REAL, Project, changeable
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-REPORT = {"metrics", "figures", "provenance", "report"}
+REPORT = {"metrics", "figures", "provenance", "report", "outcome"}
 
 
 @pytest.fixture

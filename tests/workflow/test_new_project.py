@@ -27,7 +27,8 @@ SMOKE = ("--config", "scale=smoke")
 SNAKEFILE = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
 QUICKER = {
     "estimators": {"npe": {"training": {"epochs": 2}}},
-    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None, "detection": None},
+    "checks": {"coverage": None, "scores": None, "tarp": None, "predictive": None, "detection": None}
+    | {"local_ranks": None, "local_c2st": None},
 }
 
 
@@ -124,7 +125,7 @@ def as_a_module(code: Path, folder: Path) -> None:
     assert "Nothing to be done" in snakemake(code, folder, *smoke, "--dry-run")
     report = folder / "results" / "flu@smoke" / "report.html"
     report.unlink()
-    assert "1 of 1 jobs" in snakemake(code, folder, *smoke)
+    assert "2 of 2 jobs" in snakemake(code, folder, *smoke)
     assert report.is_file()
     assert "good condition" in snakemake(code, folder, *smoke, "--lint")
 

@@ -40,6 +40,7 @@ REPORT = (
     "verdict.json",
     "metrics.csv",
     "provenance.json",
+    "outcome.json",
     "figures/",
     "logs/report/",
     "benchmarks/report/",

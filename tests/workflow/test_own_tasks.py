@@ -16,6 +16,7 @@ import yaml
 
 from veridical import bank
 from veridical.evidence import metrics
+from veridical.evidence.comparison import VERDICTS
 from veridical.saved import observations
 from veridical.study import settings
 from veridical.study.layout import Layout
@@ -26,6 +27,8 @@ from .conftest import QUICK, ROOT, Examples, files_of
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 MINUTES = np.arange(0.0, 31.0, 3.0)
+
+MUTE = {"local_ranks": None, "local_c2st": None}  # a thousand more calls of a program
 
 
 def left(theta: np.ndarray, fidelity: str = "exact") -> np.ndarray:
@@ -64,7 +67,7 @@ def assert_finished(study: Path, dataset: str, seen: int) -> dict[str, Any]:
     assert json.loads((study / "provenance.json").read_text())["@graph"]
     for found in verdict["verdicts"]:
         assert (found["dataset"], found["budget"], found["replicates"]) == (dataset, 1000, 1)
-        assert found["verdict"] in ("trust", "caution", "do not trust")
+        assert found["verdict"] in VERDICTS
         assert found["verdict"] in page
         assert all(finding["text"] for finding in found["findings"])
     table = metrics.read(study / "metrics.csv")
@@ -114,7 +117,7 @@ def test_fidelities_with_shared_noise_and_a_likelihood(examples: Examples, level
     verdict = assert_finished(levels, "kitchen", 1)
     assert {found["method"] for found in verdict["verdicts"]} == {"npe", "npe_euler"}
     rules = {f["rule"]: f["outcome"] for f in verdict["verdicts"][0]["findings"]}
-    assert rules["reference_reached"] == "good" and rules["near_reference"] != "unknown"
+    assert rules["near_reference"] not in ("not asked", "cannot tell")
     euler, exact = (rows(examples, "coffee_levels", name, "train-r0") for name in ("euler", "exact"))
     np.testing.assert_array_equal(euler["theta"], exact["theta"])
     assert_simulated(euler["theta"], euler["x"], "euler")
@@ -136,7 +139,7 @@ def test_a_finished_example_has_nothing_left_to_do(examples: Examples, levels: P
 def test_a_program_in_awk(examples: Examples) -> None:
     if shutil.which("awk") is None:
         pytest.skip("awk is not installed")
-    examples.snakemake("coffee_awk", checks={"scores": None, "tarp": None, "sbc": None})
+    examples.snakemake("coffee_awk", checks={"scores": None, "tarp": None, "sbc": None, **MUTE})
     study = examples.results("coffee_awk")
     assert_finished(study, "cups", 3)
     data = load(study)
@@ -169,7 +172,8 @@ def test_simulations_made_elsewhere(examples: Examples) -> None:
     study = examples.results("coffee_elsewhere")
     assert_finished(study, "cups", 3)
     checked = {path.stem for path in (study / "check").rglob("*.json")}
-    assert checked == {"sbc", "typicality", "detection"}, "no predictive check without a simulator"
+    expected = {"sbc", "typicality", "detection", "prior_sensitivity"}
+    assert checked == expected, "no check that simulates, without a simulator"
     data = load(study)
     assert_simulated(data.truth, data.x)
     stored = np.load(examples.folder / "models/runs.npz")

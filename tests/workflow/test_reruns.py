@@ -16,7 +16,7 @@ from .conftest import ROOT, Project
 
 pytestmark = pytest.mark.workflow
 
-REPORT = {"metrics", "figures", "provenance", "report"}
+REPORT = {"metrics", "figures", "provenance", "report", "outcome"}
 
 
 def rules(project: Project, *options: str, study: str = "tiny") -> set[str]:
@@ -69,7 +69,7 @@ def test_another_scale_shares_the_bank(project: Project) -> None:
 
 def test_a_plot_redraws_figures_and_report(project: Project) -> None:
     project.add_code("src/veridical/figures/posterior.py")
-    assert rules(project) == {"figures", "report"}
+    assert rules(project) == {"figures", "report", "outcome"}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,17 @@ def test_a_plot_redraws_figures_and_report(project: Project) -> None:
         (
             {"checks": {"tarp": {"neighbours": 7}}},
             {"check": 1, **dict.fromkeys(REPORT, 1)},
-            {"simulate", "probe", "observe", "observe_simulated", "train", "infer", "exact", "predict"},
+            {
+                "simulate",
+                "probe",
+                "observe",
+                "observe_simulated",
+                "train",
+                "infer",
+                "exact",
+                "predict",
+                "nearby",
+            },
         ),
         (
             {"replicates": 2},

@@ -25,6 +25,7 @@ rule check:
         task=lambda wildcards: layout.task_spec if wildcards.check == "scores" else None,
         seed=root,
         code=lambda wildcards: layout.code("check", *checks.modules(wildcards.check)),
+        journal=journal("check"),
     script:
         "../../scripts/check.py"
 
@@ -51,6 +52,7 @@ rule experiment:
         experiments=layout.experiment_settings,
         seed=root,
         code=lambda wildcards: layout.method_code("experiment", run_of(wildcards)),
+        journal=journal("experiment"),
     script:
         "../../scripts/experiment.py"
 
@@ -76,5 +78,6 @@ rule experiments:
         names=layout.asked,
         seed=root,
         code=code_of("experiments"),
+        journal=journal("experiments"),
     script:
         "../../scripts/experiments.py"

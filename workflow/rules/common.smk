@@ -15,7 +15,7 @@ in_clone = (home / "src" / "veridical").is_dir()
 if in_clone:
     sys.path.insert(0, str(home / "src"))
 
-from veridical import checks, coordinates, job
+from veridical import checks, coordinates, job, unchecked
 from veridical.digests import file_digest
 from veridical.study import (
     code_digests,
@@ -36,6 +36,11 @@ elif home.is_dir() and not home.parent.samefile(code_digests.SOURCE):
     )
 
 
+def refusal(error):
+    """An error as Snakemake shows it, in one sentence without control characters."""
+    return WorkflowError(job.printable(f"{type(error).__name__}: {error}"))
+
+
 def as_written(options):
     """The configuration as its files are written, which Snakemake reads otherwise: the last of two keys, `no` as false.
 
@@ -53,7 +58,7 @@ def read_study(options):
     try:
         options = as_written(options)
     except VeridicalError as error:
-        raise WorkflowError(f"{type(error).__name__}: {error}") from None
+        raise refusal(error) from None
     study = {
         name: value for name, value in options.items() if name not in ("scale", "data")
     }
@@ -65,8 +70,23 @@ def read_study(options):
         if workflow.is_main_process:
             validation.validate(chosen)
     except VeridicalError as error:
-        raise WorkflowError(f"{type(error).__name__}: {error}") from None
+        raise refusal(error) from None
     return chosen
+
+
+def journal(rule, folder=None):
+    """A param of jobs that a study can do without: where failed attempts are counted, and how many there were.
+
+    A job that left no result but a record of its failure is thus done again by the next run, until it succeeds.
+    """
+
+    def of_job(wildcards):
+        path = (
+            f"{folder or layout.results}/unchecked/{'-'.join([rule, *wildcards])}.json"
+        )
+        return [path, attempts.get(path, 0)]
+
+    return of_job
 
 
 def growth(attempt):
@@ -192,6 +212,15 @@ def draws_for(wildcards):
     return study.test_draws if labelled else study.draws
 
 
+def answers_for_densities(wildcards):
+    """The answers of a run to observed data, and to simulated test sets where it was asked about them."""
+    run = run_of(wildcards)
+    answers = {"draws": layout.answer(run, wildcards.dataset)}
+    if coordinates.SIMULATED in layout.datasets(run):
+        answers["simulated"] = layout.answer(run, coordinates.SIMULATED)
+    return answers
+
+
 def check_inputs(wildcards):
     """The draws that a check looks at and whatever it compares them with."""
     folder = f"{layout.results}/infer"
@@ -209,6 +238,10 @@ def check_inputs(wildcards):
         inputs["prior"] = f"{layout.results}/observe/simulated.nc"
     if "exact" in needs:
         inputs["exact"] = f"{run}/{wildcards.dataset}.exact.npz"
+    if "nearby" in needs:
+        inputs["nearby"] = f"{run}/{wildcards.dataset}.nearby.npz"
+    if not needs.isdisjoint(("densities", "likelihood")):
+        inputs["densities"] = f"{run}/{wildcards.dataset}.densities.npz"
     return inputs
 
 
@@ -220,6 +253,9 @@ if not config.keys() - {"scale", "data"}:
 layout = read_study(config)
 study = layout.study
 root = study.seed
+attempts = unchecked.attempts(
+    *(f"{folder}/unchecked" for folder in {layout.results, layout.report})
+)
 simulation = resources.simulation_needs(layout)
 if workflow.is_main_process:
     logger.info("", extra={"study": layout})  # for `--logger veridical`

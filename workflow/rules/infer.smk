@@ -74,6 +74,7 @@ rule exact:
         sizes=layout.exact_sizes,
         seed=root,
         code=lambda wildcards: layout.method_code("exact", run_of(wildcards)),
+        journal=journal("exact"),
     script:
         "../../scripts/exact.py"
 
@@ -99,8 +100,59 @@ rule predict:
         fidelity=layout.target,
         seed=root,
         code=code_of("predict"),
+        journal=journal("predict"),
     script:
         "../../scripts/predict.py"
+
+
+rule nearby:
+    input:
+        unpack(method_files),
+        draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
+    output:
+        arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nearby.npz",
+    log:
+        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.nearby.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.nearby.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(3000),
+        runtime=minutes(60),
+    params:
+        folder=subpath(input.record, parent=True),
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        fidelity=layout.target,
+        sizes=layout.nearby_sizes,
+        seed=root,
+        code=lambda wildcards: layout.method_code("nearby", run_of(wildcards)),
+    script:
+        "../../scripts/nearby.py"
+
+
+rule densities:
+    input:
+        unpack(answers_for_densities),
+    output:
+        arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.densities.npz",
+    log:
+        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.densities.log",
+    benchmark:
+        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.densities.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(2000),
+        runtime=minutes(30),
+    params:
+        task=layout.task_spec,
+        task_digest=layout.task_digest,
+        likelihood=layout.task.has_likelihood and "importance" in layout.checks,
+        code=code_of("densities"),
+    script:
+        "../../scripts/densities.py"
 
 
 rule reference_ensemble:
@@ -129,6 +181,7 @@ rule reference_ensemble:
         ),
         seed=root,
         code=code_of("reference_ensemble"),
+        journal=journal("reference_ensemble"),
     script:
         "../../scripts/reference_ensemble.py"
 
@@ -155,5 +208,6 @@ rule reference:
         task=layout.task_spec,
         reference=study.reference.model_dump(mode="json") if study.reference else None,
         code=code_of("reference"),
+        journal=journal("reference"),
     script:
         "../../scripts/reference.py"

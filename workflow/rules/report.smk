@@ -86,6 +86,7 @@ rule figures:
     params:
         labels=labels_of_names,
         code=code_of("figures", *figures.modules()),
+        journal=journal("figures", layout.report),
     script:
         "../../scripts/figures.py"
 
@@ -130,6 +131,7 @@ rule report:
         verdict=f"{layout.report}/verdict.json",
         figures=f"{layout.report}/figures",
         provenance=f"{layout.report}/provenance.json",
+        looks=rules.figures.input.looks,
     output:
         page=report(
             f"{layout.report}/report.html",
@@ -158,3 +160,22 @@ rule report:
         code=code_of("report", *layouts.TEMPLATES),
     script:
         "../../scripts/report.py"
+
+
+rule outcome:
+    input:
+        page=f"{layout.report}/report.html",
+        verdict=f"{layout.report}/verdict.json",
+        figures=f"{layout.report}/figures",
+    output:
+        record=f"{layout.report}/outcome.json",
+    log:
+        f"{layout.report}/logs/report/outcome.log",
+    retries: 0
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        code=code_of("outcome"),
+    script:
+        "../../scripts/outcome.py"

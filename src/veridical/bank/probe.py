@@ -77,7 +77,9 @@ def run(
 
 
 def findings(path: Path) -> list[str]:
-    """Returns what a probe found that users should know; nothing where it left no record.
+    """Returns what a probe found that users should know, and how a file of simulations was read.
+
+    Nothing where it left no record.
 
     Raises:
         BankError: If the record cannot be read.
@@ -85,7 +87,8 @@ def findings(path: Path) -> list[str]:
     if not path.exists():
         return []
     with reading(path, "the record of a probe", BankError):
-        return [str(text) for text in json.loads(path.read_text(encoding="utf-8"))["warnings"]]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return [str(text) for text in (*record["warnings"], *record.get("notes", ()))]
 
 
 def _in_child(

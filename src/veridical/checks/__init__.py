@@ -31,6 +31,10 @@ CHECKS: dict[str, str] = {
     "predictive": "veridical.checks.predictive:Predictive",
     "detection": "veridical.checks.detection:Detection",
     "exact": "veridical.checks.exact:Exact",
+    "local_ranks": "veridical.checks.local_ranks:LocalRanks",
+    "local_c2st": "veridical.checks.local_c2st:LocalC2ST",
+    "importance": "veridical.checks.importance:Importance",
+    "prior_sensitivity": "veridical.checks.prior_sensitivity:PriorSensitivity",
 }
 
 

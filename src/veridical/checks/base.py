@@ -114,8 +114,9 @@ class Check(ABC):
     Attributes:
         name: Its name in settings and paths.
         needs: What it must be handed, out of `truth` (labelled data), `observed` (data without labels that
-            it judges), `reference`, `summary` (with mean and covariance), `null`, `predictive` and `exact`;
-            see `Inputs`. Log densities are used wherever they are there.
+            it judges), `reference`, `summary` (with mean and covariance), `null`, `predictive`, `exact`,
+            `nearby`, `densities` and `likelihood` (densities with those of the likelihood); see `Inputs`. Log
+            densities of draws are used wherever they are there.
         on_real: Whether it makes sense on data of `real`, whose rows share parameters with simulated ones.
         on_all_budgets: Whether it runs at every budget, not at the largest alone.
         settings_class: The model of its settings; its docstring says in one sentence what the check asks.
@@ -145,6 +146,8 @@ class Check(ABC):
         prior_predictive: Array | None = None,
         null: Draws | None = None,
         exact: Mapping[str, Array] | None = None,
+        nearby: Mapping[str, Array] | None = None,
+        densities: Mapping[str, Array] | None = None,
         prior: Prior | None = None,
         labelled: Draws | None = None,
     ) -> CheckResult:
@@ -158,10 +161,22 @@ class Check(ABC):
             prior_predictive: Data simulated at draws of the prior.
             null: Draws of the same method on simulated test sets.
             exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
+            nearby: Parameters around the answer with draws given their data, see `veridical.checks.nearby`.
+            densities: The task's own densities at the draws, see `veridical.stages.densities`.
             prior: The prior of the task, where a check can use it.
             labelled: Draws of the same method on labelled real data, likewise.
         """
-        inputs = Inputs(reference, predictive, prior_predictive, null, exact, prior=prior, labelled=labelled)
+        inputs = Inputs(
+            reference,
+            predictive,
+            prior_predictive,
+            null,
+            exact,
+            nearby,
+            densities,
+            prior=prior,
+            labelled=labelled,
+        )
         return self._judge(draws, rng, inputs)
 
     @abstractmethod

@@ -30,6 +30,9 @@ class Inputs:
         prior_predictive: Data simulated at draws of the prior, shape (R, *x_shape).
         null: Draws of the same method on simulated test sets.
         exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
+        nearby: Parameters around the answer and draws given data simulated there, see
+            `veridical.checks.nearby`.
+        densities: The task's own densities at the draws, see `veridical.stages.densities`.
         prior: The prior of the task.
         labelled: Draws of the same method on labelled real data.
     """
@@ -39,6 +42,8 @@ class Inputs:
     prior_predictive: Array | None = None
     null: Draws | None = None
     exact: Mapping[str, Array] | None = None
+    nearby: Mapping[str, Array] | None = None
+    densities: Mapping[str, Array] | None = None
     prior: Prior | None = None
     labelled: Draws | None = None
 

@@ -45,6 +45,8 @@ from veridical.sections import Alpha, Repeats, Section
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MIN_REPLICATES = 40
+ROWS = 1000  # simulations at posterior draws in all, and
+LEAST = 250  # for each observation
 
 
 class PredictiveSettings(Section):
@@ -57,6 +59,16 @@ class PredictiveSettings(Section):
         description="Levels of the predictive bands whose coverage is tabulated.",
     )
     bootstrap: Repeats = Field(default=200, description="Resampled predictions behind the standard errors.")
+
+
+def replicates(observations: int) -> int:
+    """Returns at how many posterior draws of each observation data are simulated."""
+    return max(LEAST, ROWS // observations)
+
+
+def decidable(observations: int, held_out: int, alpha: float) -> bool:
+    """Whether the smallest p-value of so many observations, with that null each, lies below a level."""
+    return observations / (held_out + 1) < alpha
 
 
 class Look(NamedTuple):
@@ -202,8 +214,8 @@ class Predictive(Check):
     ) -> CheckResult:
         p = next(metric.value for metric in table if metric.name == "predictive_p")
         used, notes = min(one.null for one in looks), []
-        decidable = len(looks) / (used + 1) < self.settings.alpha
-        if not decidable:
+        told = decidable(len(looks), used, self.settings.alpha)
+        if not told:
             notes.append(f"{used} held-out predictions cannot tell whether p < {self.settings.alpha:g}.")
         if failed:
             notes.append(f"{failed} simulations at posterior draws failed and are left out.")
@@ -211,7 +223,7 @@ class Predictive(Check):
             draws,
             table,
             curves=curves,
-            passed=p >= self.settings.alpha if decidable else None,
+            passed=p >= self.settings.alpha if told else None,
             p_value=p,
             notes=tuple(notes),
         )

@@ -38,6 +38,11 @@ class MethodSettings(Section):
         return getattr(self, name, None)
 
     @property
+    def amortised(self) -> bool:
+        """Whether its answer to one data set is the same whatever it is asked beside it."""
+        return True
+
+    @property
     def parent(self) -> str | None:
         """Name of the method that it builds on; None for most."""
         return self.setting("of") or self.setting("start")

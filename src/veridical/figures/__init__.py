@@ -28,6 +28,7 @@ FIGURES: dict[str, str] = {
     "typicality": "veridical.figures.typicality:Typicality",
     "detection": "veridical.figures.detection:Detection",
     "transport": "veridical.figures.transport:Transport",
+    "nearby": "veridical.figures.nearby:Nearby",
     "ranks": "veridical.figures.ranks:Ranks",
     "coverage": "veridical.figures.coverage:Coverage",
     "recovery": "veridical.figures.recovery:Recovery",

@@ -7,7 +7,7 @@ parameter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Ranks(Figure):
 
     section = "calibration"
     check = "sbc"
+    horizontal: ClassVar = "rank of the true value among the posterior draws (0 = below all, 1 = above all)"
     read = (
         "Tested on simulated data whose true parameters are known; one line per repeat. Inside the grey "
         "band is fine: the band is what chance does to a perfect method. A line that rises and then falls "
@@ -31,7 +32,7 @@ class Ranks(Figure):
         "side, a bias."
     )
 
-    def data(self, results: Results) -> dict[str, Any]:
+    def data(self, results: Results) -> dict[str, Any] | None:
         """Returns a panel per parameter, and one for the density, with a curve per replicate."""
         first = results[min(results)]
         curves = first["curves"]
@@ -53,8 +54,7 @@ class Ranks(Figure):
         for ax, panel in zip(axes.flat, panels, strict=False):
             draw_ranks(ax, panel, notation.label(data, panel["label"]))
             ax.tick_params(labelbottom=True)
-        words = "rank of the true value among the posterior draws (0 = below all, 1 = above all)"
-        made.supxlabel(words, fontsize=10)
+        made.supxlabel(self.horizontal, fontsize=10)
         made.supylabel("share of ranks below,\nminus expected share", fontsize=10)
         return made
 

@@ -15,6 +15,7 @@ from veridical.evidence.metrics import Row
 from veridical.evidence.variants import PRIOR, Variant, of_coordinates
 from veridical.saved import observations, posteriors
 from veridical.saved.posteriors import Draws
+from veridical.unchecked import made
 
 Paths = Iterable[str | Path]
 Results = Mapping[int, Mapping[str, Any]]  # saved results of a check by replicate
@@ -63,6 +64,10 @@ class Sources:
     def answered(self) -> list[Row]:
         """All rows of the table, those of single answers among them."""
         return metrics.read(self.table)
+
+    def __post_init__(self) -> None:
+        """Leaves out what could not be made."""
+        self.results, self.draws = made(self.results), made(self.draws)
 
     @cached_property
     def rows(self) -> list[Row]:

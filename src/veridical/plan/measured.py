@@ -28,6 +28,8 @@ _OUTPUTS = {
     "reference": "infer/reference/*.nc",
     "exact": "infer/*/*/*.exact.npz",
     "predict": "infer/*/*/*.predictive.npz",
+    "nearby": "infer/*/*/*.nearby.npz",
+    "densities": "infer/*/*/*.densities.npz",
     "infer": "infer/*/*/*.json",
     "experiment": "check/*/*/*/experiments/*.zarr.zip",
     "check": "check/*/*/*/*.json",

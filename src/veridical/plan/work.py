@@ -24,6 +24,8 @@ _KINDS = {
     "reference_ensemble": r"infer/reference/(?P<dataset>\w+)/ensemble-\d+",
     "reference": r"infer/reference/(?P<dataset>\w+)",
     "exact": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.exact",
+    "nearby": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.nearby",
+    "densities": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.densities",
     "predict": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.predictive",
     "infer": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)",
     "experiment": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments-\d+",
@@ -81,7 +83,9 @@ def amount(piece: Piece, layout: Layout) -> float | None:
     if piece.kind in ("train", "remedy"):
         rows = sum(layout.source_rows(Run.of(where["method"], where["run"])).values())
         return layout.methods[where["method"]].visits(rows or 1)
-    if piece.kind in ("infer", "predict", "check"):
+    if piece.kind == "nearby":
+        return float(np.prod(list(layout.nearby_sizes.values())))
+    if piece.kind in ("infer", "predict", "densities", "check"):
         return float(np.prod(_answers(where["dataset"], layout)))
     if piece.kind == "exact":
         return float(layout.exact_sizes["observations"] * layout.exact_sizes["draws"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from veridical import checks
 from veridical.coordinates import SIMULATED
 from veridical.study.layout import Layout
 
@@ -14,11 +15,20 @@ STAGES = {
     "observe": ("observe", "observe_simulated", "observe_mixtures", "look"),
     "train": ("train", "fine_tune"),
     "remedy": ("remedy",),
-    "infer": ("infer", "estimate", "exact", "predict", "reference_ensemble", "reference"),
+    "infer": (
+        *("infer", "estimate", "exact", "predict", "nearby", "densities"),
+        *("reference_ensemble", "reference"),
+    ),
     "check": ("check", "experiment", "experiments"),
-    "report": ("metrics", "figures", "provenance", "report"),
+    "report": ("metrics", "figures", "provenance", "report", "outcome"),
 }
 _STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
+_FOR_CHECKS = {  # by rule: the suffix of its file, and what checks need it for
+    "predict": ("predictive", "predictive"),
+    "exact": ("exact", "exact"),
+    "nearby": ("nearby", "nearby"),
+    "densities": ("densities", "densities", "likelihood"),
+}
 _ARTIFACT = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
 
 
@@ -111,9 +121,10 @@ def _infer(layout: Layout) -> Iterator[Job]:
         for dataset in layout.datasets(run):
             stem, asked = f"infer/{run.folder}/{dataset}", layout.applicable(run, dataset)
             yield Job(rule, layout.results, stem, (layout.answer(run, dataset),))
-            for name, check in (("predict", "predictive"), ("exact", "exact")):
-                if check in asked:
-                    own = f"{stem}.{check}"
+            needs = {need for check in asked for need in checks.needs(check)}
+            for name, (suffix, *of) in _FOR_CHECKS.items():
+                if not needs.isdisjoint(of):
+                    own = f"{stem}.{suffix}"
                     yield Job(name, layout.results, own, (f"{layout.results}/{own}.npz",))
     for path in layout.references:
         stem = PurePosixPath(path).relative_to(layout.results).with_suffix("").as_posix()
@@ -141,6 +152,7 @@ def _report(layout: Layout) -> Iterator[Job]:
         "figures": ("figures",),
         "provenance": ("provenance.json",),
         "report": ("report.html",),
+        "outcome": ("outcome.json",),
     }
     for rule, names in made.items():
         paths = tuple(f"{layout.report}/{name}" for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from veridical.study.layout import Layout
 _SLOWEST = 3
 _MOST = 10  # failures, and verdicts, that the summary shows
 _STOPPED = "was stopped from outside, as by a time limit, preemption or Ctrl-C."
+_LACKS = re.compile(r"Unchecked: \S+ could not be made: ")  # what another job lacks, which says why itself
 _LOOK_SECONDS = 10.0  # between two looks at the logs of jobs that a cluster holds
 
 
@@ -37,6 +39,7 @@ class Started:
         before: When the log of an earlier attempt was touched last; None where there was none.
         seconds: How long it took; None before it has ended.
         failure: What its log said when it failed; empty where it did not.
+        missing: The same of a job that the study does without.
     """
 
     rule: str
@@ -47,6 +50,7 @@ class Started:
     before: float | None = None
     seconds: float | None = None
     failure: str = ""
+    missing: str = ""
 
     @property
     def name(self) -> str:
@@ -94,12 +98,21 @@ class Watch:
             earlier = job.told()
             job.before = None if earlier is None or earlier.touched > since else earlier.touched
 
-    def finish(self, number: int) -> None:
-        """Takes note of a job that has ended well; its log knows its time better than the scheduler."""
-        if (job := self._started.get(number)) is not None:
-            told = job.told()
-            took = None if told is None else told.seconds
-            job.seconds, job.failure = took if took is not None else time.time() - job.since, ""
+    def finish(self, number: int) -> str:
+        """Takes note of a job that has ended well; its log knows its time better than the scheduler.
+
+        Returns what to say where a cluster has left it without a result.
+        """
+        job = self._started.get(number)
+        if job is None:
+            return ""
+        told = job.told()
+        took = None if told is None else told.seconds
+        job.seconds, job.failure = took if took is not None else time.time() - job.since, ""
+        lacks = told is not None and told.state == "failed" and not _LACKS.match(told.sentence)
+        job.missing = told.sentence if told is not None and lacks else ""
+        said = f"{job.name} could not be made, and the study goes on: {job.missing}\n  log: {job.log}"
+        return said if job.missing and not job.here else ""
 
     def fail(self, number: int, rule: str, files: Sequence[str], note: str = "") -> str:
         """Takes note of a job that has failed; returns what to say of it, nothing where all is ended.
@@ -172,20 +185,20 @@ class Watch:
             return "\n".join(self._verdict())
         ended = _STOPPED if self.interrupted else None  # Ctrl-C reaches the jobs before their scheduler
         failed = [job for job in self._started.values() if job.failure not in ("", ended)]
+        missing = [job for job in self._started.values() if job.missing]
+        if incomplete := done == total - 1 and any(job.rule.endswith("outcome") for job in failed):
+            failed = []  # it says what is told below
         how = "Interrupted" if self.interrupted else "Finished" if done == total else "Failed"
+        how = "Incomplete" if incomplete else how
         lines = [f"{how}: {done} of {total} jobs done in {duration(time.time() - self.began)}."]
         took = sorted(((j.seconds, j.name) for j in self._started.values() if j.seconds), reverse=True)
         if took:
             lines.append(
                 "Slowest: " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in took[:_SLOWEST])
             )
-        if failed:
-            lines.append(f"{len(failed)} failed:")
-        for job in failed[:_MOST]:
-            lines.append(f"  {job.name}: {job.failure}\n    log: {job.log or 'none'}")
-        if len(failed) > _MOST:
-            lines.append(f"  ... and {len(failed) - _MOST} more.")
-        if done < total:
+        lines += _listed("failed", [(job, job.failure) for job in failed])
+        lines += _listed("could not be made", [(job, job.missing) for job in missing])
+        if done < total and not incomplete:
             left = total - done - len(failed)
             return "\n".join([*lines, f"{left} not done. The same command again goes on from here."])
         return "\n".join([*lines, *self._verdict()])
@@ -229,3 +242,11 @@ class Watch:
         lines = [f"  {v['method']} on {v['dataset']}: {v['verdict']}. {v['summary']}" for v in found]
         more = [f"  ... and {len(lines) - _MOST} more in the report."] if len(lines) > _MOST else []
         return ["Verdict:", *lines[:_MOST], *more, f"Report: {report.absolute() / 'report.html'}"]
+
+
+def _listed(what: str, found: Sequence[tuple[Started, str]]) -> list[str]:
+    """Lines that name jobs with what they said and where to read on."""
+    lines = [f"{len(found)} {what}:"] if found else []
+    for job, said in found[:_MOST]:
+        lines.append(f"  {job.name}: {said}\n    log: {job.log or 'none'}")
+    return lines + ([f"  ... and {len(found) - _MOST} more."] if len(found) > _MOST else [])

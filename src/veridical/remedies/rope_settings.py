@@ -46,3 +46,8 @@ class RoPESettings(EncoderRemedySettings):
         default=100, description="Draws of each component that the smoothed density is made of."
     )
     threads: Threads = Field(default=1, description="CPU threads.")
+
+    @property
+    def amortised(self) -> bool:
+        """False: the transport plan ties the answers of a whole data set together."""
+        return False

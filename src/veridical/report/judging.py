@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
+from typing import Any
 
 from veridical.coordinates import dataset_cells
 from veridical.evidence.metrics import Row, grouped, select
@@ -33,6 +34,7 @@ class Evidence:
         calibration: The number of labelled real data sets that it was calibrated on; None for a method that
             is not.
         rivals: How many variants of methods the study judges on the same labelled data, this one included.
+        unchecked: What could not be checked, as `verdict.json` lists it.
     """
 
     rows: Sequence[Row]
@@ -41,6 +43,7 @@ class Evidence:
     dataset: str
     calibration: int | None = None
     rivals: int = 1
+    unchecked: Sequence[dict[str, Any]] = ()
 
     @cached_property
     def own(self) -> list[Row]:

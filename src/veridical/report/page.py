@@ -125,6 +125,9 @@ def build(
     verdicts: Mapping[str, Any],
     pictures: Sequence[Picture],
     record: Mapping[str, Any] | None = None,
+    *,
+    unchecked: Sequence[str] = (),
+    notes: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Returns the page.
 
@@ -135,6 +138,8 @@ def build(
         verdicts: The verdicts, as in `verdict.json`.
         pictures: The figures.
         record: The record of provenance.
+        unchecked: What could not be made, in sentences.
+        notes: How each data set was read, in sentences.
     """
     judged = [_verdict(found) for found in verdicts["verdicts"]]
     leading = set(variants.leading(variants.of_cells(v) for v in judged))
@@ -163,6 +168,8 @@ def build(
         },
         "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
+        "unchecked": unchecked,
+        "notes": {name: own for name, own in (notes or {}).items() if own},
         "provenance": _provenance(record),
         "real_data": any(v["kind"] == "observed" for v in judged),
         "many": len(leading) > MANY,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from veridical.evidence.numbers import rounded
+from veridical.evidence import reproduced
 from veridical.report import levels
 from veridical.report.judging import (
+    BAD,
+    CANNOT_TELL,
     CAUTION,
     GOOD,
     Evidence,
@@ -71,18 +73,22 @@ def like_simulations(evidence: Evidence) -> Found:
 def reproduces(evidence: Evidence) -> Found:
     """Do simulations at the answer look like the observation?"""
     caution, bad = levels.caution("predictive"), levels.bad("predictive")
-    p = smallest(evidence, "predictive_p", caution, "predictive")
+    names = ("predictive_p", "predictive_maximum", "predictive_detectable")
+    by_name = [evidence.of(name) for name in names]
+    p, found = smallest(evidence, "predictive_p", caution, "predictive"), {}
+    for seed, value in p.items():
+        one = reproduced.of_rows([row for rows in by_name for row in rows.get(seed, ())])
+        if value is not None and one is not None:
+            found[seed] = one
     if not p:
         return None
-    outcomes = {s: tested(v, caution, bad) for s, v in p.items()}
-    number = f"predictive p = {rounded(middle(p.values()), 2)}"
-    return told(
-        outcomes,
-        f"Simulations at the answer look like the data ({number}){votes(outcomes)}.",
-        "Whether simulations at the answer look like the data could not be told: too few of them.",
-        f"Simulations at the answer do not look like the data ({number}){votes(outcomes)}: something that "
-        f"shaped the data is missing from the simulator or from the answer.{_culprit(evidence)}",
-    )
+    outcomes = dict.fromkeys(p, CANNOT_TELL)
+    for seed, one in found.items():
+        outcomes[seed] = GOOD if one.passed else CAUTION if one.p > bad else BAD
+    if majority(outcomes.values()) == CANNOT_TELL or not found:
+        return outcomes, "Whether simulations at the answer look like the data could not be told: too few."
+    where = votes(outcomes).removeprefix(",").removeprefix(" but not").strip()
+    return outcomes, reproduced.typical(found).sentence + (f" It fails {where}." if where else "")
 
 
 def detectable(evidence: Evidence) -> float:
@@ -126,10 +132,11 @@ RULES = (
         reproduces,
         "simulator",
         "Do simulations at the answer look like the observation? (Cannot tell where inference is bad.)",
-        f"`predictive_p` < {levels.caution('predictive')}",
-        f"`predictive_p` < {levels.bad('predictive')}",
-        "Look at where the data leave the predicted band: that is what the simulator lacks. A wider noise "
-        "model or a missing process are the usual reasons.",
+        f"`predictive_p` <= the level of the check ({levels.caution('predictive')}, unless the study says "
+        "another)",
+        f"`predictive_p` <= {levels.bad('predictive')}",
+        "The sentence names what the simulator lacks, and the figure marks it. A wider noise model or a "
+        "missing process are the usual remedies; faulty values of the data belong mended or left out.",
         ("predictive",),
     ),
 )
@@ -155,9 +162,3 @@ def _which(evidence: Evidence) -> str:
             lie = "lie" if len(found) > 1 else "lies"
             return f"{plural} {', '.join(found)} {lie}"
     return "they lie"
-
-
-def _culprit(evidence: Evidence) -> str:
-    """What the predictive check names as missing, where it names something."""
-    rows = [r for own in evidence.of("predictive_maximum").values() for r in own if r.get("culprit")]
-    return f" {rows[0]['culprit']}" if rows else ""

@@ -17,7 +17,17 @@ from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, grouped, select
 from veridical.evidence.numbers import rounded
 from veridical.files import Migrations, migrated, read_json, write_json
-from veridical.report.judging import BAD, CAUTION, EVERY, GOOD, OUTCOMES, Evidence, majority
+from veridical.report import missing
+from veridical.report.judging import (
+    BAD,
+    CANNOT_TELL,
+    CAUTION,
+    EVERY,
+    GOOD,
+    OUTCOMES,
+    Evidence,
+    majority,
+)
 from veridical.report.questions import (
     CARE,
     CONDITIONAL,
@@ -44,19 +54,22 @@ COSTS = frozenset({"fit_seconds", "simulation_seconds", "nominal_cost", "target_
 def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
     """Returns the verdict on one method and data set, as it stands in `verdict.json`."""
     judged = [(rule, *_by_replicate(rule, evidence)) for rule in rules]
+    lacking = missing.of(evidence)
+    open_parts = _left_open(lacking, rules)
     parts, silent, verdicts = {}, {}, {}
     for seed in evidence.replicates:
         said = {part: _said(judged, part, seed) for part in PARTS}
         silent[seed] = without_say(said)
         said = {p: {r: o for r, o in own.items() if r not in silent[seed]} for p, own in said.items()}
         parts[seed] = {part: answer(part, own) for part, own in said.items()}
+        parts[seed] |= {p: max(o, CANNOT_TELL) for p, o in parts[seed].items() if p in open_parts}
         standing = [said[r.part][r.name] for r in rules if r.stands and r.name in said[r.part]]
         verdicts[seed] = derive({**parts[seed], "standing": max(standing, default=GOOD)})
     worst = majority(verdicts.values())
     alone = [rule.name for rule, outcomes, _ in judged if rule.decisive and BAD in outcomes.values()]
-    found = max(worst, CARE) if alone else worst
+    found = max(worst, CARE) if alone or lacking else worst
     findings = [_finding(*one, silent) for one in judged]
-    questions = {part: _part(part, parts, findings) for part in PARTS}
+    questions = {part: _part(part, parts, findings, open_parts.get(part, [])) for part in PARTS}
     return {
         "method": evidence.method,
         "dataset": evidence.dataset,
@@ -64,7 +77,7 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
         "n_calibration": evidence.calibration,
         "replicates": len({r["seed"] for r in evidence.own if r["seed"] is not None}),
         "verdict": VERDICTS[found],
-        "summary": _summary(found, evidence, questions, alone if found != worst else []),
+        "summary": _summary(found, evidence, questions, alone if worst < CARE else []),
         "questions": {part: questions[part] for part in QUESTIONS},
         LABELLED: questions[LABELLED],
         "by_replicate": {seed: VERDICTS[v] for seed, v in verdicts.items()},
@@ -78,6 +91,17 @@ def _by_replicate(rule: Rule, evidence: Evidence) -> tuple[dict[int, int], str]:
     if EVERY in outcomes:
         outcomes = dict.fromkeys(evidence.replicates, outcomes[EVERY])
     return outcomes, text
+
+
+def _left_open(lacking: Sequence[missing.Entry], rules: Sequence[Rule]) -> dict[str, list[missing.Entry]]:
+    """What could not be checked, by the question that it leaves open: of real data what those say."""
+    found: dict[str, list[missing.Entry]] = {}
+    for entry in lacking:
+        check = entry["what"].removeprefix("check ")
+        parts = {rule.part for rule in rules if check in rule.checks} - {LABELLED} or {"inference"}
+        for part in {LABELLED} if entry["dataset"] == "real" else parts:
+            found.setdefault(part, []).append(entry)
+    return found
 
 
 def _said(judged: Sequence[tuple[Rule, dict[int, int], str]], part: str, seed: int) -> dict[str, int]:
@@ -106,7 +130,10 @@ def _finding(
 
 
 def _part(
-    part: str, parts: Mapping[int, Mapping[str, int]], findings: Sequence[Mapping[str, Any]]
+    part: str,
+    parts: Mapping[int, Mapping[str, int]],
+    findings: Sequence[Mapping[str, Any]],
+    lacking: Sequence[missing.Entry],
 ) -> dict[str, Any]:
     """The outcome of one question over replicates, and why it is no better."""
     own = {seed: outcomes[part] for seed, outcomes in parts.items()}
@@ -116,8 +143,9 @@ def _part(
         rules = [name for name, o in said.items() if o == OUTCOMES[outcome]]
         text = f"By {', '.join(rules)}." if rules else "Its repeats object for different reasons."
     else:
-        missing = unanswered(part, {name: OUTCOMES.index(o) for name, o in said.items() if o in OUTCOMES})
-        text = f"Not told: {'; '.join(missing)}." if missing and outcome != GOOD else ""
+        without = unanswered(part, {name: OUTCOMES.index(o) for name, o in said.items() if o in OUTCOMES})
+        text = f"Not told: {'; '.join(without)}." if without and outcome != GOOD else ""
+    text = " ".join([text, *(f"Could not be checked: {one}." for one in missing.told(lacking))]).strip()
     return {
         "asks": PARTS[part],
         "outcome": OUTCOMES[outcome],
@@ -151,11 +179,11 @@ def _summary(
             "Use the stated uncertainty with care: most repeats pass, but in one the answer is badly off "
             f"({', '.join(alone)})."
         )
-    outcomes = {OUTCOMES[2]: "objects", OUTCOMES[3]: "fails", OUTCOMES[1]: "is open"}
+    counted = OUTCOMES[2:] if verdict == NOT else OUTCOMES[1:]
     against = [
-        f"{part} {outcomes[own['outcome']]}"
+        f"{part}: {own['outcome']}"
         for part, own in questions.items()
-        if own["outcome"] in (OUTCOMES[2:] if verdict == NOT else OUTCOMES[1:])
+        if own["outcome"] in (OUTCOMES[2:] if part == LABELLED else counted)
     ]
     why = f" ({', '.join(against)})" if against else " (repeats object for different reasons)"
     if verdict == CARE:
@@ -166,11 +194,15 @@ def _summary(
 # ---- a study -------------------------------------------------------------------------------------
 
 
-def decide(rows: Sequence[Row]) -> dict[str, Any]:
+def decide(rows: Sequence[Row], unchecked: Sequence[missing.Entry] = ()) -> dict[str, Any]:
     """Returns the verdicts of a study: on every method, calibration size and real data set, at the method's
     largest budget.
 
     A method that has costs but no answer of its own, because others build on it, is not judged.
+
+    Arguments:
+        rows: The study's metrics.
+        unchecked: What could not be checked, see `veridical.report.missing`.
     """
     by_variant = grouped(rows, variants.of_cells)
     common = select(variants.summarised(rows), method=variants.REFERENCE)
@@ -180,14 +212,16 @@ def decide(rows: Sequence[Row]) -> dict[str, Any]:
     verdicts = []
     for variant, own in kept.items():
         names = sorted({r["dataset_name"] for r in own if r["dataset"] == "observed"})
-        names += ["real"] if any(r["dataset"] == "real" for r in own) else []
+        lacking = [one for one in unchecked if variants.of_cells(one) == variant]
+        names += ["real"] if any(r["dataset"] == "real" for r in (*own, *lacking)) else []
         about = variant.method, variant.budget
         verdicts += [
-            judge(Evidence([*own, *common], *about, name, variant.calibration, rivals))
+            judge(Evidence([*own, *common], *about, name, variant.calibration, rivals, unchecked))
             for name in names or ["simulated"]
         ]
     first = rows[0] if rows else {}
-    return {"format": FORMAT, "study": first.get("study"), "task": first.get("task"), "verdicts": verdicts}
+    about_study = {"format": FORMAT, "study": first.get("study"), "task": first.get("task")}
+    return {**about_study, "verdicts": verdicts, "unchecked": list(unchecked)}
 
 
 def write(path: str | Path, verdicts: Mapping[str, Any]) -> None:
@@ -216,7 +250,7 @@ def _three_questions(record: dict[str, Any]) -> dict[str, Any]:
 
     Nor does their trust, which an exact reference alone could earn, count as more than caution.
     """
-    return {**record, "verdicts": [_with_questions(one) for one in record["verdicts"]]}
+    return {"unchecked": [], **record, "verdicts": [_with_questions(one) for one in record["verdicts"]]}
 
 
 def _with_questions(found: Mapping[str, Any]) -> dict[str, Any]:

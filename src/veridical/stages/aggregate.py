@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
 from veridical.digests import file_digest
 from veridical.evidence import metrics, tabulation
 from veridical.evidence.metrics import Row, grouped
-from veridical.report import verdict
+from veridical.report import missing, verdict
 from veridical.saved import estimates, posteriors
 from veridical.saved.posteriors import Draws
+from veridical.unchecked import made, read
 
 Paths = Iterable[str | Path]
 
@@ -54,7 +55,8 @@ def aggregate(
     """
     common = {"study": study, "task": task}
     rows: list[Row] = []
-    for path in results:
+    unchecked = [missing.entry(path, found) for path, found in _records([*results, *draws])]
+    for path in made(results):
         rows += tabulation.check_rows(Coordinates.of(path), checks.load(path), **common)
     for path in costs:
         rows += tabulation.cost_rows(
@@ -62,21 +64,29 @@ def aggregate(
         )
     for path in benchmarks:
         rows += _sample_rows(path, common)
-    for path in draws:
+    for path in made(draws):
         if Path(path).suffix == ".json":
             rows += _estimate_rows(Coordinates.of(path), estimates.load(path), common)
         else:
             rows += draws_rows(path, Coordinates.of(path), common)
-    rows += _mixture_rows(draws, common)
+    rows += _mixture_rows(made(draws), common)
     seconds = _seconds_per_row(simulations)
     for folder, ledger in (ledgers or {}).items():
         rows += _ledger_rows(Coordinates.of(f"train/{folder}/cost.json"), ledger, seconds, common)
     rows = metrics.tidy([_with_ledger(row, ledgers or {}) for row in rows])
-    decided = verdict.decide(rows)
+    decided = verdict.decide(rows, unchecked)
     metrics.write(table, rows)
     verdict.write(verdicts, {**decided, **common, metrics.DIGEST: file_digest(table)})
+    for text in missing.told(unchecked):
+        print(f"could not be made: {text}")
     for found in decided["verdicts"]:
         print(f"{found['method']} on {found['dataset']}: {found['verdict']}. {found['summary']}")
+
+
+def _records(paths: Paths) -> Iterator[tuple[str | Path, dict[str, Any]]]:
+    for path in paths:
+        if (found := read(path)) is not None:
+            yield path, found
 
 
 def _seconds_per_row(simulations: Paths) -> dict[str, float]:

@@ -12,6 +12,12 @@ from veridical.checks.experiments import aggregate
 from veridical.files import read_npz
 from veridical.saved import observations, posteriors
 
+ARRAYS = {
+    "exact": "densities beside the exact ones",
+    "nearby": "simulations near the observation",
+    "densities": "densities of the task at draws",
+}
+
 
 def check(
     name: str,
@@ -31,7 +37,7 @@ def check(
         name: The check, as in the registry.
         settings: Its settings.
         inputs: Paths of what it looks at: `draws` and, where the check needs them, `null`,
-            `reference`, `labelled`, `exact`, `predictive` and `prior`.
+            `reference`, `labelled`, `exact`, `nearby`, `densities`, `predictive` and `prior`.
         out: Where the result goes.
         root: Root seed.
         method: Name of the method, for seeds.
@@ -46,8 +52,9 @@ def check(
     for role in ("null", "reference", "labelled"):
         if role in inputs:
             given[role] = posteriors.load(inputs[role])
-    if "exact" in inputs:
-        given["exact"] = read_npz(inputs["exact"], "densities beside the exact ones")
+    for role, what in ARRAYS.items():
+        if role in inputs:
+            given[role] = read_npz(inputs[role], what)
     if "predictive" in inputs:
         given["predictive"] = read_npz(inputs["predictive"], "predictions")["x"]
         given["prior_predictive"] = observations.load(inputs["prior"]).x

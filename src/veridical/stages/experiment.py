@@ -67,8 +67,8 @@ def labelled(task: Task, rows: int, fidelity: str, root: int, path: tuple[int, i
     valid = bank.valid(block.arrays)
     if not valid.any():
         raise SimulationError(
-            f"pseudo-experiments at fidelity {fidelity}: all {rows} simulations failed. "
-            f"{block.first_traceback}"
+            f"pseudo-experiments at fidelity {fidelity}: all {rows} simulations failed."
+            f"\n{block.first_traceback}"
         )
     return theta[valid], block.arrays["x"][valid]
 

@@ -7,12 +7,10 @@ from typing import Any
 
 from veridical import bank, tasks
 from veridical.bank import blocks
+from veridical.checks.predictive import replicates
 from veridical.errors import SimulationError
 from veridical.files import write_npz
 from veridical.saved import posteriors
-
-ROWS = 1000  # in all, and
-LEAST = 250  # for each observation: a p-value below 0.01 must be possible
 
 
 def predict(
@@ -31,7 +29,7 @@ def predict(
     """
     task = tasks.build(spec)
     posterior = posteriors.load(draws)
-    theta = posterior.draws[: max(LEAST, ROWS // posterior.draws.shape[1])]
+    theta = posterior.draws[: replicates(posterior.draws.shape[1])]
     s, n, d = theta.shape
     path = (method, replicate, str(posterior.attrs["dataset"]))
     block = blocks.simulate_at(task, theta.reshape(s * n, d), fidelity, root, "predict", *path)
@@ -39,7 +37,7 @@ def predict(
     if failed.all():
         raise SimulationError(
             f"predictions at fidelity {fidelity}: all {len(x)} simulations at posterior draws failed; "
-            f"the posterior lies where the simulator does not work. {block.first_traceback}"
+            f"the posterior lies where the simulator does not work.\n{block.first_traceback}"
         )
     write_npz(out, {"x": x.reshape(s, n, *task.x_shape), "theta": theta})
     print(f"{len(x)} predictions, {int(failed.sum())} failed")

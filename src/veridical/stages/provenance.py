@@ -9,6 +9,7 @@ from typing import Any
 from veridical import bank, digests
 from veridical.bank import probe
 from veridical.evidence import intact, provenance
+from veridical.unchecked import made
 
 Paths = Iterable[str | Path]
 
@@ -34,7 +35,7 @@ def record(
         rows: How many rows of each part of the bank it used, by `{fidelity}/{split}`.
         out: Where the record goes.
     """
-    files = [Path(path) for path in files]
+    files = [Path(path) for path in made(files)]
     for path in files:
         intact.check(path)
     found = provenance.build(settings, root, files, data=data, banks=banks(shards, rows))

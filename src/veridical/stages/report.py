@@ -1,16 +1,17 @@
-"""Stage report, last jobs: the record of provenance, and the page that a scientist reads."""
+"""Stage report, last jobs: the page that a scientist reads, and whether anything is missing from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from veridical import seals
+from veridical.errors import Unchecked
 from veridical.evidence import metrics
 from veridical.evidence import provenance as record_of
-from veridical.files import write_text
-from veridical.report import page, verdict
+from veridical.files import read_json, write_json, write_text
+from veridical.report import missing, page, verdict
 
 
 def render(
@@ -20,6 +21,7 @@ def render(
     verdicts: str | Path,
     figures: str | Path,
     provenance: str | Path | None,
+    looks: Iterable[str | Path] = (),
     out: str | Path,
 ) -> None:
     """Writes `report.html`.
@@ -30,6 +32,7 @@ def render(
         verdicts: `verdict.json`.
         figures: Folder of figures with their data.
         provenance: `provenance.json`, or None.
+        looks: `observe/{dataset}.look.json`, with notes on how the data were read.
         out: Where the page goes.
     """
     text = page.build(
@@ -38,6 +41,32 @@ def render(
         verdict.load(verdicts),
         page.load_figures(figures),
         None if provenance is None else record_of.load(provenance),
+        unchecked=missing.of_study(verdicts, figures),
+        notes={Path(path).name.split(".")[0]: _notes(path) for path in looks},
     )
     write_text(out, seals.filled(f"{text.rstrip()}\n<!-- {seals.EMPTY} -->\n"))
     print(f"{out}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+def _notes(look: str | Path) -> list[str]:
+    return list(read_json(look, "a look at data").get("notes", ()))
+
+
+def outcome(verdicts: str | Path, figures: str | Path, out: str | Path) -> None:
+    """Writes that nothing is missing from a report.
+
+    Arguments:
+        verdicts: `verdict.json`.
+        figures: The folder of figures.
+        out: Where the record goes.
+
+    Raises:
+        Unchecked: If something is, with each part, its cause and its log.
+    """
+    found = missing.of_study(verdicts, figures)
+    if found:
+        raise Unchecked(
+            f"the report is there but lacks what could not be made: {'; '.join(found)}. Mend the cause and "
+            "run again, which makes it, or leave such checks out of the study."
+        )
+    write_json(out, {"unchecked": []})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from veridical import checks, tasks
+from veridical.checks.local_ranks import LocalRanksSettings
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
 from veridical.saved.columns import for_new_data
 from veridical.saved.observations import FRACTION
@@ -62,8 +63,13 @@ class Asked(Runs):
             has |= {"observed"} if dataset == REAL else set()
         else:
             has |= {"observed"}
-            has |= set() if isinstance(self.task, tasks.FileTask) else {"predictive"}
+            made_elsewhere = isinstance(self.task, tasks.FileTask)
+            has |= set() if made_elsewhere else {"predictive"}
             has |= set() if self.study.reference is None else {"reference"}
+            if not made_elsewhere and self.methods[run.method].amortised and not self.calibrated(run.method):
+                has |= {"nearby"}
+            if self.prior_known:
+                has |= {"densities"} | ({"likelihood"} if self.task.has_likelihood else set())
         final = run in self.final_runs
         return [
             name
@@ -87,6 +93,19 @@ class Asked(Runs):
         """How much is compared with the exact posterior: `observations` and `draws`."""
         chosen = self.checks.get("exact", {})
         return {name: chosen.get(name, default) for name, default in (("observations", 20), ("draws", 1000))}
+
+    @cached_property
+    def nearby_sizes(self) -> dict[str, int]:
+        """How much is simulated near observations: most `simulations` in all, and `draws` for each."""
+        defaults = LocalRanksSettings()
+        chosen = self.checks.get("local_ranks", {})
+        return {name: chosen.get(name, getattr(defaults, name)) for name in ("simulations", "draws")}
+
+    @property
+    def prior_known(self) -> bool:
+        """Whether the prior has a density: that of simulations made elsewhere may not be stated."""
+        made_elsewhere = isinstance(self.task, tasks.FileTask)
+        return not made_elsewhere or all("prior" in p for p in self.task_spec["parameters"].values())
 
     @cached_property
     def asked(self) -> list[str]:

@@ -29,8 +29,8 @@ HOME = _INSTALLED if _INSTALLED.is_dir() else SOURCE.parents[1]  # of workflow/,
 # Plumbing moves results without making them: its formats carry version numbers, its settings are params.
 # It is these modules, these packages but for `MAKING`, and all modules whose names end in `settings`.
 _PLUMBING = """
-    artifacts coordinates digests errors files job methods own_code sections setting_messages version
-    tasks.needs training.checkpoints bank saved study
+    artifacts coordinates digests errors files job methods own_code sections setting_messages unchecked
+    version tasks.needs training.checkpoints bank saved study
 """
 PLUMBING = frozenset(_PLUMBING.split())
 MAKING = frozenset({"bank.blocks", "bank.validity", "saved.estimates"})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from veridical.checks import predictive
 from veridical.errors import SettingError
 
 if TYPE_CHECKING:
@@ -43,8 +45,35 @@ def require_enough(layout: Layout) -> None:
             )
 
 
-def undecidable(layout: Layout) -> list[str]:
-    """Returns what cannot be told from so few test rows, a sentence for each check."""
+def undecidable(layout: Layout, observations: Mapping[str, int]) -> list[str]:
+    """Returns what can never be told, a sentence for each check.
+
+    Arguments:
+        layout: The study.
+        observations: How many observations each of its real data sets holds.
+    """
+    return [*_typicality(layout), *_predictive(layout, observations)]
+
+
+def _predictive(layout: Layout, observations: Mapping[str, int]) -> Iterator[str]:
+    alpha = layout.checks.get("predictive", {}).get("alpha")
+    for name, n in observations.items():
+        if alpha is None or not any("predictive" in layout.applicable(r, name) for r in layout.final_runs):
+            continue
+        most = predictive.replicates(n)
+        draws = min(layout.study.draws, most)
+        if predictive.decidable(n, draws // 2, alpha):
+            continue
+        enough = predictive.decidable(n, most // 2, alpha)
+        remedy = f"set draws to {most}" if enough else "spread them over several data sets"
+        yield (
+            f"checks.predictive: {n} observation{'s' * (n > 1)} of data set {name} with {draws} predictions "
+            f"each cannot tell whether p < {alpha:g}, so that the verdict will not say whether the fitted "
+            f"model reproduces them; {remedy}."
+        )
+
+
+def _typicality(layout: Layout) -> list[str]:
     settings, rows = layout.checks.get("typicality"), layout.study.test_rows
     if settings is None or "typicality" not in _wanted(layout) or 1 / (rows + 1) < settings["alpha"]:
         return []

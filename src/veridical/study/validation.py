@@ -18,6 +18,7 @@ from veridical.coordinates import LABELLED, REAL
 from veridical.digests import file_digest
 from veridical.errors import DataError, SettingError, suggest
 from veridical.evidence import provenance
+from veridical.job import printable
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
@@ -27,9 +28,8 @@ from veridical.tasks import sentinels
 if TYPE_CHECKING:
     from veridical.study.layout import Layout
 
-FOLDERS = frozenset(
-    {"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe", "remedy", "report", "train"}
-)
+FOLDERS = frozenset({"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe"})
+FOLDERS |= {"remedy", "report", "train", "unchecked"}
 
 
 def validate(layout: Layout) -> None:
@@ -56,10 +56,9 @@ def validate(layout: Layout) -> None:
             f"reference: task {layout.task.name} has no exact likelihood; remove this section."
         )
     require_enough(layout)
-    for text in undecidable(layout):
-        print(f"warning: {text}", file=sys.stderr)
     if layout.data is not None:
         _require_new_name(layout, dataset_name(layout.data))
+    sizes = {}
     for name, settings in layout.observations.items():
         place = "data" if layout.data is not None else f"observations.{name}.file"
         if {*"{}"} & {*settings.file}:
@@ -70,8 +69,11 @@ def validate(layout: Layout) -> None:
         seen = observations.read(settings, layout.task, name)
         for note in seen.notes:
             if sentinels.QUESTION in note:
-                logging.getLogger(__name__).warning("data set %s: %s", name, note)
+                logging.getLogger(__name__).warning("data set %s: %s", name, printable(note))
         _require_within_type(layout, name, seen.x)
+        sizes[name] = len(seen.x)
+    for text in undecidable(layout, sizes):
+        print(printable(f"warning: {text}"), file=sys.stderr)
 
 
 def _require_within_type(layout: Layout, name: str, x: tasks.base.Array) -> None:

@@ -1,0 +1,74 @@
+"""What a study could not check or draw, as `verdict.json` lists it, and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from veridical import unchecked
+from veridical.coordinates import LABELLED, REFERENCE, Coordinates
+from veridical.evidence.variants import Variant, of_cells
+from veridical.files import read_json
+from veridical.report.judging import Evidence, grouped
+
+Entry = dict[str, Any]
+_SUBJECT = ("what", "method", "budget", "n_calibration", "dataset", "cause")
+
+
+def entry(path: str | Path, record: Mapping[str, Any]) -> Entry:
+    """Returns what `verdict.json` lists for a check or reference in whose place a record lies."""
+    where = Coordinates.of(path)
+    what = f"check {Path(path).stem}" if where.method != REFERENCE else "the exact reference"
+    return {
+        "what": what,
+        "method": where.method,
+        "budget": where.budget,
+        "n_calibration": where.calibration,
+        "replicate": where.replicate,
+        "dataset": where.dataset,
+        "cause": record["unchecked"],
+        "log": record["log"],
+    }
+
+
+def figures(folder: str | Path) -> list[Entry]:
+    """Returns the same for the figures in a folder that could not be drawn."""
+    found = []
+    for path in sorted(Path(folder).glob("*.json")):
+        if (record := unchecked.read(path)) is not None:
+            about = {"what": f"figure {record['kind']}", "method": record["method"] or None, "budget": None}
+            about |= {"n_calibration": record["calibration"], "dataset": record["dataset"] or None}
+            found.append({**about, "cause": record["unchecked"], "log": record["log"]})
+    return found
+
+
+def of_study(verdicts: str | Path, folder: str | Path) -> list[str]:
+    """Returns a sentence for each part of a report that could not be made, given verdicts and figures."""
+    listed = read_json(verdicts, "the verdict of a study").get("unchecked", [])
+    return told([*listed, *figures(folder)])
+
+
+def of(evidence: Evidence) -> list[Entry]:
+    """Returns the entries that concern one method on one data set, or on labelled data."""
+    judged = Variant(evidence.method, evidence.budget, evidence.calibration)
+    data = (evidence.dataset, *LABELLED)
+    return [one for one in evidence.unchecked if one["dataset"] in data and of_cells(one) == judged]
+
+
+def told(entries: Iterable[Entry]) -> list[str]:
+    """Returns a sentence for each subject and cause, with its log; those of several repeats in one."""
+    by_subject = grouped(entries, itemgetter(*_SUBJECT))
+    return [_sentence(own) for own in by_subject.values()]
+
+
+def _sentence(own: Sequence[Entry]) -> str:
+    first = own[0]
+    text = str(first["what"])
+    if first["method"] not in (None, REFERENCE):
+        text += f" of {of_cells(first).label}"
+        text += f" at {first['budget']:,} simulations" if first["budget"] else ""
+    text += f" on {first['dataset']}" if first["dataset"] else ""
+    text += f", in {len(own)} repeats" if len(own) > 1 else ""
+    return f"{text}: {first['cause'].rstrip('.')} (log: {first['log']})"

@@ -1,0 +1,59 @@
+"""A check and a figure that fail cost themselves alone; mended, they are made, with what follows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import Project
+
+pytestmark = pytest.mark.workflow
+
+FAULT = 'if __import__("os").environ.get("VERIDICAL_TEST_FAULT"):\n    raise ValueError("a \\x1b[2Jfault")\n'
+ONWARD = {"metrics": 1, "figures": 1, "provenance": 1, "report": 1, "outcome": 1}
+
+
+def plant(project: Project, path: str, function: str) -> None:
+    """Makes a function fail for as long as a variable of the environment says so."""
+    text = (project.folder / path).read_text()
+    at = text.index("\n", text.index(":\n", text.index(f"def {function}(")))
+    fault = "".join(f"        {line}\n" for line in FAULT.splitlines())
+    (project.folder / path).write_text(f"{text[: at + 1]}{fault}{text[at + 1 :]}")
+
+
+@pytest.mark.slow
+def test_a_study_ends_with_its_report_and_names_what_is_missing(project: Project) -> None:
+    digest = project.veridical("digest", "results/tiny").stdout
+    plant(project, "src/veridical/checks/tarp.py", "_judge")
+    plant(project, "src/veridical/figures/ranks.py", "draw")
+    assert project.reruns() == {"check": 1, **ONWARD}
+    failing = {**project.environment, "VERIDICAL_TEST_FAULT": "1"}
+    for _ in range(2):  # the second time by the journals alone: no code has changed since
+        done = project.snakemake(check=False, env=failing)
+        said = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert project.ran() - {"all"} == {"check", *ONWARD}
+        assert "Incomplete: 5 of 6 jobs done" in said and "2 could not be made:" in said
+        assert "Unchecked: the report is there but lacks what could not be made: check tarp of npe" in said
+        assert "ValueError: a \\x1b[2Jfault" in said and "\x1b" not in said
+        assert project.reruns() == {"check": 1, **ONWARD}
+    results = project.folder / "results/tiny"
+    assert not (results / "outcome.json").exists()
+    found = json.loads((results / "verdict.json").read_text())
+    log = "results/tiny/logs/check/npe/n1000-r0/simulated/tarp.log"
+    (entry,) = found["unchecked"]
+    assert (entry["what"], entry["dataset"], entry["log"]) == ("check tarp", "simulated", log)
+    assert "\x1b" not in (project.folder / log).read_text()
+    assert {v["verdict"] for v in found["verdicts"]} <= {"caution", "do not trust"}
+    page = (results / "report.html").read_text()
+    for text in ("What could not be made", f"(log: {log})", "figure ranks of npe on simulated: ValueError"):
+        assert text in page
+    assert project.veridical("verify", "results/tiny").returncode == 0
+    told = project.veridical("status", "config/tiny.yaml").stdout
+    assert "report/outcome failed at" in told and "check tarp of npe" in told
+    assert project.snakemake().returncode == 0
+    assert project.ran() - {"all"} == {"check", *ONWARD}
+    assert project.reruns() == {}
+    assert json.loads((results / "outcome.json").read_text())["unchecked"] == []
+    assert project.veridical("digest", "results/tiny").stdout == digest
