@@ -43,6 +43,23 @@ PAPERS: dict[str, str] = {
     "c2st": (
         "Lopez-Paz, D. & Oquab, M. (2017). Revisiting classifier two-sample tests. ICLR. arXiv:1610.06545."
     ),
+    "local_c2st": (
+        "Linhart, J., Gramfort, A. & Rodrigues, P. L. C. (2023). L-C2ST: Local diagnostics for "
+        "posterior approximations in simulation-based inference. NeurIPS 36. arXiv:2306.03580."
+    ),
+    "local_ranks": (
+        "Säilynoja, T. et al. (2025). Posterior SBC: Simulation-based calibration checking "
+        "conditional on data. arXiv:2502.03279."
+    ),
+    "pareto": (
+        "Vehtari, A., Simpson, D., Gelman, A., Yao, Y. & Gabry, J. (2024). Pareto smoothed "
+        "importance sampling. JMLR 25, 72. arXiv:1507.02646."
+    ),
+    "power": (
+        "Kallioinen, N., Paananen, T., Bürkner, P.-C. & Vehtari, A. (2024). Detecting and diagnosing "
+        "prior and likelihood sensitivity with power-scaling. Statistics and Computing 34, 57. "
+        "arXiv:2107.14054."
+    ),
     "predictive": (
         "Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of model fitness "
         "via realized discrepancies. Statistica Sinica 6, 733-760."
@@ -59,6 +76,10 @@ _CHECKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "coverage_gap": ("expected coverage", ("coverage",)),
     "tarp_atc": ("TARP", ("tarp",)),
     "c2st": ("a classifier two-sample test against the exact posterior", ("c2st",)),
+    "local_ranks_p": ("calibration near the observation", ("local_ranks",)),
+    "local_c2st_p": ("L-C2ST at the observation", ("local_c2st",)),
+    "pareto_k": ("importance weights under the known likelihood", ("pareto",)),
+    "prior_sensitivity": ("power-scaling of the prior", ("power",)),
     "predictive_p": ("posterior predictive checks", ("predictive",)),
 }
 
