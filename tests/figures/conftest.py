@@ -54,7 +54,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         histories=[_json(root / "train/npe/n100-r0/history.json", {"epochs": epochs, "best_epoch": 2.0})],
         table=root / "metrics.csv",
         prior=[_prior(root / "observe/simulated.nc", rng, task)],
-        simulated=[_draws(root / "infer/npe/n100-r0/simulated.nc", rng, {}, rng.normal(size=(40, 2)))],
+        simulated=[
+            _draws(root / "infer/npe/n100-r0/simulated.nc", rng, {}, rng.normal(size=(40, 2))),
+            root / "infer/wifi/n100-r0/simulated.json",
+        ],
         looks=[_json(root / "observe/pelts.look.json", look)],
         benchmarks={"train": [_json(root / "benchmarks/train.jsonl", record)]},
     )

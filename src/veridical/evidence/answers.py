@@ -39,13 +39,14 @@ class Answer:
 def of_study(rows: Sequence[Row]) -> list[Answer]:
     """Returns the answers of each method at its largest budget and calibration set, and of the reference.
 
-    Answers to observed data where there are some, or else to the first labelled data set. Of an estimate
+    Answers to observed data where there are some, or else to the first labelled one. Of an estimate
     with a standard error the quantiles are those of a normal distribution.
     """
     metrics = ("posterior_quantile", MIXTURE, "estimate")
     own = [row for name in metrics for row in select(rows, metric=name) if row["method"] != PRIOR]
     own = [row for row in own if row["metric"] == MIXTURE or row["seed"] is not None or _exact(row)]
-    observed = [row for row in own if row["dataset"] == "observed"] or own
+    observed = [row for row in own if row["dataset"] == "observed"]
+    observed = observed or [row for row in own if not row["observation"]]
     leading = variants.leading({variants.of_cells(row) for row in own if not _exact(row)})
     found = []
     for of, group in grouped(observed, _place).items():

@@ -24,15 +24,18 @@ MAX_PARAMETERS = 6
 COLOURS = {"estimate": style.ESTIMATE, "reference": style.REFERENCE, "other": style.CYCLE[2]}
 
 
+LINES = (
+    "Each line is one answer: the dot its median, the thick bar its 50 % and the thin bar its 90 % interval. "
+    "Orange squares are exact answers, black crosses true values where they are known."
+)
+PRIOR = " The grey band holds 90 % of what was thought possible before the data."
+
+
 class Forest(Figure):
     """Answers of all methods to all observations, each parameter beside what was thought before the data."""
 
     section = "overview"
-    read = (
-        "Each line is one answer: the dot its median, the thick bar its 50 % and the thin bar its 90 % "
-        "interval. Orange squares are exact answers, black crosses true values where they are known. The "
-        "grey band holds 90 % of what was thought possible before the data."
-    )
+    read = LINES + PRIOR
 
     def found(self, sources: Sources) -> Iterator[Found]:
         found = answers.of_study(sources.answered)
@@ -85,6 +88,10 @@ class Forest(Figure):
         for ax in list(axes.flat)[len(parameters) :]:
             ax.set_visible(False)
         return made
+
+    def caption(self, data: Data) -> tuple[str, str]:
+        known = any(parameter["prior"] for parameter in data["parameters"])
+        return LINES + (PRIOR if known else ""), self.shows(data)
 
     def shows(self, data: Data) -> str:
         shown, total = len(data["rows"]), data["of_rows"]

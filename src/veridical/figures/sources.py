@@ -137,8 +137,9 @@ class Sources:
         return {}
 
     def controls(self) -> Iterator[tuple[Variant, Draws]]:
-        """Yields each method with its answers to simulated data whose truth is known."""
-        found = {of_coordinates(Coordinates.of(path)): path for path in self.simulated}
+        """Yields each method with its draws for simulated data whose truth is known."""
+        draws = [path for path in self.simulated if Path(path).suffix == ".nc"]
+        found = {of_coordinates(Coordinates.of(path)): path for path in draws}
         for variant in variants.leading(v for v in found if v.method != PRIOR):
             yield variant, posteriors.load(found[variant])
 

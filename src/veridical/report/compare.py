@@ -155,5 +155,5 @@ def _overlaid(names: Sequence[str], tables: Sequence[Sequence[Row]], units: Mapp
     data = figure.data([answer for answer, _ in found], units, {}, runs)
     with style.styled():
         text = style.svg(figure.draw(json.loads(json.dumps(data))))
-    words = "Answers of both runs. " + figure.read.partition(" The grey")[0]
+    words = f"Answers of both runs. {figure.caption(data)[0]}"
     return {"svg": page.inline(text, "answers", words), "read": words}

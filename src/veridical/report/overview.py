@@ -75,6 +75,7 @@ def overview(
         "example": lead["dataset"] if dataset_kind(lead["dataset"]) != "observed" else "",
         "of_data": len({(a.dataset, a.observation) for a in own}) > 1,
         "several": len(judged) > 1,
+        "verdicts": len(judged),
     }
 
 
@@ -129,7 +130,7 @@ def _lines(
     observations = {a.dataset: 1 + max(b.observation for b in own if b.dataset == a.dataset) for a in own}
     lines = []
     for answer in own:
-        verdict = by_verdict.pop((answer.variant, answer.dataset), None)
+        verdict = by_verdict.get((answer.variant, answer.dataset))
         about = answer.dataset
         about += f" {answer.observation + 1}" if observations[about] > 1 else ""
         cells = [_cell(answer, name) for name in names]
@@ -137,6 +138,7 @@ def _lines(
     lines += [
         _line(dataset, variant.label, verdict, [""] * len(names))
         for (variant, dataset), verdict in by_verdict.items()
+        if not any((a.variant, a.dataset) == (variant, dataset) for a in own)
     ]
     return lines
 
