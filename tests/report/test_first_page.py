@@ -14,7 +14,9 @@ from tests.report.test_report import Page, built, words
 from veridical.errors import ArtifactError, DataError
 from veridical.evidence import answers, metrics, numbers
 from veridical.evidence.metrics import row
+from veridical.evidence.variants import Variant
 from veridical.report import compare, methods_text, next_steps, verdict
+from veridical.report.overview import _lead
 from veridical.report.rules import RULES
 from veridical.saved import posteriors
 
@@ -63,6 +65,32 @@ def test_several_data_sets_share_one_table_and_a_forest_plot(tmp_path: Path) -> 
     assert "figure-forest" in page.ids and "figure-answer" not in page.ids
     text = section(made.page.read_text(), "overview")
     assert [name in text for name in ("north npe", "south 1 npe", "south 2 npe")] == [True] * 3
+
+
+def judged(method: str, dataset: str, word: str) -> dict[str, object]:
+    return {"method": method, "budget": 10, "n_calibration": None, "dataset": dataset, "verdict": word}
+
+
+@pytest.mark.parametrize(
+    ("found", "shown", "words"),
+    [
+        ([("a", "north", "caution")], ("a", "north"), ""),
+        (
+            [("a", "north", "trust"), ("a", "south", "do not trust")],
+            ("a", "south"),
+            "worst of 2 data sets, south",
+        ),
+        ([("a", "north", "caution"), ("b", "north", "trust")], ("b", "north"), "best of 2 methods, b"),
+        ([("a", "north", "caution"), ("b", "north", "caution")], ("b", "north"), "best of 2 methods, b"),
+        ([("a", "real", "trust"), ("a", "north", "caution")], ("a", "north"), ""),
+    ],
+)
+def test_the_verdict_shown_large_is_that_of_the_best_method_on_its_worst_data(
+    found: list[tuple[str, str, str]], shown: tuple[str, str], words: str
+) -> None:
+    lead, beside = _lead([judged(*one) for one in found], [Variant("b", 10), Variant("a", 10)])
+    assert (lead["method"], lead["dataset"]) == shown
+    assert words in beside and bool(words) == bool(beside)
 
 
 # ---- next steps ----------------------------------------------------------------------------------

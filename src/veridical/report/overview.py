@@ -13,7 +13,7 @@ from veridical.coordinates import dataset_kind
 from veridical.evidence import answers, numbers
 from veridical.evidence.answers import Answer
 from veridical.evidence.comparison import VERDICTS
-from veridical.evidence.metrics import Row
+from veridical.evidence.metrics import Row, grouped
 from veridical.evidence.variants import REFERENCE, Variant, of_cells
 from veridical.report.next_steps import steps
 from veridical.report.questions import LABELLED
@@ -44,15 +44,7 @@ def overview(
         return None
     found = answers.of_study(rows)
     own = [a for a in found if a.variant.method != REFERENCE]
-    place = {variant: i for i, variant in enumerate(ranking)}
-    lead = min(
-        judged,
-        key=lambda v: (
-            VERDICTS.index(v["verdict"]),
-            dataset_kind(v["dataset"]) != "observed",
-            place.get(of_cells(v), len(place)),
-        ),
-    )
+    lead, beside = _lead(judged, ranking)
     single = own[0] if len(own) == 1 and len(judged) == 1 else None
     exact = next((a for a in found if a.variant.method == REFERENCE), None)
     names = _names(own, units)
@@ -75,8 +67,24 @@ def overview(
         "example": lead["dataset"] if dataset_kind(lead["dataset"]) != "observed" else "",
         "of_data": len({(a.dataset, a.observation) for a in own}) > 1,
         "several": len(judged) > 1,
-        "verdicts": len(judged),
+        "beside": beside,
     }
+
+
+def _lead(judged: Sequence[Mapping[str, Any]], ranking: Sequence[Variant]) -> tuple[Mapping[str, Any], str]:
+    """The verdict to show large, and which one that is: of the best method, on its worst data set."""
+    observed = [v for v in judged if dataset_kind(v["dataset"]) == "observed"] or judged
+    worst = {
+        variant: max(own, key=lambda v: VERDICTS.index(v["verdict"]))
+        for variant, own in grouped(observed, of_cells).items()
+    }
+    place = {variant: i for i, variant in enumerate(ranking)}
+    best = min(worst, key=lambda v: (VERDICTS.index(worst[v]["verdict"]), place.get(v, len(place))))
+    datasets = len({v["dataset"] for v in observed})
+    words = [f"the best of {len(worst)} methods, {best.label}"] if len(worst) > 1 else []
+    if datasets > 1:
+        words.append(f"the worst of {datasets} data sets, {worst[best]['dataset']}")
+    return worst[best], " on ".join(words)
 
 
 def _names(found: Sequence[Answer], units: Mapping[str, str]) -> list[str]:
