@@ -28,6 +28,7 @@ from veridical.errors import (
 )
 from veridical.evidence import intact
 from veridical.evidence.metrics import row
+from veridical.figures.coverage import Coverage
 from veridical.figures.ranks import Ranks
 from veridical.figures.sources import Sources
 from veridical.report import missing, page, verdict
@@ -283,12 +284,12 @@ def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
     study: MadeUp, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aggregate("e", "growth", results=study.checks, draws=study.draws, costs=study.costs, **files(study))
-    folder, kind, error = study.root / "figures", "ranks", "ValueError: no colour"
+    folder, kind, error = study.root / "figures", "coverage", "ValueError: no colour"
     if place == "own":
         kind, error = "own", "KeyError: 'colour'"
         monkeypatch.setitem(figures.FIGURES, "own", f"{__name__}:OwnFigure")
     else:
-        monkeypatch.setattr(Ranks, place, raising(ValueError("no colour")))
+        monkeypatch.setattr(Coverage, place, raising(ValueError("no colour")))
     with pytest.raises(Unchecked, match=f"could not be drawn: {kind}--"):
         draw(folder, sources(study), "figures.log")
     (entry,) = missing.figures(folder)
