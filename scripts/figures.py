@@ -19,7 +19,7 @@ def main(snakemake):
         simulated=inputs.simulated,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
-    draw(snakemake.output.folder, sources, snakemake.log[0], snakemake.params.labels)
+    draw(snakemake.output.folder, sources, snakemake.params.labels, snakemake.log[0])
 
 
 job.run(main, snakemake)  # noqa: F821

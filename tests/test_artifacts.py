@@ -44,7 +44,7 @@ def untrained(summary: str = "mlp") -> NPE:
     }
     settings = NPESettings.model_validate(spec)
     with session.seeded_initialisation(session.Session(1, ("npe", 0))):
-        network = PosteriorNetwork(settings, TASK.x_shape, 2)
+        network = PosteriorNetwork(settings, TASK.x_shape, (0, 0))
     inputs = InputTransform.fit(rng.normal(1 / 3, 0.7, size=(50, 3, 2)), "asinh")
     parameters = ParameterTransform.fit(np.exp(rng.normal(size=(50, 2))), TASK.bounds)
     estimator = NPE(settings, TASK, inputs, parameters, network)

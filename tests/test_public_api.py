@@ -18,15 +18,20 @@ NAMES = {
     "veridical.bank": "SCHEMA_VERSION STATUS contiguous digest find load manifest open opened "
     "require_plausible require_valid shard_name status_counts valid validation_mask verify write",
     "veridical.tasks": "TASKS ClassTask Dimension FileTask Parameter Prior Task as_arrays build check_task",
-    "veridical.tasks.Task": "block_rows bounds coupled dimensions fidelities has_likelihood has_posterior "
-    "log_likelihood name needs noise parameter_names parameters posterior_log_prob posterior_sample prior "
-    "simulate timeout_is_data x_dtype x_shape x_unit",
+    "veridical.tasks.Task": "block_rows bounds constraints coupled dimensions fidelities has_likelihood "
+    "has_missing "
+    "has_posterior log_likelihood name needs noise parameter_names parameters posterior_log_prob "
+    "posterior_sample prior simulate timeout_is_data x_dtype x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw log_ratio mixture +veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
-    "veridical.tasks.Dimension": "coordinates label name unit",
+    "veridical.tasks.Dimension": "coordinates kind label missing name unit",
     "veridical.tasks.Parameter": "label lower name unit upper",
     "veridical.tasks.priors": "LogNormal LogitNormal Marginal MultivariateNormal Normal Product Uniform "
     "from_json linear_map marginal to_json",
+    "veridical.tasks.discrete": "Categories Integers",
+    "veridical.tasks.joint": "Block Conditional Dirichlet Joint Sorted",
+    "veridical.tasks.supports": "Between Constraint Discrete OneOf Ordered Simplex Support Whole "
+    "bounded constraints_of from_json innermost unbounded",
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",
     "veridical.estimators": "ESTIMATORS Conditioned Estimator Material Rows SummaryCloud TaskInfo",
     "veridical.estimators.Estimator": "arrays cloud fit from_arrays given log_prob parent sample "
@@ -35,9 +40,10 @@ NAMES = {
     "veridical.estimators.Material": "calibration classes parent prior require simulate "
     "simulations validation",
     "veridical.estimators.Rows": "theta validation x",
-    "veridical.estimators.TaskInfo": "bounds from_json name of parameters to_json units x_shape x_unit",
+    "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name of parameters "
+    "support to_json units x_shape x_unit",
     "veridical.networks.transforms.ParameterTransform": "arrays bounds fit forward from_arrays inside "
-    "inverse kinds mean require_inside scale",
+    "inverse kinds mean plain require_inside scale support",
 }
 COMMANDS = {
     "new": "[--task] folder",

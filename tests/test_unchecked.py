@@ -291,7 +291,7 @@ def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
     else:
         monkeypatch.setattr(Coverage, place, raising(ValueError("no colour")))
     with pytest.raises(Unchecked, match=f"could not be drawn: {kind}--"):
-        draw(folder, sources(study), "figures.log")
+        draw(folder, sources(study), log="figures.log")
     (entry,) = missing.figures(folder)
     assert (entry["what"], entry["cause"], entry["log"]) == (f"figure {kind}", error, "figures.log")
     pictures = page.load_figures(folder)

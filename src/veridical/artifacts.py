@@ -207,6 +207,7 @@ def history(result: TrainingResult | None) -> dict[str, Any]:
         "steps": result.steps,
         "stopped_early": result.stopped_early,
         "resumed_from": result.resumed_from,
+        "size": result.size,
     }
 
 

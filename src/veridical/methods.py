@@ -18,6 +18,7 @@ from pydantic import Field
 from veridical.errors import TrainingError, UnknownName, suggest
 from veridical.estimators import ESTIMATORS
 from veridical.estimators.settings import MethodSettings
+from veridical.networks import MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
 
@@ -48,10 +49,18 @@ class OwnSettings(MethodSettings):
         default=False,
         description="Whether its answer to one data set depends on others asked about with it (`given`).",
     )
+    missing: bool = Field(
+        default=False, description="Whether it takes x with missing numbers (NaN); see docs/missing.md."
+    )
     depends_on: list[str] = Field(default=[], description="Other files that decide what it learns.")
     fidelity: Fidelity = None
     threads: Threads = Field(default=1, description="CPU threads of its jobs.")
     gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of its training job.")
+
+    @property
+    def takes_missing(self) -> bool:  # type: ignore[override]
+        """Whether it takes x with missing numbers."""
+        return self.missing
 
     def learns_from(self, *what: str) -> bool:
         """Returns whether it learns from any of these."""
@@ -176,7 +185,14 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the modules of this package that define a method, for the digest of its code."""
     if spec["type"] == OWN:
         return ("veridical.estimators.base",)
-    return (settings_class(spec["type"]).code.partition(":")[0], "veridical.networks.summary")
+    own = settings_class(spec["type"])
+    entries = [own.code]
+    if not {"summary", "member"}.isdisjoint(own.model_fields):
+        network = spec.get("member", spec)
+        kind = network.get("summary", {}).get("type")
+        entries += [SUMMARIES[kind]] if kind in SUMMARIES else SUMMARIES.values()
+        entries += MASKED.values()
+    return tuple(entry.partition(":")[0] for entry in entries)
 
 
 def sources(spec: Mapping[str, Any]) -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 from tests.bank import small_tasks
 from veridical import seeds, tasks
 from veridical.bank import blocks, validity
-from veridical.errors import SimulationTimeout, TaskError
+from veridical.errors import SimulationError, SimulationTimeout, TaskError
 from veridical.tasks import Task
 from veridical.tasks.base import Array, Dimension, FileTask, Parameter, as_arrays
 
@@ -274,3 +274,37 @@ def test_simulations_made_elsewhere_are_read_in_blocks() -> None:
     assert arrays[0]["x"].dtype == np.float32
     with pytest.raises(TaskError, match="too few rows"):
         simulate(Stored(), "stored", block=3)
+
+
+# ---- missing values ----------------------------------------------------------------------------------
+
+
+class Gaps(Task):
+    """Rows of three numbers: whole, without the second, without any, with an infinite one."""
+
+    name, fidelities, block_rows = "gaps", {"low": 1.0}, 4
+    parameters = (Parameter("a", 0.0, 1.0),)
+    prior = small_tasks.Box(1)
+
+    def __init__(self, missing: bool) -> None:
+        self.dimensions = (Dimension("time", (0, 1, 2), missing=missing),)
+
+    def simulate(self, theta: Array, noise: Any, fidelity: str) -> Array:
+        nan, inf = np.nan, np.inf
+        return np.array([[1.0, 2, 3], [1, nan, 3], [nan, nan, nan], [1, inf, nan]])
+
+
+def test_missing_values_are_data_where_they_are_declared() -> None:
+    """The hint names what the first failing row may lack; a row without any number is no data in any case."""
+    ok, bad = validity.OK, validity.NON_FINITE
+    declared, undeclared = (simulate(Gaps(missing)) for missing in (True, False))
+    assert declared.arrays["status"].tolist() == [ok, ok, bad, bad]
+    assert undeclared.arrays["status"].tolist() == [ok, bad, bad, bad]
+    assert np.array_equal(declared.arrays["x"][1], [1, np.nan, 3], equal_nan=True)
+    assert np.isnan(undeclared.arrays["x"][1:]).all() and np.isnan(declared.arrays["x"][2:]).all()
+    assert undeclared.first_traceback.startswith("x holds NaN in 1 of its 3 numbers. If those are missing")
+    assert "`missing: true`" in undeclared.first_traceback
+    assert declared.first_traceback.startswith("A row of x without any number counts as failed")
+    counts = validity.status_counts(undeclared.arrays["status"])
+    with pytest.raises(SimulationError, match=r"75.0% of 4 .*max_invalid\. x holds NaN in 1 of its 3"):
+        validity.require_plausible("gaps", counts, 0.0, undeclared.first_traceback)

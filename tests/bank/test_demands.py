@@ -11,10 +11,10 @@ import pytest
 
 from veridical.bank import probe
 from veridical.bank.data_demands import beyond_type, of_data
-from veridical.bank.parameter_demands import of_parameters
+from veridical.bank.parameter_demands import exchanged, of_parameters
 from veridical.errors import TaskError
 from veridical.networks.transforms import InputTransform
-from veridical.tasks import Dimension, Parameter, Task
+from veridical.tasks import Dimension, Parameter, Task, supports
 from veridical.tasks.priors import Normal, Product
 
 N = 1000
@@ -56,7 +56,7 @@ class Stub(Task):
         (
             list(RNG.dirichlet([1.0, 1, 1], N).T),
             (),
-            r"a, b, c satisfy a \+ b \+ c = 1;.*Leave one of them out",
+            r"a, b, c satisfy a \+ b \+ c = 1;.*Simplex\(\(.*leave one of them out",
         ),
         ([U, V, U], (), r"a, c satisfy .*a .*c = -?0"),
         ([U, 3 * U + 1], (), r"a, b satisfy"),
@@ -291,7 +291,53 @@ class Whole(Task):
 def test_whole_numbers_are_told_what_a_density_between_them_means(rounds: bool) -> None:
     found = probe.run(Whole(rounds), "only", root=1, rows=100)["warnings"]
     assert "parameter channels takes 6 values only" in found[0] and len(found) == 1 + (not rounds)
+    assert "constraints = (Whole('channels', 1, 6),)" in found[0] and "`prior: integers`" in found[0]
     assert rounds or re.search(r"fails at parameters between .*expected whole.*predictive: null", found[1])
+
+
+def test_what_parameters_can_be_is_no_finding_once_it_is_said() -> None:
+    """Values on bounds, few values and shares that sum to one are as the task says."""
+    channels = Whole(False)
+    channels.constraints = (supports.Whole("channels", 1, 6),)
+    assert probe.run(channels, "only", root=1, rows=100)["warnings"] == []
+    theta = np.column_stack([RNG.dirichlet([1.0, 1, 1], N), RNG.integers(0, 2, N)])
+    stub = Stub(((0, 1),) * 4, 4)
+    stub.constraints = (supports.Simplex(("a", "b", "c")), supports.OneOf("d", ("off", "on")))
+    assert of_parameters(stub, theta) == []
+
+
+class Funnel(Stub):
+    """b given a is uniform on [0, exp(a)]; a prior of the user's own."""
+
+    @property
+    def prior(self) -> Any:
+        return self
+
+    def sample(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        a = rng.normal(size=n)
+        return np.stack([a, np.exp(a) * rng.random(n)], axis=1)
+
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        a, b = theta.T
+        return np.where((b >= 0) & (b <= np.exp(a)), -0.5 * a**2 - a, -INF)
+
+
+def test_bounds_that_depend_on_others_are_asked_for() -> None:
+    """P(U exp(a) > exp(a')) = E max(0, 1 - exp(z)) for z ~ N(0, 2) is 0.286."""
+    funnel = Funnel(((-INF, INF), (0, INF)))
+    theta = funnel.sample(np.random.default_rng(1), N)
+    (found,) = exchanged(funnel, theta)
+    share = re.search(r"depends on the others: (\d+)%.*Between\('b'", found)
+    assert share is not None and abs(int(share[1]) - 28.6) < 100 * 4 * np.sqrt(0.2 / N) + 1
+    funnel.constraints = (supports.Between("b", 0.0, "exp(a)"),)
+    assert exchanged(funnel, theta) == []
+
+
+def test_draws_that_break_what_a_task_says_are_counted() -> None:
+    channels = Whole(False)
+    channels.constraints = (supports.OneOf("channels", (1.0, 2.0, 3.0, 4.0, 6.0)),)
+    with pytest.raises(TaskError, match=r"draws, such as \[5\.\], break the constraints"):
+        probe.run(channels, "only", root=1, rows=100)
 
 
 @pytest.mark.parametrize("kind", ["simulations", "command"])
@@ -319,3 +365,28 @@ def test_dates_in_files_and_programs_need_their_type_stated(kind: str, tmp_path:
 def test_a_simulator_that_hands_out_the_same_rows_again_is_stopped() -> None:
     with pytest.raises(TaskError, match=r"exact copies of others .*a generator seeded anew"):
         probe.run(Faulty("seeds anew"), "only", root=1, rows=100)
+
+
+# ---- missing values ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gone", "offset", "message"),
+    [
+        (np.zeros((N, 3), bool), 0.0, "no number of x is missing in any of 1000 rows, though"),
+        (np.arange(3) > np.full((N, 1), 1), 0.0, "column t2: missing in all 1000 rows"),
+        (RNG.random((N, 3)) < 0.5, 2459000.5, "float32 has steps of 0.25 near 245"),
+        (RNG.random((N, 3)) < 0.5, 0.0, ""),
+    ],
+    ids=["none is missing", "one always", "rounded", "some"],
+)
+def test_demands_rest_on_the_numbers_that_are_there(gone: np.ndarray, offset: float, message: str) -> None:
+    task = Stub(columns=3)
+    task.dimensions = (Dimension("what", ("t0", "t1", "t2"), missing=True),)
+    theta = np.stack([U, V], axis=1)
+    x = np.where(gone, np.nan, offset + theta[:, :1] + 0.1 * np.random.default_rng(4).normal(size=(N, 3)))
+    if offset:
+        with pytest.raises(TaskError, match=message):
+            of_data(task, theta, x)
+    else:
+        assert [text[: len(message)] for text in of_data(task, theta, x)] == ([message] if message else [])

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from veridical.tasks.supports import Constraint, Support
+
 
 @dataclass(frozen=True)
 class Draws:
@@ -23,6 +25,12 @@ class Draws:
     summary_cov: np.ndarray | None = None
     x: np.ndarray | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def support(self) -> Support:
+        """The constraints of the parameters by their columns."""
+        return Support(self.names, self.constraints)
 
 
 def gaussian(

@@ -68,7 +68,7 @@ def test_single_draws_err_more_than_the_mean(
 ) -> None:
     model = gaussian(rng, scale, n=2000)
     found = nrmse(model.draws, model.truth) * np.ptp(model.truth, axis=0)
-    assert found / rmse(moments(model.draws, model.truth)) == pytest.approx(ratio, rel=0.03)
+    assert found / rmse(moments(model.draws, model.truth, (), rng)) == pytest.approx(ratio, rel=0.03)
 
 
 @pytest.mark.parametrize(("scale", "error"), [(1.0, 0.010), (0.5, 0.216), (2.0, 0.218), (None, 0.013)])
@@ -79,7 +79,7 @@ def test_calibration_error_of_five_hundred_sets(
     found = []
     for _ in range(10):
         model = gaussian(rng, scale)
-        found.append(calibration_error(moments(model.draws, model.truth))[0])
+        found.append(calibration_error(moments(model.draws, model.truth, (), rng))[0])
     spread = np.std(found, ddof=1)
     assert abs(np.mean(found) - error) < 4 * spread * np.sqrt(1 / 10 + 1 / 40) + 0.0005
 
@@ -88,7 +88,7 @@ def test_definitions_written_out(rng: np.random.Generator) -> None:
     """Plain loops over data sets, draws and levels give the same numbers."""
     s, n, d = 20, 7, 2
     draws, truth = rng.normal(size=(s, n, d)), rng.normal(size=(n, d))
-    m = moments(draws, truth)
+    m = moments(draws, truth, (), np.random.default_rng(0))
     for j in range(d):
         width = truth[:, j].max() - truth[:, j].min()
         each = [np.sqrt(np.mean([(draws[i, k, j] - truth[k, j]) ** 2 for k in range(n)])) for i in range(s)]

@@ -27,10 +27,15 @@ RUN = session.Session(11, ("ensemble", 0))
 
 
 def fit(
-    run: session.Session = RUN, parent: Estimator | None = None, **settings: object
+    run: session.Session = RUN,
+    parent: Estimator | None = None,
+    x_shape: tuple[int, ...] = BOX.x_shape,
+    **settings: object,
 ) -> tuple[Ensemble, session.TrainingResult]:
+    rows, task = box_rows(), replace(BOX, x_shape=x_shape)
+    rows = replace(rows, x=rows.x.reshape(len(rows), *x_shape))
     spec = {"members": 3, "member": MEMBER, **settings}
-    return Ensemble.fit(EnsembleSettings(**spec), BOX, Material(box_rows(), parent=parent), run)
+    return Ensemble.fit(EnsembleSettings(**spec), task, Material(rows, parent=parent), run)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,8 @@ def test_a_member_trained_alone_is_the_same(trained: tuple[Ensemble, session.Tra
         {"type": "mlp", "hidden": [8], "features": 3},
         {"type": "deepset", "element": [8], "hidden": [8], "features": 3},
         {"type": "conv", "channels": [4], "kernel": 3, "hidden": [8], "features": 3},
+        {"type": "conv", "channels": [4, 4], "patch": 3, "means": True, "hidden": [8], "features": 3},
+        {"type": "image", "channels": [4, 4], "hidden": [8], "features": 3},
     ],
     ids=lambda s: s["type"],
 )
@@ -83,8 +90,9 @@ def test_stacked_training_equals_training_one_by_one(summary: dict[str, object],
     """
     rates = {"learning_rate": 1e-3, "schedule": schedule, "clip": 0.5}
     member = {**MEMBER, "summary": summary, "training": {**MEMBER["training"], **rates}}  # type: ignore[dict-item]
-    together, history = fit(member=member, stacked=True)
-    alone, expected = fit(member=member, stacked=False)
+    x_shape = (1, 3) if summary["type"] == "image" else (3,)
+    together, history = fit(member=member, stacked=True, x_shape=x_shape)
+    alone, expected = fit(member=member, stacked=False, x_shape=x_shape)
     first, second = together.arrays(), alone.arrays()
     assert first.keys() == second.keys()
     for name in first:

@@ -41,7 +41,7 @@ def material(rng: np.random.Generator, simulations: int, pairs: int) -> Material
 
 def test_a_training_batch_is_half_simulations_half_pairs(rng: np.random.Generator) -> None:
     with seeded_initialisation(RUN):
-        network = PosteriorNetwork(NPESettings.model_validate(SMALL), (1,), 1)
+        network = PosteriorNetwork(NPESettings.model_validate(SMALL), (1,), (0,))
     theta, x = (rng.normal(size=(6, 1)).astype(np.float32) for _ in range(2))
     both = HalfAndHalf(network, theta[3:], x[3:])
     a, b = torch.from_numpy(theta), torch.from_numpy(x)

@@ -14,6 +14,8 @@ from veridical.errors import ArtifactError, DataError
 from veridical.evidence import metrics, result_digest, tabulation
 from veridical.evidence.definitions import METRICS
 from veridical.evidence.metrics import row
+from veridical.report import tables
+from veridical.tasks.supports import OneOf, Whole
 
 
 @pytest.mark.parametrize(
@@ -227,3 +229,26 @@ def test_the_digest_sees_every_bit_shape_type_name_and_number(tmp_path: Path) ->
         _digest([_stream(x, 1)], _table(tmp_path / "b.csv", 1.0, lpp=-1.4999999999999998)),
     ]
     assert len(set(variants)) == len(variants)
+
+
+def test_discrete_parameters_have_probabilities_in_table_and_report() -> None:
+    draws = np.array([3.0] * 77 + [4.0] * 16 + [2.0] * 7)
+    kinds = np.array([0.0] * 40 + [2.0] * 60)
+    discrete = {"k": Whole("k", 1, 6), "kind": OneOf("kind", ("x", "y", "z"))}
+    values, truth = np.stack([draws, kinds], -1)[:, None], np.array([[3.0, 2.0]])
+    rows = tabulation.posterior_rows(Coordinates("npe", 10, 0, "lab"), ["k", "kind"], values, truth, discrete)
+    of = {"metric": "posterior_probability", "observation": 0}
+    assert [metrics.value(rows, parameter="k", level=float(k), **of) for k in range(1, 7)] == [
+        0,
+        0.07,
+        0.77,
+        0.16,
+        0,
+        0,
+    ]
+    assert metrics.value(rows, parameter="kind", category="z", **of) == 0.6
+    table = tables.posterior_table(metrics.tidy(rows), [], {"k": "", "kind": ""}, 0)
+    k, kind = table["lines"]
+    assert k["probable"] == "3 (77 %), 4 (16 %), 2 (7 %)" and k["ninety"] == "2 to 4" and k["truth"] == "3"
+    assert kind["probable"] == "z (60 %), x (40 %)" and kind["median"] == "" and kind["truth"] == "z"
+    assert table["probable"]

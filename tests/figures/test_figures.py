@@ -33,6 +33,7 @@ from veridical.figures.recovery import Recovery
 from veridical.figures.training import Training
 from veridical.figures.typicality import Typicality
 from veridical.saved.posteriors import Draws
+from veridical.tasks.supports import OneOf
 
 YEARS = {"name": "year", "coordinates": [1900.0, 1901.0, 1902.0, 1903.0], "unit": ""}
 SPECIES = {"name": "species", "coordinates": ["hare", "lynx"], "unit": ""}
@@ -189,6 +190,16 @@ def test_data_that_are_no_series_are_drawn_too(shape: tuple[int, ...], axes: lis
     drawn(Predictive(), data)
 
 
+def test_missing_values_are_gaps_and_are_not_counted() -> None:
+    observed = np.array([[1.0, np.nan], [np.nan, np.nan], [100.0, np.nan], [1000.0, np.nan]])
+    data = Predictive().data(predictive_result(observed), [YEARS, SPECIES], "thousand")
+    assert [(p["inside"], p["of"], p["log"]) for p in data["panels"]] == [(3, 3, True), (0, 0, False)]
+    np.testing.assert_array_equal(drawn(Predictive(), data).axes[0].lines[1].get_ydata(), observed[:, 0])
+    assert Predictive().shows({**data, "missing": "Other gaps."}).startswith("3 of 3 observed values (100 %)")
+    assert Predictive().shows({**data, "missing": "Other gaps."}).endswith(" Other gaps.")
+    assert Predictive().shows({**data, "panels": data["panels"][1:]}).startswith("None of the numbers shown")
+
+
 def test_named_features_are_shown_in_half_widths_of_their_own_interval() -> None:
     result = predictive_result(np.array([10.0, 1e6]))
     result["curves"]["observed"] = [[15.0, 0.5e6]]
@@ -254,6 +265,18 @@ def test_the_observation_is_told_from_the_simulations() -> None:
 
 
 # ---- training, learning, cost --------------------------------------------------------------------
+
+
+def test_weights_and_rows_stand_below_the_training_curves() -> None:
+    size = "20,514,070 weights, 900 training rows"
+    histories = [
+        {"epochs": [{"epoch": 1.0, "train_loss": 1.0, "validation_loss": 1.0}], "best_epoch": 1.0, **more}
+        for more in ({"size": f"warning: {size}: training is slow."}, {"size": size}, {})
+    ]
+    data = Training().data({name: {0: history} for name, history in zip("abc", histories, strict=True)})
+    assert data is not None
+    assert Training().table(data) == [["method", "weights and rows"], ["a", size], ["b", size]]
+    assert Training().shows(data).endswith(f"by heart. a: warning: {size}: training is slow.")
 
 
 def test_the_weights_kept_are_marked_on_the_training_curve() -> None:
@@ -456,3 +479,17 @@ def test_a_planted_fault_is_found_and_a_right_answer_is_not_blamed(rng: np.rando
     assert Planted().shows(data).startswith("The check finds the fault")
     assert np.allclose(broken(draws).draws.std(axis=0), draws.draws.std(axis=0) / 1.5)
     drawn(Planted(), data)
+
+
+def test_discrete_parameters_have_bars_at_their_values(rng: np.random.Generator) -> None:
+    draws = np.stack([rng.choice([1.0, 2.0, 8.0], size=500, p=[0.2, 0.5, 0.3]), rng.normal(size=500)], 1)
+    discrete = {"n": OneOf("n", (1.0, 2.0, 8.0))}
+    data = Posterior().data(["n", "a"], ["", "m"], {"npe": draws}, None, np.array([8.0, 0.0]), 1, discrete)
+    assert data["parameters"][0]["values"] == ["1", "2", "8"] and data["truth"][0] == 2.0
+    shares = [(draws[:, 0] == value).mean() for value in (1.0, 2.0, 8.0)]
+    np.testing.assert_allclose(data["series"][0]["marginals"][0]["density"], shares)
+    axes = drawn(Posterior(), data).axes
+    heights = [patch.get_height() for patch in axes[0].patches]
+    np.testing.assert_allclose(heights, shares)
+    assert [text.get_text() for text in axes[2].get_xticklabels()] == ["1", "2", "8"]
+    assert "Bars" in Posterior().caption(data)[0]

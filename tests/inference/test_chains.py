@@ -14,7 +14,9 @@ from veridical.errors import ConvergenceError, SettingError, ShapeError, TaskErr
 from veridical.inference import chains as reference
 from veridical.tasks.gaussian_linear import GaussianLinear
 from veridical.tasks.gaussian_variance import GaussianVariance
+from veridical.tasks.joint import Dirichlet, Joint, Sorted
 from veridical.tasks.mixture import Mixture
+from veridical.tasks.priors import Normal
 
 SETTINGS = {"walkers": 64, "prior_draws": 2000, "warm_up": 60, "steps": 300}
 PELTS = Path(__file__).parents[2] / "config" / "data" / "hudson_bay_lynx_hare.csv"
@@ -151,3 +153,36 @@ def test_the_pelts_have_their_published_posterior() -> None:
     assert found.rhat.max() < 1.05
     assert (np.abs(found.draws.mean(axis=0) - mean) < 0.35 * sd).all()
     assert (np.abs(found.draws.std(axis=0) / sd - 1) < 0.25).all()
+
+
+class Shares(tasks.Task):
+    """Counts of three types, whose shares are uniform, and two ordered numbers seen with noise."""
+
+    name, fidelities = "shares", {"only": 1.0}
+    prior = Joint({("a", "b", "c"): Dirichlet([1, 1, 1]), ("s", "t"): Sorted(Normal(0, 1))})
+    parameters = prior.parameters()
+    dimensions = (tasks.Dimension("what", ("a", "b", "c", "s", "t")),)
+
+    def simulate(self, theta: Any, rng: Any, fidelity: str) -> Any:
+        raise NotImplementedError
+
+    def log_likelihood(self, theta: Any, x: Any) -> Any:
+        return (x[:3] * np.log(theta[:, :3])).sum(axis=1) - 0.5 * ((x[3:] - theta[:, 3:]) ** 2).sum(axis=1)
+
+
+def test_shares_and_ordered_numbers_have_their_exact_posterior() -> None:
+    """Dirichlet(1 + counts); s, t given x are normal around x / 2, as far as they are ordered."""
+    x = np.array([7.0, 3.0, 1.0, 0.5, 0.2])
+    found = run(Shares(), x)
+    assert np.abs(found.draws[:, :3].sum(axis=1) - 1).max() < 1e-12
+    assert (found.draws[:, 3] < found.draws[:, 4]).all()
+    rng = seeds.generator(1, "test", "ordered")
+    free = x[3:] / 2 + np.sqrt(0.5) * rng.normal(size=(200_000, 2))
+    free = free[free[:, 0] < free[:, 1]]
+    exact = [
+        *(stats.beta(c + 1, 13 - c).cdf for c in x[:3]),
+        *(stats.ecdf(column).cdf.evaluate for column in free.T),
+    ]
+    for j, cdf in enumerate(exact):
+        n = min(found.ess[j], 4000)
+        assert stats.kstest(found.draws[:, j], cdf).statistic < 2.2 / np.sqrt(n)

@@ -96,7 +96,7 @@ def test_statistics_do_not_depend_on_the_size_of_chunks(
 
 
 def test_exchangeable_rows_share_their_statistics(rng: np.random.Generator) -> None:
-    transform = InputTransform.fit(rng.normal([0, 5], [1, 2], size=(400, 6, 2)), "none", exchangeable=True)
+    transform = InputTransform.fit(rng.normal([0, 5], [1, 2], size=(400, 6, 2)), "none", shared=0)
     assert (transform.mean == transform.mean[0]).all() and (transform.scale == transform.scale[0]).all()
     np.testing.assert_allclose(transform.scale[0], [1, 2], rtol=5 / np.sqrt(2 * 2400))
 
@@ -124,3 +124,33 @@ def test_x_that_is_not_finite_or_of_another_shape_is_refused(rng: np.random.Gene
         transform(np.zeros((3, 4)))
     with pytest.raises(ShapeError, match="at least one row"):
         InputTransform.fit(np.zeros((0, 2)), "none")
+
+
+# ---- missing numbers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exchangeable", [False, True])
+def test_statistics_are_those_of_the_numbers_that_are_there(
+    exchangeable: bool, rng: np.random.Generator
+) -> None:
+    x = rng.normal(3.0, 2.0, size=(400, 5))
+    x[:, 1:][rng.random((400, 4)) < 0.4] = np.nan
+    x[:, 4] = np.nan
+    transform = InputTransform.fit(x, "none", shared=0 if exchangeable else None, has_missing=True)
+    out = transform(x, np.float32)
+    assert np.array_equal(np.isnan(out), np.isnan(x))
+    there = out[~np.isnan(x)] if exchangeable else out[:, :4]
+    np.testing.assert_allclose(np.nanmean(there, axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.nanstd(there, axis=0), 1, rtol=1e-6)
+    assert exchangeable or (transform.mean[4], transform.scale[4]) == (0, 1)
+
+
+def test_a_row_of_numbers_none_of_which_is_there_is_refused(rng: np.random.Generator) -> None:
+    x = rng.normal(size=(6, 2)) ** 2
+    x[1, 0] = np.nan
+    transform = InputTransform.fit(x, "log", has_missing=True)
+    x[2] = np.nan
+    with pytest.raises(DataError, match="got others in 1 of 6 rows"):
+        transform(x)
+    with pytest.raises(DataError, match="got others in 2 of 6 rows"):
+        InputTransform(transform.kind, transform.mean, transform.scale)(x)

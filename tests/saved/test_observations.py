@@ -189,3 +189,88 @@ def test_netcdf_that_takes_data_from_other_files_is_refused(tmp_path: Path, how:
         observations.load(path)
     with pytest.raises(DataError, match="takes its data from another file"):
         observations.read({"file": str(path), "layout": "table", "source": ""}, Pelts(), "d")
+
+
+# ---- missing values ----------------------------------------------------------------------------------
+
+
+class Gaps(Pelts):
+    """Pelts of which some years, or species in a year, may be missing."""
+
+    dimensions = (Dimension("year", (1900, 1901, 1902), missing=True), Pelts.dimensions[1])
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "nan", "-", " null"])
+@pytest.mark.parametrize("layout", ["series", "table"])
+def test_a_missing_cell_is_nan_where_values_may_be_missing(cell: str, layout: str, tmp_path: Path) -> None:
+    table = f"a,b,c,d,e,f\n1,{cell},3,4,5,6\n7,8,9,10,11,12\n"
+    (tmp_path / "d.csv").write_text(GOOD.replace("47.2", cell) if layout == "series" else table)
+    columns = {"columns": ["hare", "lynx"], "index": "year"} if layout == "series" else {}
+    given = {"file": str(tmp_path / "d.csv"), "layout": layout, "source": "", **columns}
+    x = observations.read(given, Gaps(), "d").x
+    assert np.argwhere(np.isnan(x)).tolist() == [[0, 1, 0] if layout == "series" else [0, 0, 1]]
+    with pytest.raises(DataError, match="say `missing: true` with the dimension of x"):
+        observations.read(given, Pelts(), "d")
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "there", "note"),
+    [
+        (
+            "year,hare,lynx\n1902,3,4\n1900,1,2\n",
+            {"index": "year"},
+            [0, 2],
+            "2 of 3 year are there; the others",
+        ),
+        ("hare,lynx\n1,2\n3,4\n", {}, [0, 1], "2 of 3 year are there, read as the first ones; the others"),
+    ],
+)
+def test_a_shorter_series_lacks_the_other_entries(
+    text: str, settings: dict, there: list[int], note: str, tmp_path: Path
+) -> None:
+    (tmp_path / "d.csv").write_text(text)
+    given = {"file": str(tmp_path / "d.csv"), "layout": "series", "source": "", **settings}
+    data = observations.read(given, Gaps(), "d")
+    assert data.x[0, there].tolist() == [[1, 2], [3, 4]] and np.isnan(data.x[0]).sum() == 2
+    assert any(said.startswith(note) for said in data.notes)
+    with pytest.raises(DataError, match=r"got 2 rows|year must be 1900, got 1902"):
+        observations.read(given, Pelts(), "d")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_shorter_array_lacks_the_other_entries(named: bool, tmp_path: Path) -> None:
+    x = np.arange(8.0).reshape(2, 2, 2)
+    beside = {"year": np.array([1902, 1901])} if named else {}
+    np.savez(tmp_path / "d.npz", x=x, **beside)
+    given = {"file": str(tmp_path / "d.npz"), "layout": "table", "source": ""}
+    found = observations.read(given, Gaps(), "d").x
+    assert np.array_equal(found[:, [2, 1] if named else [0, 1]], x) and np.isnan(found).sum() == 4
+    np.savez(tmp_path / "d.npz", x=x, year=np.array([1902, 1950]))
+    with pytest.raises(DataError, match="expected some of 1900, 1901, 1902, each once, got 1902, 1950"):
+        observations.read(given, Gaps(), "d")
+
+
+def test_a_fill_value_of_netcdf_is_missing(tmp_path: Path) -> None:
+    import xarray as xr
+
+    x = xr.DataArray(np.array([[[1, 2], [-7, 4], [5, 6]]]), dims=("observation", "year", "species"))
+    encoding = {"x": {"_FillValue": -7, "dtype": "int32"}}
+    x.to_dataset(name="x").to_netcdf(tmp_path / "d.nc", engine="h5netcdf", encoding=encoding)
+    given = {"file": str(tmp_path / "d.nc"), "layout": "table", "source": ""}
+    found = observations.read(given, Gaps(), "d")
+    assert np.argwhere(np.isnan(found.x)).tolist() == [[0, 1, 0]]
+    observations.save(tmp_path / "again.nc", found, Gaps())
+    assert np.array_equal(observations.load(tmp_path / "again.nc").x, found.x, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.full((2, 3, 2), np.nan), "all numbers of observation 0 .* are missing"),
+        (np.where(np.arange(2) > 0, np.inf, np.ones((2, 3, 2))), "6 values that are not finite"),
+    ],
+)
+def test_what_is_no_observation_is_refused(x: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=x)
+    with pytest.raises(DataError, match=message):
+        observations.read({"file": str(tmp_path / "d.npz"), "layout": "table", "source": ""}, Gaps(), "d")

@@ -12,6 +12,7 @@ import pytest
 from veridical.errors import ArtifactError, ShapeError
 from veridical.saved import posteriors
 from veridical.saved.posteriors import Draws
+from veridical.tasks.supports import Between, Whole
 
 
 def draws(rng: np.random.Generator, s: int = 6, n: int = 5, **changes: object) -> Draws:
@@ -160,3 +161,17 @@ def test_another_format_is_refused(
     monkeypatch.undo()
     with pytest.raises(ArtifactError, match="format 1, got 99"):
         posteriors.load(tmp_path / "d.nc")
+
+
+def test_constraints_come_back_and_are_kept(rng: np.random.Generator, tmp_path: Path) -> None:
+    whole = draws(rng, constraints=(Whole("zeta", 0, 1), Between("alpha", upper="2 * zeta + 1")))
+    whole = replace(whole, draws=np.stack([np.rint(whole.draws[..., 0]), whole.draws[..., 1] - 1], -1))
+    posteriors.save(tmp_path / "d.nc", whole)  # zeta lies on its bounds
+    assert_same(posteriors.load(tmp_path / "d.nc"), whole)
+    half = whole.draws.copy()
+    half[2, 3, 0], half[1, 1, 1] = 0.5, 9.0
+    with pytest.raises(
+        ArtifactError, match="2 of 30 draws of zeta, alpha are not what these parameters can be"
+    ):
+        posteriors.save(tmp_path / "e.nc", replace(whole, draws=half))
+    assert not (tmp_path / "e.nc").exists()

@@ -32,3 +32,19 @@ def test_how_data_were_read_stands_in_log_and_look(
         "feature 1 (column 'share'): does -999, in 1 of 2 rows, stand for a missing value?"
     )
     assert all(f"field: {note}\n" in said for note in (by_position, missing))
+
+
+def test_other_gaps_than_simulated_stand_in_log_and_look(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = {"name": "gaussian_linear", "settings": {"dimension": 3}}
+    task, rng = tasks.build(spec), np.random.default_rng(3)
+    for name, kind, x in (
+        ("field", "observed", np.array([[0.1, np.nan, np.nan]])),
+        ("simulated", "simulated", np.where(np.arange(3) < 2, rng.normal(size=(60, 3)), np.nan)),
+    ):
+        observations.save(tmp_path / f"{name}.nc", observations.Observations(x, None, name, kind), task)
+    observe.look(tmp_path / "field.nc", tmp_path / "simulated.nc", tmp_path / "look.json")
+    (note,) = json.loads((tmp_path / "look.json").read_text())["notes"]
+    assert note.startswith("Missing values: 1 of 1 observations lack 2 of 3 numbers, simulations 1, and 1 of")
+    assert capsys.readouterr().out == f"{note}\n"

@@ -314,7 +314,7 @@ def wild(tmp_path: Path, what: str, share: float | None = None) -> dict[str, Any
 @pytest.mark.parametrize("what", ["exit", "os_exit", "crash", "hang"])
 def test_a_rare_row_that_ends_its_process_or_hangs_costs_itself(tmp_path: Path, what: str) -> None:
     spec = wild(tmp_path, what)
-    (path,) = fill(tmp_path / "bank", 50, 50, spec, time_limit=2.0, workers=2)
+    (path,) = fill(tmp_path / "bank", 50, 50, spec, time_limit=4.0, workers=2)
     arrays = bank.load([path])
     bad = arrays["theta"][:, 0] < spec["settings"]["share"]
     assert bad.sum() == 2

@@ -166,17 +166,17 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
     "how one figure is drawn": ("figures.posterior", "", LINE, {"figures"}),
     "what all figures share": ("figures.style", "return rows, -", "return rows + 1, -", {"figures"}),
     "a summary network": (
-        "networks.summary",
-        "super().__init__()",
-        "super().__init__()\n        self.depth = 1",
-        jobs(*methods.METHODS),
+        "networks.conv",
+        "self.axis = axis",
+        "self.axis = axis\n        self.depth = 1",
+        jobs("npe", "ensemble", "j_npe"),
     ),
     "the spline flow": ("networks.flow", "MIN_SLOPE = 1e-3", "MIN_SLOPE = 1e-4", WITH_FLOWS),
     "a family of priors that tasks use": (
         "tasks.priors",
         "self.lower + (self.upper - self.lower) * u",
         "self.upper - (self.upper - self.lower) * u",
-        {f"bank of {name}" for name in ("cancer_stromal", "ornstein_uhlenbeck", "pendulum")},
+        {f"bank of {name}" for name in ("cancer_stromal", "ornstein_uhlenbeck", "pendulum")} | jobs("prior"),
     ),
 }
 

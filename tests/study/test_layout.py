@@ -29,6 +29,7 @@ FIELD = {"observations": {"field": {"file": "field.csv", "layout": "table"}}}
 LABELLED = ["sbc", "coverage", "tarp", "scores", "exact"]
 UNLABELLED = ["typicality", "predictive", "detection"]
 LOCAL = ["local_ranks", "local_c2st", "importance", "prior_sensitivity"]
+UNIFORM = {"prior": "uniform", "lower": 0, "upper": 1}
 
 
 def make(scale: str = "laptop", data: str | None = None, **changes: Any) -> Layout:
@@ -56,6 +57,14 @@ def test_labels_are_for_readers_alone() -> None:
     found = make(task=settings.merge(task, labelled))
     assert found.labels == {"parameters": {"a": "α"}, "dimensions": {"time": "$t$"}} and plain.labels == {}
     assert (found.bank, found.task_spec) == (plain.bank, plain.task_spec)
+
+
+def test_a_key_of_several_parameters_has_a_list_of_labels() -> None:
+    joint = {"prior": "normal", "mean": [0, 0], "sd": [1, 1], "correlation": 0.5, "label": ["α", "β"]}
+    task = {"name": "t", "command": "true {theta} {out}", "parameters": {"a, b": joint}, "x_shape": [2]}
+    assert make(task=task).labels == {"parameters": {"a": "α", "b": "β"}}
+    with pytest.raises(SettingError, match="expected a list of 2 labels, got 'α'"):
+        make(task={**task, "parameters": {"a, b": {**joint, "label": "α"}}})
 
 
 def test_stored_simulations_have_labels_too(tmp_path: Path) -> None:
@@ -161,8 +170,18 @@ def test_what_decides_no_array_leaves_the_bank(changes: dict[str, Any]) -> None:
     assert make(**changes).bank_key == make().bank_key
 
 
+def test_the_kind_of_an_axis_leaves_the_bank() -> None:
+    """It chooses networks, and somebody who declares it late keeps the simulations."""
+    task = {"name": "crude", "command": "cp {theta} {out}", "parameters": {"a": UNIFORM}}
+    keys = {
+        make(task={**task, "dimensions": [{"name": "time", "length": 4, **kind}]}).bank_key
+        for kind in ({}, {"kind": "series"}, {"kind": "exchangeable"})
+    }
+    assert len(keys) == 1
+
+
 def test_a_time_limit_decides_arrays_where_timeouts_are_data() -> None:
-    parameters = {"a": {"prior": "uniform", "lower": 0, "upper": 1}}
+    parameters = {"a": UNIFORM}
     command = {"name": "crude", "command": "cp {theta} {out}", "parameters": parameters, "x_shape": [1]}
     for is_data in (False, True):
         keys = {

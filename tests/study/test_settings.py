@@ -90,7 +90,7 @@ def test_a_wrong_setting_is_named_with_its_remedy(place: str, value: Any, told: 
     [
         (
             at("estimators.npe.summary.type", "cnv"),
-            "estimators.npe.summary.type: expected 'mlp', 'conv', 'gru', 'deepset', 'none'; "
+            "estimators.npe.summary.type: expected 'auto', 'mlp', 'conv', 'image', 'gru', 'deepset', 'none'; "
             "got 'cnv'. Did you mean 'conv'?",
         ),
         (

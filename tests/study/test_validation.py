@@ -171,6 +171,54 @@ def test_a_file_of_the_users_own_is_imported_before_any_job(text: str, message: 
     assert message in str(caught.value)
 
 
+CHANNELS = """
+import numpy as np
+from veridical.tasks import Dimension, Task
+from veridical.tasks.discrete import Integers
+from veridical.tasks.joint import Joint
+
+class Channels(Task):
+    prior = Joint({"channels": Integers(1, 6)})
+    parameters = prior.parameters()
+    dimensions = (Dimension("what", ("current",)),)
+    fidelities = {"only": 1.0, "real": 1.0}
+
+    def simulate(self, theta, rng, fidelity):
+        return theta + 0.5 * rng.normal(size=theta.shape)
+
+    def log_likelihood(self, theta, x):
+        return -2 * ((theta - x) ** 2).sum(axis=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"estimators": {"r": {"type": "ridge"}}},
+            "estimators.r: type 'ridge' answers with normal distributions",
+        ),
+        (
+            {"estimators": {"m": {"type": "mlp"}}},
+            "estimators.m: type 'mlp' answers with normal distributions",
+        ),
+        ({"remedies": {"rope": {**ROPE, "smoothing": 0.2}}}, "remedies.rope.smoothing: values of a list"),
+        ({"reference": {}}, "reference: Markov chains do not move between the values of channels"),
+    ],
+)
+def test_what_cannot_answer_for_discrete_parameters_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "channels.py").write_text(CHANNELS)
+    (tmp_path / "lab.csv").write_text("current\n3.1\n")
+    lab = {"file": f"{tmp_path}/lab.csv", "layout": "table"}
+    base = {**REAL, "task": f"{tmp_path}/channels.py:Channels", "observations": {"lab": lab}}
+    check(base, {})
+    with pytest.raises(SettingError) as caught:
+        check(base, changes)
+    assert message in str(caught.value)
+
+
 # ---- rows enough -------------------------------------------------------------------------------------
 
 
@@ -244,3 +292,37 @@ def test_two_files_of_one_stem_do_not_share_a_report(tmp_path: Path, monkeypatch
         SettingError, match=r"b/field\.npz would be called 'field', as is a/field\.npz, on which"
     ):
         validate(given("b"))
+
+
+# ---- missing values ----------------------------------------------------------------------------------
+
+GAPS: dict[str, Any] = {
+    **REAL,
+    "task": {
+        "name": "gaps",
+        "command": "true {theta} {out} {fidelity}",
+        "fidelities": {"crude": 1.0, "real": 9.0},
+        "parameters": {"a": {"prior": "normal", "mean": 0.0, "sd": 1.0}},
+        "dimensions": [{"name": "day", "length": 2, "missing": True}],
+    },
+}
+
+
+def test_methods_that_see_what_is_missing_pass() -> None:
+    methods = {"j_npe": {**NPE, "type": "j_npe"}, "prior": {"type": "prior"}}
+    remedies = {"tuned": {"type": "tuned", "of": "npe"}, "rope": ROPE}
+    check(GAPS, {"estimators": {**methods, "many": {"type": "ensemble"}}, "remedies": remedies})
+
+
+@pytest.mark.parametrize("kind", ["ridge", "mlp", "own"])
+def test_methods_that_do_not_see_what_is_missing_are_refused(kind: str, tmp_path: Path) -> None:
+    text = "from veridical.estimators.ridge import Ridge\nclass Mine(Ridge): ..."
+    (tmp_path / "mine.py").write_text(text)
+    own = {"file": str(tmp_path / "mine.py"), "class": "Mine"} if kind == "own" else {}
+    with pytest.raises(SettingError) as caught:
+        check(GAPS, {"estimators": {"late": {"type": kind, **own}}})
+    assert str(caught.value).startswith(
+        f"estimators.late: type {kind!r} takes no missing numbers, which task gaps may have along day; use"
+    )
+    if kind == "own":
+        check(GAPS, {"estimators": {"late": {"type": kind, **own, "missing": True}}})

@@ -347,6 +347,19 @@ def test_a_folder_for_calls_that_cannot_be_made_is_named(
         task.simulate(np.zeros((2, 2)), rng, "low")
 
 
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_cell_that_a_program_leaves_empty_is_missing(missing: bool, tmp_path: Path) -> None:
+    code = (
+        "import sys\nrows = open(sys.argv[1]).readlines()[1:]\n"
+        "open(sys.argv[2], 'w').writelines('1,,3\\n' if i % 2 else 'NA,2,3\\n' for i, _ in enumerate(rows))"
+    )
+    axis = {"name": "day", "length": 3, "missing": missing or None}
+    task = python(tmp_path, code, x_shape=None, dimensions=[axis])
+    x = task.simulate(np.zeros((4, 2)), np.random.default_rng(1), "low")
+    assert np.array_equal(x[:2], [[np.nan, 2, 3], [1, np.nan, 3]], equal_nan=True)
+    assert task.has_missing is missing
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [("hare,lynx,fox", [1, 2, 3]), ('"lynx", "fox","hare"', [3, 1, 2]), ("", [1, 2, 3])],

@@ -75,6 +75,12 @@ FAULTS = [
     ({"dimensions": (Dimension("row", (1,)),)}, "names of dimensions must differ and be none of"),
     ({"dimensions": (Dimension("two words", (1,)),)}, "dimension 'two words'"),
     ({"dimensions": (Dimension("time", ()),)}, "'time' has no coordinates"),
+    ({"dimensions": (Dimension("t", (0,), missing="no"),)}, "missing must be True or False, got 'no'"),
+    ({"dimensions": (Dimension("t", (0, 1), kind="serie"),)}, "'serie' is unknown. Did you mean 'series'"),
+    (
+        {"dimensions": (Dimension("t", (0, 1), kind="image"),)},
+        "expected 0 or 2 dimensions of kind 'image', got 1",
+    ),
     ({"needs": {"cores": 4}}, "needs must be an instance of Needs, as in needs = Needs(cores=4), got"),
     ({"needs": None}, "needs must be an instance of Needs"),
     ({"needs": Needs}, "needs must be an instance of Needs"),

@@ -185,3 +185,15 @@ def test_a_zarr_store_whose_chunks_are_missing_is_refused(name: str, tmp_path: P
         file = Path(shutil.make_archive(str(tmp_path / "s.zarr"), "zip", file))
     with pytest.raises(TaskError, match=r"1 of 1 chunks of 'x' are missing and would read as 0\.0"):
         build(file).rows("train", 0, 0, 1, root=1)
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "nan"])
+def test_missing_cells_of_stored_simulations_are_nan(cell: str, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("a,b,d0,d1\n0.5,1,2,3\n" + f"0.5,1,,3\n0.5,1,2,{cell}\n" * 10)
+    axis = {"name": "day", "length": 2, "missing": True}
+    task = build(tmp_path / "s.csv", dimensions=[axis], reserved={})
+    x = task.rows("train", 0, 0, 20, root=1)["x"]
+    assert task.has_missing
+    assert np.isnan(x).sum(axis=0).tolist() == [10, 10]
+    with pytest.raises(TaskError, match=r"\(a missing value\): leave out what lacks values, or say `missing"):
+        _ = build(tmp_path / "s.csv", reserved={}).x_shape

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import TrainingError
-from veridical.networks import trainable
-from veridical.networks.summary import ConvSummary
+from veridical.networks import build_summary, choice, trainable
+from veridical.networks.settings import ConvSummarySettings
 from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
@@ -261,14 +261,17 @@ def test_a_gpu_that_torch_cannot_use_is_told(monkeypatch: pytest.MonkeyPatch) ->
             10_000,
             [32, 64],
             r"^warning: 20,\d+,\d+ weights, 900 training rows: .*\.weight alone has 20,480,000; "
-            r"summary `conv`: 2 halvings leave 2,500 steps .* channels: \[32(, 64){9}\] leave 10\.$",
+            r"summary `conv`: 2 halvings leave 2,500 steps .* channels: \[32(, 64){9}\] leave 10\. "
+            r"Or leave `channels` out\.$",
         ),
         (10_000, [32, *[64] * 9], r"^[\d,]+ weights, 900 training rows$"),
+        (10_000, None, r"^245,440 weights, 900 training rows$"),
     ],
 )
-def test_weights_are_counted_before_a_training(length: int, channels: list[int], message: str) -> None:
+def test_weights_are_counted_before_a_training(length: int, channels: list[int] | None, message: str) -> None:
+    settings = ConvSummarySettings(channels=channels)
     with session.seeded_initialisation(session.Session(RUN.root, ("conv", 0))):
-        network = ConvSummary((length,), channels, 5, [128], 32)
+        network = build_summary(choice.resolved(settings, (length,)).model_dump(), (length,))
     assert re.search(message, fitting.weights_message(network, 900))
     assert network(torch.zeros(2, length)).shape == (2, 32)
 

@@ -1,16 +1,20 @@
 """Whether simulations that run at the same time give what they give one at a time.
 
 Simulators of the user's may share what they should not: files of fixed names in a folder, a port, a lock. Two
-child processes simulate batches of the probe again, at the same time, each having built the task itself, as
-the jobs of a bank do.
+child processes simulate batches of the probe again, each having built the task itself, as the jobs of a bank
+do. They begin each batch together, so that they meet wherever they can.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from multiprocessing import Barrier
 from pathlib import Path
+from threading import BrokenBarrierError
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +23,14 @@ from veridical.errors import SimulationError
 from veridical.tasks.base import Array
 
 AT_ONCE = 2
+_MEET_SECONDS = 30.0  # for which one process waits for the other
 _AGAIN_SECONDS = 2.0  # quick simulators go round again, to meet each other more often
+
+
+class _Meeting(Protocol):
+    """A barrier, in whichever module it is defined."""
+
+    def wait(self, timeout: float | None = None) -> int: ...
 
 
 def require_the_same(
@@ -37,7 +48,8 @@ def require_the_same(
         SimulationError: If a batch differs, or a process does not end well.
     """
     files = [batches.with_name(f"at-once-{k}.npy") for k in range(AT_ONCE)]
-    calls = [(k, partial(_compare, simulate, batches, k, file)) for k, file in enumerate(files)]
+    meeting = Barrier(AT_ONCE)
+    calls = [(k, partial(_compare, simulate, batches, k, file, meeting)) for k, file in enumerate(files)]
 
     def ended(k: int, end: workers.Ended) -> None:
         if end.how != "done":
@@ -55,16 +67,24 @@ def require_the_same(
 
 
 def _compare(
-    simulate: Callable[[], Callable[[int, int], Array]], batches: Path, first: int, found: Path
+    simulate: Callable[[], Callable[[int, int], Array]],
+    batches: Path,
+    first: int,
+    found: Path,
+    meeting: _Meeting,
 ) -> None:
     """Simulates every second batch and leaves the numbers of rows and of those that differ."""
     one_batch = simulate()
     rows = differ = 0
-    until = time.monotonic() + _AGAIN_SECONDS
     with np.load(batches) as stored:
         expected = {int(name): stored[name] for name in stored.files[first::AT_ONCE]}
+        common = len(stored.files) // AT_ONCE
+    until = time.monotonic() + _AGAIN_SECONDS
     while expected and (not rows or time.monotonic() < until):
-        for number, x in expected.items():
+        for i, (number, x) in enumerate(expected.items()):
+            if i < common:
+                with suppress(BrokenBarrierError):  # the other has ended, or is slow
+                    meeting.wait(_MEET_SECONDS)
             again = one_batch(number, len(x))
             same = (again == x) | (np.isnan(again) & np.isnan(x))
             rows += len(x)

@@ -29,8 +29,9 @@ import numpy as np
 from veridical import seeds
 from veridical.bank.validity import NON_FINITE, OK, RAISED, TIMED_OUT
 from veridical.errors import BankError, SimulationTimeout, TaskError, suggest
-from veridical.tasks.base import Array, FileTask, Simulated, Task, as_arrays
+from veridical.tasks.base import DECLARE, Array, FileTask, Simulated, Task, as_arrays, usable
 
+NO_NUMBER = "where an empty one is an observation, give a number that is always there, such as their count"
 RESERVED = frozenset({"theta", "status", "row", "file", "first_traceback"})
 
 _LONGEST_TRACEBACK = 4000
@@ -39,7 +40,9 @@ _SIGNALLED = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, sig
 
 @dataclass(frozen=True)
 class Block:
-    """Simulated rows: `theta` (N, D), `x` (N, *x_shape), `status` (N,), others; and the first traceback."""
+    """Simulated rows: `theta` (N, D), `x` (N, *x_shape), `status` (N,), others; and why the first one failed,
+    the traceback where there is one.
+    """
 
     arrays: dict[str, Array]
     first_traceback: str = ""
@@ -128,7 +131,7 @@ def _simulate(task: Task, theta: Array, fidelity: str, noise: Any, row_noise: Ca
         if isinstance(error, SimulationTimeout) and not task.timeout_is_data:
             raise
     else:
-        return Block(_checked(task, fidelity, theta, simulated))
+        return _checked(task, fidelity, theta, simulated)
     return _redo(task, theta, fidelity, row_noise(), range(len(theta)), timeout_is_data=task.timeout_is_data)
 
 
@@ -199,7 +202,8 @@ def _redo(
             failed[row] = TIMED_OUT if timed_out else RAISED
             first_traceback = first_traceback or traceback.format_exc()[-_LONGEST_TRACEBACK:]
         else:
-            done[row] = _checked(task, fidelity, one, simulated)
+            block = _checked(task, fidelity, one, simulated)
+            done[row], first_traceback = block.arrays, first_traceback or block.first_traceback
     parts = [done.get(row) or failed_row(task, theta[row : row + 1], failed[row]) for row in rows]
     return Block(join(parts), first_traceback)
 
@@ -246,8 +250,10 @@ def join(parts: list[dict[str, Array]]) -> dict[str, Array]:
     return joined
 
 
-def _checked(task: Task, fidelity: str, theta: Array, simulated: Simulated) -> dict[str, Array]:
+def _checked(task: Task, fidelity: str, theta: Array, simulated: Simulated) -> Block:
     """Returns what the simulator gave in the types of the bank, with rows that are not finite set to NaN.
+
+    In x single numbers may be missing, where a dimension says so.
 
     Raises:
         TaskError: If an array has a wrong shape, type or name.
@@ -273,12 +279,27 @@ def _checked(task: Task, fidelity: str, theta: Array, simulated: Simulated) -> d
         with np.errstate(all="ignore"):
             arrays[name] = np.array(array, dtype=dtype)
     finite = np.ones(len(theta), dtype=bool)
-    for array in arrays.values():
-        finite &= np.isfinite(array).reshape(len(theta), -1).all(axis=1)
+    for name, array in arrays.items():
+        finite &= usable(array, task.has_missing and name == "x")
+    why = _of_missing(task, arrays["x"][~finite])
     for array in arrays.values():
         array[~finite] = np.nan
     status = np.where(finite, OK, NON_FINITE).astype(np.uint8)
-    return {"theta": np.asarray(theta, dtype=np.float64), **arrays, "status": status}
+    return Block({"theta": np.asarray(theta, dtype=np.float64), **arrays, "status": status}, why)
+
+
+def _of_missing(task: Task, failed: Array) -> str:
+    """Says of rows of x that failed what missing numbers may have to do with it, if they may."""
+    gone = np.isnan(failed).reshape(len(failed), int(np.prod(task.x_shape)))
+    if task.has_missing and gone.all(axis=1).any():
+        return f"A row of x without any number counts as failed; {NO_NUMBER}."
+    some = gone[gone.any(axis=1) & ~gone.all(axis=1)]
+    if task.has_missing or not len(some):
+        return ""
+    return (
+        f"x holds NaN in {int(some[0].sum())} of its {some.shape[1]} numbers. If those are missing values "
+        f"and no failures, {DECLARE}."
+    )
 
 
 def _stored_block(task: FileTask, root: int, split: str, replicate: int, block: int) -> Block:
@@ -287,7 +308,7 @@ def _stored_block(task: FileTask, root: int, split: str, replicate: int, block: 
     last = min(first + task.block_rows, task.available(split)) - 1
     rows = task.rows(split, replicate, first, max(first, last), root=root)
     simulated = {name: array for name, array in rows.items() if name != "theta"}
-    return Block(_checked(task, next(iter(task.fidelities)), rows["theta"], simulated))
+    return _checked(task, next(iter(task.fidelities)), rows["theta"], simulated)
 
 
 def _require_fidelity(task: Task, fidelity: str) -> None:

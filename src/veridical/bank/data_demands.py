@@ -42,12 +42,37 @@ def of_data(task: Task, theta: Array, x: Array, noise: Array | None = None) -> l
     if len(x) < 2:
         return []
     rows = x.reshape(len(x), -1)
-    if (rows == rows[0]).all():
+    gone: Array = np.isnan(rows)
+    bare = np.where(gone, 0, rows) if gone.any() else rows
+    if (bare == bare[0]).all():
         return ["x is the same in all rows: it depends on neither the parameters nor the noise."]
-    findings = _rounding(task, rows, noise if noise is not None else _residual(theta, rows))
+    findings = _missing(task, gone) if task.has_missing else []
+    rows = _filled(rows, gone) if gone.any() else rows
+    findings += _rounding(task, rows, noise if noise is not None else _residual(theta, rows))
     if len(rows) >= _LEAST:
-        findings += _distributions(task, rows)
-    return findings + _copies(task, theta, rows)
+        findings += _distributions(task, rows, np.logical_or.reduce(~gone))
+    return findings + _copies(task, theta, bare)
+
+
+def _missing(task: Task, gone: Array) -> list[str]:
+    """Missing numbers that were declared and never seen, and numbers that are always missing."""
+    if not gone.any():
+        return [
+            f"no number of x is missing in any of {len(gone)} rows, though `missing: true` is declared: "
+            "networks learn nothing of missing ones. Let the simulator leave out what may be missing."
+        ]
+    never: Array = np.logical_and.reduce(gone)
+    text = f"{names(task, never)}: missing in all {len(gone)} rows, so that nothing is learned from it."
+    return [text] if never.any() else []
+
+
+def _filled(rows: Array, gone: Array) -> Array:
+    """Rows (N, L) with another row's number of the same column in place of a missing one; 0 where all are."""
+    out = rows.copy()
+    for j in np.flatnonzero(gone.any(axis=0)):
+        there = rows[~gone[:, j], j]
+        out[gone[:, j], j] = np.resize(there, int(gone[:, j].sum())) if len(there) else 0.0
+    return out
 
 
 def beyond_type(task: Task, x: Array, dtype: str) -> str:
@@ -172,11 +197,11 @@ def _residual(theta: Array, rows: Array) -> Array:
 # ---- distributions ---------------------------------------------------------------------------------
 
 
-def _distributions(task: Task, rows: Array) -> list[str]:
-    """Numbers that never vary, hardly ever vary, or span decades."""
+def _distributions(task: Task, rows: Array, there: Array) -> list[str]:
+    """Numbers that never vary, hardly ever vary, or span decades, of those that are `there` (L,)."""
     n = len(rows)
     differs = (rows != np.sort(rows, axis=0)[n // 2]).sum(axis=0)
-    constant, rare = differs == 0, (differs > 0) & (differs < _RARE * n)
+    constant, rare = there & (differs == 0), (differs > 0) & (differs < _RARE * n)
     found: list[tuple[Array, Callable[[str], str]]] = [
         (
             constant,

@@ -27,10 +27,10 @@ import numpy as np
 from veridical import seeds, tasks
 from veridical.bank import at_once, blocks, filling, validity, workers
 from veridical.bank.data_demands import beyond_type, of_data
-from veridical.bank.parameter_demands import between_values, draws_of_prior, of_parameters
+from veridical.bank.parameter_demands import between_values, draws_of_prior, exchanged, of_parameters
 from veridical.errors import BankError, SimulationError, SimulationTimeout
 from veridical.files import reading
-from veridical.tasks.base import Array, FileTask, Task
+from veridical.tasks.base import Array, FileTask, Task, usable
 
 _ENOUGH = 1 / 3
 _ROW = 0.1  # of the time limit, for a row alone where the probe met one that hangs
@@ -137,9 +137,9 @@ def _require_success(what: str, found: Mapping[str, Any], max_invalid: float) ->
     counts, text = found["counts"], found["first_traceback"]
     if counts["ok"] == 0:
         kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
-        traceback = f" The first traceback:\n{text}" if text else " x must be finite numbers."
         raise SimulationError(
-            f"{what}: all {found['rows']} simulations of the probe failed ({kinds}).{traceback}"
+            f"{what}: all {found['rows']} simulations of the probe failed ({kinds})."
+            f"{validity.cause(text or 'x must be finite numbers.')}"
         )
     validity.require_plausible(f"{what}, probe", counts, max_invalid, text)
 
@@ -173,10 +173,10 @@ def _measure(
         found["notes"] = list(getattr(task, "notes", ()))
     else:
         theta = draws_of_prior(task, root)
-        findings = of_parameters(task, theta)
+        findings = of_parameters(task, theta) + exchanged(task, theta)
         trial = _Trial(task, fidelity, root, _ROW * time_limit if alone else None)
         found = _simulate(trial, rows, started + _ENOUGH * time_limit, files["progress"])
-        if (places := between_values(theta)) is not None and found["counts"]["ok"]:
+        if (places := between_values(task, theta)) is not None and found["counts"]["ok"]:
             findings += _fails_between(trial, places)
     found["warnings"] = findings + found["warnings"]
     files["found.json"].write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
@@ -299,7 +299,7 @@ def _narrowed(task: Task, block: blocks.Block) -> blocks.Block:
     arrays = dict(block.arrays)
     with np.errstate(all="ignore"):
         arrays["x"] = arrays["x"].astype(task.x_dtype)
-    lost = validity.valid(arrays) & ~np.isfinite(arrays["x"]).reshape(len(arrays["x"]), -1).all(axis=1)
+    lost = validity.valid(arrays) & ~usable(arrays["x"], task.has_missing)
     arrays["status"] = np.where(lost, validity.NON_FINITE, arrays["status"]).astype(np.uint8)
     arrays["x"][lost] = np.nan
     return blocks.Block(arrays, block.first_traceback)
@@ -333,7 +333,7 @@ def _findings(
     theta, x = exact["theta"][valid], exact["x"][valid]
     beyond = beyond_type(task, x, task.x_dtype)
     with np.errstate(all="ignore"):
-        held = np.isfinite(x.astype(task.x_dtype)).reshape(len(x), -1).all(axis=1) if len(x) else valid[:0]
+        held = usable(x.astype(task.x_dtype), task.has_missing)
     warnings = [beyond] if beyond else []
     return {
         "rows": rows,

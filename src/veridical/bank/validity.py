@@ -67,9 +67,14 @@ def _too_many_failed(where: str, counts: Mapping[str, int], max_invalid: float, 
     """Says which share of the simulations failed, how, and what to do."""
     rows = sum(counts.values())
     kinds = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "ok")
-    first = f" The first traceback:\n{traceback}" if traceback else ""
     return (
         f"{where}: {1 - counts['ok'] / rows:.1%} of {rows} simulations failed ({kinds}), expected at most "
         f"{max_invalid:.1%} (max_invalid). Mend the simulator, narrow the prior, or raise "
-        f"simulation.max_invalid.{first}"
+        f"simulation.max_invalid.{cause(traceback)}"
     )
+
+
+def cause(first: str) -> str:
+    """Returns why a first simulation failed as the end of a message: a traceback, or a sentence."""
+    is_traceback = "\n" in first or first.startswith("Traceback")
+    return f" The first traceback:\n{first}" if is_traceback else f" {first}".rstrip()

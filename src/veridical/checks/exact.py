@@ -121,6 +121,7 @@ def sliced_wasserstein(
         projections: How many; the only one for D = 1.
     """
     d, sd = draws.shape[1], exact.std(axis=0, ddof=1)
+    sd = np.where(sd > 0, sd, 1.0)  # of a discrete parameter that is known for certain
     directions = np.ones((1, 1)) if d == 1 else rng.normal(size=(d, projections))
     directions = directions / np.linalg.norm(directions, axis=0)
     n = max(len(draws), len(exact))

@@ -124,4 +124,20 @@ def densities(draws: Draws) -> tuple[Array, Array] | None:
     of_draws = np.asarray(draws.log_density, dtype=float)
     require_shape("log_density", of_draws, *draws.draws.shape[:2])
     require_finite("log_density", of_draws, allow=-np.inf)
-    return of_draws, of_truth
+    return with_ties(draws.draws, draws.truth, of_draws, of_truth), of_truth
+
+
+def with_ties(draws: Array, truth: Array | None, of_draws: Array, of_truth: Array) -> Array:
+    """Returns log densities of draws (S, N), where draws equal the truth to the bit those of the truth (N,).
+
+    So are ties of discrete parameters seen as such, in whatever precision the densities came.
+
+    Arguments:
+        draws: Shape (S, N, D).
+        truth: Shape (N, D).
+        of_draws: Log densities, shape (S, N).
+        of_truth: Log densities, shape (N,).
+    """
+    if truth is None or not (draws == truth).any():
+        return of_draws
+    return np.where((draws == truth).all(axis=-1), of_truth, of_draws)

@@ -11,7 +11,8 @@ For one observation x and replicates x' simulated at posterior draws (failed one
   over replicates. The same for the prior predictive, as the scale to read it on.
 - *Coverage*: share of the coordinates of x inside their predictive band of level a.
 
-A small distance does not imply right parameters where the simulator is wrong.
+A small distance does not imply right parameters where the simulator is wrong. Missing numbers (NaN) are left
+out: T is then the mean over those that are there, times P, and where none is predicted, none is judged.
 
 Curves: `observed` (N, *x_shape); `quantiles` (Q,) with `bands` (Q, N, *x_shape) and, where there is a prior
 predictive, `prior_bands` (Q, *x_shape).
@@ -28,6 +29,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from veridical.checks import missing
 from veridical.checks.base import (
     Check,
     CheckResult,
@@ -42,6 +44,7 @@ from veridical.checks.inputs import Array, Inputs, given, require_finite
 from veridical.errors import DataError, ShapeError, require_shape
 from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Repeats, Section
+from veridical.tasks.base import usable
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MIN_REPLICATES = 40
@@ -80,6 +83,7 @@ class Look(NamedTuple):
         covered: Share of coordinates inside the band of each level, shape (A,).
         covered_sd: Standard deviation of that share over replicates taken as observations, shape (A,).
         bands: Quantiles of the replicates, shape (Q, P).
+        judged: Coordinates that are there, in x and in replicates.
     """
 
     p: float
@@ -87,6 +91,7 @@ class Look(NamedTuple):
     covered: Array
     covered_sd: Array
     bands: Array
+    judged: int
 
 
 def discrepancy(x: Array, replicates: Array) -> Array:
@@ -96,12 +101,12 @@ def discrepancy(x: Array, replicates: Array) -> Array:
         x: Data, shape (..., P).
         replicates: What gives median and widths, shape (R, P).
     """
-    low, median, high = np.quantile(replicates, [0.16, 0.5, 0.84], axis=0)
+    low, median, high = missing.quantiles(replicates, [0.16, 0.5, 0.84])
     smallest = np.maximum(1e-6 * np.abs(median), 1e-12)
-    spread = np.maximum(replicates.std(axis=0), smallest)
+    spread = np.maximum(missing.deviation(replicates), smallest)
     below, above = (np.where(w > smallest, w, spread) for w in (median - low, high - median))
     z = (x - median) / np.where(x < median, below, above)
-    return (z**2).sum(axis=-1)
+    return np.nan_to_num(missing.total(z**2), posinf=np.inf)
 
 
 def look(x: Array, replicates: Array, levels: Array, rng: np.random.Generator) -> Look:
@@ -110,31 +115,41 @@ def look(x: Array, replicates: Array, levels: Array, rng: np.random.Generator) -
     fitted, held_out = replicates[rows[::2]], replicates[rows[1::2]]
     p = monte_carlo_p(discrepancy(x, fitted), discrepancy(held_out, fitted))
     tails = (1 - levels) / 2
-    lower, upper = np.quantile(replicates, tails, axis=0), np.quantile(replicates, 1 - tails, axis=0)
-    shares = [
-        ((lo <= replicates) & (replicates <= up)).mean(axis=1) for lo, up in zip(lower, upper, strict=True)
-    ]
+    lower, upper = missing.quantiles(replicates, tails), missing.quantiles(replicates, 1 - tails)
+    shares = [_inside(replicates, lo, up) for lo, up in zip(lower, upper, strict=True)]
     return Look(
         p=p,
         null=len(held_out),
-        covered=((lower <= x) & (x <= upper)).mean(axis=1),
+        covered=_inside(x, lower, upper),
         covered_sd=np.std(shares, axis=1, ddof=1),
-        bands=np.quantile(replicates, QUANTILES, axis=0),
+        bands=missing.quantiles(replicates, QUANTILES),
+        judged=int((~np.isnan(x + lower[0])).sum()),
     )
+
+
+def _inside(x: Array, lower: Array, upper: Array) -> Array:
+    """Shares of the numbers that are there in x (..., P) between bounds, of which the same are there."""
+    inside = (lower <= x) & (x <= upper)
+    return np.asarray(missing.mean(np.where(np.isnan(x + lower), np.nan, inside)))
 
 
 def distances(x: Array, replicates: Array, prior: Array) -> Array:
     """Returns distances of replicates (R, P) from x (P,), standardised by the spread of the prior predictive.
 
     The spread is half the range between the 16 and 84 % quantiles of `prior` (R', P); coordinates without
-    any spread are left out.
+    any spread are left out, and so are replicates with no number where x has one.
     """
-    low, high = np.quantile(prior, [0.16, 0.84], axis=0)
+    low, high = missing.quantiles(prior, [0.16, 0.84])
     spread = (high - low) / 2
-    use = spread > 0
+    use = (spread > 0) & ~np.isnan(x)
     if not use.any():
         raise DataError("prior predictive: expected data that differ from one another, got no spread at all.")
-    return np.sqrt((((replicates[:, use] - x[use]) / spread[use]) ** 2).mean(axis=1))
+    found = np.sqrt(missing.mean(((replicates[:, use] - x[use]) / spread[use]) ** 2))
+    if np.isnan(found).all():
+        raise DataError(
+            "predictive: no simulation has a number where the data have one, so nothing is compared."
+        )
+    return np.asarray(found[~np.isnan(found)])
 
 
 class Predictive(Check):
@@ -166,8 +181,8 @@ class Predictive(Check):
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         x = np.asarray(given(draws.x, "the observed data", self.name), dtype=float)
         replicates = _replicates(given(inputs.predictive, "data simulated at the draws", self.name), x)
-        require_finite("x", x)
-        valid = np.asarray(np.isfinite(replicates).reshape(*replicates.shape[:2], -1).all(axis=-1))
+        require_finite("x", x[~usable(x, True)])
+        valid = usable(replicates.reshape(-1, *x.shape[1:]), True).reshape(replicates.shape[:2])
         failed, total = int((~valid).sum()), valid.size
         table = [Metric("predictive_invalid_share", failed / total, proportion_stderr(failed, total), total)]
         counts = valid.sum(axis=0).tolist()
@@ -182,18 +197,18 @@ class Predictive(Check):
         table += self._metrics(looks)
         if inputs.prior_predictive is not None:
             prior = _valid_rows(inputs.prior_predictive, x.shape[1:])
-            curves["prior_bands"] = np.quantile(prior, QUANTILES, axis=0).reshape(-1, *x.shape[1:])
+            curves["prior_bands"] = missing.quantiles(prior, QUANTILES).reshape(-1, *x.shape[1:])
             table += self._distances(x.reshape(len(x), -1), flat, prior, rng)
         return self._verdict(draws, table, curves, looks, failed)
 
     def _metrics(self, looks: list[Look]) -> list[Metric]:
-        n, used, coordinates = len(looks), min(one.null for one in looks), looks[0].bands.shape[1]
+        n, used, judged = len(looks), min(one.null for one in looks), sum(one.judged for one in looks)
         p = min(1.0, n * min(one.p for one in looks))
         table = [Metric("predictive_p", p, proportion_stderr(p * (used + 1) - 1, used), used)]
         for i, level in enumerate(self.settings.levels):
             share = float(np.mean([one.covered[i] for one in looks]))
             error = float(np.sqrt(np.sum([one.covered_sd[i] ** 2 for one in looks])) / n)
-            table.append(Metric("predictive_coverage", share, error, coordinates * n, level=level))
+            table.append(Metric("predictive_coverage", share, error, judged, level=level))
         return table
 
     def _distances(self, x: Array, flat: list[Array], prior: Array, rng: np.random.Generator) -> list[Metric]:
@@ -244,7 +259,7 @@ def _valid_rows(prior: Array, shape: tuple[int, ...]) -> Array:
     """Prior predictive data without failed rows, shape (R, P)."""
     require_shape("prior predictive", prior, None, *shape)
     flat = np.asarray(prior, dtype=float).reshape(len(prior), -1)
-    return flat[np.isfinite(flat).all(axis=1)]
+    return flat[usable(flat, True)]
 
 
 def _median_stderr(values: Array, repeats: int, rng: np.random.Generator) -> float:

@@ -32,6 +32,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ from veridical.checks.base import (
     per_parameter,
     proportion_stderr,
 )
+from veridical.checks.coverage import central_levels
 from veridical.checks.inputs import Array, Inputs, density_of_truth, labelled
 from veridical.errors import DataError
 from veridical.saved.posteriors import Draws
@@ -78,9 +80,22 @@ class Moments(NamedTuple):
     inside: Array
 
 
-def moments(draws: Array, truth: Array) -> Moments:
-    """Returns mean, variance (ddof 1), mean squared error of draws, and which intervals hold the truth."""
-    inside = np.stack([_inside(draws[:, :, j], truth[:, j]) for j in range(truth.shape[1])], axis=-1)
+def moments(draws: Array, truth: Array, discrete: Collection[int], rng: np.random.Generator) -> Moments:
+    """Returns mean, variance (ddof 1), mean squared error of draws, and which intervals hold the truth.
+
+    Arguments:
+        draws: Shape (S, N, D).
+        truth: Shape (N, D).
+        discrete: Which parameters are: their intervals have ends that are randomised within ties.
+        rng: Breaks those ties.
+    """
+    each = (
+        central_levels(draws[:, :, j], truth[:, j], rng) <= CALIBRATION_LEVELS[:, None]
+        if j in discrete
+        else _inside(draws[:, :, j], truth[:, j])
+        for j in range(truth.shape[1])
+    )
+    inside = np.stack(list(each), axis=-1)
     mean, variance = draws.mean(axis=0), draws.var(axis=0, ddof=1)
     population = variance * (len(draws) - 1) / len(draws)
     return Moments(truth, mean, variance, population + (mean - truth) ** 2, inside)
@@ -239,8 +254,9 @@ class Scores(Check):
                 f"check {self.name}: expected at least 2 draws and 2 data sets whose truths differ, "
                 f"got {len(theta)} draws of {len(truth)} data sets."
             )
-        m = moments(theta, truth)
-        if not (m.variance > 0).any(axis=0).all():
+        discrete = [draws.names.index(name) for name in draws.support.discrete]
+        m = moments(theta, truth, discrete, rng)
+        if not np.delete((m.variance > 0).any(axis=0), discrete).all():
             raise DataError("draws: expected draws that differ, got a posterior of zero width everywhere.")
         table = self._estimates(draws, nrmse(theta, truth), m, rng)
         log_q = density_of_truth(draws)

@@ -26,7 +26,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from veridical.checks import uniformity
+from veridical.checks import missing, uniformity
 from veridical.checks.base import Check, CheckResult, Line, Metric, finite_or_none, mean_stderr
 from veridical.checks.coverage import expected_coverage
 from veridical.checks.inputs import Array, Inputs, given, labelled, require_finite
@@ -34,6 +34,7 @@ from veridical.checks.uniformity import LEVELS, fractional_ranks
 from veridical.errors import DataError, require_shape
 from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Count, Section
+from veridical.tasks.base import usable
 
 
 class TARPSettings(Section):
@@ -89,7 +90,8 @@ def neighbour_references(x: Array, truth: Array, neighbours: int, rng: np.random
     """Returns centres that follow the data: mean truth of the nearest earlier data sets in a random order.
 
     Nearness is the Euclidean distance between normal scores of the coordinates of x, which no monotone change
-    of units alters. The first data set has no predecessor and gets a uniform centre.
+    of units alters, of those that are there in both (missing ones are NaN). The first data set has no
+    predecessor and gets a uniform centre.
 
     Arguments:
         x: Data, shape (N, ...).
@@ -102,12 +104,12 @@ def neighbour_references(x: Array, truth: Array, neighbours: int, rng: np.random
 
     n = len(truth)
     flat = np.asarray(x, dtype=float).reshape(n, -1)
-    scores = ndtri(rankdata(flat, axis=0) / (n + 1))
+    scores = ndtri(rankdata(flat, axis=0, nan_policy="omit") / ((~np.isnan(flat)).sum(axis=0) + 1))
     references, order = uniform_references(truth, rng), rng.permutation(n)
     scores, ordered = scores[order], truth[order]
     for position in range(1, n):
         k = min(neighbours, position)
-        distances = ((scores[:position] - scores[position]) ** 2).sum(axis=1)
+        distances = missing.total((scores[:position] - scores[position]) ** 2)  # NaN comes last
         nearest = np.argpartition(distances, k - 1)[:k]
         references[order[position]] = ordered[nearest].mean(axis=0)
     return references
@@ -158,5 +160,5 @@ class TARP(Check):
         data = np.asarray(given(data, "x or summaries of the data (or references: uniform)", self.name))
         if len(data) != len(truth):
             raise DataError(f"check {self.name}: expected x of {len(truth)} data sets, got {len(data)}.")
-        require_finite("x", data)
+        require_finite("x", data[~usable(data, True)])
         return neighbour_references(data, truth, self.settings.neighbours, rng)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from veridical.errors import TrainingError, require_shape
+from veridical.tasks import supports
 from veridical.tasks.base import Array
+from veridical.tasks.supports import Constraint, Support
 
 if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from veridical.training.session import Session, TrainingResult
 
 Arrays = Mapping[str, Array]  # what is saved of a method, by name
-_TUPLES = ("parameters", "units", "x_shape")  # of a TaskInfo, which JSON keeps as lists
+_TUPLES = ("parameters", "units", "x_shape", "axes")  # of a TaskInfo, which JSON keeps as lists
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,9 @@ class TaskInfo:
         units: Their units.
         x_shape: Shape of one row of x.
         x_unit: The unit of x.
+        axes: The kind of each axis of x: as declared, `vector` where its coordinates are names, else empty.
+        has_missing: Whether numbers of x may be missing, which are NaN.
+        constraints: What its parameters can be beyond their bounds; see `veridical.tasks.supports`.
     """
 
     name: str
@@ -43,24 +48,44 @@ class TaskInfo:
     units: tuple[str, ...]
     x_shape: tuple[int, ...]
     x_unit: str = ""
+    axes: tuple[str, ...] = ()
+    has_missing: bool = False
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def support(self) -> Support | None:
+        """The constraints with the map to latent numbers; None where there are none."""
+        return Support(self.parameters, self.constraints) if self.constraints else None
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Number of values of each of the K latent numbers of the parameters; 0 where it is continuous."""
+        return self.support.cells if self.support else (0,) * len(self.parameters)
 
     @classmethod
     def of(cls, task: Task) -> TaskInfo:
         """Returns what an estimator keeps of a task."""
         units = tuple(p.unit for p in task.parameters)
-        return cls(task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit)
+        named = [any(isinstance(value, str) for value in d.coordinates) for d in task.dimensions]
+        axes = tuple(d.kind or "vector" * names for d, names in zip(task.dimensions, named, strict=True))
+        about = task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit, axes
+        return cls(*about, has_missing=task.has_missing, constraints=task.constraints)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data; an infinite bound is None."""
         bounds = [[float(b) if np.isfinite(b) else None for b in pair] for pair in self.bounds]
-        return {**vars(self), **{name: list(getattr(self, name)) for name in _TUPLES}, "bounds": bounds}
+        record = {**vars(self), **{name: list(getattr(self, name)) for name in _TUPLES}, "bounds": bounds}
+        constraints = [constraint.to_json() for constraint in record.pop("constraints")]
+        return {**record, "constraints": constraints} if constraints else record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TaskInfo:
         """Returns what `to_json` recorded."""
         bounds = np.array(record["bounds"], float).reshape(-1, 2)  # None becomes NaN
         bounds = np.where(np.isnan(bounds), (-np.inf, np.inf), bounds)
-        return cls(**{**record, **{name: tuple(record[name]) for name in _TUPLES}, "bounds": bounds})
+        constraints = tuple(supports.from_json(each) for each in record.get("constraints", ()))
+        tuples = {name: tuple(record.get(name, ())) for name in _TUPLES}
+        return cls(**{**record, **tuples, "bounds": bounds, "constraints": constraints})
 
 
 @dataclass(frozen=True)

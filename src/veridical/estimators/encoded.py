@@ -32,7 +32,7 @@ class Encoded(Transformed):
 
     @abstractmethod
     def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
-        """Returns draws (B, D) and their log densities (B,) from standard normal noise (B, D).
+        """Returns draws (B, D) and their log densities (B,) from standard normal noise (B, K).
 
         Row i of noise belongs to row `index[i]` of the summaries, (N, K) in single precision; index ascends.
         """

@@ -34,6 +34,7 @@ from veridical.estimators.npe import (
     PosteriorNetwork,
     Prepared,
     initial_network,
+    on_task,
     parent_of,
 )
 from veridical.estimators.npe_settings import NPESettings
@@ -62,6 +63,7 @@ class Ensemble(Estimator):
         cls, settings: EnsembleSettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Ensemble, session.TrainingResult]:
         """Returns trained members and how their training went, one after the other; see `Estimator.fit`."""
+        settings = settings.model_copy(update={"member": on_task(settings.member, task)})
         member = settings.member.model_copy(update={"start": settings.start})
         parents = _parents(settings, member, task, material)
         prepared = Prepared.of(member, task, material, parents[0], run)
@@ -88,11 +90,11 @@ class Ensemble(Estimator):
 
     def _draw(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns draws (N, n, D): for each observation first the members picked, then the base noise."""
-        d = len(self.task.parameters)
-        pairs = [(rng.integers(len(self.members), size=n), rng.standard_normal((n, d))) for _ in x]
+        d, k = len(self.task.parameters), len(self.task.cells)
+        pairs = [(rng.integers(len(self.members), size=n), rng.standard_normal((n, k))) for _ in x]
         picked = np.concatenate([member for member, _ in pairs])
         noise = np.concatenate([z for _, z in pairs])
-        draws = np.empty_like(noise)
+        draws = np.empty((len(noise), d))
         for m, member in enumerate(self.members):
             (rows,) = np.nonzero(picked == m)
             if len(rows):
@@ -170,6 +172,7 @@ def together(results: Sequence[session.TrainingResult]) -> session.TrainingResul
         seconds=sum(result.seconds for result in results),
         cpu_seconds=sum(result.cpu_seconds for result in results),
         device=results[0].device,
+        size=results[0].size,
     )
 
 

@@ -34,12 +34,12 @@ class GaussianEstimator(Transformed):
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
         means, factors = self.moments(x)
-        d = means.shape[1]
-        draws, log_p = np.empty((n, len(x), d)), np.empty((n, len(x)))
+        k = means.shape[1]
+        draws, log_p = np.empty((n, len(x), len(self.task.parameters))), np.empty((n, len(x)))
         step = max(1, ROWS // n)
         for first in range(0, len(x), step):
             part = slice(first, min(first + step, len(x)))
-            noise = rng.standard_normal((part.stop - first, n, d))
+            noise = rng.standard_normal((part.stop - first, n, k))
             z = means[part, None] + np.einsum("ijk,isk->isj", factors[part], noise)
             theta = self.parameters.inverse(z)
             again, log_slope = self.parameters.forward(theta)

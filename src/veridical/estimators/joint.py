@@ -28,7 +28,7 @@ from torch import Tensor
 
 from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.joint_settings import JNPESettings
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork
+from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork, exchangeable, on_task
 from veridical.estimators.regression import held_out
 from veridical.networks import trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
@@ -72,15 +72,16 @@ class JointNPE(FlowPosterior):
         cls, settings: JNPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[JointNPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
+        settings = on_task(settings, task)
         rows = labelled(material, "simulations", settings.type, task)
         pairs = labelled(material, "calibration", settings.type, task)
         learn, apart = ~rows.validation, held_out(len(pairs), settings.type)
         session.require_rows(int(learn.sum()), int(apart.sum()))
         simulated, labelled_x = rows.x[learn], pairs.x[~apart]
-        kind, exchangeable = settings.inputs.transform, settings.summary.type == "deepset"
-        transform = partial(InputTransform.fit, kind=kind, exchangeable=exchangeable)
+        kind, shared = settings.inputs.transform, exchangeable(settings)
+        transform = partial(InputTransform.fit, kind=kind, shared=shared, has_missing=task.has_missing)
         inputs = transform(simulated).pooled(transform(labelled_x))
-        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds)
+        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
         z, log_slope = parameters.forward(rows.theta[learn])

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from veridical.estimators.npe_settings import PosteriorSettings
-from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
+from veridical.networks.settings import AutoSummarySettings, FlowSettings, InputsSettings, SummarySettings
 from veridical.sections import Count, Fidelity
 from veridical.training.settings import TrainingSettings
 
@@ -31,6 +31,6 @@ class JNPESettings(PosteriorSettings):
     type: Literal["j_npe"] = "j_npe"
     fidelity: Fidelity = None
     inputs: InputsSettings = InputsSettings()
-    summary: SummarySettings = Field(default_factory=MLPSummarySettings)
+    summary: SummarySettings = Field(default_factory=AutoSummarySettings)
     flow: FlowSettings = FlowSettings()
     training: JointTrainingSettings = JointTrainingSettings()

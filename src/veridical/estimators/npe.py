@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,26 +36,56 @@ from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, la
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.transformed import Networked
-from veridical.networks import build_summary
+from veridical.networks import build_summary, choice
 from veridical.networks.flow import SplineFlow
+from veridical.networks.layers import rows_at_once
+from veridical.networks.mixed import MixedFlow
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 
-ROWS = 8192  # rows that go through the network at once, outside training
+ROWS = 8192  # draws that go through the flow at once
 CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
 FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta from the prior
 PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
 
 
-class PosteriorNetwork(Trainable):
-    """A summary network and a flow; its loss is the negative log density of standardised parameters."""
+S = TypeVar("S", bound=PosteriorSettings)
 
-    def __init__(self, settings: PosteriorSettings, x_shape: tuple[int, ...], parameters: int) -> None:
+
+def on_task(settings: S, task: TaskInfo) -> S:
+    """Returns the settings with the summary network that they leave to the axes of x."""
+    summary = choice.resolved(settings.summary, task.x_shape, task.axes)
+    if settings.summary.type == "auto":
+        print(f"summary: auto takes {summary.model_dump()}")
+    return settings.model_copy(update={"summary": summary})
+
+
+class PosteriorNetwork(Trainable):
+    """A summary network and a flow; its loss is the negative log density of standardised parameters.
+
+    Arguments:
+        settings: Both.
+        x_shape: Shape of one row of x.
+        cells: Number of values of each latent number of the parameters; 0 where it is continuous.
+        has_missing: Whether numbers of x may be missing.
+    """
+
+    def __init__(
+        self,
+        settings: PosteriorSettings,
+        x_shape: tuple[int, ...],
+        cells: tuple[int, ...],
+        has_missing: bool = False,
+    ) -> None:
         super().__init__()
-        self.summary = build_summary(settings.summary.model_dump(), x_shape)
-        self.flow = SplineFlow(parameters, self.summary.features, **settings.flow.model_dump())
+        known = choice.resolved(settings.summary, x_shape).model_dump()
+        self.summary = build_summary(known, x_shape, has_missing=has_missing)
+        features, flow = self.summary.features, settings.flow.model_dump()
+        self.flow = (
+            MixedFlow(cells, features, **flow) if any(cells) else SplineFlow(len(cells), features, **flow)
+        )
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean of -log q(theta | x) over rows: standardised theta (B, D) and x (B, *x_shape)."""
@@ -73,16 +103,16 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
     @classmethod
     def build(cls, settings: PosteriorSettings, task: TaskInfo) -> PosteriorNetwork:
         """Returns a summary network with a flow behind it."""
-        return PosteriorNetwork(settings, task.x_shape, len(task.parameters))
+        return PosteriorNetwork(on_task(settings, task), task.x_shape, task.cells, task.has_missing)
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
-        d = len(self.task.parameters)
+        d, k = len(self.task.parameters), len(self.task.cells)
         context = self.contexts(x)
         draws, log_p = np.empty((len(x) * n, d)), np.empty(len(x) * n)
         for first in range(0, len(draws), ROWS):
             rows = np.arange(first, min(first + ROWS, len(draws)))
-            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), d)), context, rows // n)
+            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), k)), context, rows // n)
         return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T
 
     @property
@@ -100,7 +130,7 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         """Returns what the flow sees of x (N, *x_shape), in single precision, shape (N, K)."""
         inputs = torch.from_numpy(self.inputs(x, np.float32))
         with torch.no_grad():
-            return torch.cat([self.network.summary(part) for part in inputs.split(ROWS)])
+            return torch.cat([self.network.summary(part) for part in inputs.split(rows_at_once(x.shape[1:]))])
 
     def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
         """Returns draws (B, D) and their log densities (B,) from base noise; see `Encoded.push`."""
@@ -159,7 +189,7 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
 
     def _precise_contexts(self, x: Array) -> Tensor:
         inputs = torch.from_numpy(self.inputs(x))
-        return torch.cat([self.precise.summary(part) for part in inputs.split(ROWS)])
+        return torch.cat([self.precise.summary(part) for part in inputs.split(rows_at_once(x.shape[1:]))])
 
 
 class NPE(FlowPosterior):
@@ -172,6 +202,7 @@ class NPE(FlowPosterior):
         cls, settings: NPESettings, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[NPE, session.TrainingResult]:
         """Returns a trained posterior and how its training went; see `Estimator.fit`."""
+        settings = on_task(settings, task)
         parent = parent_of(settings, task, material)
         prepared = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run)
@@ -208,7 +239,7 @@ class Prepared:
         rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
-        inputs = _input_transform(settings, rows.x[learn], parent)
+        inputs = _input_transform(settings, rows.x[learn], task, parent)
         parameters = _parameter_transform(rows.theta[learn], task, material, parent, run)
         parameters.require_inside(rows.theta)
         theta = _permuted(rows, run) if settings.permuted else rows.theta
@@ -249,8 +280,10 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> Flow
 
 
 def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
-    architecture = {name: getattr(settings, name).model_dump() for name in settings.architecture}
-    return {"parameters": task.parameters, "x_shape": task.x_shape, **architecture}
+    known = on_task(settings, task)
+    architecture = {name: getattr(known, name).model_dump() for name in settings.architecture}
+    shape = {"parameters": task.parameters, "x_shape": task.x_shape, "has_missing": task.has_missing}
+    return {**shape, "values": task.cells, **architecture}
 
 
 def initial_network(
@@ -264,13 +297,21 @@ def initial_network(
     return network
 
 
-def _input_transform(settings: NPESettings, x: Array, parent: FlowPosterior | None) -> InputTransform:
+def _input_transform(
+    settings: NPESettings, x: Array, task: TaskInfo, parent: FlowPosterior | None
+) -> InputTransform:
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
-    exchangeable = settings.summary.type == "deepset"
-    own = InputTransform.fit(x, settings.inputs.transform, exchangeable=exchangeable)
+    kind, shared = settings.inputs.transform, exchangeable(settings)
+    own = InputTransform.fit(x, kind, shared=shared, has_missing=task.has_missing)
     return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
+
+
+def exchangeable(settings: PosteriorSettings) -> int | None:
+    """Returns the axis of x whose entries the summary network takes for exchangeable, if any."""
+    axis: int | None = settings.summary.axis if settings.summary.type == "deepset" else None
+    return axis
 
 
 def _parameter_transform(
@@ -286,10 +327,9 @@ def _parameter_transform(
         return parent.parameters
     if len(theta) < FEW_ROWS and material.prior is not None:
         rng = seeds.generator(run.root, "initialise", *run.path, "parameters")
-        plain = ParameterTransform(task.bounds, np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
-        plain.require_inside(theta)
+        ParameterTransform.plain(task.bounds, task.support).require_inside(theta)
         theta = material.prior.sample(rng, PRIOR_DRAWS)
-    return ParameterTransform.fit(theta, task.bounds)
+    return ParameterTransform.fit(theta, task.bounds, task.support)
 
 
 def _permuted(rows: Rows, run: session.Session) -> Array:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from veridical.estimators.settings import MethodSettings, TrainedSettings
-from veridical.networks.settings import FlowSettings, InputsSettings, MLPSummarySettings, SummarySettings
+from veridical.networks.settings import AutoSummarySettings, FlowSettings, InputsSettings, SummarySettings
 from veridical.sections import Fidelity, OwnBudgets
 from veridical.training.settings import TrainingSettings
 
@@ -17,6 +17,7 @@ class PosteriorSettings(TrainedSettings):
 
     architecture: ClassVar[tuple[str, ...]] = ("inputs", "summary", "flow")
     gives: ClassVar[tuple[str, ...]] = ("summaries", "weights", "encoder")
+    takes_missing: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         inputs: InputsSettings
@@ -59,6 +60,6 @@ class NPESettings(PosteriorSettings):
         default=False, description="Negative control: parameters shuffled against x, so that x tells nothing."
     )
     inputs: InputsSettings = InputsSettings()
-    summary: SummarySettings = Field(default_factory=MLPSummarySettings)
+    summary: SummarySettings = Field(default_factory=AutoSummarySettings)
     flow: FlowSettings = FlowSettings()
     training: TrainingSettings = TrainingSettings()

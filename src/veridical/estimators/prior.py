@@ -10,7 +10,7 @@ import numpy as np
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.prior_settings import PriorSettings
-from veridical.tasks import priors
+from veridical.tasks import families
 from veridical.tasks.base import Array, Prior
 from veridical.training.session import Session
 
@@ -38,7 +38,7 @@ class PriorEstimator(Estimator):
         """
         prior: Prior = material.require("prior", settings.type)
         try:
-            priors.to_json(prior)
+            families.to_json(prior)
         except TaskError as error:
             raise TrainingError(f"estimator 'prior' of task {task.name}: {error}") from error
         return cls(settings, task, prior), None
@@ -46,9 +46,10 @@ class PriorEstimator(Estimator):
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n prior draws (n, N, D) for each row of x and their log densities (n, N)."""
         require_shape("x", x, None, *self.task.x_shape)
-        lower, upper = self.task.bounds.T
+        plain = self.task.support.plain if self.task.support else slice(None)
+        lower, upper = self.task.bounds[plain].T
         rows = self.prior.sample(rng, len(x) * n)
-        rows = np.clip(rows, np.nextafter(lower, np.inf), np.nextafter(upper, -np.inf))
+        rows[:, plain] = np.clip(rows[:, plain], np.nextafter(lower, np.inf), np.nextafter(upper, -np.inf))
         draws = rows.reshape(len(x), n, -1).swapaxes(0, 1)
         return draws, self.prior.log_prob(rows).reshape(len(x), n).T
 
@@ -64,7 +65,7 @@ class PriorEstimator(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns the prior's families and numbers, as the bytes of a JSON text."""
-        text = json.dumps(priors.to_json(self.prior))
+        text = json.dumps(families.to_json(self.prior))
         return {ARRAY: np.frombuffer(text.encode(), dtype=np.uint8)}
 
     @classmethod
@@ -73,7 +74,7 @@ class PriorEstimator(Estimator):
     ) -> PriorEstimator:
         """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         try:
-            prior = priors.from_json(json.loads(arrays[ARRAY].tobytes()))
+            prior = families.from_json(json.loads(arrays[ARRAY].tobytes()))
         except (KeyError, ValueError) as error:
             raise ArtifactError(f"estimator {cls.type}: the prior cannot be read: {error}") from error
         return cls(settings, task, prior)

@@ -12,4 +12,5 @@ class PriorSettings(MethodSettings):
 
     code: ClassVar[str] = "veridical.estimators.prior:PriorEstimator"
     learns: ClassVar[tuple[str, ...]] = ()
+    takes_missing: ClassVar[bool] = True
     type: Literal["prior"] = "prior"

@@ -31,7 +31,7 @@ from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.regression_settings import MLPSettings
 from veridical.estimators.transformed import Networked
 from veridical.networks import trainable
-from veridical.networks.summary import dense
+from veridical.networks.layers import dense
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
@@ -89,7 +89,7 @@ class MLPRegression(GaussianEstimator, Networked[MomentsNetwork]):
         pairs = labelled(material, "calibration", settings.type, task)
         apart = held_out(len(pairs), settings.type)
         inputs = InputTransform.fit(pairs.x[~apart], settings.inputs.transform)
-        parameters = ParameterTransform.fit(pairs.theta[~apart], task.bounds)
+        parameters = ParameterTransform.fit(pairs.theta[~apart], task.bounds, task.support)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
         z, log_slope = parameters.forward(pairs.theta)
@@ -103,7 +103,7 @@ class MLPRegression(GaussianEstimator, Networked[MomentsNetwork]):
     @classmethod
     def build(cls, settings: MLPSettings, task: TaskInfo) -> MomentsNetwork:
         """Returns a dense network for means and standard deviations."""
-        return MomentsNetwork(prod(task.x_shape), settings.hidden, len(task.parameters), settings.least_sd)
+        return MomentsNetwork(prod(task.x_shape), settings.hidden, len(task.cells), settings.least_sd)
 
     def moments(self, x: Array) -> tuple[Array, Array]:
         """Returns means (N, D) and diagonal factors (N, D, D) of the covariances, given x."""

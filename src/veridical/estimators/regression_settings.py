@@ -32,6 +32,7 @@ class MLPSettings(TrainedSettings):
 
     code: ClassVar[str] = "veridical.estimators.regression:MLPRegression"
     learns: ClassVar[tuple[str, ...]] = ("calibration",)
+    discrete: ClassVar[bool] = False
     type: Literal["mlp"] = "mlp"
     inputs: InputsSettings = InputsSettings()
     hidden: Widths = Field(default=[256, 128], description="Widths of the hidden layers.")

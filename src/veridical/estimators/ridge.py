@@ -97,14 +97,14 @@ class Ridge(GaussianEstimator):
         cls, settings: RidgeSettings, task: TaskInfo, material: Material, run: Session
     ) -> tuple[Ridge, None]:
         """Returns the regression; see `Estimator.fit`."""
-        pairs, d = labelled(material, "calibration", settings.type, task), len(task.parameters)
+        pairs, d = labelled(material, "calibration", settings.type, task), len(task.cells)
         if len(pairs) < d + 3:
             raise TrainingError(
                 f"estimator 'ridge' needs at least {d + 3} calibration pairs for {d} parameters, got "
                 f"{len(pairs)}; raise `calibration`."
             )
         inputs = InputTransform.fit(pairs.x, settings.inputs.transform)
-        parameters = ParameterTransform.fit(pairs.theta, task.bounds)
+        parameters = ParameterTransform.fit(pairs.theta, task.bounds, task.support)
         grid = np.geomspace(settings.smallest, settings.largest, settings.penalties)
         found = regress(inputs(pairs.x).reshape(len(pairs), -1), parameters.forward(pairs.theta)[0], grid)
         covariance = found.residuals.T @ found.residuals / (len(pairs) - d - 1)
@@ -134,7 +134,7 @@ class Ridge(GaussianEstimator):
         """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         try:
             inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays)
+            parameters = ParameterTransform.from_arrays(task.bounds, arrays, task.support)
             numbers = [arrays[f"ridge.{name}"] for name in NUMBERS]
         except KeyError as error:
             raise ArtifactError(f"estimator {cls.type}: the array {error} is missing.") from error

@@ -21,7 +21,9 @@ class MethodSettings(Section):
         gives: What checks and other methods may ask of it: `summaries` of data, `weights` to begin with,
             those of `members`, an `encoder` of simulations, a `tuned encoder` of real data, `functions` of
             events.
+        discrete: Whether it can answer for parameters that take values of a list.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
+        takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
     """
 
     code: ClassVar[str]
@@ -29,6 +31,8 @@ class MethodSettings(Section):
     learns: ClassVar[tuple[str, ...]] = ("simulations",)
     gives: ClassVar[tuple[str, ...]] = ()
     builds_on: ClassVar[tuple[str, ...]] = ()
+    takes_missing: ClassVar[bool] = False
+    discrete: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         type: str

@@ -84,7 +84,10 @@ class Networked(Transformed, Generic[Network]):
         posterior, summaries = settings.answers == "posterior", settings.offers("summaries")
         with weights.fitting(f"estimator {cls.type}"):
             weights.load_into(network, arrays)
-            inputs = InputTransform.from_arrays(settings.inputs.transform, arrays)
-            parameters = ParameterTransform.from_arrays(task.bounds, arrays) if posterior else None
+            kind = settings.inputs.transform
+            inputs = InputTransform.from_arrays(kind, arrays, has_missing=task.has_missing)
+            parameters = (
+                ParameterTransform.from_arrays(task.bounds, arrays, task.support) if posterior else None
+            )
             cloud = SummaryCloud.from_arrays(arrays) if summaries else None
         return cls(settings, task, inputs, parameters, network, cloud)

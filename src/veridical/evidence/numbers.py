@@ -34,12 +34,9 @@ def to_precision(value: float, width: float, digits: int = 2) -> str:
     return _signed(f"{value:,.{max(0, decimals)}f}")
 
 
-def interval(
-    quantiles: Mapping[float, float], beside: Mapping[float, float] | None = None
-) -> tuple[str, str]:
-    """Returns median and 90 % interval as text, from quantiles by level; with the decimals of another's."""
-    widest = beside or quantiles
-    sd = (widest[0.95] - widest[0.05]) / 3.29
+def interval(quantiles: Mapping[float, float]) -> tuple[str, str]:
+    """Returns median and 90 % interval as text, from quantiles by level."""
+    sd = (quantiles[0.95] - quantiles[0.05]) / 3.29
     low, middle, high = (to_precision(quantiles[level], sd) for level in (0.05, 0.5, 0.95))
     return middle, f"{low} to {high}"
 

@@ -10,9 +10,11 @@ import numpy as np
 
 from veridical.coordinates import Coordinates
 from veridical.evidence.metrics import Row, row
+from veridical.tasks.supports import Discrete, OneOf
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MIXTURE = "posterior_mixture_quantile"
+MAX_VALUES = 20  # of a discrete parameter, whose probabilities are tabulated
 MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
 
 
@@ -58,15 +60,17 @@ def posterior_rows(
     names: Sequence[str],
     draws: np.ndarray,
     truth: np.ndarray | None = None,
+    discrete: Mapping[str, Discrete] | None = None,
     **common: Any,
 ) -> list[Row]:
-    """Returns mean, standard deviation and quantiles of posterior draws as rows.
+    """Returns mean, sd and quantiles of posterior draws as rows, and probabilities of discrete parameters.
 
     Arguments:
         where: Whose draws they are.
         names: Names of the D parameters.
         draws: Posterior draws, shape (S, N, D); only the first MAX_OBSERVATIONS observations are tabulated.
         truth: True parameters, shape (N, D), where they are known.
+        discrete: The discrete parameters, by name.
         common: Cells that all rows share.
     """
     draws = draws[:, :MAX_OBSERVATIONS]
@@ -92,6 +96,8 @@ def posterior_rows(
                 row(**cells, metric="posterior_quantile", value=float(quantiles[k, i, j]), level=level)
                 for k, level in enumerate(QUANTILES)
             ]
+            if discrete and name in discrete:
+                rows += _probabilities(draws[:, i, j], discrete[name], cells)
     return rows
 
 
@@ -121,3 +127,21 @@ def mixed(repeats: Sequence[np.ndarray]) -> np.ndarray:
     """Returns draws of the mixture of replicates (S, ...), as many of each, spread evenly over its own."""
     size = min(map(len, repeats))
     return np.concatenate([own[np.linspace(0, len(own) - 1, size).round().astype(int)] for own in repeats])
+
+
+def _probabilities(values: np.ndarray, of: Discrete, cells: Mapping[str, Any]) -> list[Row]:
+    """The share of draws (S,) at each value, or at the most frequent ones where there are many."""
+    shares = np.bincount(of.number(values), minlength=len(of.codes)) / len(values)
+    listed = np.sort(np.argsort(-shares, kind="stable")[:MAX_VALUES])
+    texts = of.labels if isinstance(of, OneOf) and isinstance(of.values[0], str) else None
+    return [
+        row(
+            **cells,
+            **({"category": texts[k]} if texts else {}),
+            metric="posterior_probability",
+            level=float(of.codes[k]),
+            value=float(shares[k]),
+            stderr=math.sqrt(shares[k] * (1 - shares[k]) / len(values)),
+        )
+        for k in listed
+    ]

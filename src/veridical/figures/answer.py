@@ -22,7 +22,7 @@ ROOM = 1.0  # shown of the prior to each side, in units of what the answers span
 
 
 class Answer(Figure):
-    """The answer to the only observation: each parameter before and after the data."""
+    """The answer to the only observation: each continuous parameter before and after the data."""
 
     section = "overview"
     read = (
@@ -37,11 +37,15 @@ class Answer(Figure):
         variant, _, own, exact = answers[0]
         if own.draws.shape[1] > 1 and own.truth is None:
             return
-        draws = {variant.label: own.draws[:, EXAMPLE]}
+        columns = [j for j, name in enumerate(own.names) if name not in own.support.discrete]
+        if not columns:
+            return
+        draws = {variant.label: own.draws[:, EXAMPLE, columns]}
         if exact is not None:
-            draws["exact reference"] = exact.draws[:, EXAMPLE]
-        truth = None if own.truth is None else own.truth[EXAMPLE]
-        yield Found((own.names, own.units, draws, sources.prior_draws, truth))
+            draws["exact reference"] = exact.draws[:, EXAMPLE, columns]
+        truth = None if own.truth is None else own.truth[EXAMPLE, columns]
+        names, units = ([of[j] for j in columns] for of in (own.names, own.units))
+        yield Found((names, units, draws, sources.prior_draws, truth))
 
     def data(
         self,

@@ -1,6 +1,7 @@
 """Posterior pairs: marginals on the diagonal, contours of pairs below it, one colour per posterior.
 
-Data: `parameters` (name, unit, range), `series` (label, role, `marginals`: per parameter `x` and `density`;
+Data: `parameters` (name, unit, range; of discrete ones `values`, which stand at 0, 1, ...), `series`
+(label, role, `marginals`: per parameter `x` and `density`;
 `pairs`: per pair `row`, `column`, `x`, `y`, `density` and the two `levels` that hold 90 % and 50 % of the
 mass), `truth` (D numbers or None), `units` by parameter, and `largest_shift` from the reference.
 """
@@ -8,7 +9,7 @@ mass), `truth` (D numbers or None), `units` by parameter, and `largest_shift` fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from veridical.evidence.numbers import rounded
 from veridical.figures import style
 from veridical.figures.base import Array, Axes, Data, Drawn, Figure, Found, Sources, plain
 from veridical.figures.sources import EXAMPLE
+from veridical.tasks.supports import Discrete
 
 MAX_PARAMETERS = 8
 BINS = 36
@@ -28,6 +30,7 @@ PAIRS = (
     " Below it, each pair of parameters: the true values lie inside the inner line with 50 % and inside the "
     "outer line with 90 % probability. Slanted shapes mean that two parameters trade off against each other."
 )
+BARS = " Bars are probabilities of single values; cells are darker inside the 50 % than inside the 90 %."
 EXACT = (
     " Solid blue is the network's answer, dashed orange the exact one; where they lie on top of each other "
     "the network can be believed."
@@ -47,7 +50,7 @@ class Posterior(Figure):
             if exact is not None:
                 draws["exact reference"] = exact.draws[:, EXAMPLE]
             truth = None if own.truth is None else own.truth[EXAMPLE]
-            given = (own.names, own.units, draws, reference, truth, own.draws.shape[1])
+            given = (own.names, own.units, draws, reference, truth, own.draws.shape[1], own.support.discrete)
             yield Found(given, variant, dataset)
 
     def data(
@@ -58,6 +61,7 @@ class Posterior(Figure):
         reference: str | None = None,
         truth: Array | None = None,
         observations: int = 1,
+        discrete: Mapping[str, Discrete] | None = None,
     ) -> dict[str, Any]:
         """Returns marginal and pairwise densities of one or two posteriors on common axes.
 
@@ -68,29 +72,38 @@ class Posterior(Figure):
             reference: The label that is the reference.
             truth: True parameters (D,), where they are known.
             observations: How many there are, of which one is shown.
+            discrete: The discrete parameters by name; those of many values are shown as continuous ones.
         """
         d = min(len(names), MAX_PARAMETERS)
-        shown = {label: np.asarray(values, dtype=float)[:, :d] for label, values in draws.items()}
+        shown = {label: np.array(values, dtype=float)[:, :d] for label, values in draws.items()}
+        shift = _largest_shift(shown, reference)
+        truth = None if truth is None else np.array(truth, dtype=float)[:d]
         edges = common_edges(list(shown.values()))
-        parameters = [
-            {"name": names[j], "unit": units[j], "range": plain(edges[j][[0, -1]])} for j in range(d)
-        ]
+        parameters: list[dict[str, Any]] = [{"name": names[j], "unit": units[j]} for j in range(d)]
+        for j, of in enumerate((discrete or {}).get(name) for name in names[:d]):
+            if of is not None and len(of.codes) <= BINS:
+                for values in (*shown.values(), *(() if truth is None else (truth[None],))):
+                    values[:, j] = of.number(values[:, j])
+                edges[j] = np.arange(len(of.codes) + 1) - 0.5
+                parameters[j]["values"] = of.labels
+            parameters[j]["range"] = plain(edges[j][[0, -1]])
+        bars = ["values" in parameter for parameter in parameters]
         series = [
             {
                 "label": label,
                 "role": "reference" if label == reference else "estimate",
-                "marginals": [marginal(values[:, j], edges[j]) for j in range(d)],
-                "pairs": [_pair(values, edges, i, j) for i in range(d) for j in range(i)],
+                "marginals": [marginal(values[:, j], edges[j], bars[j]) for j in range(d)],
+                "pairs": [_pair(values, edges, i, j, bars) for i in range(d) for j in range(i)],
             }
             for label, values in shown.items()
         ]
         return {
             "parameters": parameters,
             "series": series,
-            "truth": None if truth is None else plain(np.asarray(truth)[:d]),
+            "truth": None if truth is None else plain(truth),
             "of_parameters": len(names),
             "units": dict(zip(names, units, strict=True)),
-            "largest_shift": _largest_shift(shown, reference),
+            "largest_shift": shift,
             "of_observations": observations,
         }
 
@@ -111,7 +124,9 @@ class Posterior(Figure):
 
     def caption(self, data: Data) -> tuple[str, str]:
         several = len(data["parameters"]) > 1
-        read = DIAGONAL + (PAIRS if several else "") + (EXACT if _has_reference(data) else "")
+        read = DIAGONAL + (PAIRS if several else "")
+        read += BARS if any("values" in p for p in data["parameters"]) else ""
+        read += EXACT if _has_reference(data) else ""
         safe = notation.safe
         units = {notation.label(data, p["name"]): safe(p["unit"]) for p in data["parameters"] if p["unit"]}
         if units and len(data["parameters"]) > 4:
@@ -153,16 +168,16 @@ def common_edges(draws: Sequence[Array]) -> list[Array]:
     ]
 
 
-def marginal(values: Array, edges: Array) -> Data:
-    """Returns the smoothed density of draws (S,) at the centres of bins."""
+def marginal(values: Array, edges: Array, bars: bool = False) -> Data:
+    """Returns the density of draws (S,) at the centres of bins, smoothed unless it is one of bars."""
     counts, _ = np.histogram(values, edges)
-    density = _smooth(counts / (len(values) * np.diff(edges)))
+    density = _smooth(counts / (len(values) * np.diff(edges)), [bars])
     return {"x": _centres(edges), "density": plain(density)}
 
 
-def _pair(values: Array, edges: Sequence[Array], i: int, j: int) -> Data:
+def _pair(values: Array, edges: Sequence[Array], i: int, j: int, bars: Sequence[bool]) -> Data:
     counts, _, _ = np.histogram2d(values[:, i], values[:, j], [edges[i], edges[j]])
-    density = _smooth(counts / max(counts.sum(), 1.0))
+    density = _smooth(counts / max(counts.sum(), 1.0), [bars[i], bars[j]])
     return {
         "row": i,
         "column": j,
@@ -177,10 +192,10 @@ def _centres(edges: Array) -> list[float]:
     return plain((edges[1:] + edges[:-1]) / 2)
 
 
-def _smooth(density: Array) -> Array:
+def _smooth(density: Array, bars: Sequence[bool]) -> Array:
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(density, sigma=1.3, mode="constant")
+    return gaussian_filter(density, sigma=[0.0 if one else 1.3 for one in bars], mode="constant")
 
 
 def _mass_levels(density: Array) -> Array:
@@ -199,11 +214,12 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
     truth = data["truth"]
     for series in data["series"]:
         colour, dash = COLOURS[series["role"]], DASHES[series["role"]]
+        bars = any("values" in data["parameters"][k] for k in (i, j))
         if i == j:
-            _draw_marginal(ax, series["marginals"][i], colour, dash)
+            _draw_marginal(ax, series["marginals"][i], colour, dash, bars)
         else:
             pair = next(p for p in series["pairs"] if (p["row"], p["column"]) == (i, j))
-            _draw_pair(ax, pair, colour, dash)
+            _draw_pair(ax, pair, colour, dash, bars)
         if i == j and truth is not None:
             ax.axvline(truth[i], color=style.TRUTH, linestyle=":", linewidth=1.2)
     if i != j and truth is not None:
@@ -211,17 +227,27 @@ def _draw_panel(ax: Axes, data: Data, i: int, j: int) -> None:
     _label(ax, data, i, j)
 
 
-def _draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str) -> None:
-    if dash == "-":
+def _draw_marginal(ax: Axes, marginal: Data, colour: str, dash: str, bars: bool) -> None:
+    if bars:
+        ax.bar(marginal["x"], marginal["density"], color=colour, alpha=0.5, edgecolor=colour, linestyle=dash)
+    elif dash == "-":
         ax.fill_between(marginal["x"], marginal["density"], color=colour, alpha=0.15, linewidth=0)
-    ax.plot(marginal["x"], marginal["density"], color=colour, linestyle=dash)
+    if not bars:
+        ax.plot(marginal["x"], marginal["density"], color=colour, linestyle=dash)
     ax.set_ylim(0, max(ax.get_ylim()[1], 1.08 * max(marginal["density"])))
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
 
 
-def _draw_pair(ax: Axes, pair: Data, colour: str, dash: str) -> None:
+def _draw_pair(ax: Axes, pair: Data, colour: str, dash: str, bars: bool) -> None:
+    from matplotlib.colors import ListedColormap
+
     grid, levels = (pair["x"], pair["y"], np.asarray(pair["density"])), pair["levels"]
+    if bars:
+        for level in levels:
+            held = np.where(grid[2] >= level, 1.0, np.nan)
+            ax.pcolormesh(*grid[:2], held, cmap=ListedColormap([colour]), alpha=0.25, shading="nearest")
+        return
     if dash == "-":
         ax.contourf(*grid, levels=[*levels, np.inf], colors=[colour, colour], alpha=0.18)
     styles = "solid" if dash == "-" else "dashed"
@@ -233,14 +259,12 @@ def _label(ax: Axes, data: Data, i: int, j: int) -> None:
     many = len(parameters) > 4  # and no room for units
     called = [notation.label(data, p["name"]) for p in parameters]
     names = called if many else list(map(notation.with_unit, called, (p["unit"] for p in parameters)))
-    ax.set_xlim(parameters[j]["range"])
-    ax.locator_params(axis="x", nbins=3 if many else 4)
+    _place(ax, "x", parameters[j], many)
     ax.tick_params(labelsize=7.5 if many else 9)
     if i == j:
         ax.set_title(called[i], loc="center", fontsize=9.5 if many else 10.5)
     else:
-        ax.set_ylim(parameters[i]["range"])
-        ax.locator_params(axis="y", nbins=3 if many else 4)
+        _place(ax, "y", parameters[i], many)
     if i == len(parameters) - 1:
         ax.set_xlabel(names[j], fontsize=9)
         for text in ax.get_xticklabels():
@@ -251,6 +275,18 @@ def _label(ax: Axes, data: Data, i: int, j: int) -> None:
         ax.set_ylabel(names[i], fontsize=9)
     elif j > 0:
         ax.tick_params(labelleft=False)
+
+
+def _place(ax: Axes, axis: Literal["x", "y"], parameter: Data, many: bool) -> None:
+    """Sets the range of an axis, and its ticks: at the values of a discrete parameter, at some of many."""
+    ax.set(**{f"{axis}lim": parameter["range"]})
+    values = parameter.get("values")
+    if values is None:
+        ax.locator_params(axis=axis, nbins=3 if many else 4)
+    else:
+        step = -(-len(values) // (4 if many else 10))
+        shown = [notation.safe(value) for value in values[::step]]
+        ax.set(**{f"{axis}ticks": range(0, len(values), step), f"{axis}ticklabels": shown})
 
 
 def _legend(made: Drawn, data: Data) -> None:

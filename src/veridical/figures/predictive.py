@@ -77,12 +77,14 @@ class Predictive(Figure):
 
     def shows(self, data: Data) -> str:
         inside, of = (sum(panel[key] for panel in data["panels"]) for key in ("inside", "of"))
+        if not of:
+            return "None of the numbers shown is there, or simulated."
         shows = f"{inside} of {of} observed values ({percent(inside / of)}) lie inside the 90 % band."
         if data["role"] == "posterior" and inside / of < FEW_INSIDE:
             shows += " That is too few: the model does not reproduce the data."
         if data["of_panels"] > len(data["panels"]):
             shows += f" The first {len(data['panels'])} of {data['of_panels']} series are shown."
-        return shows
+        return f"{shows} {data['missing']}" if "missing" in data else shows
 
 
 # ---- data ----------------------------------------------------------------------------------------
@@ -113,8 +115,9 @@ def against_bands(x: Array, bands: Array, axes: Sequence[Mapping[str, Any]], uni
 
 
 def _panel(label: str, unit: str, at: Sequence[Any], observed: Array, bands: Array) -> dict[str, Any]:
-    positive = bool((observed > 0).all() and (bands > 0).all())
-    spread = float(bands.max() / bands.min()) if positive else 0.0
+    there = ~np.isnan(observed + bands[0])
+    positive = bool((observed[there] > 0).all() and (bands[:, there] > 0).all() and there.any())
+    spread = float(bands[:, there].max() / bands[:, there].min()) if positive else 0.0
     numeric = _numeric(at)
     inside = (observed >= bands[0]) & (observed <= bands[-1])
     return {
@@ -126,7 +129,7 @@ def _panel(label: str, unit: str, at: Sequence[Any], observed: Array, bands: Arr
         "log": positive and spread > 10,
         "numeric": numeric,
         "inside": int(inside.sum()),
-        "of": int(inside.size),
+        "of": int(there.sum()),
     }
 
 

@@ -37,4 +37,5 @@ class Prior(Predictive):
         """
         rows = [list(look["levels"]).index(float(level)) for level in BAND_LEVELS]
         bands = np.asarray(look["bands"], dtype=float)[rows]
-        return {"role": "prior", **against_bands(np.asarray(x, dtype=float), bands, axes, unit)}
+        missing = {"missing": look["missing"]} if "missing" in look else {}
+        return {"role": "prior", **missing, **against_bands(np.asarray(x, dtype=float), bands, axes, unit)}

@@ -1,6 +1,7 @@
 """Training curves: loss on the rows trained on and on rows held back.
 
-Data: `panels` (label, `runs`: replicate, `epoch`, `train`, `validation`, `best_epoch`; `range` of the axis).
+Data: `panels` (label, `size`: weights and rows in words, `runs`: replicate, `epoch`, `train`, `validation`,
+`best_epoch`; `range` of the axis).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Training(Figure):
                 }
                 for replicate, history in sorted(runs.items())
             ]
-            panels.append({"label": method, "runs": curves, "range": _loss_range(curves)})
+            size = next((history.get("size", "") for _, history in sorted(runs.items())), "")
+            panels.append({"label": method, "size": size, "runs": curves, "range": _loss_range(curves)})
         return {"panels": panels} if panels else None
 
     def draw(self, data: Data) -> Drawn:
@@ -80,11 +82,22 @@ class Training(Figure):
     def shows(self, data: Data) -> str:
         found = [_final_gap(run) for panel in data["panels"] for run in panel["runs"]]
         gaps = [gap for gap in found if gap is not None]
-        if not gaps:
-            return ""
-        size = rounded(max(*gaps, 0.0), 2)
-        words = "some learning by heart." if max(gaps) > LARGE_GAP else "little or no learning by heart."
-        return f"At the weights kept, the held-back loss lies at most {size} above the other: {words}"
+        told = [f"{name}: {size}" for name, size in _sizes(data).items() if size.startswith("warning")]
+        if gaps:
+            size = rounded(max(*gaps, 0.0), 2)
+            words = "some learning by heart." if max(gaps) > LARGE_GAP else "little or no learning by heart."
+            kept = f"At the weights kept, the held-back loss lies at most {size} above the other: {words}"
+            told.insert(0, kept)
+        return " ".join(told)
+
+    def table(self, data: Data) -> list[list[str]]:
+        sizes = {n: size.removeprefix("warning: ").partition(":")[0] for n, size in _sizes(data).items()}
+        return [["method", "weights and rows"], *map(list, sizes.items())] if sizes else []
+
+
+def _sizes(data: Data) -> dict[str, str]:
+    """How many weights learn from how many rows, by method, where that was noted."""
+    return {panel["label"]: panel["size"] for panel in data["panels"] if panel.get("size")}
 
 
 def _loss_range(runs: Sequence[Data]) -> list[float]:

@@ -33,8 +33,10 @@ import numpy as np
 from veridical import seeds
 from veridical.errors import ConvergenceError, SettingError, TaskError, require_shape
 from veridical.inference.convergence import bulk_ess, rank_rhat
+from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array, Task
 from veridical.tasks.bijection import Bijection
+from veridical.tasks.supports import Support
 
 if TYPE_CHECKING:
     import emcee
@@ -64,12 +66,32 @@ class Reference:
         return bool((self.rhat < max_rhat).all() and (self.ess > min_ess).all())
 
 
+class _Constrained:
+    """What a `Bijection` does, for parameters under constraints: D of them for K unconstrained numbers."""
+
+    def __init__(self, bounds: Array, support: Support) -> None:
+        self.transform = ParameterTransform.plain(bounds, support)
+
+    def to_parameters(self, z: Array) -> Array:
+        """Returns theta (..., D) of unconstrained z (..., K)."""
+        return self.transform.inverse(z)
+
+    def to_unconstrained(self, theta: Array) -> Array:
+        """Returns z (..., K) of parameters theta (..., D)."""
+        return self.transform.forward(theta)[0]
+
+    def log_jacobian(self, z: Array) -> Array:
+        r"""Returns :math:`\log |d\theta / dz|` at z (..., K), shape (...)."""
+        return -self.transform.forward(self.transform.inverse(z))[1]
+
+
 class _Density:
     """The log density of z (N, D) under a tempered posterior; -inf where it is zero or undefined."""
 
     def __init__(self, task: Task, x: Array) -> None:
         self.task, self.x = task, x
-        self.bijection = Bijection(task.bounds)
+        support = Support(task.parameter_names, task.constraints)
+        self.bijection = _Constrained(task.bounds, support) if task.constraints else Bijection(task.bounds)
 
     def prior(self, z: Array) -> Array:
         """Returns the log prior density of z (N, D) in unconstrained coordinates, shape (N,)."""

@@ -17,6 +17,19 @@ class InputsSettings(Section):
     )
 
 
+Axis = Annotated[int, Field(ge=0, le=31)]
+
+
+class AutoSummarySettings(Section):
+    """The network that fits the axes of x: `deepset`, `image`, `conv` or `mlp`, with its own defaults.
+
+    See docs/methods.md for the rules.
+    """
+
+    type: Literal["auto"] = "auto"
+    features: Width = Field(default=32, description="Number of summaries.")
+
+
 class MLPSummarySettings(Section):
     """A dense network on all numbers of x."""
 
@@ -26,21 +39,64 @@ class MLPSummarySettings(Section):
 
 
 class ConvSummarySettings(Section):
-    """Convolutions along the first axis of x, each halving its length, then a dense network."""
+    """Convolutions along one axis of x, then a dense network on what remains of it."""
 
     type: Literal["conv"] = "conv"
-    channels: Widths = Field(default=[32, 64], min_length=1, description="Channels of the convolutions.")
+    channels: Annotated[Widths, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Channels of the convolutions, each of which halves the series; where not given, 32 and "
+        "64 up to 256 steps, and for longer series 32, then 64 until at most 16 steps are left.",
+    )
     kernel: Annotated[int, Field(ge=1, le=101)] = Field(default=5, description="Length of the kernels.")
+    patch: Annotated[int, Field(ge=2, le=100_000)] | None = Field(
+        default=None,
+        description="Steps that the first convolution takes at once in place of two; where neither this nor "
+        "`channels` is given, as many as leave 256 steps or less.",
+    )
+    means: bool | None = Field(
+        default=None,
+        description="Whether the dense network also sees the mean of each channel over the series; where not "
+        "given, for series above 256 steps without `channels`.",
+    )
+    axis: Axis | None = Field(
+        default=None, description="Axis of x that is the series, from 0; else the one declared, or the first."
+    )
+    hidden: Widths = Field(default=[128], description="Widths of the hidden dense layers.")
+    features: Width = Field(default=32, description="Number of summaries.")
+
+
+class ImageSummarySettings(Section):
+    """Convolutions over two axes of x, then a dense network on what remains and on the means of channels."""
+
+    type: Literal["image"] = "image"
+    channels: Annotated[Widths, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Channels of the convolutions, each of which halves both axes; where not given, 32, then "
+        "64 until the longer one has at most 4 steps left.",
+    )
+    kernel: Annotated[int, Field(ge=1, le=101)] = Field(default=3, description="Length of the kernels.")
+    patch: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+        default=None,
+        description="Steps along both axes that the first convolution takes at once; where neither this nor "
+        "`channels` is given, two up to 64 steps, and as many as leave 32 above.",
+    )
+    axes: Annotated[list[Axis], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="Axes of x that make the image, from 0; else those declared, or the last two.",
+    )
     hidden: Widths = Field(default=[128], description="Widths of the hidden dense layers.")
     features: Width = Field(default=32, description="Number of summaries.")
 
 
 class GRUSummarySettings(Section):
-    """A recurrent network along the first axis of x; its last state, then a dense network."""
+    """A recurrent network along one axis of x; its last state, then a dense network."""
 
     type: Literal["gru"] = "gru"
     state: Width = Field(default=64, description="Size of the recurrent state.")
     layers: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Number of recurrent layers.")
+    axis: Axis | None = Field(
+        default=None, description="Axis of x that is the series, from 0; else the one declared, or the first."
+    )
     hidden: Widths = Field(default=[64], description="Widths of the hidden dense layers.")
     features: Width = Field(default=32, description="Number of summaries.")
 
@@ -51,6 +107,10 @@ class DeepSetSummarySettings(Section):
     type: Literal["deepset"] = "deepset"
     element: Widths = Field(
         default=[64, 64], min_length=1, description="Widths of the layers applied to each row."
+    )
+    axis: Axis | None = Field(
+        default=None,
+        description="Axis of x whose entries are exchangeable, from 0; else the one declared, or the first.",
     )
     hidden: Widths = Field(default=[64], description="Widths of the hidden layers applied to the mean.")
     features: Width = Field(default=32, description="Number of summaries.")
@@ -63,18 +123,23 @@ class NoSummarySettings(Section):
 
 
 def _typed(summary: object) -> object:
-    """Lets a summary without `type` be of the default type."""
+    """Lets a summary be a type alone, and one without `type` a dense network."""
+    if isinstance(summary, str):
+        return {"type": summary}
     return {"type": MLPSummarySettings().type, **summary} if isinstance(summary, dict) else summary
 
 
-SummarySettings = Annotated[
-    MLPSummarySettings
+_Any = (
+    AutoSummarySettings
+    | MLPSummarySettings
     | ConvSummarySettings
+    | ImageSummarySettings
     | GRUSummarySettings
     | DeepSetSummarySettings
-    | NoSummarySettings,
-    Field(discriminator="type"),
-    BeforeValidator(_typed),
+    | NoSummarySettings
+)
+SummarySettings = Annotated[
+    _Any, Field(discriminator="type"), BeforeValidator(_typed, json_schema_input_type=str | _Any)
 ]
 
 

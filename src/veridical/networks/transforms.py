@@ -1,6 +1,7 @@
 r"""Transforms around a network: x to standardised inputs, theta to an unconstrained standardised space.
 
-All statistics come from training simulations, never from observations. Everything is numpy in float64.
+All statistics come from training simulations, never from observations, and from the numbers that are there:
+missing ones are NaN before and after. Everything is numpy in float64.
 
 A parameter with bounds :math:`(a, b)` becomes
 
@@ -9,17 +10,22 @@ A parameter with bounds :math:`(a, b)` becomes
 
 where only the terms of finite bounds are present (:math:`u = \theta` where there is none), and then
 :math:`z = (u - m) / s`. A density in z thus gains :math:`\sum_j \log |du_j / d\theta_j| - \log s_j`.
+
+Parameters
+under a constraint have the latent numbers u of `veridical.tasks.supports`, K in all; those of discrete
+ones stay whole numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from veridical.errors import DataError, ShapeError, TrainingError, require_shape
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, usable
+from veridical.tasks.supports import Support, bounded, unbounded
 
 _CHUNK = 65_536
 
@@ -32,31 +38,44 @@ class InputTransform:
         kind: `none`, `log` or `asinh`.
         mean: Subtracted from x, shape (*x_shape).
         scale: Divides x after that, shape (*x_shape).
+        has_missing: Whether numbers of x may be missing.
     """
 
     kind: str
     mean: Array
     scale: Array
+    has_missing: bool = False
 
     @classmethod
-    def fit(cls, x: Array, kind: str, *, exchangeable: bool = False) -> InputTransform:
+    def fit(
+        cls, x: Array, kind: str, *, shared: int | None = None, has_missing: bool = False
+    ) -> InputTransform:
         """Returns the transform that standardises x (N, *x_shape).
 
         Arguments:
             x: Training data, shape (N, *x_shape).
             kind: `none`, `log` or `asinh`.
-            exchangeable: Whether the first axis of a row holds exchangeable elements, which then
-                share their statistics.
+            shared: The axis of a row that holds exchangeable elements, which then share their statistics.
+            has_missing: Whether numbers may be missing; those that are always have mean 0 and scale 1.
         """
+        total = np.nansum if has_missing else np.sum
+        there: Array | float = (
+            sum((~np.isnan(part)).sum(axis=0) for part in _chunks(x)) if has_missing else len(x)
+        )
 
         def over_rows(values: Array) -> Array:
-            mean = values / len(x)
-            return np.broadcast_to(mean.mean(axis=0), mean.shape).copy() if exchangeable else mean
+            if has_missing and shared is not None:
+                sums, counts = (part.sum(shared, keepdims=True) for part in (values, np.asarray(there)))
+                return np.broadcast_to(sums / np.maximum(counts, 1), x.shape[1:]).copy()
+            mean = values / np.maximum(there, 1)
+            if shared is None:
+                return mean
+            return np.broadcast_to(mean.mean(axis=shared, keepdims=True), mean.shape).copy()
 
-        mean = over_rows(sum(_compress(part, kind).sum(axis=0) for part in _chunks(x)))
-        variance = over_rows(sum(((_compress(part, kind) - mean) ** 2).sum(axis=0) for part in _chunks(x)))
+        mean = over_rows(sum(total(_compress(part, kind), axis=0) for part in _chunks(x)))
+        variance = over_rows(sum(total((_compress(part, kind) - mean) ** 2, axis=0) for part in _chunks(x)))
         scale = np.sqrt(variance)
-        return cls(kind, mean, np.where(scale > 0, scale, 1.0))
+        return cls(kind, mean, np.where(scale > 0, scale, 1.0), has_missing)
 
     def pooled(self, other: InputTransform) -> InputTransform:
         r"""Returns the transform for rows of both kinds, each kind with half of the weight.
@@ -66,23 +85,26 @@ class InputTransform:
         """
         mean = (self.mean + other.mean) / 2
         variance = (self.scale**2 + other.scale**2) / 2 + (self.mean - other.mean) ** 2 / 4
-        return InputTransform(self.kind, mean, np.sqrt(variance))
+        return replace(self, mean=mean, scale=np.sqrt(variance))
 
     def __call__(self, x: Array, dtype: type = np.float64) -> Array:
-        """Returns inputs (N, *x_shape) of x (N, *x_shape).
+        """Returns inputs (N, *x_shape) of x (N, *x_shape), NaN where a number is missing.
 
         Raises:
             ShapeError: If the rows of x have another shape than those of the training data.
-            DataError: If x holds what is not finite, or what has no logarithm where one is taken.
+            DataError: If x holds what is not finite, or what has no logarithm where one is taken; where
+                numbers may be missing, if one is infinite or a row holds none.
         """
         require_shape("x", x, None, *self.mean.shape)
         out: Array = np.empty(x.shape, dtype)
         for first in range(0, len(x), _CHUNK):
             part = x[first : first + _CHUNK]
             out[first : first + _CHUNK] = (_compress(part, self.kind) - self.mean) / self.scale
-        if not np.isfinite(out).all():
-            rows = int((~np.isfinite(out).reshape(len(out), -1).all(axis=1)).sum())
-            raise DataError(f"x: expected finite numbers, got others in {rows} of {len(x)} rows; drop them.")
+        bad = ~usable(out, self.has_missing)
+        if bad.any():
+            raise DataError(
+                f"x: expected finite numbers, got others in {int(bad.sum())} of {len(x)} rows; drop them."
+            )
         return out
 
     def arrays(self) -> dict[str, Array]:
@@ -90,34 +112,45 @@ class InputTransform:
         return {"inputs.mean": self.mean, "inputs.scale": self.scale}
 
     @classmethod
-    def from_arrays(cls, kind: str, arrays: Mapping[str, Array]) -> InputTransform:
+    def from_arrays(
+        cls, kind: str, arrays: Mapping[str, Array], *, has_missing: bool = False
+    ) -> InputTransform:
         """Returns the transform whose statistics `arrays` returned."""
-        return cls(kind, np.asarray(arrays["inputs.mean"]), np.asarray(arrays["inputs.scale"]))
+        mean, scale = np.asarray(arrays["inputs.mean"]), np.asarray(arrays["inputs.scale"])
+        return cls(kind, mean, scale, has_missing)
 
 
 @dataclass(frozen=True)
 class ParameterTransform:
-    """Parameters within bounds to and from an unconstrained, standardised space.
+    """Parameters to and from an unconstrained, standardised space.
 
     Attributes:
         bounds: Lower and upper bounds, infinite where there is none, shape (D, 2).
-        mean: Mean of the unconstrained parameters, shape (D,).
-        scale: Their standard deviation, shape (D,).
+        mean: Mean of the unconstrained parameters, shape (K,).
+        scale: Their standard deviation, shape (K,).
+        support: What constrains them beside their bounds; None for nothing, when K = D.
     """
 
     bounds: Array
     mean: Array
     scale: Array
+    support: Support | None = None
 
     @classmethod
-    def fit(cls, theta: Array, bounds: Array) -> ParameterTransform:
+    def plain(cls, bounds: Array, support: Support | None = None) -> ParameterTransform:
+        """Returns the transform that removes the bounds and standardises nothing."""
+        k = len(support.kept) if support else len(bounds)
+        return cls(np.asarray(bounds, float), np.zeros(k), np.ones(k), support)
+
+    @classmethod
+    def fit(cls, theta: Array, bounds: Array, support: Support | None = None) -> ParameterTransform:
         """Returns the transform that standardises theta (N, D) after its bounds are removed.
 
         Raises:
             TrainingError: If a parameter lies outside its bounds or does not vary.
         """
         require_shape("bounds", bounds, theta.shape[1], 2)
-        plain = cls(np.asarray(bounds, float), np.zeros(theta.shape[1]), np.ones(theta.shape[1]))
+        plain = cls.plain(bounds, support)
         plain.require_inside(theta)
         u, _ = plain.forward(theta)
         scale = u.std(axis=0)
@@ -126,17 +159,32 @@ class ParameterTransform:
                 f"theta: parameter number {int(np.argmin(scale))} takes one value only in {len(theta)} rows; "
                 "remove it from the task or simulate more."
             )
-        return cls(plain.bounds, u.mean(axis=0), scale)
+        mean = u.mean(axis=0)
+        if support:
+            whole = np.array(support.cells) > 0
+            mean, scale = np.where(whole, 0.0, mean), np.where(whole, 1.0, scale)
+        return cls(plain.bounds, mean, scale, support)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What removes the bounds of each parameter: `none`, `log` or `logit`."""
+        """What removes the bounds of each parameter: `none`, `log`, `logit`, or its kind of constraint."""
         names = ("none", "log", "logit")
-        return tuple(names[int(n)] for n in np.isfinite(self.bounds).sum(axis=1))
+        kinds = [names[int(n)] for n in np.isfinite(self.bounds).sum(axis=1)]
+        for constraint in self.support.constraints if self.support else ():
+            for name in constraint.names:
+                kinds[self.support.names.index(name)] = constraint.kind  # type: ignore[union-attr]
+        return tuple(kinds)
 
     def inside(self, theta: Array) -> Array:
-        """Whether theta (..., D) lies strictly inside the bounds, shape (...)."""
-        return np.all((theta > self.bounds[:, 0]) & (theta < self.bounds[:, 1]), axis=-1)
+        """Whether theta (..., D) lies strictly inside the bounds and all constraints, shape (...)."""
+        bounds, of = (self.bounds, theta) if not self.support else self._of_plain(theta)
+        inside = np.all((of > bounds[:, 0]) & (of < bounds[:, 1]), axis=-1)
+        return inside & self.support.inside(theta) if self.support else inside
+
+    def _of_plain(self, theta: Array) -> tuple[Array, Array]:
+        """Bounds and values of the parameters without constraints."""
+        assert self.support is not None
+        return self.bounds[self.support.plain], theta[..., self.support.plain]
 
     def require_inside(self, theta: Array) -> None:
         """Raises TrainingError unless all theta (N, D) lie strictly inside the bounds."""
@@ -152,57 +200,39 @@ class ParameterTransform:
     def forward(self, theta: Array) -> tuple[Array, Array]:
         """Returns z (..., D) and log |dz/dtheta| (...), which is -inf outside the bounds (z is then 0)."""
         theta = np.asarray(theta, float)
-        require_shape("theta", theta, *[None] * (theta.ndim - 1), len(self.mean))
+        require_shape("theta", theta, *[None] * (theta.ndim - 1), len(self.bounds))
         inside = self.inside(theta)
         u = theta.copy()
         slope = np.ones_like(theta)
         for j, (lower, upper) in enumerate(self.bounds):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                below, above = theta[..., j] - lower, upper - theta[..., j]
-                if np.isfinite(lower) or np.isfinite(upper):
-                    u[..., j] = (np.log(below) if np.isfinite(lower) else 0.0) - (
-                        np.log(above) if np.isfinite(upper) else 0.0
-                    )
-                    slope[..., j] = 1 / below + 1 / above
+            u[..., j], slope[..., j] = unbounded(theta[..., j], lower, upper)
+        log_jacobian = np.log(np.where(inside[..., None], slope, 1.0))
+        if self.support:
+            u, log_jacobian = self.support.forward(theta, u, log_jacobian)
         z = np.where(inside[..., None], (u - self.mean) / self.scale, 0.0)
-        jacobian = np.where(inside[..., None], slope, 1.0)
-        log_slope = (np.log(jacobian) - np.log(self.scale)).sum(axis=-1)
+        log_slope = (log_jacobian - np.log(self.scale)).sum(axis=-1)
         return z, np.where(inside, log_slope, -np.inf)
 
     def inverse(self, z: Array) -> Array:
-        """Returns theta (..., D) of z (..., D), always strictly inside the bounds."""
+        """Returns theta (..., D) of z (..., K), always strictly inside the bounds and all constraints."""
         u = np.asarray(z, float) * self.scale + self.mean
-        theta = u.copy()
-        for j, (lower, upper) in enumerate(self.bounds):
-            if not np.isfinite(lower) and not np.isfinite(upper):
-                continue
-            with np.errstate(over="ignore"):
-                if not np.isfinite(upper):
-                    theta[..., j] = lower + np.exp(u[..., j])
-                elif not np.isfinite(lower):
-                    theta[..., j] = upper - np.exp(-u[..., j])
-                else:
-                    share = np.exp(-np.abs(u[..., j]))
-                    step = (upper - lower) * share / (1 + share)
-                    theta[..., j] = np.where(u[..., j] < 0, lower + step, upper - step)
-            np.clip(theta[..., j], *_innermost(lower, upper), out=theta[..., j])
-        return theta
+        theta: Array = np.empty((*u.shape[:-1], len(self.bounds)))
+        latent = dict(zip(self.support.kept, range(u.shape[-1]), strict=True)) if self.support else None
+        for j in range(len(self.bounds)) if self.support is None else self.support.plain:
+            theta[..., j] = bounded(u[..., j if latent is None else latent[j]], *self.bounds[j])
+        return theta if self.support is None else self.support.inverse(u, theta)
 
     def arrays(self) -> dict[str, Array]:
         """Returns the statistics by name."""
         return {"parameters.mean": self.mean, "parameters.scale": self.scale}
 
     @classmethod
-    def from_arrays(cls, bounds: Array, arrays: Mapping[str, Array]) -> ParameterTransform:
+    def from_arrays(
+        cls, bounds: Array, arrays: Mapping[str, Array], support: Support | None = None
+    ) -> ParameterTransform:
         """Returns the transform whose statistics `arrays` returned."""
         mean, scale = np.asarray(arrays["parameters.mean"]), np.asarray(arrays["parameters.scale"])
-        return cls(np.asarray(bounds, float), mean, scale)
-
-
-def _innermost(lower: float, upper: float) -> tuple[float, float]:
-    """The closest numbers inside the bounds whose distance to them has a finite inverse."""
-    tiny = np.finfo(float).tiny
-    return max(np.nextafter(lower, np.inf), lower + tiny), min(np.nextafter(upper, -np.inf), upper - tiny)
+        return cls(np.asarray(bounds, float), mean, scale, support)
 
 
 def _chunks(x: Array) -> list[Array]:
@@ -218,7 +248,7 @@ def _compress(x: Array, kind: str) -> Array:
         return x
     if kind == "asinh":
         return np.arcsinh(x)
-    if not (x > 0).all():
+    if (x <= 0).any():
         raise DataError(
             f"x: inputs.transform 'log' expects positive numbers, got {float(np.nanmin(x)):g}; "
             "choose 'asinh' or 'none'."

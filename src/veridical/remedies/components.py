@@ -52,31 +52,31 @@ class Components:
 
     def latent(self, m: int, rng: np.random.Generator) -> Array:
         """Returns m draws of each component in z, shape (n, m, D)."""
-        n, d = len(self), len(self.posterior.task.parameters)
+        n, k = len(self), len(self.posterior.task.cells)
         index = np.repeat(np.arange(n), m)
-        draws = self._push(rng.standard_normal((n * m, d)), index)
-        return self.posterior.parameters.forward(draws)[0].reshape(n, m, d)
+        draws = self._push(rng.standard_normal((n * m, k)), index)
+        return self.posterior.parameters.forward(draws)[0].reshape(n, m, k)
 
     def sample(self, weights: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n draws (n, N, D) of each mixture with weights (N, components), in the task's coordinates.
 
         Randomness is drawn observation by observation.
         """
-        d = len(self.posterior.task.parameters)
+        d, k = len(self.posterior.task.parameters), len(self.posterior.task.cells)
         chosen, inner = np.empty((len(weights), n), int), np.zeros((len(weights), n), int)
-        noise = np.empty((len(weights), n, d))
+        noise = np.empty((len(weights), n, k))
         for i, row in enumerate(weights):
             steps = np.cumsum(row)
             chosen[i] = np.searchsorted(steps, rng.random(n) * steps[-1], side="right")
             if self.centres is not None:
                 inner[i] = rng.integers(self.centres.shape[1], size=n)
-            noise[i] = rng.standard_normal((n, d))
+            noise[i] = rng.standard_normal((n, k))
         if self.centres is not None:
             draws = self.posterior.parameters.inverse(self.centres[chosen, inner] + self.width * noise)
         else:
             order = np.argsort(chosen, axis=None, kind="stable")
             draws = np.empty((len(order), d))
-            draws[order] = self._push(noise.reshape(-1, d)[order], chosen.ravel()[order])
+            draws[order] = self._push(noise.reshape(-1, k)[order], chosen.ravel()[order])
         return draws.reshape(len(weights), n, d).swapaxes(0, 1)
 
     def _push(self, noise: Array, index: Array) -> Array:
@@ -119,8 +119,8 @@ class Components:
 
     def _kernels(self, z: Array, log_weights: Array) -> Array:
         assert self.centres is not None
-        _, m, d = self.centres.shape
-        centres = self.centres.reshape(-1, d) / self.width
+        _, m, k = self.centres.shape
+        centres = self.centres.reshape(-1, k) / self.width
         squares = 0.5 * (centres**2).sum(axis=1)
         out = np.empty(len(z))
         rows = max(1, KERNEL_NUMBERS // len(centres))
@@ -131,7 +131,7 @@ class Components:
             terms -= squares
             terms += np.repeat(log_weights[part], m, axis=1)
             out[part] = _logsumexp(terms) - 0.5 * (point**2).sum(axis=1)
-        return out - np.log(m) - d * np.log(self.width * np.sqrt(2 * np.pi))
+        return out - np.log(m) - k * np.log(self.width * np.sqrt(2 * np.pi))
 
 
 def _logsumexp(terms: Array) -> Array:

@@ -37,6 +37,7 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded, Recoded, encoder_of
 from veridical.networks import weights
+from veridical.networks.layers import rows_at_once
 from veridical.networks.transforms import InputTransform
 from veridical.remedies.tuned_settings import TunedSettings
 from veridical.tasks.base import Array
@@ -240,7 +241,7 @@ class _Tuning:
         A row whose simulation failed sits out that step.
         """
         n, batch = len(self.theta), min(self.settings.batch_size, len(self.theta))
-        together = max(1, SIMULATED_ROWS // batch)
+        together = max(1, rows_at_once(tuple(self.y.shape[1:]), SIMULATED_ROWS) // batch)
         for first in range(0, self.settings.steps, together):
             count = min(together, self.settings.steps - first)
             rows = np.concatenate([self.rng.permutation(n)[:batch] for _ in range(count)])

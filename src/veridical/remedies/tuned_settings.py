@@ -15,6 +15,7 @@ class EncoderRemedySettings(MethodSettings):
 
     builds_on: ClassVar[tuple[str, ...]] = ("encoder",)
     gives: ClassVar[tuple[str, ...]] = ("summaries",)
+    takes_missing: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         simulations: int

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from veridical.coordinates import dataset_kind
+from veridical.coordinates import dataset_cells, dataset_kind
 from veridical.evidence import answers, numbers
 from veridical.evidence.answers import Answer
 from veridical.evidence.comparison import VERDICTS
-from veridical.evidence.metrics import Row, grouped
+from veridical.evidence.metrics import Row, grouped, select
 from veridical.evidence.variants import REFERENCE, Variant, of_cells
+from veridical.report import tables
 from veridical.report.next_steps import steps
 from veridical.report.questions import LABELLED
 
@@ -46,12 +47,12 @@ def overview(
     own = [a for a in found if a.variant.method != REFERENCE]
     lead, beside = _lead(judged, ranking)
     single = own[0] if len(own) == 1 and len(judged) == 1 else None
-    exact = next((a for a in found if a.variant.method == REFERENCE), None)
     names = _names(own, units)
     ahead = steps(lead)
     told = lead[LABELLED]["outcome"] != "cannot tell"
     parts = {**lead["questions"], **({LABELLED: lead[LABELLED]} if told else {})}
-    parameters = _parameters(single, exact, names, units) if single else []
+    shown = ("unit", "exact_ninety", "truth", "probable")
+    parameters = _parameters(rows, single, names, units) if single else []
     return {
         "lead": lead,
         "outcomes": [_outcome(name, part, _why(lead, name, part)) for name, part in parts.items()],
@@ -59,7 +60,7 @@ def overview(
         "more_steps": ahead[MAX_STEPS:],
         "parameters": parameters,
         "hidden": len(names) - len(parameters) if single else 0,
-        **{name: any(line[name] for line in parameters) for name in ("unit", "exact", "truth")},
+        **{name: any(line[name] for line in parameters) for name in shown},
         "columns": names[:MAX_COLUMNS],
         "units": units,
         "lines": [] if single else _lines(own, judged, names[:MAX_COLUMNS]),
@@ -115,19 +116,19 @@ def _outcome(name: str, part: Mapping[str, Any], text: str = "") -> dict[str, st
 
 
 def _parameters(
-    single: Answer, exact: Answer | None, names: Sequence[str], units: Mapping[str, str]
+    rows: Sequence[Row], single: Answer, names: Sequence[str], units: Mapping[str, str]
 ) -> list[dict[str, str]]:
     """Lines of the table of one answer."""
-    lines = []
-    for name in names[:MAX_PARAMETERS]:
-        middle, ninety = numbers.interval(single.quantiles[name])
-        line = {"name": name, "unit": units.get(name, ""), "median": middle, "ninety": ninety}
-        line["truth"] = numbers.rounded(single.truth[name]) if name in single.truth else ""
-        known = exact is not None and name in exact.quantiles
-        own = single.quantiles[name]
-        line["exact"] = numbers.interval(exact.quantiles[name], own)[1] if exact and known else ""
-        lines.append(line)
-    return lines
+    here = dataset_cells(single.dataset)
+    own, exact = select(rows, **single.variant.cells, **here), select(rows, method=REFERENCE, **here)
+    if select(own, metric="posterior_quantile"):
+        lines = tables.posterior_table(own, exact, units, single.observation)["lines"]
+        return [{"exact_ninety": "", **line} for line in lines[:MAX_PARAMETERS]]
+    cells = [(name, *numbers.interval(single.quantiles[name])) for name in names[:MAX_PARAMETERS]]
+    blank = {"unit": "", "exact_ninety": "", "truth": "", "probable": ""}
+    return [
+        {**blank, "parameter": name, "median": middle, "ninety": ninety} for name, middle, ninety in cells
+    ]
 
 
 def _lines(

@@ -20,6 +20,7 @@ from veridical.report.levels import caution
 
 MAX_ESTIMATES = 20
 _P = f"above {caution('calibration') / len(CALIBRATION_TESTS):.2g}"  # as in the rule simulated_calibration
+MOST_PROBABLE, LEAST = 3, 0.005  # values of a discrete parameter, and what makes one worth a word
 _FORMS: dict[str, Callable[[float], str]] = {
     "percent": numbers.percent,
     "number": numbers.rounded,
@@ -43,6 +44,7 @@ def posterior_table(
     each = [_quantiles(select(here, seed=seed)) for seed in seeds]
     mine = _quantiles(here, MIXTURE) or each[0]
     theirs = _quantiles(select(exact, observation=observation))
+    probable = select(here, metric="posterior_probability", seed=seeds[0])
     lines = []
     for name in _ordered(mine, units):
         q = mine[name]
@@ -54,10 +56,13 @@ def posterior_table(
             "median": numbers.to_precision(q[0.5], sd),
             "half": _interval(q[0.25], q[0.75], sd),
             "ninety": _interval(q[0.05], q[0.95], sd),
+            "probable": "",
             "truth": _truth(own, name, observation, sd),
             "repeats": _spread([one[name][0.5] for one in each if name in one], sd),
             "each": [": ".join(numbers.interval(one[name])) for one in each if name in one],
         }
+        if values := [r for r in probable if r["parameter"] == name]:
+            line |= _discrete(q, values)
         if name in theirs:
             r = theirs[name]
             line["exact_median"] = numbers.to_precision(r[0.5], sd)
@@ -67,11 +72,27 @@ def posterior_table(
         "observation": observation,
         "lines": lines,
         "exact": bool(theirs),
+        "probable": any(line["probable"] for line in lines),
         "truth": any(line["truth"] for line in lines),
         "repeats": any(line["repeats"] for line in lines),
         "seeds": seeds,
         "units": any(line["unit"] for line in lines),
     }
+
+
+def _discrete(quantiles: Mapping[float, float], values: Sequence[Row]) -> dict[str, str]:
+    """Cells of a discrete parameter: its most probable values, and whole values in all others."""
+    shown = {r["level"]: str(r.get("category") or f"{r['level']:g}") for r in values}
+    names = {q: shown.get(value, f"{value:g}") for q, value in quantiles.items()}
+    best = sorted((r for r in values if r["value"] >= LEAST), key=lambda r: -r["value"])[:MOST_PROBABLE]
+    cells = {"probable": ", ".join(f"{shown[r['level']]} ({numbers.percent(r['value'])})" for r in best)}
+    truth = values[0]["true_value"]
+    if truth is not None:
+        cells["truth"] = shown.get(truth, f"{truth:g}")
+    if any(r.get("category") for r in values):
+        return {**cells, "median": "", "half": "", "ninety": ""}  # names have no order
+    spans = {"half": (0.25, 0.75), "ninety": (0.05, 0.95)}
+    return {**cells, "median": names[0.5], **{k: f"{names[a]} to {names[b]}" for k, (a, b) in spans.items()}}
 
 
 def _representative(rows: Sequence[Row]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,24 +34,29 @@ def x_of(
     _require_units(table, columns, task, what)
     place = {c: header.index(c) for c in columns}
     where = {c: f"column {c!r}" for c in columns}
+    number, along = partial(cells.number, missing=task.has_missing), task.dimensions[0]
     x = np.array(
-        [[cells.number(row[k], f"{what}, line {i}, {where[c]}") for c, k in place.items()] for i, row in body]
+        [[number(row[k], f"{what}, line {i}, {where[c]}") for c, k in place.items()] for i, row in body]
     )
     notes = list(table.notes)
-    if index:
+    if series and along.missing and len(x) < len(along.coordinates):
+        there = [row[header.index(index)] for _, row in body] if index else None
+        x, note = matching.spread(x, there, along, what)
+        notes.append(note)
+    elif index:
         found = [(i, row[header.index(index)]) for i, row in body]
         shift = bool(settings.get("shift"))
-        order, note = _index_order(found, task, what, index, series=series, shift=shift)
-        x, notes = x[order], notes + note
+        order, said = _index_order(found, task, what, index, series=series, shift=shift)
+        x, notes = x[order], notes + said
     elif series and len(body) > 1:
         _require_no_other_order(table, columns, task, what)
         notes.append(
             matching.BY_POSITION.format(f"the file has no column for the rows' {task.dimensions[0].name}")
         )
-    x, along = (_series if series else _table)(x, columns, path, task, name)
-    order, said = matching.column_order(columns, along, what, stated=bool(stated))
+    x, axes = (_series if series else _table)(x, columns, path, task, name)
+    order, note = matching.column_order(columns, axes, what, stated=bool(stated))
     x = x.reshape(-1, len(columns))[:, order].reshape(-1, *task.x_shape)
-    notes += [said] * bool(said)
+    notes += [note] * bool(note)
     return x, notes + sentinels.asked(x, task.dimensions, [columns[i] for i in order])
 
 

@@ -14,7 +14,7 @@ from veridical.errors import DataError, require_shape, suggest
 from veridical.files import reading, require_own_content, whole
 from veridical.saved import columns
 from veridical.tasks import arrays, sentinels, tables
-from veridical.tasks.base import ClassTask
+from veridical.tasks.base import DECLARE, ClassTask, usable
 
 if TYPE_CHECKING:
     from veridical.saved.settings import ObservationSettings
@@ -58,7 +58,7 @@ def read(settings: ObservationSettings | dict[str, Any], task: Task, name: str) 
 
     Raises:
         DataError: If the file is missing, has other columns or rows than the task needs, or holds
-            anything but finite numbers.
+            anything but finite numbers, and missing ones where the task says that there may be some.
     """
     given = settings if isinstance(settings, dict) else settings.model_dump()
     path = Path(given["file"])
@@ -76,7 +76,7 @@ def read(settings: ObservationSettings | dict[str, Any], task: Task, name: str) 
             "the program that reads it, to CSV or netCDF."
         )
     x, notes = (columns.read if ending in tables.ENDINGS else _read_arrays)(path, given, task, name)
-    _require_finite(x, path, name)
+    _require_numbers(x, path, name, task.has_missing)
     if isinstance(task, ClassTask):
         x = x[None]  # one sample of events
     return Observations(x, None, name, "observed", given["source"], tuple(notes))
@@ -144,11 +144,18 @@ def _read_arrays(path: Path, settings: dict[str, Any], task: Task, name: str) ->
     return x.astype(float), notes + sentinels.asked(x, task.dimensions)
 
 
-def _require_finite(x: Array, path: Path, name: str) -> None:
-    bad = np.argwhere(~np.isfinite(x))
+def _require_numbers(x: Array, path: Path, name: str, has_missing: bool) -> None:
+    bad = np.argwhere(np.isinf(x) if has_missing else ~np.isfinite(x))
     if len(bad):
         first = tuple(int(i) for i in bad[0])
+        remedy = "" if has_missing or np.isinf(x).any() else f"; where values are missing, {DECLARE}"
         raise DataError(
             f"data set {name}: {path} holds {len(bad)} values that are not finite, the first at index "
-            f"{first} (observation first). Every value must be a finite number: remove or impute them."
+            f"{first} (observation first). Every value must be a finite number: remove or impute them"
+            f"{remedy}."
+        )
+    if len(empty := np.flatnonzero(~usable(x, has_missing))):
+        raise DataError(
+            f"data set {name}: {path}: all numbers of observation {empty[0]} (the first is 0) are missing, "
+            "so that it says nothing. Leave it out."
         )

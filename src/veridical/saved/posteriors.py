@@ -24,7 +24,9 @@ import numpy as np
 
 from veridical.errors import ArtifactError, require_shape
 from veridical.files import Migrations, migrated, reading, require_own_content, whole_hdf5
-from veridical.tasks.base import Array
+from veridical.tasks import supports
+from veridical.tasks.base import Array, usable
+from veridical.tasks.supports import Constraint, Support
 
 if TYPE_CHECKING:
     import h5netcdf
@@ -62,6 +64,7 @@ class Draws:
         x: The data, shape (N, *x_shape), or None.
         attrs: Task, method, dataset, budget, replicate, digests, versions, ...
         extras: Other arrays that figures need, by name; those of the first part are kept.
+        constraints: What parameters can be beyond their bounds, as attribute `constraints` in the file.
     """
 
     names: tuple[str, ...]
@@ -77,6 +80,12 @@ class Draws:
     x: Array | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Array] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def support(self) -> Support:
+        """The constraints of the parameters by their columns."""
+        return Support(self.names, self.constraints)
 
     def __post_init__(self) -> None:
         d = len(self.names)
@@ -183,7 +192,9 @@ def _rows(axes: tuple[str, ...], rows: slice) -> tuple[Any, ...]:
 
 def _create(file: h5netcdf.File, part: Draws, observations: int) -> None:
     """Makes groups, dimensions and empty variables."""
-    file.attrs.update(_encoded({**part.attrs, "format": FORMAT, "parameters": list(part.names)}))
+    limits = [constraint.to_json() for constraint in part.constraints]
+    about = {**part.attrs, "format": FORMAT, "parameters": list(part.names)}
+    file.attrs.update(_encoded({**about, "constraints": limits} if limits else about))
     sizes = {**_sizes(part), "observation": observations}
     posterior = _group(file, "posterior", DRAWS, sizes, part.names)
     for name, (lower, upper), unit in zip(part.names, part.bounds, part.units, strict=True):
@@ -235,18 +246,27 @@ def _fill(file: h5netcdf.File, part: Draws, first: int) -> None:
 
 
 def _require_numbers(path: Path, part: Draws) -> None:
-    """Raises ArtifactError on NaN anywhere, and on draws that are not finite or not inside their bounds."""
-    inside = (part.draws > part.bounds[:, 0]) & (part.draws < part.bounds[:, 1])
+    """Raises ArtifactError on NaN but for missing x, and on draws not finite or not inside their support."""
+    plain = part.support.plain
+    bounds, draws = part.bounds[plain], part.draws[..., plain]
+    inside = (draws > bounds[:, 0]) & (draws < bounds[:, 1])
     if not inside.all():
         raise ArtifactError(
             f"{path}: {int((~inside).sum())} numbers among the draws are NaN or not inside the bounds; "
             "nothing was written."
         )
+    possible = part.support.inside(part.draws)
+    if not possible.all():
+        names = ", ".join(name for constraint in part.constraints for name in constraint.names)
+        raise ArtifactError(
+            f"{path}: {int((~possible).sum())} of {possible.size} draws of {names} are not what these "
+            "parameters "
+            "can be; nothing was written. The method has to map its draws to the support of the task."
+        )
     for name, _, _, array in _known(part):
-        if np.isnan(array).any():
-            raise ArtifactError(
-                f"{path}: {name} holds {int(np.isnan(array).sum())} NaN; nothing was written."
-            )
+        bad = ~usable(array, True) if name == "x" else np.isnan(array)
+        if bad.any():
+            raise ArtifactError(f"{path}: {name} holds {int(bad.sum())} NaN; nothing was written.")
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -256,6 +276,7 @@ def _read(file: h5netcdf.File, path: str | Path, rows: slice) -> Draws:
     attrs = migrated(_decoded(dict(file.attrs)), path, FORMAT, MIGRATIONS)
     del attrs["format"]
     names = tuple(attrs.pop("parameters"))
+    constraints = tuple(supports.from_json(each) for each in attrs.pop("constraints", ()))
     variables = [file["posterior"][name] for name in names]
     bounds = np.array([(v.attrs["lower"], v.attrs["upper"]) for v in variables], float).reshape(-1, 2)
     found = {
@@ -267,7 +288,7 @@ def _read(file: h5netcdf.File, path: str | Path, rows: slice) -> Draws:
     units = tuple(str(v.attrs["units"]) for v in variables)
     others = file["extras"].variables if "extras" in file.groups else {}
     extras = {name: variable[...] for name, variable in others.items()}
-    return Draws(names, bounds, units, draws, **found, attrs=attrs, extras=extras)
+    return Draws(names, bounds, units, draws, **found, attrs=attrs, extras=extras, constraints=constraints)
 
 
 # ---- attributes ----------------------------------------------------------------------------------

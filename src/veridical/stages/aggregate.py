@@ -154,7 +154,8 @@ def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) 
     Only the observations that are tabulated are read: of labelled data the first.
     """
     found = _tabulated(path, where)
-    rows = tabulation.posterior_rows(where, found.names, found.draws, found.truth, **common)
+    discrete = found.support.discrete
+    rows = tabulation.posterior_rows(where, found.names, found.draws, found.truth, discrete, **common)
     for name in ("rhat", "ess") if where.method == REFERENCE else ():
         for parameter, value in _per_parameter(found, name).items():
             cells = {**common, **where.cells, "metric": name, "parameter": parameter}

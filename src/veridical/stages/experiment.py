@@ -12,6 +12,7 @@ from typing import Any
 from veridical import artifacts, bank, seeds, tasks
 from veridical.bank import blocks
 from veridical.checks import coverage, uniformity
+from veridical.checks.inputs import with_ties
 from veridical.errors import SimulationError
 from veridical.estimators.base import Estimator
 from veridical.saved import experiments
@@ -89,5 +90,5 @@ def _posteriors(
     log_q = posterior.log_prob(truth, rows)
     record = {"rank": uniformity.fractional_ranks(draws, truth, rng), "log_q": log_q, "truth": truth}
     if log_density is not None:
-        record["hpd"] = coverage.hpd_levels(log_density, log_q, rng)
+        record["hpd"] = coverage.hpd_levels(with_ties(draws, truth, log_density, log_q), log_q, rng)
     return record

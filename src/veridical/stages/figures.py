@@ -20,7 +20,10 @@ from veridical.job import printable
 
 
 def draw(
-    out: str | Path, sources: Sources, log: str = "", labels: Mapping[str, Mapping[str, str]] | None = None
+    out: str | Path,
+    sources: Sources,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    log: str = "",
 ) -> None:
     """Draws all figures of a study, as far as that can be done.
 
@@ -30,8 +33,8 @@ def draw(
         out: Folder of `{kind}--{method}[-c{pairs}]--{dataset}.svg` and `.json`, or `{kind}--all`
             of a figure that shows neither one method nor one data set.
         sources: What they are made from.
-        log: The log of the job, which the records name.
         labels: What they show for the names of `parameters` and `dimensions`.
+        log: The log of the job, which the records name.
 
     Raises:
         Unchecked: After all others were drawn, if some could not be.
@@ -47,7 +50,7 @@ def draw(
                 name = "--".join([kind, *([part for part in (of.key, dataset) if part] or ["all"])])
                 about = {"kind": kind, "method": of.method, "calibration": of.calibration, "dataset": dataset}
                 with _without(out / name, about, log, failed):
-                    _draw(figure, given, out / name, about, labels or {})
+                    _draw(figure, given, labels, out / name, about)
     if failed:
         raise Unchecked(f"could not be drawn: {'; '.join(failed)}.")
 
@@ -55,9 +58,9 @@ def draw(
 def _draw(
     figure: Figure,
     given: tuple[Any, ...],
+    labels: Mapping[str, Mapping[str, str]] | None,
     path: Path,
     about: dict[str, Any],
-    labels: Mapping[str, Mapping[str, str]],
 ) -> None:
     """Draws one figure, where there is anything to show, and has it say what the page asks for."""
     data = figure.data(*given)

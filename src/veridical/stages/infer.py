@@ -14,6 +14,7 @@ from veridical.estimators.base import Estimator
 from veridical.saved import posteriors
 from veridical.saved.observations import Observations
 from veridical.saved.posteriors import Draws
+from veridical.tasks.base import usable
 
 PART_NUMBERS = 4_000_000  # numbers among the draws that are held at once
 
@@ -28,7 +29,7 @@ def infer(
     replicate: int,
     threads: int = 1,
 ) -> None:
-    """Writes posterior draws for all observations whose numbers are finite; counts the others.
+    """Writes posterior draws for all observations whose numbers are finite, or may be missing; counts others.
 
     Arguments:
         folder: The folder of the estimator.
@@ -70,7 +71,7 @@ def infer(
 
 
 def _finite(data: Observations, estimator: Estimator) -> tuple[Observations, int]:
-    """The observations without those that hold NaN or infinities, and how many those are."""
+    """The observations without those that are no data (see `tasks.base.usable`), and how many those are."""
     if data.x.shape[1:] != estimator.task.x_shape:
         raise DataError(
             f"data set {data.name}: expected observations of shape {estimator.task.x_shape} as in task "
@@ -78,7 +79,7 @@ def _finite(data: Observations, estimator: Estimator) -> tuple[Observations, int
         )
     if data.truth is not None:
         require_shape("truth", data.truth, len(data.x), len(estimator.task.parameters))
-    finite = np.isfinite(data.x).reshape(len(data.x), -1).all(axis=1)
+    finite = usable(data.x, estimator.task.has_missing)
     if not finite.any():
         raise DataError(f"data set {data.name}: none of its {len(data.x)} observations is free of NaN.")
     truth = None if data.truth is None else data.truth[finite]
@@ -111,4 +112,5 @@ def _parts(
             x=data.x[rows],
             attrs=attrs,
             extras=posterior.extras() if first == 0 else {},
+            constraints=task.constraints,
         )

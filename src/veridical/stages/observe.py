@@ -60,5 +60,7 @@ def look(data: str | Path, prior: str | Path, out: str | Path) -> None:
     """Writes where each real observation lies in the cloud of prior predictions, and notes on it."""
     observed = observations.load(data)
     found = prior_predictive.look(observed.x, observations.load(prior).x)
-    found["notes"] = list(observed.notes)
+    found["notes"] = [*observed.notes, *filter(None, [found.get("missing")])]
+    for note in found["notes"]:
+        print(note)
     write_json(out, found, indent=1)

@@ -71,6 +71,7 @@ def combine(
         units=tuple(p.unit for p in task.parameters),
         draws=np.stack([one.draws for one in found], axis=1),
         x=observed.x,
+        constraints=task.constraints,
         attrs={
             "task": str(task.name),
             "method": "reference",

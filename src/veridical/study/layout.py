@@ -61,7 +61,10 @@ class Layout(Asked):
         """Digest of what is the task's own: its settings, its code, files of the user's."""
         sources = {str(p): code_digests.code_digest(p) for p in tasks.digest_sources(self.task_spec)}
         code = code_digests.code_digest(*tasks.modules(self.task_spec))
-        return digests.short([self.task_spec, sources, code], 16)
+        spec = dict(self.task_spec)
+        if axes := spec.get("dimensions"):  # their kind decides networks, and no array
+            spec["dimensions"] = [{k: v for k, v in axis.items() if k != "kind"} for axis in axes]
+        return digests.short([spec, sources, code], 16)
 
     @cached_property
     def bank_key(self) -> str:

@@ -24,6 +24,7 @@ from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.foreign import require_writable_or_whole
 from veridical.tasks import sentinels
+from veridical.tasks.supports import Support
 
 if TYPE_CHECKING:
     from veridical.study.layout import Layout
@@ -55,6 +56,12 @@ def validate(layout: Layout) -> None:
         raise SettingError(
             f"reference: task {layout.task.name} has no exact likelihood; remove this section."
         )
+    discrete = [*Support(layout.task.parameter_names, layout.task.constraints).discrete]
+    if layout.study.reference is not None and discrete:
+        raise SettingError(
+            f"reference: Markov chains do not move between the values of {', '.join(discrete)} of task "
+            f"{layout.task.name}; remove this section."
+        )
     require_enough(layout)
     if layout.data is not None:
         _require_new_name(layout, dataset_name(layout.data))
@@ -80,7 +87,7 @@ def _require_within_type(layout: Layout, name: str, x: tasks.base.Array) -> None
     """Stops on an observation that the type of the simulations cannot hold."""
     task = layout.task
     with np.errstate(over="ignore"):
-        if not np.isfinite(x.astype(task.x_dtype)).all():
+        if not tasks.base.usable(x.astype(task.x_dtype), task.has_missing).all():
             text = beyond_type(task, x.reshape(-1, *task.x_shape), task.x_dtype)
             raise DataError(f"data set {name}: {text}")
 
@@ -143,9 +150,11 @@ def _require_methods(layout: Layout) -> None:
         _require_finite(layout, name)
         _require_importable(layout, name)
         _require_kind_of_task(layout, name)
+        _require_discrete(layout, name)
         _require_fidelity(layout, name)
         _require_labelled(layout, name)
         _require_parent(layout, name)
+        _require_takes_missing(layout, name)
     _require_answers(layout)
     _require_experiments(layout)
     _require_stored_rows(layout)
@@ -193,6 +202,22 @@ def _require_kind_of_task(layout: Layout, method: str) -> None:
     )
 
 
+def _require_discrete(layout: Layout, method: str) -> None:
+    names = [*Support(layout.task.parameter_names, layout.task.constraints).discrete]
+    settings = layout.methods[method]
+    if names and not settings.discrete:
+        raise SettingError(
+            f"{place(layout, method)}: type {settings.type!r} answers with normal distributions, but "
+            f"{', '.join(names)} of task {layout.task.name} takes values of a list; use `npe`, "
+            "`ensemble` or `j_npe`."
+        )
+    if names and settings.setting("smoothing"):
+        raise SettingError(
+            f"{place(layout, method)}.smoothing: values of a list, which {', '.join(names)} of task "
+            f"{layout.task.name} takes, cannot be smoothed; set it to 0."
+        )
+
+
 def _require_fidelity(layout: Layout, method: str) -> None:
     if layout.of_classes:
         return
@@ -232,6 +257,22 @@ def _require_parent(layout: Layout, method: str) -> None:
         )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
+
+
+def _require_takes_missing(layout: Layout, method: str) -> None:
+    settings = layout.methods[method]
+    along = [d.name for d in layout.task.dimensions if d.missing]
+    if not along or settings.takes_missing:
+        return
+    trained = [
+        name for name in methods.METHODS if methods.settings_class(name).takes_missing and name != "prior"
+    ]
+    own = " (or state `missing: true`, if it takes NaN)" if settings.type == methods.OWN else ""
+    raise SettingError(
+        f"{place(layout, method)}: type {settings.type!r} takes no missing numbers, which task "
+        f"{layout.task.name} may have along {', '.join(along)}; use {', '.join(trained)}{own}, see "
+        "docs/missing.md."
+    )
 
 
 def _require_answers(layout: Layout) -> None:

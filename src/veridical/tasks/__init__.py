@@ -107,11 +107,9 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     if "file" in spec:
         return ()
     if "command" in spec or "simulations" in spec:
-        from veridical.tasks.priors import MARGINALS, Product
+        from veridical.tasks.families import classes
 
-        kinds = sorted({p["prior"] for p in spec["parameters"].values() if p.get("prior")})
-        classes: list[type] = [Product, *(MARGINALS[kind] for kind in kinds)] if kinds else []
-        return tuple(f"{cls.__module__}:{cls.__name__}" for cls in classes)
+        return tuple(f"{cls.__module__}:{cls.__name__}" for cls in classes(spec["parameters"]))
     _registered(spec["name"])
     return (TASKS[spec["name"]].partition(":")[0],)
 

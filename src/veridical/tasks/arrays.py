@@ -14,6 +14,7 @@ import numpy as np
 
 from veridical.errors import DataError, suggest
 from veridical.files import require_own_content
+from veridical.tasks import matching
 from veridical.tasks.base import Array, Dimension
 from veridical.tasks.cells import dates, is_number
 from veridical.tasks.matching import BY_POSITION, listed, places, whole
@@ -219,12 +220,19 @@ def _complete(array: Any, what: str) -> Array:
 def aligned(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple[Array, list[str]]:
     """Returns an array with the task's axes behind one axis of rows, shape (N, ...), and notes.
 
-    Axes are transposed by their names, and turned or sorted by their coordinates.
+    Axes are transposed by their names, and turned or sorted by their coordinates. Entries that may be missing
+    and are not there are NaN.
 
     Raises:
         DataError: If the array has other axes, lengths or coordinates; both are named.
     """
     values, notes = _transposed(stored, dimensions, what)
+    laid: set[str] = set()
+    for axis, dimension in enumerate(dimensions, start=1):
+        if dimension.missing and axis < values.ndim and values.shape[axis] < len(dimension.coordinates):
+            found = stored.coordinates.get(dimension.name)
+            values, note = matching.spread(values, found, dimension, what, axis)
+            notes, laid = [*notes, note], {*laid, dimension.name}
     shape = tuple(len(d.coordinates) for d in dimensions)
     if values.shape[1:] != shape or not len(values):
         axes = " x ".join(f"{len(d.coordinates)} {d.name}" for d in dimensions)
@@ -234,7 +242,7 @@ def aligned(stored: Stored, dimensions: Sequence[Dimension], what: str) -> tuple
         )
     for axis, dimension in enumerate(dimensions, start=1):
         found = stored.coordinates.get(dimension.name)
-        if found is None:
+        if found is None or dimension.name in laid:
             continue
         place = places(found, dimension.coordinates)
         order = whole(place, len(found))
@@ -268,7 +276,7 @@ def _transposed(stored: Stored, dimensions: Sequence[Dimension], what: str) -> t
             if not named
             else f"the task names no axes, the file {listed(named)}"
         )
-        return (values[None] if values.shape == shape else values), [BY_POSITION.format(why)]
+        return (values[None] if values.ndim == len(shape) else values), [BY_POSITION.format(why)]
     spare = [axis for axis in stored.axes if axis not in wanted]
     if (
         len({*stored.axes} & {*wanted}) < len(wanted)

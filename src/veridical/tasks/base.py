@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +16,14 @@ from numpy.typing import NDArray
 
 from veridical.errors import TaskError
 from veridical.tasks.needs import Needs
+from veridical.tasks.supports import Constraint, constraints_of
 
 Array = NDArray[Any]
 Simulated = Array | Mapping[str, Array]
+DECLARE = (
+    "say `missing: true` with the dimension of x along which they may be missing (in Python "
+    "`Dimension(..., missing=True)`), and see docs/missing.md"
+)
 
 
 def as_arrays(simulated: Simulated) -> dict[str, Array]:
@@ -27,6 +33,20 @@ def as_arrays(simulated: Simulated) -> dict[str, Array]:
     if "x" not in simulated:
         raise TaskError(f"simulate returned a dict with the keys {sorted(simulated)}; expected a key 'x'.")
     return {name: _unmasked(array) for name, array in simulated.items()}
+
+
+def usable(x: Array, has_missing: bool) -> Array:
+    """Returns which rows of x (N, ...) are data, boolean (N,): their numbers are finite, or else missing.
+
+    A row without any number is none, whether numbers may be missing or not: it says nothing.
+
+    >>> usable(np.array([[1.0, 2.0], [1.0, np.nan], [1.0, np.inf], [np.nan, np.nan]]), has_missing=True)
+    array([ True,  True, False, False])
+    """
+    rows = np.asarray(x).reshape(len(x), int(np.prod(np.shape(x)[1:])))
+    if not has_missing:
+        return np.asarray(np.isfinite(rows).all(axis=1))
+    return np.asarray(np.isfinite(rows).any(axis=1) & ~np.isinf(rows).any(axis=1))
 
 
 def _unmasked(array: Any) -> Array:
@@ -53,12 +73,21 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One axis of the data behind the rows: its name, its coordinates, their unit, and its label."""
+    """One axis of the data behind the rows: its name, its coordinates, their unit, and its label.
+
+    Attributes:
+        kind: What networks may take for granted along it: `exchangeable` entries, whose order says nothing; a
+            `series`; one of the two axes of an `image`; a `vector` of numbers without neighbours. Empty where
+            nothing is declared.
+        missing: Whether entries along it may be missing, wholly or in single numbers: x then holds NaN there.
+    """
 
     name: str
     coordinates: tuple[float | str, ...]
     unit: str = ""
     label: str = ""
+    kind: str = ""
+    missing: bool = False
 
 
 class Prior(Protocol):
@@ -103,6 +132,7 @@ class Task(ABC):
         x_dtype: The type of x in the bank.
         timeout_is_data: Whether a time-out marks the rows as failed; otherwise it fails the job.
         needs: What its simulation jobs ask a scheduler for.
+        constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
     """
 
     name: str
@@ -126,10 +156,21 @@ class Task(ABC):
         """Lower and upper bounds of the parameters, shape (D, 2)."""
         return np.array([(p.lower, p.upper) for p in self.parameters], dtype=float).reshape(-1, 2)
 
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What the parameters can be beyond their bounds: whole numbers, shares, ordered, and others."""
+        prior = getattr(self, "prior", None)
+        return () if prior is self else constraints_of(prior, self.parameter_names)
+
     @property
     def x_shape(self) -> tuple[int, ...]:
         """Shape of one row of x."""
         return tuple(len(d.coordinates) for d in self.dimensions)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether numbers of x may be missing, which are NaN."""
+        return any(d.missing for d in self.dimensions)
 
     @property
     def coupled(self) -> bool:
@@ -150,7 +191,8 @@ class Task(ABC):
             fidelity: The level.
 
         Returns:
-            x (N, *x_shape), or a dict with `x` and others; rows that failed hold NaN.
+            x (N, *x_shape), or a dict with `x` and others; rows that failed hold NaN, and so do missing
+            numbers where a dimension says that there may be some.
         """
 
     def log_likelihood(self, theta: Array, x: Array) -> Array:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from math import nan
 
 from veridical.errors import DataError
+from veridical.tasks.base import DECLARE
 
 MISSING = frozenset({"", "-", "--", "?", "na", "n/a", "nan", "null", "none", "missing", "#n/a"})
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}([ '\u2019\u00a0\u202f.,]\d{3})+([.,]\d+)?")
 _DATE = re.compile(r"(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})(?:[ T]00:00(?::00(?:\.0+)?)?)?")
 
 
-def number(cell: str, where: str) -> float:
-    """Returns the number in a cell; what stands there instead is named with its cause.
+def number(cell: str, where: str, *, missing: bool = False) -> float:
+    """Returns the number in a cell, NaN for a missing one where some may be missing.
+
+    What stands there instead is named with its cause.
 
     Raises:
         DataError: If it holds none.
@@ -23,7 +27,9 @@ def number(cell: str, where: str) -> float:
     except ValueError:
         text, cause = cell.strip(), ""
         if text.lower() in MISSING:
-            cause = " (a missing value)"
+            if missing:
+                return nan
+            cause = f" (a missing value): leave out what lacks values, or {DECLARE}"
         elif dates(text):
             cause = (
                 " (a date): name the column as `index` if the task's first dimension holds such dates, or "

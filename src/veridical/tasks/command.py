@@ -5,7 +5,8 @@ the names of the parameters, then one row for each simulation), `{out}` for the 
 `{fidelity}` for the level, `{seeds}` for a text file with one non-negative integer below 2**63 a row. The
 output holds one row for each simulation, in the order of theta: as CSV, the numbers of x in C order, or below
 a header with the names of the task's columns in any order; as npy, an array (N, ...). Rows of NaN are failed
-simulations. Each call starts in a folder of its own (`call_folder`).
+simulations, as are those with a missing number (NaN, an empty cell) where no dimension says that some may be
+missing. Each call starts in a folder of its own (`call_folder`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import resource
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import BankError, DataError, SimulationError, SimulationTimeout, TaskError
-from veridical.tasks import matching
+from veridical.tasks import cells, matching
 from veridical.tasks.base import Array, Task
 from veridical.tasks.call_folder import CallFolder, Inputs
-from veridical.tasks.description import dimensions_of, prior_of, units_of
+from veridical.tasks.description import dimensions_of, units_of
+from veridical.tasks.families import prior_of
 
 _PLACEHOLDERS = ("theta", "out", "fidelity", "seeds")
 _ABSENT = r"no such file|not found|cannot (?:open|find)|can't open|does not exist|no module named"
@@ -133,7 +135,7 @@ class CommandTask(Task):
             )
         try:
             names, x = ([], np.load(file, allow_pickle=False)) if self.output == "npy" else _read_csv(file)
-        except ValueError as error:
+        except (ValueError, DataError) as error:
             raise SimulationError(f"task {self.name!r}: {{out}} cannot be read: {error}") from error
         x = np.asarray(x, dtype=float)
         size = int(np.prod(self.x_shape))
@@ -166,19 +168,34 @@ def _fill(word: str, fill: Mapping[str, str]) -> str:
 
 
 def _read_csv(file: Path) -> tuple[list[str], Array]:
-    """Returns the header of a CSV file, empty where it has none, and its numbers, shape (rows, columns)."""
+    """Returns the header of a CSV file, empty where it has none, and its numbers, shape (rows, columns).
+
+    Missing ones are NaN.
+    """
     lines = [line for line in file.read_text().splitlines() if line.strip()]
-    header = lines.pop(0) if lines and not _is_numeric(lines[0]) else ""
-    names = [name.strip().strip("\"'") for name in header.split(",")] if header else []
-    return names, np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
-
-
-def _is_numeric(line: str) -> bool:
+    first = lines[0].split(",") if lines else []
+    numbers = all(cells.is_number(cell) or cell.strip().lower() in cells.MISSING for cell in first)
+    names = [] if numbers else [name.strip().strip("\"'") for name in lines.pop(0).split(",")]
     try:
-        [float(word) for word in line.split(",")]
+        return names, np.loadtxt(lines, delimiter=",", ndmin=2) if lines else np.empty((0, 0))
     except ValueError:
-        return False
-    return True
+        numbered = [(f"line {i}", line.split(",")) for i, line in enumerate(lines, start=1)]
+        rows = [[cells.number(cell, at, missing=True) for cell in row] for at, row in numbered]
+        if len({*map(len, rows)}) > 1:
+            raise
+        return names, np.array(rows)
+
+
+@contextmanager
+def _no_file_beyond(size: int) -> Iterator[None]:
+    """Lets programs that are started meanwhile write no file of more bytes; they inherit the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    least = size if soft == resource.RLIM_INFINITY else min(size, soft)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (least, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str, largest: int) -> None:
@@ -187,15 +204,15 @@ def _run(call: list[str], folder: CallFolder, timeout: float | None, task: str, 
     options: dict[str, Any] = {"cwd": folder.start, "env": folder.environment, "start_new_session": True}
     with messages.open("wb") as sink:
         try:
-            process = subprocess.Popen(call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options)
+            with _no_file_beyond(largest):
+                process = subprocess.Popen(
+                    call, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, **options
+                )
         except OSError as error:
             raise SimulationError(
                 f"task {task!r}: program {call[0]!r} cannot be started: {error.strerror}. "
                 f"Is it installed on this machine?"
             ) from error
-        if hasattr(resource, "prlimit"):  # Linux
-            with suppress(OSError):  # it has ended already
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired as error:

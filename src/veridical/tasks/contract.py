@@ -13,11 +13,14 @@ from veridical.errors import TaskError, suggest
 from veridical.tasks import distributions
 from veridical.tasks.base import Array, ClassTask, Dimension, FileTask, Parameter, Task
 from veridical.tasks.needs import Needs
+from veridical.tasks.supports import Constraint, Support
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _RESERVED = {"row", "parameter", "chain", "draw", "observation"}
 _OTHERS = "none of " + ", ".join(sorted(_RESERVED))
+_KINDS = ("exchangeable", "series", "image", "vector")
+_COUNTS = {"exchangeable": (0, 1), "series": (0, 1), "image": (0, 2)}
 _ROWS = 16
 
 
@@ -37,8 +40,15 @@ def check_task(task: Task) -> None:
     _check_dimensions(task)
     distributions.require(task.name, task.prior)
     _check_order(task)
+    support = _check_constraints(task)
     rng = seeds.generator(0, "probe", "contract")
     theta = _check_sample(task, rng)
+    if not (possible := support.inside(theta)).all():
+        number = f"{int((~possible).sum())} of {len(theta)} draws"
+        _fail(
+            task,
+            f"prior.sample: {number}, such as {theta[~possible][0]}, break the constraints; correct either.",
+        )
     if not isinstance(task, FileTask):
         _check_density(task, theta)
     if task.coupled:
@@ -163,6 +173,20 @@ def _check_dimensions(task: Task) -> None:
             _fail(task, f"dimension {dimension.name!r}: expected letters, digits and _.")
         if not dimension.coordinates:
             _fail(task, f"dimension {dimension.name!r} has no coordinates.")
+        if not isinstance(dimension.missing, bool):
+            _fail(
+                task,
+                f"dimension {dimension.name!r}: missing must be True or False, got {dimension.missing!r}.",
+            )
+    kinds = [dimension.kind for dimension in task.dimensions]
+    for dimension in task.dimensions:
+        if dimension.kind and dimension.kind not in _KINDS:
+            told = suggest(str(dimension.kind), _KINDS)
+            _fail(task, f"dimension {dimension.name!r}: kind {dimension.kind!r} is unknown. {told}")
+    for kind, allowed in _COUNTS.items():
+        if kinds.count(kind) not in allowed:
+            expected = " or ".join(map(str, allowed))
+            _fail(task, f"expected {expected} dimensions of kind {kind!r}, got {kinds.count(kind)}.")
 
 
 def _check_order(task: Task) -> None:
@@ -173,6 +197,33 @@ def _check_order(task: Task) -> None:
     if isinstance(names, Mapping | tuple) and names and tuple(names) != task.parameter_names:
         got, expected = ", ".join(names), ", ".join(task.parameter_names)
         _fail(task, f"the prior is one of {got}, but the parameters are {expected}; expected the same order.")
+
+
+def _check_constraints(task: Task) -> Support:
+    """What parameters can be lies within their bounds."""
+    if not isinstance(task.constraints, tuple | list) or not all(
+        isinstance(c, Constraint) for c in task.constraints
+    ):
+        _fail(
+            task,
+            f"constraints must be a tuple of those in veridical.tasks.supports, got {task.constraints!r}.",
+        )
+    try:
+        support = Support(task.parameter_names, task.constraints)
+    except TaskError as error:
+        _fail(task, str(error))
+    by_name = {parameter.name: parameter for parameter in task.parameters}
+    for constraint in task.constraints:
+        lower, upper = constraint.limits
+        for parameter in (by_name[name] for name in constraint.names):
+            if not (parameter.lower <= lower and upper <= parameter.upper):
+                _fail(
+                    task,
+                    f"parameter {parameter.name!r} has the bounds [{parameter.lower:g}, "
+                    f"{parameter.upper:g}], but its "
+                    f"constraint ({constraint.kind}) those of [{lower:g}, {upper:g}]; make them agree.",
+                )
+    return support
 
 
 def _check_sample(task: Task, rng: np.random.Generator) -> Array:

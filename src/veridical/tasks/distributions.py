@@ -15,6 +15,7 @@ import numpy as np
 
 from veridical.errors import TaskError
 from veridical.tasks.base import Array
+from veridical.tasks.supports import Whole
 
 NEEDS = (
     "a prior needs sample(rng, n), which returns n draws of shape (n, D) made with rng alone, and "
@@ -24,6 +25,7 @@ NEEDS = (
 )
 _LEAST = 2.0**-54  # keeps uniform numbers off 0 and 1, where quantiles are infinite
 _MOST = 1 - 2.0**-53
+_CUT = 1e-12  # of a distribution over whole numbers without end
 
 
 class Scipy:
@@ -66,6 +68,30 @@ class Scipy:
             return np.asarray(self.frozen.rvs(size=n, random_state=rng), dtype=float).reshape(n, -1)
         wide = int(np.size(self.frozen.mean()))
         return self.quantile(_uniform(rng, (n, wide)))
+
+
+class ScipyWhole(Scipy):
+    """A distribution of scipy.stats over whole numbers, cut where less than 1e-12 of it is left."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Least and largest number."""
+        (lower, upper), ends = super().bounds, self.frozen.ppf([_CUT, 1 - _CUT])
+        return max(lower, float(ends[0])), min(upper, float(ends[1]))
+
+    def constraint(self, name: str) -> Whole:
+        """Returns what the parameter of this name can be."""
+        return Whole(name, *self.bounds)
+
+    def quantile(self, u: Array) -> Array:
+        """Returns the numbers below or at which a share u in (0, 1) lies."""
+        return np.clip(super().quantile(u), *self.bounds)
+
+    def log_prob(self, theta: Array) -> Array:
+        """Returns log probabilities of values (N,) or (N, 1), shape (N,)."""
+        values = np.asarray(theta, dtype=float).reshape(len(theta))
+        lower, upper = self.bounds
+        return np.where((values >= lower) & (values <= upper), super().log_prob(values), -np.inf)
 
 
 class Torch:
@@ -187,6 +213,8 @@ def _known(prior: Any) -> Scipy | Torch | None:
     """The adapter of a distribution, told by what it has."""
     if hasattr(prior, "batch_shape") and hasattr(prior, "event_shape") and "torch" in sys.modules:
         return Torch(prior)
+    if hasattr(prior, "logpmf") and hasattr(prior, "ppf"):
+        return ScipyWhole(prior)
     if hasattr(prior, "logpdf") or hasattr(prior, "logpmf"):
         return Scipy(prior)
     return None

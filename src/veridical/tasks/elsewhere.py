@@ -22,8 +22,9 @@ import numpy as np
 from veridical import seeds
 from veridical.errors import DataError, TaskError, suggest
 from veridical.tasks import arrays, matching, sentinels, tables
-from veridical.tasks.base import Array, Dimension, FileTask, Parameter
-from veridical.tasks.description import dimensions_of, prior_of
+from veridical.tasks.base import Array, Dimension, FileTask
+from veridical.tasks.description import dimensions_of, stored_parameters
+from veridical.tasks.families import prior_of
 
 
 class StoredPrior:
@@ -60,7 +61,7 @@ class ElsewhereTask(FileTask):
         self.reserved = {split: int(rows) for split, rows in spec["reserved"].items()}
         self.x_unit = spec.get("x_unit", "")
         self._described = spec["parameters"]
-        self.parameters = tuple(_parameter(name, settings) for name, settings in self._described.items())
+        self.parameters, self.constraints = stored_parameters(self._described)
         self._columns = list(spec.get("columns") or [])
         self._axes = dimensions_of(spec.get("dimensions"), spec.get("x_shape"))
         if not self.file.exists():
@@ -149,7 +150,8 @@ class ElsewhereTask(FileTask):
     def _of_table(self, what: str) -> _Rows:
         """Parameters by the names of their columns; x by the names along the axes, where they have any."""
         names = list(self.parameter_names)
-        header, table, notes = tables.read_numbers(self.file, what)
+        may_miss = any(axis.missing for axis in self._axes or ())
+        header, table, notes = tables.read_numbers(self.file, what, missing=may_miss)
         columns = self._columns or [name for name in header if name not in names]
         place = {name: header.index(_named(name, header, self.file)) for name in names + columns}
         axes, moved = self._axes or (), False
@@ -202,15 +204,6 @@ class ElsewhereTask(FileTask):
 
     def _fail(self, message: str) -> None:
         raise TaskError(f"task {self.name!r}: {message}: {self.file}.")
-
-
-def _parameter(name: str, settings: Mapping[str, Any]) -> Parameter:
-    unit = str(settings.get("unit", ""))
-    if "prior" in settings:
-        lower, upper = prior_of({name: settings}).bounds[0]
-        return Parameter(name, float(lower), float(upper), unit)
-    lower, upper = settings.get("lower", -np.inf), settings.get("upper", np.inf)
-    return Parameter(name, float(lower), float(upper), unit)
 
 
 class _Rows(NamedTuple):

@@ -90,6 +90,36 @@ def whole(place: Sequence[int | None], found: int) -> list[int] | None:
     return met if len(met) == len(place) == found and len({*met}) == found else None
 
 
+def spread(
+    values: Array, found: Sequence[Any] | Array | None, dimension: Dimension, what: str, axis: int = 0
+) -> tuple[Array, str]:
+    """Returns values (..., n, ...) of too few entries for a dimension, with NaN for the others, and a note.
+
+    Arguments:
+        values: What the file holds.
+        found: Its coordinates along the axis; None where it has none, which makes them the first ones.
+        dimension: The task's axis, along which entries may be missing.
+        what: What messages call the file.
+        axis: The axis of the values.
+
+    Raises:
+        DataError: If a coordinate is none of the task's, or stands twice.
+    """
+    n, expected = values.shape[axis], dimension.coordinates
+    place = [*range(n), *[None] * (len(expected) - n)] if found is None else places(found, expected)
+    if len({*place} - {None}) < n:
+        raise DataError(
+            f"{what}: other coordinates of {dimension.name} than the task's: expected some of "
+            f"{listed(expected)}, each once, got {listed(found if found is not None else [])}."
+        )
+    gap = np.full_like(np.take(values, [0], axis=axis), np.nan, dtype=float)
+    laid = np.take(
+        np.concatenate([values, gap], axis=axis), [n if p is None else p for p in place], axis=axis
+    )
+    how = ", read as the first ones" if found is None else ""
+    return laid, f"{n} of {len(expected)} {dimension.name} are there{how}; the others are missing"
+
+
 # ---- columns -----------------------------------------------------------------------------------------
 
 

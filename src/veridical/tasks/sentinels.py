@@ -42,6 +42,6 @@ def asked(x: Array, dimensions: Sequence[Dimension], columns: Sequence[str] = ()
                 rows = f"{int((values == value).sum())} of {len(x)} rows"
                 said.append(
                     f"{where}: does {value:.10g}, in {rows}, {QUESTION} It is taken as a number; if it is "
-                    "none, remove those rows or mend them"
+                    "none, leave the cell empty or write NaN, see docs/missing.md"
                 )
     return said

@@ -16,9 +16,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from veridical.errors import TaskError
 from veridical.sections import Cores, Count, Megabytes, Module, Seconds, Section
+from veridical.tasks.expressions import Expression
+from veridical.tasks.families import names_of
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 _LABEL = (
@@ -35,18 +38,84 @@ class NeedsSettings(Section):
     modules: list[Module]
 
 
-class ParameterSettings(Section):
-    """One parameter: its prior, or its bounds alone where simulations exist already."""
+def _number(given: Any) -> Any:
+    """Refuses what is neither a number nor a formula."""
+    if isinstance(given, str):
+        try:
+            if Expression(given).names:
+                return given
+        except TaskError as error:
+            raise ValueError(str(error).rstrip(".")) from error
+    if isinstance(given, bool) or not isinstance(given, int | float | None):
+        raise ValueError("expected a number, or a formula of parameters before it such as 2 * a")
+    return given
 
-    prior: Literal["uniform", "normal", "lognormal", "logitnormal"] | None = Field(
-        None, description="Family of the prior; `mean` and `sd` are those of the normal variable behind it."
-    )
+
+def _number_or_list(given: Any) -> Any:
+    return given if isinstance(given, list) else _number(given)
+
+
+def _positive(given: Any) -> Any:
+    numbers = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, int | float)]
+    if any(not one > 0 for one in numbers):
+        raise ValueError("expected a number greater than 0")
+    return given
+
+
+Number = Annotated[float | str | None, BeforeValidator(_number)]
+NumberOrList = Annotated[float | str | list[float] | None, BeforeValidator(_number_or_list)]
+
+
+class EachSettings(Section):
+    """The distribution of one parameter of several."""
+
+    prior: Literal["uniform", "normal", "lognormal", "logitnormal"] = Field(description="Family.")
     lower: float | None = Field(None, description="Lower bound.")
     upper: float | None = Field(None, description="Upper bound.")
     mean: float | None = Field(None, description="Mean, of the logarithm or logit where the prior has one.")
     sd: float | None = Field(None, gt=0, description="Standard deviation, in the same scale.")
+
+
+class ParameterSettings(Section):
+    """One parameter, or several of one key: prior, or bounds and `support` where simulations exist."""
+
+    prior: (
+        Literal[
+            "uniform", "normal", "lognormal", "logitnormal", "integers", "categories", "dirichlet", "ordered"
+        ]
+        | None
+    ) = Field(
+        None, description="Family of the prior; `mean` and `sd` are those of the normal variable behind it."
+    )
+    lower: Number = Field(None, description="Lower bound.")
+    upper: Number = Field(None, description="Upper bound.")
+    mean: NumberOrList = Field(
+        None,
+        description="Mean, of the logarithm or logit where the prior has one; of several parameters a list.",
+    )
+    sd: Annotated[NumberOrList, AfterValidator(_positive)] = Field(
+        None, description="Standard deviation, in the same scale; of several parameters a list."
+    )
+    covariance: list[list[float]] | None = Field(None, description="Covariance of several normal parameters.")
+    correlation: float | list[list[float]] | None = Field(
+        None, description="Their correlation, beside `sd`: one number for all pairs, or rows."
+    )
+    values: list[float | str] | None = Field(
+        None,
+        description="Values of `categories`: ascending numbers, or texts, given to a simulator as 0, 1, ...",
+    )
+    weights: list[float] | None = Field(None, description="Weights of the values; equal where unset.")
+    concentration: float | list[float] | None = Field(
+        None, description="Of `dirichlet`: one number for each share, or one for all; 1 is uniform."
+    )
+    each: EachSettings | None = Field(
+        None, description="Of `ordered`: the distribution of each parameter before they are put in order."
+    )
+    support: Literal["integers", "categories", "simplex", "ordered"] | None = Field(
+        None, description="What parameters without a prior can be, where simulations exist already."
+    )
     unit: str | None = Field(None, description="Unit, for tables and figures.")
-    label: str | None = Field(None, description=_LABEL)
+    label: str | list[str] | None = Field(None, description=f"{_LABEL} A list where a key names several.")
 
 
 class DimensionSettings(Section):
@@ -57,6 +126,23 @@ class DimensionSettings(Section):
     length: Count | None = Field(None, description="Number of values, where they have no coordinates.")
     unit: str | None = Field(None, description="Unit of the coordinates.")
     label: str | None = Field(None, description=_LABEL)
+    kind: Literal["exchangeable", "series", "image", "vector"] | None = Field(
+        None,
+        description="What networks may take for granted along it (`summary: auto`): entries without order, "
+        "a series, one of the two axes of an image, numbers without neighbours.",
+    )
+    missing: bool | None = Field(
+        None, description="Whether entries along it may be missing, as NaN; see docs/missing.md."
+    )
+
+
+def _each_label(given: str | list[str] | None, key: str) -> list[str]:
+    """The label of each parameter that a key names."""
+    names = names_of(key)
+    labels = [""] * len(names) if given is None else [given] if isinstance(given, str) else given
+    if len(labels) != len(names):
+        raise ValueError(f"label of {key!r}: expected a list of {len(names)} labels, got {given!r}")
+    return labels
 
 
 class _Task(Section):
@@ -74,10 +160,19 @@ class _Task(Section):
             described.pop("label", None)
         return spec
 
+    @model_validator(mode="after")
+    def _label_all(self) -> _Task:
+        self.labels()
+        return self
+
     def labels(self) -> dict[str, dict[str, str]]:
         """Returns what readers see for the names of `parameters` and `dimensions`."""
         axes = {axis.name: axis.label for axis in getattr(self, "dimensions", None) or ()}
-        parameters = {name: one.label for name, one in getattr(self, "parameters", {}).items()}
+        parameters = {
+            name: label
+            for key, one in getattr(self, "parameters", {}).items()
+            for name, label in zip(names_of(key), _each_label(one.label, key), strict=True)
+        }
         of = {"parameters": parameters, "dimensions": axes}
         return {what: {n: label for n, label in found.items() if label} for what, found in of.items()}
 
@@ -128,6 +223,8 @@ class CommandTaskSettings(_Task):
         for name, parameter in self.parameters.items():
             if parameter.prior is None:
                 raise ValueError(f"parameter {name!r}: expected a `prior` to simulate from")
+            if parameter.support is not None:
+                raise ValueError(f"parameter {name!r}: its prior says what it can be; leave `support` out")
         if self.dimensions is None and self.x_shape is None:
             raise ValueError("expected `dimensions` or `x_shape`, the shape of one simulation")
         return self

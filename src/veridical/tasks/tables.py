@@ -79,8 +79,10 @@ def read(path: Path, what: str) -> Table:
     return _checked(header, body, what, separator=separator, line=rows[0][0])
 
 
-def read_numbers(path: Path, what: str) -> tuple[list[str], Array, list[str]]:
+def read_numbers(path: Path, what: str, *, missing: bool = False) -> tuple[list[str], Array, list[str]]:
     """Returns header, numbers (N, columns) and notes of a table of numbers alone, which may be long.
+
+    Missing ones are NaN where some may be missing.
 
     Raises:
         DataError: If it is no table, or a cell holds no number.
@@ -107,7 +109,10 @@ def read_numbers(path: Path, what: str) -> tuple[list[str], Array, list[str]]:
             f"({', '.join(table.units[1])}). Put # before it."
         )
     rows = [
-        [number(cell, f"{what}, line {i}, column {c!r}") for cell, c in zip(row, table.header, strict=True)]
+        [
+            number(cell, f"{what}, line {i}, column {c!r}", missing=missing)
+            for cell, c in zip(row, table.header, strict=True)
+        ]
         for i, row in table.body
     ]
     return table.header, np.array(rows), list(table.notes)

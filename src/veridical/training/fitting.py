@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veridical.networks.summary import ConvSummary
+from veridical.networks.layers import Summary
 from veridical.networks.trainable import Stack, Trainable
 from veridical.tasks.base import Array
 from veridical.training.devices import cpu_threads, device_for
@@ -21,7 +20,6 @@ from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
 
 _MANY = 1_000_000, 100  # weights in all, and for each row, from which on their number is a warning
-_SHORT = 16  # steps that a series may have left before its dense layers
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,8 @@ def _train(
     from veridical.training import loop
 
     plan = Steps.of(len(data.train[0]), settings)
-    if run.folder:  # a job, which has a log
-        print(weights_message(into[0], len(data.train[0])))
+    size = weights_message(into[0], len(data.train[0]))
+    print(size)
     device = device_for(settings.accelerator)
     rows = _tensors(data.train, device)
     capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)
@@ -95,7 +93,8 @@ def _train(
             loop.run(trainer, module, saved)
     for member, course in zip(into, progress.courses, strict=True):
         member.cpu().load_state_dict(course.weights)
-    return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+    results = progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+    return [replace(result, size=size) for result in results]
 
 
 def weights_message(network: nn.Module, rows: int) -> str:
@@ -106,27 +105,11 @@ def weights_message(network: nn.Module, rows: int) -> str:
     if weights < max(_MANY[0], _MANY[1] * rows):
         return text
     largest = max(sizes, key=sizes.__getitem__)
+    told = "".join(part.narrower() for part in network.modules() if isinstance(part, Summary))
     return (
         f"warning: {text}: training is slow, and rows are learned by heart. {largest} alone has "
-        f"{sizes[largest]:,}; {_shorter(network) or 'make its layers narrower, or simulate more.'}"
+        f"{sizes[largest]:,}; {told or 'make its layers narrower, or simulate more.'}"
     )
-
-
-def _shorter(network: nn.Module) -> str:
-    """How often a series would have to be halved, where convolutions leave it long."""
-    for summary in network.modules():
-        if isinstance(summary, ConvSummary):
-            channels = [part.out_channels for part in summary.convolutions if isinstance(part, nn.Conv1d)]
-            steps = summary.steps
-            more = math.ceil(math.log2(steps / _SHORT)) if steps > _SHORT else 0
-            if more:
-                wanted = channels + [channels[-1]] * more
-                return (
-                    f"summary `conv`: {len(channels)} halvings leave {steps:,} steps of the series; each "
-                    f"entry of `channels` halves it once more, so that channels: {wanted} leave "
-                    f"{math.ceil(steps / 2**more)}."
-                )
-    return ""
 
 
 def _tensors(arrays: tuple[Array, ...], device: str) -> tuple[Tensor, ...]:

@@ -71,6 +71,7 @@ class TrainingResult:
         seconds: Wall time, over all attempts that left a state.
         cpu_seconds: Process time, likewise.
         device: `cpu` or the name of the GPU.
+        size: How many weights learned from how many rows, in words, with a warning where those are too many.
     """
 
     rounds: list[dict[str, float]]
@@ -81,6 +82,7 @@ class TrainingResult:
     seconds: float
     cpu_seconds: float
     device: str
+    size: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""Which summary network fits the axes of x, and the settings of one that the shape of x decides.
+
+What is chosen is written into the settings that a trained method keeps, so that it stays what it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from veridical.networks.settings import (
+    ConvSummarySettings,
+    DeepSetSummarySettings,
+    ImageSummarySettings,
+    MLPSummarySettings,
+)
+
+IMAGE, SERIES = (
+    16,
+    64,
+)  # least lengths of axes that are taken for an image and a series without being declared
+LONG, SHORT = 256, 16  # steps of a series from which on its network grows with it, and that this leaves
+LARGE, SMALL = 32, 4  # the same of the longer axis of an image
+FIRST, FURTHER = 32, 64  # channels of the convolutions
+
+
+def resolved(summary: Any, x_shape: tuple[int, ...], axes: Sequence[str] = ()) -> Any:
+    """Returns the settings of a summary network with nothing left open.
+
+    Arguments:
+        summary: One of the sections of `settings.py`.
+        x_shape: Shape of one row of x.
+        axes: The kind of each axis: as the task declares it, `vector` where its coordinates are names, else
+            empty.
+    """
+    axes = tuple(axes) or ("",) * len(x_shape)
+    if summary.type == "auto":
+        summary = _chosen(summary.features, x_shape, axes)
+    found: dict[str, Any] = {}
+    if summary.type == "image":
+        found["axes"] = list(_declared("image", axes)) or list(range(max(2, len(x_shape))))[-2:]
+    elif summary.type in ("conv", "gru", "deepset"):
+        kind = "exchangeable" if summary.type == "deepset" else "series"
+        found["axis"] = (_declared(kind, axes) or (0,))[0]
+    given = summary.model_dump(exclude_none=True)
+    found = {**found, **given}
+    if summary.type == "conv":
+        found = {**_along(x_shape[found["axis"] : found["axis"] + 1], summary), **found}
+    elif summary.type == "image":
+        found = {**_over([x_shape[axis] for axis in found["axes"] if axis < len(x_shape)], summary), **found}
+    return type(summary)(**found)
+
+
+def _declared(kind: str, axes: Sequence[str]) -> tuple[int, ...]:
+    return tuple(i for i, axis in enumerate(axes) if axis == kind)
+
+
+def _chosen(features: int, x_shape: tuple[int, ...], axes: Sequence[str]) -> Any:
+    """The network that `auto` stands for."""
+    if exchangeable := _declared("exchangeable", axes):
+        return DeepSetSummarySettings(features=features, axis=exchangeable[0])
+    image, series = _declared("image", axes), _declared("series", axes)
+    open_axes = [] if image or series else _declared("", axes)
+    image = image or tuple(i for i in open_axes if x_shape[i] >= IMAGE)[-2:]
+    if len(image) == 2:
+        return ImageSummarySettings(features=features, axes=list(image))
+    series = series or tuple(i for i in open_axes if x_shape[i] >= SERIES)
+    return (
+        ConvSummarySettings(features=features, axis=series[0])
+        if series
+        else MLPSummarySettings(features=features)
+    )
+
+
+def _along(lengths: Sequence[int], settings: ConvSummarySettings) -> dict[str, Any]:
+    """What the length of a series decides."""
+    (length,) = lengths or (1,)
+    if settings.channels is not None or length <= LONG:
+        return {"channels": [FIRST, FURTHER], "patch": 2, "means": False}
+    return {**_halvings(length, settings.patch or max(2, math.ceil(length / LONG)), SHORT), "means": True}
+
+
+def _over(lengths: Sequence[int], settings: ImageSummarySettings) -> dict[str, Any]:
+    """What the size of an image decides."""
+    longest = max(lengths, default=1)
+    wanted = 2 if settings.channels is not None else max(2, math.ceil(longest / LARGE))
+    return _halvings(longest, settings.patch or wanted, SMALL)
+
+
+def _halvings(length: int, patch: int, wanted: int) -> dict[str, Any]:
+    """A patch, and channels that halve what it leaves until at most so many steps are left."""
+    times = max(0, math.ceil(math.log2(math.ceil(length / patch) / wanted)))
+    return {"channels": [FIRST, *[FURTHER] * times], "patch": patch}
