@@ -1,4 +1,4 @@
-# make demo | test | study | plan | status | infer | export | digest | verify | gc | docs | format | lint
+# make demo | test | study | plan | status | infer | compare | export | digest | verify | gc | docs | format | lint
 # | slurm-test | chaos      (see README.md)
 PYTHON ?= python3
 VENV := .venv
@@ -20,15 +20,16 @@ override TESTS := $(value TESTS)
 override SCALE := $(value SCALE)
 override DELETE := $(value DELETE)
 override NAME := $(value NAME)
+override WITH := $(value WITH)
 STUDY := $(NAME)
 override STUDY := $(value STUDY)
 override SUFFIX := $(if $(filter-out laptop,$(SCALE)),@$(SCALE))
-export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX
+export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX WITH
 define KNOWN
 @test -f "config/$$STUDY.yaml" || { \
   printf 'There is no study %s: config/ has %s.\n' "$$STUDY" "$$(cd config && echo *.yaml | sed 's/[.]yaml//g')" >&2; exit 2; }
 endef
-.PHONY: demo test slurm-test chaos study plan status infer export digest verify gc schema docs lint format clean help
+.PHONY: demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -40,6 +41,7 @@ help:
 	@echo "make plan NAME=... SCALE=...       what that study would cost: jobs, hours, disk, inodes"
 	@echo "make status NAME=... SCALE=...     how far that study is, what failed and why, time left"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
+	@echo "make compare STUDY=a WITH=b        a page of two finished runs (b@smoke: at another scale)"
 	@echo "make export STUDY=...              pack a finished study into one archive"
 	@echo "make digest STUDY=...              one digest of all results, to compare machines"
 	@echo "make verify                        check the digests of all banks"
@@ -76,6 +78,10 @@ infer: $(VENV)/.installed
 	$(KNOWN)
 	@test -n "$$DATA" || { echo "make infer: name the data, as in make infer STUDY=$$STUDY DATA=new.csv" >&2; exit 2; }
 	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" data="$$DATA"
+
+compare: $(VENV)/.installed
+	@test -n "$$WITH" || { echo "make compare: name the other run, as in make compare STUDY=$$STUDY WITH=gaussian" >&2; exit 2; }
+	$(BIN)/python -m veridical compare "results/$$STUDY$$SUFFIX" "results/$$WITH" --out "results/$$STUDY$$SUFFIX/compare.html"
 
 export: $(VENV)/.installed
 	$(BIN)/python -m veridical export --study "config/$$STUDY.yaml" --scale "$$SCALE"

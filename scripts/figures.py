@@ -15,6 +15,8 @@ def main(snakemake):
         histories=inputs.histories,
         table=inputs.table,
         looks=inputs.looks,
+        prior=inputs.prior,
+        simulated=inputs.simulated,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
     draw(snakemake.output.folder, sources, snakemake.params.labels, snakemake.log[0])

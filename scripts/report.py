@@ -8,7 +8,7 @@ def main(snakemake):
 
     inputs, params = snakemake.input, snakemake.params
     render(
-        {**params.study, "observations": params.data, "labels": params.labels},
+        {**params.study, "observations": params.data, "labels": params.labels, "scale": params.scale},
         table=inputs.table,
         verdicts=inputs.verdict,
         figures=inputs.figures,

@@ -81,12 +81,20 @@ def test_a_profile_may_lie_anywhere(name: str, home: Path) -> None:
 )  # fmt: skip
 def test_no_variable_is_a_command(name: str, home: Path) -> None:
     (home / ".venv/.dev").touch()
-    targets = ("demo", "study", "plan", "status", "infer", "export", "digest", "gc", "verify")
+    targets = ("demo", "study", "plan", "status", "infer", "compare", "export", "digest", "gc", "verify")
     for target in (*targets, "test", "slurm-test", "chaos"):
-        for given in ("NAME", "STUDY", "SCALE", "TESTS", "SEED", "WORKERS", "DELETE"):
+        for given in ("NAME", "STUDY", "WITH", "SCALE", "TESTS", "SEED", "WORKERS", "DELETE"):
             make(home, target, "DATA=a.csv", f"{given}={name}")
             make(home, target, "DATA=a.csv", **{given: name})
     assert not list(home.rglob("x"))
+
+
+def test_compare_hands_on_both_runs_and_asks_for_the_second(home: Path) -> None:
+    done = make(home, "compare", "STUDY=small", "SCALE=smoke", "WITH=it's")
+    expected = ["results/small@smoke", "results/it's", "--out", "results/small@smoke/compare.html"]
+    assert done.stdout.splitlines()[-4:] == expected
+    done = make(home, "compare", "STUDY=small")
+    assert done.returncode == 2 and "make compare STUDY=small WITH=gaussian" in done.stderr
 
 
 def test_a_study_may_be_called_name_or_study(home: Path) -> None:

@@ -53,13 +53,14 @@ COMMANDS = {
     "gc": "[--results] [--config] [--delete]",
     "export": "--study [--scale] [--out]",
     "digest": "[--list] study",
+    "compare": "[--out] first second",
     "plan": "--study [--scale]",
     "status": "[--scale] study",
     "documents": "",
 }
 TARGETS = (
-    "demo test slurm-test chaos study plan status infer export digest verify gc schema docs lint format "
-    "clean help"
+    "demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint "
+    "format clean help"
 )
 SETTINGS = (
     "title description study seed task simulation observations reference estimators remedies budgets "

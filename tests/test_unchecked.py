@@ -28,6 +28,7 @@ from veridical.errors import (
 )
 from veridical.evidence import intact
 from veridical.evidence.metrics import row
+from veridical.figures.coverage import Coverage
 from veridical.figures.ranks import Ranks
 from veridical.figures.sources import Sources
 from veridical.report import missing, page, verdict
@@ -187,14 +188,15 @@ def test_a_prediction_that_fails_everywhere_is_told_by_its_check(tmp_path: Path)
     posteriors.save(tmp_path / "draws.nc", draws)
     spec = {"name": "whole", "file": __file__, "class": "Whole"}
     made = job_of(tmp_path, "predict", "lab.predictive.npz", tmp_path / "draws.nc")
-    asked = {"root": 1, "method": "npe", "replicate": 0, "fidelity": "only"}
+    sizes = {"bands": 60, "draws": 1, "replicates": 40}
+    asked = {"sizes": sizes, "root": 1, "method": "npe", "replicate": 0, "fidelity": "only"}
     job.run(lambda given: predict(spec, given.input[0], given.output[0], **asked), made)
     then = job_of(tmp_path, "check", "check/npe/n9-r0/lab/predictive.json", *made.output)
     job.run(lambda given: unchecked.require(given.input), then)
     record = unchecked.read(then.output[0])
     assert record is not None and record["log"] == made.log[0]
     assert record["unchecked"] == (
-        "SimulationError: predictions at fidelity only: all 300 simulations at posterior draws failed; the "
+        "SimulationError: predictions at fidelity only: all 100 simulations at posterior draws failed; the "
         "posterior lies where the simulator does not work. ValueError: \\x1b[2Jk must be whole"
     )
 
@@ -283,12 +285,12 @@ def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
     study: MadeUp, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aggregate("e", "growth", results=study.checks, draws=study.draws, costs=study.costs, **files(study))
-    folder, kind, error = study.root / "figures", "ranks", "ValueError: no colour"
+    folder, kind, error = study.root / "figures", "coverage", "ValueError: no colour"
     if place == "own":
         kind, error = "own", "KeyError: 'colour'"
         monkeypatch.setitem(figures.FIGURES, "own", f"{__name__}:OwnFigure")
     else:
-        monkeypatch.setattr(Ranks, place, raising(ValueError("no colour")))
+        monkeypatch.setattr(Coverage, place, raising(ValueError("no colour")))
     with pytest.raises(Unchecked, match=f"could not be drawn: {kind}--"):
         draw(folder, sources(study), log="figures.log")
     (entry,) = missing.figures(folder)

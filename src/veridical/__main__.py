@@ -58,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     digest.add_argument("--list", action="store_true", help="also print the digest of every array")
     digest.set_defaults(run=_digest)
 
+    compare = commands.add_parser("compare", help="write a page that holds two finished runs side by side")
+    compare.add_argument("first", type=Path, help="folder of the first, such as results/lynx_hare")
+    compare.add_argument("second", type=Path, help="folder of the second")
+    compare.add_argument("--out", type=Path, default=Path("compare.html"))
+    compare.set_defaults(run=_compare)
+
     plan = commands.add_parser("plan", help="what a study will cost, from a dry run on the standard input")
     plan.add_argument("--study", type=Path, required=True)
     plan.add_argument("--scale", default="laptop")
@@ -160,6 +166,15 @@ def _digest(chosen: argparse.Namespace) -> int:
     if chosen.list:
         print("\n".join(lines))
     print(result_digest.digest_of(lines), chosen.study)
+    return 0
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    from veridical.files import write_text
+    from veridical.report.compare import compare
+
+    write_text(chosen.out, compare(chosen.first, chosen.second))
+    print(chosen.out)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from veridical import checks, seeds, tasks
 from veridical.checks import CheckResult, Metric, prior_predictive
 from veridical.evidence import metrics
 from veridical.evidence.metrics import row
+from veridical.evidence.tabulation import QUANTILES
 from veridical.figures.sources import Sources
 from veridical.saved import observations, posteriors
 from veridical.saved.posteriors import Draws
@@ -51,9 +53,23 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         observations=[root / "observe/pelts.nc"],
         histories=[_json(root / "train/npe/n100-r0/history.json", {"epochs": epochs, "best_epoch": 2.0})],
         table=root / "metrics.csv",
+        prior=[_prior(root / "observe/simulated.nc", rng, task)],
+        simulated=[
+            _draws(root / "infer/npe/n100-r0/simulated.nc", rng, {}, rng.normal(size=(40, 2))),
+            root / "infer/wifi/n100-r0/simulated.json",
+        ],
         looks=[_json(root / "observe/pelts.look.json", look)],
         benchmarks={"train": [_json(root / "benchmarks/train.jsonl", record)]},
     )
+
+
+@pytest.fixture(scope="session")
+def alone(saved: Sources, tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """The same with a single answer, of one method to one observation."""
+    rng = seeds.generator(7, "test", "figures", "alone")
+    root = tmp_path_factory.mktemp("alone")
+    own = _draws(root / "infer/npe/n100-r0/pelts.nc", rng, {}, rng.normal(size=(1, 2)))
+    return replace(saved, draws=[own, _draws(root / "infer/reference/pelts.nc", rng, {})])
 
 
 def _json(path: Path, content: Any) -> Path:
@@ -79,11 +95,19 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
     bands = np.stack([x + shift for shift in (-2, -1, 0, 1, 2)])
     return {
         ("simulated", "sbc"): {**ranks, **band},
+        ("simulated", "scores"): {
+            **{name: rng.normal(size=(20, 2)) for name in ("truth", "median", "z_score")},
+            **{name: rng.uniform(size=(20, 2)) for name in ("mad", "contraction")},
+        },
         ("pelts", "local_ranks"): {**ranks, **band, "ecdf_log_weight": ranks["ecdf"][0]},
         ("simulated", "coverage"): {"levels": LEVELS, "central": [LEVELS] * 2, "hpd": LEVELS, **band},
         ("pelts", "typicality"): {**null, "distances": np.array([1.0, 50.0])},
         ("pelts", "detection"): {**null, "observed": np.array([1.0]), "critical": np.array([6.0])},
-        ("pelts", "predictive"): {"observed": x, "bands": bands},
+        ("pelts", "predictive"): {
+            "observed": np.tile(x, (5, 1)),
+            "bands": np.tile(bands, (1, 5, 1)),
+            "quantiles": np.array([0.05, 0.25, 0.5, 0.75, 0.95]),
+        },
     }
 
 
@@ -93,11 +117,19 @@ def _experiments(rng: np.random.Generator) -> dict[str, Any]:
     return curves | {f"example_{name}": values for name, values in examples.items()}
 
 
-def _draws(path: Path, rng: np.random.Generator, extras: dict[str, Any]) -> Path:
-    path.parent.mkdir(parents=True)
+def _draws(
+    path: Path, rng: np.random.Generator, extras: dict[str, Any], truth: np.ndarray | None = None
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     bounds = np.array([[-9.0, 9.0]] * 2)
-    draws = rng.normal(size=(300, 2, 2))
-    posteriors.save(path, Draws(("a", "b"), bounds, ("m", ""), draws, None, extras=extras))
+    draws = rng.normal(size=(300, 2 if truth is None else len(truth), 2))
+    posteriors.save(path, Draws(("a", "b"), bounds, ("m", ""), draws, None, truth=truth, extras=extras))
+    return path
+
+
+def _prior(path: Path, rng: np.random.Generator, task: Any) -> Path:
+    x = rng.normal(size=(60, 2))
+    observations.save(path, observations.Observations(x, 2 * x, "simulated", "simulated"), task)
     return path
 
 
@@ -120,4 +152,10 @@ def _rows() -> list[Any]:
             for name in ("nltp", "lpp"):
                 value = 1.0 + seed / 10 + budget / 1000
                 rows.append(row(**cells, dataset="simulated", metric=name, value=value))
+            where = {"dataset": "observed", "dataset_name": "pelts", "metric": "posterior_quantile"}
+            rows += [
+                row(**cells, **where, observation=0, parameter=parameter, level=level, value=level + seed)
+                for parameter in ("a", "b")
+                for level in QUANTILES
+            ]
     return rows

@@ -31,6 +31,12 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture
+def sources(kind: str, saved: Sources, alone: Sources) -> Sources:
+    """The saved results of several answers, or of one for the figure that shows a single one."""
+    return alone if kind == "answer" else saved
+
+
 def data_of(kind: str, saved: Sources) -> list[dict[str, Any]]:
     figure = figures.build(kind)
     made = [figure.data(*found.given) for found in figure.found(saved)]
@@ -42,16 +48,16 @@ def svg_of(kind: str, data: Any) -> str:
         return style.svg(figures.build(kind).draw(data))
 
 
-def test_data_are_plain_json(kind: str, saved: Sources) -> None:
-    found = data_of(kind, saved)
+def test_data_are_plain_json(kind: str, sources: Sources) -> None:
+    found = data_of(kind, sources)
     assert found, "nothing in the fabricated results makes this figure"
     for data in found:
         assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
-def test_data_read_again_are_drawn_to_the_same_bytes_without_a_trace(kind: str, saved: Sources) -> None:
+def test_data_read_again_are_drawn_to_the_same_bytes_without_a_trace(kind: str, sources: Sources) -> None:
     settings = dict(mpl.rcParams)
-    data = json.loads(json.dumps(data_of(kind, saved)[0]))
+    data = json.loads(json.dumps(data_of(kind, sources)[0]))
     before = copy.deepcopy(data)
     text = svg_of(kind, data)
     assert text == svg_of(kind, json.loads(json.dumps(before)))
@@ -59,9 +65,9 @@ def test_data_read_again_are_drawn_to_the_same_bytes_without_a_trace(kind: str, 
     assert "<dc:date>" not in text and "Matplotlib" not in text and "</text>" in text
 
 
-def test_every_figure_says_how_to_read_it_and_what_it_shows(kind: str, saved: Sources) -> None:
+def test_every_figure_says_how_to_read_it_and_what_it_shows(kind: str, sources: Sources) -> None:
     figure = figures.build(kind)
-    read, shows = figure.caption(data_of(kind, saved)[0])
+    read, shows = figure.caption(data_of(kind, sources)[0])
     assert read.partition(". ")[0] in figure.read and shows
     assert figure.section in figures.SECTIONS
     assert type(figure).__doc__ and "|" not in str(type(figure).__doc__)
@@ -77,8 +83,8 @@ def with_markup(data: Any) -> Any:
     return {k: with_markup(v) for k, v in data.items()} | names
 
 
-def test_words_of_users_cannot_become_markup(kind: str, saved: Sources, tmp_path: Path) -> None:
-    data = with_markup(data_of(kind, saved)[0])
+def test_words_of_users_cannot_become_markup(kind: str, sources: Sources, tmp_path: Path) -> None:
+    data = with_markup(data_of(kind, sources)[0])
     record = {"kind": kind, "method": "", "calibration": None, "dataset": "", "data": data}
     (tmp_path / f"{kind}.json").write_text(json.dumps(record))
     (tmp_path / f"{kind}.svg").write_text(svg_of(kind, data))

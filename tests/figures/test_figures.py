@@ -8,20 +8,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from veridical.errors import ArtifactError
 from veridical.evidence import metrics
+from veridical.evidence.answers import Answer as AnswerOf
 from veridical.evidence.metrics import row
+from veridical.evidence.tabulation import QUANTILES
+from veridical.evidence.variants import Variant
 from veridical.figures import posterior, style
+from veridical.figures.answer import Answer
 from veridical.figures.base import Figure
+from veridical.figures.contraction import Contraction
 from veridical.figures.cost import Cost
 from veridical.figures.coverage import Coverage
+from veridical.figures.forest import Forest
 from veridical.figures.learning import Learning
+from veridical.figures.pit import Pit
+from veridical.figures.planted import Planted, broken
 from veridical.figures.posterior import Posterior
 from veridical.figures.predictive import Predictive
 from veridical.figures.ranks import Ranks
+from veridical.figures.recovery import Recovery
 from veridical.figures.training import Training
 from veridical.figures.typicality import Typicality
+from veridical.saved.posteriors import Draws
 from veridical.tasks.supports import OneOf
 
 YEARS = {"name": "year", "coordinates": [1900.0, 1901.0, 1902.0, 1903.0], "unit": ""}
@@ -365,6 +376,109 @@ def test_nothing_is_left_of_a_figure_that_cannot_be_written(
         with pytest.raises(ArtifactError, match=r"a\.svg: cannot be written .*No space"):
             style.save(made, tmp_path / "a.svg")
     assert not list(tmp_path.iterdir())
+
+
+# ---- the first page, recovery, controls ----------------------------------------------------------
+
+
+def test_the_prior_is_shown_where_it_has_room_beside_the_answer(rng: np.random.Generator) -> None:
+    draws = {"npe": 0.1 * gaussian(rng, d=2)}
+    prior = {"a": rng.normal(size=500), "b": rng.normal(size=500)}
+    data = Answer().data(["a", "b"], ["m", ""], draws, prior)
+    low, high = data["parameters"][0]["range"]
+    assert low < -0.3 and high > 0.3 and high - low < 3.1 * 0.6, "the answer fills about a third"
+    assert max(data["prior"][0]["density"]) == pytest.approx(0.4, abs=0.08)
+    drawn(Answer(), data)
+    assert Answer().data(["a", "b"], ["m", ""], draws, {})["prior"] is None
+
+
+def answered(method: str, dataset: str, shift: float = 0.0) -> AnswerOf:
+    quantiles = {name: {level: level + shift for level in QUANTILES} for name in ("a", "b")}
+    return AnswerOf(Variant(method), dataset, 0, quantiles, {0: quantiles}, {"a": 0.4})
+
+
+@pytest.mark.parametrize(("datasets", "heads"), [(["north", "south"], 2), (["north"], 0)])
+def test_a_forest_has_a_line_for_each_answer_under_its_data_set(datasets: list[str], heads: int) -> None:
+    found = [answered(method, where, 1.0) for where in datasets for method in ("npe", "rope", "reference")]
+    data = Forest().data(found, {"b": "m", "a": ""}, {"a": np.linspace(0, 3, 301)})
+    assert [p["name"] for p in data["parameters"]] == ["b", "a"]
+    assert data["parameters"][1]["prior"] == pytest.approx([0.15, 2.85])
+    assert [row["role"] for row in data["rows"][:3]] == ["estimate", "estimate", "reference"]
+    ticks = [text.get_text() for text in drawn(Forest(), data).axes[0].get_yticklabels()]
+    assert len(ticks) == len(found) + heads
+    assert set(ticks) == {"npe", "rope", "exact", *(datasets if heads else [])}
+
+
+def test_answers_of_two_runs_are_told_apart() -> None:
+    found = [answered("npe", "north"), answered("npe", "north")]
+    rows = Forest().data(found, {}, {}, ["old", "new"])["rows"]
+    assert [(row["label"], row["role"]) for row in rows] == [("old: npe", "estimate"), ("new: npe", "other")]
+
+
+def scores(truth: np.ndarray, median: np.ndarray) -> dict[str, Any]:
+    curves = {"truth": truth, "median": median, "mad": np.ones_like(truth)}
+    curves |= {"z_score": median - truth, "contraction": np.full_like(truth, 0.3)}
+    return {0: {"parameters": ["a", "b"], "curves": curves}}
+
+
+def test_recovery_names_the_parameter_that_is_least_recovered(rng: np.random.Generator) -> None:
+    truth = rng.normal(size=(50, 2))
+    data = Recovery().data(scores(truth, truth * [1.0, -1.0]))
+    assert [panel["correlation"] for panel in data["panels"]] == pytest.approx([1, -1])
+    assert "least recovered is b" in Recovery().shows(data)
+    drawn(Recovery(), data)
+
+
+def test_answers_that_miss_by_far_are_counted_and_stay_on_the_axes() -> None:
+    truth = np.zeros((4, 2))
+    data = Contraction().data(scores(truth, np.array([[0.0, 9.0], [2.9, -3.1], [np.inf, 0.0], [1.0, 1.0]])))
+    assert [panel["far"] for panel in data["panels"]] == [1, 2]
+    assert max(abs(z) for panel in data["panels"] for z in panel["z"]) <= 5
+    assert "3 of 8 answers" in Contraction().shows(data) and "little about a and b" in Contraction().shows(
+        data
+    )
+    drawn(Contraction(), data)
+
+
+def pit(observed: np.ndarray, bands: np.ndarray) -> Any:
+    curves = {"observed": observed[None], "bands": bands[:, None], "quantiles": [0.05, 0.25, 0.5, 0.75, 0.95]}
+    return Pit().data({"curves": curves})
+
+
+def test_values_from_the_model_fill_the_bins_between_quantiles(rng: np.random.Generator) -> None:
+    bands = np.quantile(rng.normal(size=100_000), [0.05, 0.25, 0.5, 0.75, 0.95])
+    data = pit(rng.normal(size=4000), np.tile(bands[:, None], (1, 4000)))
+    width = np.array([0.05, 0.2, 0.25, 0.25, 0.2, 0.05])
+    assert np.all(np.abs(data["share"] - width) < 4 * np.sqrt(width / 4000))
+    drawn(Pit(), data)
+
+
+def test_counts_that_equal_several_quantiles_are_shared_among_their_bins() -> None:
+    data = pit(np.zeros(10), np.tile(np.array([0.0, 0.0, 0.0, 1.0, 2.0])[:, None], (1, 10)))
+    assert data["share"] == pytest.approx([0.25, 0.25, 0.25, 0.25, 0, 0])
+    assert pit(np.zeros(3), np.zeros((5, 3))) is None
+
+
+def labelled_draws(rng: np.random.Generator) -> Draws:
+    """Exact answers to 150 data sets x ~ N(theta, 1) with theta ~ N(0, 1)."""
+    truth = rng.normal(size=(150, 2))
+    mean = (truth + rng.normal(size=truth.shape)) / 2
+    draws = mean + rng.normal(size=(199, 150, 2)) / 2**0.5
+    return Draws(("a", "b"), np.tile([-np.inf, np.inf], (2, 1)), ("", ""), draws, truth=truth)
+
+
+def test_a_planted_fault_is_found_and_a_right_answer_is_not_blamed(rng: np.random.Generator) -> None:
+    draws = labelled_draws(rng)
+    data = Planted().data(draws)
+    own, copy = data["copies"]
+    assert own["p"] > 1e-3 and copy["p"] < 1e-3
+    assert own["held"] == pytest.approx(0.9, abs=4 * (0.09 / 300) ** 0.5)
+    # z of the truth in the copy is N(-0.5 * 1.5, 1.5^2): P(|z| < 1.645)
+    expected = norm.cdf((1.645 + 0.75) / 1.5) - norm.cdf((-1.645 + 0.75) / 1.5)
+    assert copy["held"] == pytest.approx(expected, abs=4 * (0.25 / 300) ** 0.5)
+    assert Planted().shows(data).startswith("The check finds the fault")
+    assert np.allclose(broken(draws).draws.std(axis=0), draws.draws.std(axis=0) / 1.5)
+    drawn(Planted(), data)
 
 
 def test_discrete_parameters_have_bars_at_their_values(rng: np.random.Generator) -> None:

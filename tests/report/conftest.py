@@ -158,6 +158,7 @@ class MadeUp:
     def __init__(self, root: Path, task: str = "growth", **settings: Any) -> None:
         self.root, self.benchmarks, self.more = root, dict[str, list[Path]](), dict[str, Any]()
         self.checks, self.draws, self.costs = list[Path](), list[Path](), list[Path]()
+        self.controls = list[Path]()
         self.histories, self.observations, self.looks = list[Path](), list[Path](), list[Path]()
         self.settings = {"seed": 7, "task": {"name": task}, "observations": {}, **settings}
 
@@ -184,9 +185,11 @@ class MadeUp:
         self.costs.append(self.save_json(cost, folder, "cost.json"))
         self.histories.append(self.save_json(history, folder, "history.json"))
 
-    def add_draws(self, run: str, name: str, found: Draws) -> None:
-        self.draws.append(self.path("infer", run, f"{name}.nc"))
-        posteriors.save(self.draws[-1], found)
+    def add_draws(self, run: str, name: str, found: Draws, shown: bool = True) -> None:
+        path = self.path("infer", run, f"{name}.nc")
+        posteriors.save(path, found)
+        self.draws += [path] if shown else []
+        self.controls += [path] if name == "simulated" and run.endswith("-r0") else []
 
     def add_check(self, run: str, name: str, check: str, result: Any) -> None:
         self.checks.append(self.path("check", run, name, f"{check}.json"))
@@ -263,8 +266,8 @@ def _run(
             wanted += [SBC(**small), Coverage(**small), TARP(null_draws=9999)]
         for check in wanted:
             made.add_check(run, name, check.name, check.run(own, rng, prior=TASK.prior))
-        if final and name == "simulated" and not observed:
-            made.add_draws(run, name, own)
+        if final and name == "simulated":
+            made.add_draws(run, name, own, shown=not observed)
     for name, x in observed.items() if final else ():
         own = _draws(x, None, o, 1500, rng)
         made.add_draws(run, name, own)
@@ -320,7 +323,8 @@ def finish(made: MadeUp) -> MadeUp:
     made.figures = root / "figures"
     sources = Sources(
         results=made.checks, draws=made.draws, observations=made.observations, histories=made.histories,
-        table=made.table, looks=made.looks, benchmarks=made.benchmarks,
+        table=made.table, looks=made.looks, benchmarks=made.benchmarks, simulated=made.controls,
+        prior=[path for path in made.observations if path.stem == "simulated"],
     )  # fmt: skip
     figures.draw(made.figures, sources)
     made.provenance, made.page = root / "provenance.json", root / "report.html"

@@ -25,6 +25,7 @@ from veridical.report import verdict
 Browser = Callable[..., subprocess.CompletedProcess[str]]
 # What the browser asks for on its own behalf, whatever its flags say.
 OF_CHROMIUM = re.compile(r"chrome|devtools|https?://[\w.-]*\.?(google|googleapis|gvt1)\.com")
+FIGURES = 14  # of the study
 VOID = {"meta", "link", "br", "hr", "img", "input", "path", "use", "rect", "stop"}
 
 
@@ -70,7 +71,7 @@ def words(page: Page) -> str:
 
 def test_the_verdict_comes_first_in_words_and_not_by_colour_only(page: Page) -> None:
     text = words(page)
-    assert text.index("TRUST") < text.index("The answer") < text.index("Are the stated probabilities right?")
+    assert text.index("The answer") < text.index("TRUST") < text.index("Are the stated probabilities right?")
     assert "What speaks for it" in text
     signs = [attrs for _, attrs in page.tags if attrs.get("class") == "sign"]
     assert signs and all(sign["aria-hidden"] == "true" for sign in signs)
@@ -97,9 +98,9 @@ def test_the_page_needs_nothing_from_anywhere_and_runs_no_script(page: Page, stu
 
 def test_every_figure_has_a_caption_and_a_text_in_its_place(page: Page) -> None:
     pictures = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(pictures) == len([tag for tag, _ in page.tags if tag == "figure"]) == 9
+    assert len(pictures) == len([tag for tag, _ in page.tags if tag == "figure"]) == FIGURES
     assert all(p["role"] == "img" and len(p["aria-label"] or "") > 40 for p in pictures)
-    assert [tag for tag, _ in page.tags].count("figcaption") == 9
+    assert [tag for tag, _ in page.tags].count("figcaption") == FIGURES
 
 
 def test_the_table_shows_parameters_in_the_order_of_the_task_with_units_and_the_exact_answer(
@@ -216,7 +217,19 @@ def test_a_broken_result_is_refused_rather_than_shown(study: MadeUp, tmp_path: P
 def test_a_study_without_data_reference_or_budgets_gets_the_figures_that_it_can(tmp_path: Path) -> None:
     made = finish(build_study(tmp_path, observed={}, reference=False, replicates=1, budgets=(2000,)))
     kinds = {p.name.split("--")[0] for p in made.figures.glob("*.svg")}
-    assert kinds == {"posterior", "ranks", "coverage", "training", "cost"}
+    assert kinds == {
+        *(
+            "answer",
+            "posterior",
+            "ranks",
+            "coverage",
+            "recovery",
+            "contraction",
+            "planted",
+            "training",
+            "cost",
+        )
+    }
     (found,) = json.loads(made.verdicts.read_text())["verdicts"]
     assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
     assert "An example answer" in made.page.read_text()
@@ -253,8 +266,8 @@ def test_the_browser_builds_the_document_that_was_written(
 ) -> None:
     dump = in_browser(study.page, tmp_path, "--dump-dom").stdout
     page = Page(dump)
-    assert [tag for tag, _ in page.tags].count("svg") == 9
-    assert [tag for tag, _ in page.tags].count("section") == 7 + 1
+    assert [tag for tag, _ in page.tags].count("svg") == FIGURES
+    assert [tag for tag, _ in page.tags].count("section") == 11
     assert "TRUST" in words(page)
 
 

@@ -53,6 +53,8 @@ rule figures:
             f"{layout.results}/observe/{dataset}.look.json"
             for dataset in layout.observations
         ],
+        prior=layout.prior_draws(),
+        simulated=layout.control_answers(),
         histories=[f"{layout.artifact(run)}/history.json" for run in layout.final_runs],
         table=f"{layout.report}/metrics.csv",
         simulate=ancient(layout.bank_benchmarks()),
@@ -154,6 +156,7 @@ rule report:
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
         labels=labels_of_names,
+        scale=layout.scale,
         code=code_of("report", *layouts.TEMPLATES),
     script:
         "../../scripts/report.py"

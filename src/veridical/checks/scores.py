@@ -281,7 +281,8 @@ class Scores(Check):
 
         def again(rows: Array) -> Array:
             """The same statistics of resampled data sets, shape (6, D)."""
-            part = Moments(*(a[rows] for a in m[:-1]), inside=m.inside[:, rows])
+            truth, mean, variance, squared, inside = m
+            part = Moments(truth[rows], mean[rows], variance[rows], squared[rows], inside[:, rows])
             with np.errstate(invalid="ignore", divide="ignore"):  # equal truths: no error can be stated
                 error = np.sqrt(part.squared_error.mean(axis=0)) / np.ptp(part.truth, axis=0)
                 shrink = contraction(part)

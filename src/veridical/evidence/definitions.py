@@ -22,6 +22,10 @@ _OF_JOBS = {
         "times the nominal cost of the fidelity."
     ),
     "posterior_mean": "Mean of the posterior draws for one observation.",
+    "posterior_mixture_quantile": (
+        "Quantile `level` of the draws of all replicates together, each of the same weight: the answer that "
+        "the report gives where a study is repeated."
+    ),
     "posterior_probability": (
         "Share of the posterior draws for one observation at the value `level` of a discrete parameter "
         "(`category`: its name, where it has one); of many values the 20 most frequent."

@@ -61,6 +61,7 @@ DIGEST = "metrics_sha256"  # of the table, in the verdict that follows from it
 
 Row = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
 
 
 class Table(list[Row]):
@@ -72,9 +73,9 @@ class Table(list[Row]):
         return grouped(self, itemgetter("metric"))
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
-    """Returns rows by what `key` says of each, in their order."""
-    found: dict[Key, list[Row]] = {}
+def grouped(rows: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Returns rows, or whatever else, by what `key` says of each, in their order."""
+    found: dict[Key, list[Item]] = {}
     for cells in rows:
         found.setdefault(key(cells), []).append(cells)
     return found

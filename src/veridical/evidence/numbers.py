@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -31,6 +32,13 @@ def to_precision(value: float, width: float, digits: int = 2) -> str:
     if decimals > 6 or largest >= 1e7:
         return _scientific(value, max(digits, math.floor(math.log10(largest / width)) + digits))
     return _signed(f"{value:,.{max(0, decimals)}f}")
+
+
+def interval(quantiles: Mapping[float, float]) -> tuple[str, str]:
+    """Returns median and 90 % interval as text, from quantiles by level."""
+    sd = (quantiles[0.95] - quantiles[0.05]) / 3.29
+    low, middle, high = (to_precision(quantiles[level], sd) for level in (0.05, 0.5, 0.95))
+    return middle, f"{low} to {high}"
 
 
 def percent(share: float) -> str:

@@ -13,6 +13,7 @@ from veridical.evidence.metrics import Row, row
 from veridical.tasks.supports import Discrete, OneOf
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MIXTURE = "posterior_mixture_quantile"
 MAX_VALUES = 20  # of a discrete parameter, whose probabilities are tabulated
 MAX_OBSERVATIONS = 100  # posterior summaries are tabulated for the first so many observations of a data set
 
@@ -98,6 +99,34 @@ def posterior_rows(
             if discrete and name in discrete:
                 rows += _probabilities(draws[:, i, j], discrete[name], cells)
     return rows
+
+
+def mixture_rows(
+    where: Coordinates, names: Sequence[str], repeats: Sequence[np.ndarray], **common: Any
+) -> list[Row]:
+    """Returns quantiles of the mixture of replicates, each of the same weight: the answer of a method.
+
+    Arguments:
+        where: Whose draws they are; of any of the replicates.
+        names: Names of the D parameters.
+        repeats: Posterior draws of each replicate, shape (S, N, D).
+        common: Cells that all rows share.
+    """
+    pooled = mixed(repeats)[:, :MAX_OBSERVATIONS]
+    quantiles = np.quantile(pooled, QUANTILES, axis=0)
+    shared = {**common, **where.cells, "seed": None, "metric": MIXTURE, "n": len(pooled)}
+    return [
+        row(**shared, parameter=name, observation=i, level=level, value=float(quantiles[k, i, j]))
+        for i in range(pooled.shape[1])
+        for j, name in enumerate(names)
+        for k, level in enumerate(QUANTILES)
+    ]
+
+
+def mixed(repeats: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns draws of the mixture of replicates (S, ...), as many of each, spread evenly over its own."""
+    size = min(map(len, repeats))
+    return np.concatenate([own[np.linspace(0, len(own) - 1, size).round().astype(int)] for own in repeats])
 
 
 def _probabilities(values: np.ndarray, of: Discrete, cells: Mapping[str, Any]) -> list[Row]:

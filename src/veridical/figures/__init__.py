@@ -10,9 +10,12 @@ from veridical.errors import UnknownName, suggest
 if TYPE_CHECKING:
     from veridical.figures.base import Figure
 
-SECTIONS = ("comparison", "answer", "data", "calibration", "training", "cost")  # of the page
+# Sections of the page.
+SECTIONS = ("overview", "comparison", "answer", "data", "calibration", "controls", "training", "cost")
 # In the order in which the sections of the page show them.
 FIGURES: dict[str, str] = {
+    "answer": "veridical.figures.answer:Answer",
+    "forest": "veridical.figures.forest:Forest",
     "coverages": "veridical.figures.coverages:Coverages",
     "deviations": "veridical.figures.deviations:Deviations",
     "intervals": "veridical.figures.intervals:Intervals",
@@ -21,12 +24,16 @@ FIGURES: dict[str, str] = {
     "posterior": "veridical.figures.posterior:Posterior",
     "prior": "veridical.figures.prior:Prior",
     "predictive": "veridical.figures.predictive:Predictive",
+    "pit": "veridical.figures.pit:Pit",
     "typicality": "veridical.figures.typicality:Typicality",
     "detection": "veridical.figures.detection:Detection",
     "transport": "veridical.figures.transport:Transport",
     "nearby": "veridical.figures.nearby:Nearby",
     "ranks": "veridical.figures.ranks:Ranks",
     "coverage": "veridical.figures.coverage:Coverage",
+    "recovery": "veridical.figures.recovery:Recovery",
+    "contraction": "veridical.figures.contraction:Contraction",
+    "planted": "veridical.figures.planted:Planted",
     "learning": "veridical.figures.learning:Learning",
     "training": "veridical.figures.training:Training",
     "cost": "veridical.figures.cost:Cost",

@@ -78,7 +78,7 @@ class Posterior(Figure):
         shown = {label: np.array(values, dtype=float)[:, :d] for label, values in draws.items()}
         shift = _largest_shift(shown, reference)
         truth = None if truth is None else np.array(truth, dtype=float)[:d]
-        edges = _common_edges(list(shown.values()))
+        edges = common_edges(list(shown.values()))
         parameters: list[dict[str, Any]] = [{"name": names[j], "unit": units[j]} for j in range(d)]
         for j, of in enumerate((discrete or {}).get(name) for name in names[:d]):
             if of is not None and len(of.codes) <= BINS:
@@ -92,7 +92,7 @@ class Posterior(Figure):
             {
                 "label": label,
                 "role": "reference" if label == reference else "estimate",
-                "marginals": [_marginal(values[:, j], edges[j], bars[j]) for j in range(d)],
+                "marginals": [marginal(values[:, j], edges[j], bars[j]) for j in range(d)],
                 "pairs": [_pair(values, edges, i, j, bars) for i in range(d) for j in range(i)],
             }
             for label, values in shown.items()
@@ -157,8 +157,8 @@ def _largest_shift(draws: Mapping[str, Array], reference: str | None) -> float |
     return float(max((np.abs(own.mean(axis=0) - centre) / sd).max() for own in draws.values()))
 
 
-def _common_edges(draws: Sequence[Array]) -> list[Array]:
-    """Bin edges per parameter that hold the central 99 % of every posterior and some room."""
+def common_edges(draws: Sequence[Array]) -> list[Array]:
+    """Returns bin edges per parameter that hold the central 99 % of every posterior and some room."""
     low = np.min([np.quantile(values, 0.005, axis=0) for values in draws], axis=0)
     high = np.max([np.quantile(values, 0.995, axis=0) for values in draws], axis=0)
     span = np.maximum(high - low, 1e-4 * np.maximum(np.abs(high), np.abs(low)))
@@ -168,7 +168,8 @@ def _common_edges(draws: Sequence[Array]) -> list[Array]:
     ]
 
 
-def _marginal(values: Array, edges: Array, bars: bool) -> Data:
+def marginal(values: Array, edges: Array, bars: bool = False) -> Data:
+    """Returns the density of draws (S,) at the centres of bins, smoothed unless it is one of bars."""
     counts, _ = np.histogram(values, edges)
     density = _smooth(counts / (len(values) * np.diff(edges)), [bars])
     return {"x": _centres(edges), "density": plain(density)}

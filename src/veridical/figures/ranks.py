@@ -13,7 +13,7 @@ import numpy as np
 
 from veridical.evidence import notation
 from veridical.figures import style
-from veridical.figures.base import Data, Drawn, Figure, Results, listed, plain, thinned
+from veridical.figures.base import Axes, Data, Drawn, Figure, Results, listed, plain, thinned
 
 MAX_POINTS = 200
 INSIDE, OUTSIDE = (style.ESTIMATE, 1.1, "-"), (style.REFERENCE, 1.7, "--")
@@ -52,16 +52,7 @@ class Ranks(Figure):
         shape: dict[str, Any] = {"height": (0.7, 1.65), "width": (1.2, 2.4)}
         made, axes = style.grid(len(panels), 4, **shape, sharex=True, sharey=True)
         for ax, panel in zip(axes.flat, panels, strict=False):
-            points = panel["points"]
-            ax.fill_between(points, panel["lower"], panel["upper"], color=style.BAND, linewidth=0)
-            ax.axhline(0, color=style.MUTED, linewidth=0.8)
-            for curve in panel["curves"]:
-                colour, width, dash = INSIDE if curve["inside"] else OUTSIDE
-                ax.plot(points, curve["difference"], color=colour, linewidth=width, linestyle=dash)
-            inside = all(curve["inside"] for curve in panel["curves"])
-            ax.set_title(notation.label(data, panel["label"]) + (": outside" if not inside else ""))
-            ax.set_xlim(0, 1)
-            ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            draw_ranks(ax, panel, notation.label(data, panel["label"]))
             ax.tick_params(labelbottom=True)
         made.supxlabel(self.horizontal, fontsize=10)
         made.supylabel("share of ranks below,\nminus expected share", fontsize=10)
@@ -77,13 +68,27 @@ class Ranks(Figure):
         return f"{lines}, for {listed(bad)} (dashed orange)."
 
 
+def draw_ranks(ax: Axes, panel: Data, name: str) -> None:
+    """Draws the curves of one column of ranks with their band; those that leave it dashed."""
+    points = panel["points"]
+    ax.fill_between(points, panel["lower"], panel["upper"], color=style.BAND, linewidth=0)
+    ax.axhline(0, color=style.MUTED, linewidth=0.8)
+    for curve in panel["curves"]:
+        colour, width, dash = INSIDE if curve["inside"] else OUTSIDE
+        ax.plot(points, curve["difference"], color=colour, linewidth=width, linestyle=dash)
+    inside = all(curve["inside"] for curve in panel["curves"])
+    ax.set_title(name + ("" if inside else ": outside"))
+    ax.set_xlim(0, 1)
+    ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+
+
 def rank_panel(
     label: str,
     ecdfs: Mapping[int, Sequence[float]],
     points: Sequence[float],
     band: tuple[Sequence[float], Sequence[float]],
 ) -> dict[str, Any]:
-    """Returns the panel of one column of ranks, from its ECDF by replicate; judged at all points, thinned."""
+    """Returns the panel of one column of ranks, from its ECDF by replicate; thinned, judged at all points."""
     grid, low, high = (np.asarray(values, dtype=float) for values in (points, *band))
     thin = thinned(len(grid), MAX_POINTS)
     curves = []

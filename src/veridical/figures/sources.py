@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from veridical import checks, files
 from veridical.coordinates import REFERENCE, Coordinates
-from veridical.evidence import comparison, metrics, variants
+from veridical.evidence import comparison, metrics, tabulation, variants
 from veridical.evidence.metrics import Row
 from veridical.evidence.variants import PRIOR, Variant, of_coordinates
 from veridical.saved import observations, posteriors
@@ -19,7 +19,7 @@ from veridical.unchecked import made
 
 Paths = Iterable[str | Path]
 Results = Mapping[int, Mapping[str, Any]]  # saved results of a check by replicate
-EXAMPLE = 0  # the replicate and the observation that are drawn where only one can be
+EXAMPLE = 0  # the observation that is drawn where only one can be; of replicates their mixture
 
 
 class Found(NamedTuple):
@@ -46,6 +46,8 @@ class Sources:
         table: `metrics.csv`.
         looks: `observe/{dataset}.look.json`, what the probe saw of the observed data.
         benchmarks: Snakemake's benchmark files by stage, first stage first.
+        prior: `observe/simulated.nc`, whose parameters are draws of the prior.
+        simulated: Answers of the first replicate to simulated data whose truth is known.
     """
 
     results: Paths
@@ -55,6 +57,13 @@ class Sources:
     table: str | Path
     looks: Paths = ()
     benchmarks: Mapping[str, Paths] = field(default_factory=dict)
+    prior: Paths = ()
+    simulated: Paths = ()
+
+    @cached_property
+    def answered(self) -> list[Row]:
+        """All rows of the table, those of single answers among them."""
+        return metrics.read(self.table)
 
     def __post_init__(self) -> None:
         """Leaves out what could not be made."""
@@ -63,7 +72,7 @@ class Sources:
     @cached_property
     def rows(self) -> list[Row]:
         """The rows of the table that sum up methods."""
-        return variants.summarised(metrics.read(self.table))
+        return variants.summarised(self.answered)
 
     @cached_property
     def labelled(self) -> str:
@@ -96,15 +105,43 @@ class Sources:
         return {v: r for v, r in found.items() if all(curve in one["curves"] for one in r.values())}
 
     def answers(self) -> Iterator[tuple[Variant, str, Draws, Draws | None]]:
-        """Yields method, data set, draws, and those of the exact reference where there is one."""
-        found = {Coordinates.of(path): path for path in self.draws if Path(path).suffix == ".nc"}
-        leading = set(variants.leading(of_coordinates(where) for where in found))
-        for where, path in sorted(found.items(), key=lambda item: str(item[0])):
-            variant = of_coordinates(where)
-            if variant in leading and where.replicate == EXAMPLE and where.method not in (REFERENCE, PRIOR):
-                exact = found.get(Coordinates(REFERENCE, dataset=where.dataset))
-                reference = None if exact is None else posteriors.load(exact)
-                yield variant, where.dataset, posteriors.load(path), reference
+        """Yields method, data set, draws of all replicates together, and of the exact reference if any."""
+        given = [(Coordinates.of(path), Path(path)) for path in self.draws if Path(path).suffix == ".nc"]
+        exact = {where.dataset: path for where, path in given if where.method == REFERENCE}
+        answers = [item for item in given if item[0].method not in (REFERENCE, PRIOR)]
+        by_variant = metrics.grouped(sorted(answers, key=str), lambda item: of_coordinates(item[0]))
+        for variant in variants.leading(by_variant):
+            for dataset, own in metrics.grouped(by_variant[variant], lambda item: item[0].dataset).items():
+                repeats = [posteriors.load(path) for _, path in own]
+                together = tabulation.mixed([one.draws for one in repeats])
+                answer = replace(repeats[EXAMPLE], draws=together, log_density=None)
+                reference = posteriors.load(exact[dataset]) if dataset in exact else None
+                yield variant, dataset, answer, reference
+
+    @cached_property
+    def prior_draws(self) -> dict[str, Any]:
+        """Draws of the prior (R,) by parameter, as many as there are simulated test data."""
+        found: dict[str, Any] = {}
+        for path in self.prior:
+            names, truth = observations.load_truth(path)
+            found = {name: truth[:, j] for j, name in enumerate(names)}
+        return found
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Units by parameter, in the order of the task."""
+        for path in self.draws:
+            if Path(path).suffix == ".nc":
+                first = posteriors.load(path, 1)
+                return dict(zip(first.names, first.units, strict=True))
+        return {}
+
+    def controls(self) -> Iterator[tuple[Variant, Draws]]:
+        """Yields each method with its draws for simulated data whose truth is known."""
+        draws = [path for path in self.simulated if Path(path).suffix == ".nc"]
+        found = {of_coordinates(Coordinates.of(path)): path for path in draws}
+        for variant in variants.leading(v for v in found if v.method != PRIOR):
+            yield variant, posteriors.load(found[variant])
 
     def looked(self) -> Iterator[tuple[str, Any, Any]]:
         """Yields each observed data set, what the probe saw of it, and its first observation (*x_shape)."""

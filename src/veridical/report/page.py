@@ -21,7 +21,8 @@ from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
 from veridical.files import read_json, reading
-from veridical.report import tables
+from veridical.report import methods_text, tables
+from veridical.report.overview import overview
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
@@ -147,12 +148,18 @@ def build(
     calibration = [_calibration(rows, pictures, v) for v in sorted(leading, key=lambda v: v.order)]
     parts = [*answers, *(part for about in calibration for part in about["labelled"])]
     placed = [picture for part in parts for own in part["pictures"].values() for picture in own]
+    compared = comparison.table(rows, judged)
+    ranking = [line["variant"] for line in compared["lines"]] if compared else []
+    units: dict[str, str] = next((p.data["units"] for p in pictures if "units" in p.data), {})
     context = {
+        "overview": overview(rows, shown, units, ranking),
+        "scale": settings.get("scale", "laptop"),
+        "methods": methods_text.paragraph(settings, verdicts, rows, record),
         "title": settings.get("title") or settings["study"],
         "settings": settings,
         "task": verdicts.get("task") or "",
         "verdicts": judged,
-        "comparison": comparison.table(rows, judged),
+        "comparison": compared,
         "answers": answers,
         "calibration": calibration,
         "whole": {
@@ -168,10 +175,11 @@ def build(
         "many": len(leading) > MANY,
     }
     labels = settings.get("labels", {}).get("parameters", {})
-    return _environment(labels).get_template("report.html.j2").render(context)
+    return environment(labels).get_template("report.html.j2").render(context)
 
 
-def _environment(labels: Mapping[str, str]) -> Any:
+def environment(labels: Mapping[str, str]) -> Any:
+    """Returns the templates with their filters; parameters are shown by their labels."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape
 
@@ -186,6 +194,7 @@ def _environment(labels: Mapping[str, str]) -> Any:
     environment.filters["svg"] = Markup
     environment.filters["words"] = notation.html
     environment.filters["plain"] = notation.plain
+    environment.filters["marked"] = _marked
 
     def named(name: str) -> Markup:
         """A parameter by its label, beside the name that files have."""
@@ -197,6 +206,17 @@ def _environment(labels: Mapping[str, str]) -> Any:
 
     environment.filters["named"] = named
     return environment
+
+
+def _marked(text: str) -> Any:
+    """A sentence of ours in which words between backticks are code."""
+    from markupsafe import Markup, escape
+
+    parts = [str(escape(part)) for part in text.split("`")]
+    if len(parts) % 2:
+        parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
+        return Markup("".join(parts))  # noqa: S704  # each part is escaped
+    return escape(text)
 
 
 # ---- verdict -------------------------------------------------------------------------------------

@@ -87,8 +87,7 @@ def reproduces(evidence: Evidence) -> Found:
         outcomes[seed] = GOOD if one.passed else CAUTION if one.p > bad else BAD
     if majority(outcomes.values()) == CANNOT_TELL or not found:
         return outcomes, "Whether simulations at the answer look like the data could not be told: too few."
-    where = votes(outcomes).removeprefix(",").removeprefix(" but not").strip()
-    return outcomes, reproduced.typical(found).sentence + (f" It fails {where}." if where else "")
+    return outcomes, reproduced.typical(found).sentence
 
 
 def detectable(evidence: Evidence) -> float:

@@ -1,7 +1,7 @@
 """The tables of the report, taken from the table of metrics: numbers as text, ready for the page.
 
-Medians and intervals are those of the first replicate, as in the figures; all else is the mean over
-replicates.
+Medians and intervals are those of the mixture of replicates, as in the figures, with each replicate's own
+beside them; all else is the mean over replicates.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from veridical import checks
 from veridical.checks.base import Line
 from veridical.evidence import metrics, numbers, variants
 from veridical.evidence.metrics import Row, grouped, select
+from veridical.evidence.tabulation import MIXTURE
 from veridical.report.inference_rules import CALIBRATION_TESTS
 from veridical.report.levels import caution
 
@@ -38,11 +39,12 @@ def posterior_table(
         units: Units by parameter, in the order in which parameters are shown.
         observation: Which observation.
     """
-    first = min(r["seed"] for r in own if r["metric"] == "posterior_quantile" and r["seed"] is not None)
-    mine = _quantiles(select(own, seed=first, observation=observation))
+    here = select(own, observation=observation)
+    seeds = sorted({r["seed"] for r in here if r["metric"] == "posterior_quantile"} - {None})
+    each = [_quantiles(select(here, seed=seed)) for seed in seeds]
+    mine = _quantiles(here, MIXTURE) or each[0]
     theirs = _quantiles(select(exact, observation=observation))
-    medians = _medians(own, observation)
-    probable = select(own, metric="posterior_probability", seed=first, observation=observation)
+    probable = select(here, metric="posterior_probability", seed=seeds[0])
     lines = []
     for name in _ordered(mine, units):
         q = mine[name]
@@ -56,7 +58,8 @@ def posterior_table(
             "ninety": _interval(q[0.05], q[0.95], sd),
             "probable": "",
             "truth": _truth(own, name, observation, sd),
-            "repeats": _spread(medians.get(name, []), sd),
+            "repeats": _spread([one[name][0.5] for one in each if name in one], sd),
+            "each": [": ".join(numbers.interval(one[name])) for one in each if name in one],
         }
         if values := [r for r in probable if r["parameter"] == name]:
             line |= _discrete(q, values)
@@ -72,6 +75,7 @@ def posterior_table(
         "probable": any(line["probable"] for line in lines),
         "truth": any(line["truth"] for line in lines),
         "repeats": any(line["repeats"] for line in lines),
+        "seeds": seeds,
         "units": any(line["unit"] for line in lines),
     }
 
@@ -103,16 +107,9 @@ def _ordered(names: Iterable[str], units: Mapping[str, str]) -> list[str]:
     return sorted(names, key=lambda name: place.get(name, len(place)))
 
 
-def _quantiles(rows: Sequence[Row]) -> dict[str, dict[float, float]]:
-    found = grouped(select(rows, metric="posterior_quantile"), itemgetter("parameter"))
+def _quantiles(rows: Sequence[Row], metric: str = "posterior_quantile") -> dict[str, dict[float, float]]:
+    found = grouped(select(rows, metric=metric), itemgetter("parameter"))
     return {name: {r["level"]: r["value"] for r in own} for name, own in found.items()}
-
-
-def _medians(rows: Sequence[Row], observation: int) -> dict[str, list[float]]:
-    """The medians of all replicates by parameter."""
-    found = select(rows, metric="posterior_quantile", level=0.5, observation=observation)
-    own = grouped((r for r in found if r["seed"] is not None), itemgetter("parameter"))
-    return {name: [r["value"] for r in group] for name, group in own.items()}
 
 
 def _spread(medians: Sequence[float], sd: float) -> str:

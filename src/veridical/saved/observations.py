@@ -118,6 +118,21 @@ def load(path: str | Path) -> Observations:
             return Observations(found["x"], found.get("truth"), **attributes, notes=notes)
 
 
+def load_truth(path: str | Path) -> tuple[list[str], Array]:
+    """Returns names (D) and values (N, D) of the parameters behind labelled data that `save` wrote.
+
+    Raises:
+        ArtifactError: If the file is missing or damaged.
+    """
+    import h5netcdf
+
+    with reading(path, "a data set of the study"):
+        require_own_content(path, DataError)
+        with h5netcdf.File(path, "r") as stored:
+            names = [n.decode() if isinstance(n, bytes) else str(n) for n in stored["parameter"][...]]
+            return names, stored["truth"][...]
+
+
 def _read_arrays(path: Path, settings: dict[str, Any], task: Task, name: str) -> tuple[Array, list[str]]:
     what = f"data set {name}: {path}"
     stored = arrays.read(path, ("x",), what, {"x": arrays.columns_of_x(task.dimensions)})["x"]

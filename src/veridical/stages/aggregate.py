@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from veridical import checks, files
 from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
 from veridical.digests import file_digest
 from veridical.evidence import metrics, tabulation
-from veridical.evidence.metrics import Row
+from veridical.evidence.metrics import Row, grouped
 from veridical.report import missing, verdict
 from veridical.saved import estimates, posteriors
 from veridical.saved.posteriors import Draws
@@ -68,6 +69,7 @@ def aggregate(
             rows += _estimate_rows(Coordinates.of(path), estimates.load(path), common)
         else:
             rows += draws_rows(path, Coordinates.of(path), common)
+    rows += _mixture_rows(made(draws), common)
     seconds = _seconds_per_row(simulations)
     for folder, ledger in (ledgers or {}).items():
         rows += _ledger_rows(Coordinates.of(f"train/{folder}/cost.json"), ledger, seconds, common)
@@ -151,14 +153,30 @@ def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) 
 
     Only the observations that are tabulated are read: of labelled data the first.
     """
-    labelled = where.dataset in LABELLED
-    found = posteriors.load(path, 1 if labelled else tabulation.MAX_OBSERVATIONS)
+    found = _tabulated(path, where)
     discrete = found.support.discrete
     rows = tabulation.posterior_rows(where, found.names, found.draws, found.truth, discrete, **common)
     for name in ("rhat", "ess") if where.method == REFERENCE else ():
         for parameter, value in _per_parameter(found, name).items():
             cells = {**common, **where.cells, "metric": name, "parameter": parameter}
             rows.append(metrics.row(**cells, value=value, n=found.draws.shape[0]))
+    return rows
+
+
+def _tabulated(path: str | Path, where: Coordinates) -> Draws:
+    return posteriors.load(path, 1 if where.dataset in LABELLED else tabulation.MAX_OBSERVATIONS)
+
+
+def _mixture_rows(draws: Paths, common: Mapping[str, Any]) -> list[Row]:
+    """What the replicates of a method say together, where there are several of them."""
+    rows: list[Row] = []
+    answers = (path for path in draws if Path(path).suffix == ".nc")
+    for own in grouped(answers, lambda path: replace(Coordinates.of(path), replicate=None)).values():
+        if len(own) > 1:
+            where = Coordinates.of(own[0])
+            found = [_tabulated(path, where) for path in own]
+            repeats = [one.draws for one in found]
+            rows += tabulation.mixture_rows(where, found[0].names, repeats, **common)
     return rows
 
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 
 from veridical import bank, digests, methods, seeds, tasks
-from veridical.coordinates import LABELLED, Run
+from veridical.coordinates import LABELLED, SIMULATED, Run
 from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
 
@@ -180,6 +180,18 @@ class Layout(Asked):
             for run in self.final_runs
             for dataset in self.datasets(run)
             if dataset in self.shown_datasets
+        ]
+
+    def prior_draws(self) -> list[str]:
+        """Path of the simulated test data, whose parameters are draws of the prior; none of a class task."""
+        return [] if self.of_classes else [f"{self.results}/observe/{SIMULATED}.nc"]
+
+    def control_answers(self) -> list[str]:
+        """Paths of the answers to them, of the first replicate, in whose copies faults are planted."""
+        return [
+            self.answer(run, SIMULATED)
+            for run in self.final_runs
+            if run.replicate == 0 and SIMULATED in self.datasets(run)
         ]
 
     def infer_benchmarks(self) -> list[str]:

@@ -1,0 +1,56 @@
+"""What would change a verdict: what the rules that did not say good advise, cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from veridical.report.questions import LABELLED
+
+# What each rule's advice costs, cheapest first; every rule stands in one of them.
+PRICES: dict[str, tuple[str, ...]] = {
+    "a look": (
+        *("typical", "prior_conflict", "learned", "likelihood_ratio_intervals", "reproduces"),
+        *("possible_on_real", "valid_simulations"),
+    ),
+    "another run": ("prior_matters", "possible"),
+    "more simulations": (
+        *("reweighted", "near_reference", "local_ranks", "local_classifier", "simulated_calibration"),
+        *("covered_in_experiments", "labelled_experiments"),
+    ),
+    "labelled data": ("like_simulations", "labelled_coverage", "like_labelled"),
+}
+_ORDER = [rule for rules in PRICES.values() for rule in rules]
+_PRICE = {rule: price for price, rules in PRICES.items() for rule in rules}
+LABEL = "Label some data like these: no other test sees a misfit that the parameters absorb."
+
+
+def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Returns steps with their `price` and `text`, each advice once.
+
+    Questions that no check answered ask for these checks; where no labelled data speak, they are asked for.
+
+    Arguments:
+        verdict: One verdict, as in `verdict.json`.
+    """
+    advised = [f for f in verdict["findings"] if f["advice"]]
+    advised.sort(key=lambda f: _ORDER.index(f["rule"]) if f["rule"] in _PRICE else len(_ORDER))
+    found: dict[str, dict[str, str]] = {}
+    for f in advised:
+        beginning = f["advice"].split(". ")[0].rstrip(".")
+        found.setdefault(beginning, {"price": _PRICE.get(f["rule"], "a look"), "text": f["advice"]})
+    open_ = [
+        own["text"].removeprefix("Not told: ").rstrip(".")
+        for own in verdict["questions"].values()
+        if own["outcome"] == "cannot tell" and own["text"].startswith("Not told: ")
+    ]
+    missing = [{"price": "a check", "text": f"Switch on what tells: {'; '.join(open_)}."}] if open_ else []
+    last = [] if verdict[LABELLED]["outcome"] == "good" else [{"price": "labelled data", "text": LABEL}]
+    asked = any(step["price"] == "labelled data" for step in found.values())
+    return in_order([*missing, *found.values(), *([] if asked else last)])
+
+
+def in_order(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Returns steps by price, cheapest first, otherwise as they stand."""
+    prices = ["a look", "a check", *list(PRICES)[1:]]
+    return sorted(found, key=lambda step: prices.index(step["price"]))

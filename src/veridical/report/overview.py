@@ -1,0 +1,165 @@
+"""The first page: question, data, answer, three outcomes, what the verdict rests on, what would change it.
+
+All that it needs stands in the verdicts and in the table of metrics; what has no room here lies below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from veridical.coordinates import dataset_cells, dataset_kind
+from veridical.evidence import answers, numbers
+from veridical.evidence.answers import Answer
+from veridical.evidence.comparison import VERDICTS
+from veridical.evidence.metrics import Row, grouped, select
+from veridical.evidence.variants import REFERENCE, Variant, of_cells
+from veridical.report import tables
+from veridical.report.next_steps import steps
+from veridical.report.questions import LABELLED
+
+MAX_LINES = 10
+MAX_PARAMETERS = 10
+MAX_COLUMNS = 3  # parameters in a table of several answers
+MAX_STEPS = 3
+SIGNS = {"good": "✓", "caution": "!", "bad": "✕", "cannot tell": "?"}
+COLOURS = {"good": "good", "caution": "caution", "bad": "bad", "cannot tell": "open"}
+
+
+def overview(
+    rows: Sequence[Row],
+    judged: Sequence[Mapping[str, Any]],
+    units: Mapping[str, str],
+    ranking: Sequence[Variant] = (),
+) -> dict[str, Any] | None:
+    """Returns what the first page shows; None of a study without a verdict.
+
+    Arguments:
+        rows: The table of metrics.
+        judged: The verdicts on the leading variants, as the page shows them (with `colour` and `mark`).
+        units: Units by parameter, in the order in which parameters are shown.
+        ranking: Methods from best to worst, as far as they were compared.
+    """
+    if not judged:
+        return None
+    found = answers.of_study(rows)
+    own = [a for a in found if a.variant.method != REFERENCE]
+    lead, beside = _lead(judged, ranking)
+    single = own[0] if len(own) == 1 and len(judged) == 1 else None
+    names = _names(own, units)
+    ahead = steps(lead)
+    told = lead[LABELLED]["outcome"] != "cannot tell"
+    parts = {**lead["questions"], **({LABELLED: lead[LABELLED]} if told else {})}
+    shown = ("unit", "exact_ninety", "truth", "probable")
+    parameters = _parameters(rows, single, names, units) if single else []
+    return {
+        "lead": lead,
+        "outcomes": [_outcome(name, part, _why(lead, name, part)) for name, part in parts.items()],
+        "steps": ahead[:MAX_STEPS],
+        "more_steps": ahead[MAX_STEPS:],
+        "parameters": parameters,
+        "hidden": len(names) - len(parameters) if single else 0,
+        **{name: any(line[name] for line in parameters) for name in shown},
+        "columns": names[:MAX_COLUMNS],
+        "units": units,
+        "lines": [] if single else _lines(own, judged, names[:MAX_COLUMNS]),
+        "shown": MAX_LINES,
+        "example": lead["dataset"] if dataset_kind(lead["dataset"]) != "observed" else "",
+        "of_data": len({(a.dataset, a.observation) for a in own}) > 1,
+        "several": len(judged) > 1,
+        "beside": beside,
+    }
+
+
+def _lead(judged: Sequence[Mapping[str, Any]], ranking: Sequence[Variant]) -> tuple[Mapping[str, Any], str]:
+    """The verdict to show large, and which one that is: of the best method, on its worst data set."""
+    observed = [v for v in judged if dataset_kind(v["dataset"]) == "observed"] or judged
+    worst = {
+        variant: max(own, key=lambda v: VERDICTS.index(v["verdict"]))
+        for variant, own in grouped(observed, of_cells).items()
+    }
+    place = {variant: i for i, variant in enumerate(ranking)}
+    best = min(worst, key=lambda v: (VERDICTS.index(worst[v]["verdict"]), place.get(v, len(place))))
+    datasets = len({v["dataset"] for v in observed})
+    words = [f"the best of {len(worst)} methods, {best.label}"] if len(worst) > 1 else []
+    if datasets > 1:
+        words.append(f"the worst of {datasets} data sets, {worst[best]['dataset']}")
+    return worst[best], " on ".join(words)
+
+
+def _names(found: Sequence[Answer], units: Mapping[str, str]) -> list[str]:
+    named = dict.fromkeys(name for answer in found for name in answer.quantiles)
+    return [name for name in units if name in named] + [name for name in named if name not in units]
+
+
+def _why(verdict: Mapping[str, Any], name: str, part: Mapping[str, Any]) -> str:
+    """In a line, why an outcome is what it is: the beginning of the finding that decides it."""
+    if part["outcome"] == "good":
+        return str(part["asks"])
+    own = (f for f in verdict["findings"] if (f["question"], f["outcome"]) == (name, part["outcome"]))
+    decides = next(own, None) if part["outcome"] in ("caution", "bad") else None
+    told = part["text"].removeprefix("Not told: ") if decides is None else decides["text"]
+    return re.split(r"[.:;] ", str(told))[0].rstrip(".") + "."
+
+
+def _outcome(name: str, part: Mapping[str, Any], text: str = "") -> dict[str, str]:
+    """One question with its outcome and, in a line, why."""
+    outcome = part["outcome"]
+    return {
+        "name": name,
+        "outcome": outcome,
+        "text": text,
+        "mark": SIGNS[outcome],
+        "colour": COLOURS[outcome],
+    }
+
+
+def _parameters(
+    rows: Sequence[Row], single: Answer, names: Sequence[str], units: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Lines of the table of one answer."""
+    here = dataset_cells(single.dataset)
+    own, exact = select(rows, **single.variant.cells, **here), select(rows, method=REFERENCE, **here)
+    if select(own, metric="posterior_quantile"):
+        lines = tables.posterior_table(own, exact, units, single.observation)["lines"]
+        return [{"exact_ninety": "", **line} for line in lines[:MAX_PARAMETERS]]
+    cells = [(name, *numbers.interval(single.quantiles[name])) for name in names[:MAX_PARAMETERS]]
+    blank = {"unit": "", "exact_ninety": "", "truth": "", "probable": ""}
+    return [
+        {**blank, "parameter": name, "median": middle, "ninety": ninety} for name, middle, ninety in cells
+    ]
+
+
+def _lines(
+    own: Sequence[Answer], judged: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Lines of the table of several answers, each with its verdict; verdicts without an answer come last."""
+    by_verdict = {(of_cells(v), v["dataset"]): v for v in judged}
+    observations = {a.dataset: 1 + max(b.observation for b in own if b.dataset == a.dataset) for a in own}
+    lines = []
+    for answer in own:
+        verdict = by_verdict.get((answer.variant, answer.dataset))
+        about = answer.dataset
+        about += f" {answer.observation + 1}" if observations[about] > 1 else ""
+        cells = [_cell(answer, name) for name in names]
+        lines.append(_line(about, answer.variant.label, verdict, cells))
+    lines += [
+        _line(dataset, variant.label, verdict, [""] * len(names))
+        for (variant, dataset), verdict in by_verdict.items()
+        if not any((a.variant, a.dataset) == (variant, dataset) for a in own)
+    ]
+    return lines
+
+
+def _cell(answer: Answer, name: str) -> str:
+    if name not in answer.quantiles:
+        return ""
+    middle, ninety = numbers.interval(answer.quantiles[name])
+    return f"{middle} ({ninety})"
+
+
+def _line(data: str, method: str, verdict: Mapping[str, Any] | None, cells: Sequence[str]) -> dict[str, Any]:
+    asked = {} if verdict is None else {**verdict["questions"], LABELLED: verdict[LABELLED]}
+    parts = [_outcome(name, part) for name, part in asked.items()]
+    return {"data": data, "method": method, "verdict": verdict, "parts": parts, "cells": list(cells)}
