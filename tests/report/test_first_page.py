@@ -112,6 +112,7 @@ def test_cheap_steps_come_first_and_each_once() -> None:
         finding("near_reference", "More simulations. Or else."),
         finding("local_ranks", "More simulations."),
         finding("typical", "Check units."),
+        {**finding("like_simulations", "Mend the simulator."), "outcome": "cannot tell"},
     ]
     judged = {"findings": found, "questions": {"inference": part, "simulator": silent}, "labelled": part}
     steps = next_steps.steps(judged)

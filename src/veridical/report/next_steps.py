@@ -1,4 +1,4 @@
-"""What would change a verdict: what the rules that did not say good advise, cheapest first."""
+"""What would change a verdict: what the rules that object advise, and what was not told, cheapest first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     Arguments:
         verdict: One verdict, as in `verdict.json`.
     """
-    advised = [f for f in verdict["findings"] if f["advice"]]
+    advised = [f for f in verdict["findings"] if f["advice"] and f["outcome"] in ("caution", "bad")]
     advised.sort(key=lambda f: _ORDER.index(f["rule"]) if f["rule"] in _PRICE else len(_ORDER))
     found: dict[str, dict[str, str]] = {}
     for f in advised:
