@@ -19,7 +19,8 @@ from tests.golden.compare import HOME, here
 from tests.remedies.shifted_task import simulator
 from veridical import artifacts, bank, checks, methods, seeds
 from veridical.estimators import Material, Rows, TaskInfo
-from veridical.saved import estimates, experiments, observations, posteriors
+from veridical.files import write_npz
+from veridical.saved import estimates, experiments, observations, posteriors, predictions
 from veridical.tasks import build
 from veridical.tasks.priors import Normal, Product, Uniform
 from veridical.training.session import Session
@@ -156,6 +157,31 @@ def prior_draws(rng: np.random.Generator, n: int, s: int) -> posteriors.Draws:
     return posteriors.Draws(TASK.parameters, TASK.bounds, TASK.units, theta[1:], density[1:], *constants, x)
 
 
+def some_predictions(rng: np.random.Generator, draws: np.ndarray) -> predictions.Predictions:
+    """Data sets at draws (S, 1, 2) of an answer, and 40 at each of the first two."""
+    at = np.concatenate([draws, draws[:2].repeat(40, axis=0)])
+    x = simulate(at[:, 0], rng)[:, None]
+    repeated = x[len(draws) :].reshape(2, 40, *x.shape[1:])
+    axes = [{"name": "time", "coordinates": [0, 1, 2, 3], "unit": "s"}]
+    axes.append({"name": "series", "coordinates": ["a", "b"], "unit": ""})
+    own = {"peak": rng.normal(size=(2, 41, 1))}
+    return predictions.Predictions(x[: len(draws)], draws, repeated, draws[:2], axes, own)
+
+
+def write_predictions(path: Path) -> None:
+    rng = generator("predictions")
+    found = some_predictions(rng, PRIOR.sample(rng, 6).reshape(6, 1, 2))
+    if path.parent.name == "predictions":
+        predictions.save(path, found)
+    else:  # as they were at first
+        write_npz(path, {"x": found.x, "theta": found.theta})
+
+
+def answers_of_predictions(path: Path) -> dict[str, np.ndarray]:
+    found = dict(vars(predictions.load(path)))
+    return {"told": np.array(json.dumps(found.pop("axes"))), **found.pop("statistics"), **found}
+
+
 def write_check(path: Path) -> None:
     """The result of a check on draws of the prior; all else that it is handed has the right shape."""
     rng, labelled = generator("check", path.stem), "truth" in checks.needs(path.stem)
@@ -166,7 +192,7 @@ def write_check(path: Path) -> None:
     others: dict[str, Any] = {
         "reference": one,
         "null": simulated,
-        "predictive": simulate(one.draws[:, 0], rng),
+        "predictive": some_predictions(rng, one.draws),
         "prior_predictive": simulated.x,
         "exact": {**exact, "cell_volume": np.array(1.0)},
         "nearby": {
@@ -234,6 +260,8 @@ KINDS: dict[str, Kind] = {  # folder: its file, how that is written, what it hol
     "shard": (bank.shard_name(0, 19), write_shard, answers_of_shard),
     "draws": ("simulated.nc", lambda path: posteriors.save(path, some_draws()), answers_of_draws),
     "observations": ("field.nc", write_observations, answers_of_observations),
+    "predictions": ("field.predictive.npz", write_predictions, answers_of_predictions),
+    "predictions_1": ("field.predictive.npz", write_predictions, answers_of_predictions),
     "estimate": ("simulated.json", write_estimate, answers_of_estimate),
     "batch_estimates": ("batch-0000.zarr.zip", write_batch, experiments.read),
     "batch_posteriors": ("batch-0000.zarr.zip", write_batch, experiments.read),
