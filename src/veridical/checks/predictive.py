@@ -79,6 +79,11 @@ class PredictiveSettings(Section):
     bootstrap: Repeats = Field(default=200, description="Resampled predictions behind the standard errors.")
 
 
+def draws_for(observations: int) -> int:
+    """Returns at how many draws each observation is replicated: 3 for one, 2 for two, 1 for more."""
+    return max(1, 4 - observations)
+
+
 def decidable(observations: int, replicates: int, alpha: float) -> bool:
     """Whether the smallest p-value of so many observations, with that many replicates, reaches a level."""
     return least_replicates(observations, alpha) <= replicates

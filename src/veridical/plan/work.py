@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from veridical.checks.predictive import draws_for
 from veridical.coordinates import LABELLED, WILDCARDS, Run
 from veridical.study.layout import Layout
 from veridical.study.resources import row_bytes
@@ -67,8 +68,8 @@ class Piece:
 def amount(piece: Piece, layout: Layout) -> float | None:
     """Returns how much work a job does, in units of its kind; None for what the study does not have.
 
-    Simulations: rows by nominal cost; training: rows that the optimiser sees; answers, checks and
-    predictions: draws; experiments: draws or events; reports: runs. 1 where a job's cost does not grow.
+    Simulations: rows by nominal cost; training: rows that the optimiser sees; answers and checks: draws;
+    predictions: data sets; experiments: draws or events; reports: runs. 1 where a job's cost does not grow.
     """
     where = piece.where
     if "method" in where and where["method"] not in layout.methods:
@@ -85,7 +86,10 @@ def amount(piece: Piece, layout: Layout) -> float | None:
         return layout.methods[where["method"]].visits(rows or 1)
     if piece.kind == "nearby":
         return float(np.prod(list(layout.nearby_sizes.values())))
-    if piece.kind in ("infer", "predict", "densities", "check"):
+    if piece.kind == "predict":
+        sizes = layout.prediction_sizes
+        return float((sizes["bands"] or 0) + (sizes["draws"] or draws_for(1)) * (sizes["replicates"] or 0))
+    if piece.kind in ("infer", "densities", "check"):
         return float(np.prod(_answers(where["dataset"], layout)))
     if piece.kind == "exact":
         return float(layout.exact_sizes["observations"] * layout.exact_sizes["draws"])

@@ -10,6 +10,7 @@ import numpy as np
 
 from veridical import bank, seeds, tasks
 from veridical.bank import blocks
+from veridical.checks.predictive import draws_for
 from veridical.errors import SimulationError
 from veridical.saved import posteriors, predictions
 from veridical.tasks.base import Array, Task
@@ -71,11 +72,6 @@ def predict(
     )
     predictions.save(out, found)
     print(f"{failed.size} predictions, {int(failed.sum())} failed")
-
-
-def draws_for(observations: int) -> int:
-    """Returns at how many draws each observation is replicated: 3 for one, 2 for two, 1 for more."""
-    return max(1, 4 - observations)
 
 
 def _statistics(task: Task, x: Array | None, replicates: Array) -> dict[str, Array]:
