@@ -16,7 +16,7 @@ from veridical.evidence import answers, metrics, numbers
 from veridical.evidence.metrics import row
 from veridical.evidence.variants import Variant
 from veridical.report import compare, methods_text, next_steps, verdict
-from veridical.report.overview import _lead
+from veridical.report.overview import _lead, _why
 from veridical.report.rules import RULES
 from veridical.saved import posteriors
 
@@ -119,6 +119,26 @@ def test_cheap_steps_come_first_and_each_once() -> None:
     assert [step["price"] for step in steps] == ["a look", "a check", "more simulations"]
     assert "how typical" in steps[1]["text"]
     assert next_steps.steps({**judged, "labelled": silent})[-1]["text"] == next_steps.LABEL
+    failed = {**silent, "text": f"{silent['text']} Could not be checked: check typicality: ValueError: no."}
+    steps = next_steps.steps({**judged, "questions": {"simulator": failed}})
+    assert [step["price"] for step in steps] == ["a look", "a check", "another run", "more simulations"]
+    assert steps[1]["text"] == "Switch on what tells: how typical the data are."
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Not told: how typical the data are; more.", "Not told: how typical the data are."),
+        (
+            "Could not be checked: check tarp of npe: ValueError: no. More.",
+            "Could not be checked: check tarp of npe.",
+        ),
+        ("", "Is it so?"),
+    ],
+)
+def test_the_line_beside_an_outcome_says_why(text: str, why: str) -> None:
+    part = {"asks": "Is it so?", "outcome": "cannot tell", "text": text}
+    assert _why({"findings": []}, "simulator", part) == why
 
 
 # ---- methods -------------------------------------------------------------------------------------

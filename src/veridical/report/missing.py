@@ -14,6 +14,7 @@ from veridical.files import read_json
 from veridical.report.judging import Evidence, grouped
 
 Entry = dict[str, Any]
+UNCHECKED = "Could not be checked: "  # how the verdict says it
 _SUBJECT = ("what", "method", "budget", "n_calibration", "dataset", "cause")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from veridical.report.missing import UNCHECKED
 from veridical.report.questions import LABELLED
 
 # What each rule's advice costs, cheapest first; every rule stands in one of them.
@@ -23,6 +24,7 @@ PRICES: dict[str, tuple[str, ...]] = {
 _ORDER = [rule for rules in PRICES.values() for rule in rules]
 _PRICE = {rule: price for price, rules in PRICES.items() for rule in rules}
 LABEL = "Label some data like these: no other test sees a misfit that the parameters absorb."
+MEND = "Mend the cause of what could not be checked (its log says it), and run again: only that is made."
 
 
 def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -39,12 +41,13 @@ def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     for f in advised:
         beginning = f["advice"].split(". ")[0].rstrip(".")
         found.setdefault(beginning, {"price": _PRICE.get(f["rule"], "a look"), "text": f["advice"]})
+    texts = [q["text"].partition(UNCHECKED) for q in verdict["questions"].values()]
     open_ = [
-        own["text"].removeprefix("Not told: ").rstrip(".")
-        for own in verdict["questions"].values()
-        if own["outcome"] == "cannot tell" and own["text"].startswith("Not told: ")
+        told.strip(" .").removeprefix("Not told: ") for told, *_ in texts if told.startswith("Not told: ")
     ]
     missing = [{"price": "a check", "text": f"Switch on what tells: {'; '.join(open_)}."}] if open_ else []
+    if any(failed for _, failed, _ in texts):
+        missing.append({"price": "another run", "text": MEND})
     last = [] if verdict[LABELLED]["outcome"] == "good" else [{"price": "labelled data", "text": LABEL}]
     asked = any(step["price"] == "labelled data" for step in found.values())
     return in_order([*missing, *found.values(), *([] if asked else last)])

@@ -16,6 +16,7 @@ from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, grouped, select
 from veridical.evidence.variants import REFERENCE, Variant, of_cells
 from veridical.report import tables
+from veridical.report.missing import UNCHECKED
 from veridical.report.next_steps import steps
 from veridical.report.questions import LABELLED
 
@@ -95,12 +96,13 @@ def _names(found: Sequence[Answer], units: Mapping[str, str]) -> list[str]:
 
 def _why(verdict: Mapping[str, Any], name: str, part: Mapping[str, Any]) -> str:
     """In a line, why an outcome is what it is: the beginning of the finding that decides it."""
-    if part["outcome"] == "good":
+    if part["outcome"] == "good" or not part["text"]:
         return str(part["asks"])
     own = (f for f in verdict["findings"] if (f["question"], f["outcome"]) == (name, part["outcome"]))
     decides = next(own, None) if part["outcome"] in ("caution", "bad") else None
-    told = part["text"].removeprefix("Not told: ") if decides is None else decides["text"]
-    return re.split(r"[.:;] ", str(told))[0].rstrip(".") + "."
+    told = str((decides or part)["text"])
+    what = next((begins for begins in ("Not told: ", UNCHECKED) if told.startswith(begins)), "")
+    return what + re.split(r"[.:;] ", told.removeprefix(what))[0].rstrip(".") + "."
 
 
 def _outcome(name: str, part: Mapping[str, Any], text: str = "") -> dict[str, str]:

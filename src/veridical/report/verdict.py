@@ -145,7 +145,7 @@ def _part(
     else:
         without = unanswered(part, {name: OUTCOMES.index(o) for name, o in said.items() if o in OUTCOMES})
         text = f"Not told: {'; '.join(without)}." if without and outcome != GOOD else ""
-    text = " ".join([text, *(f"Could not be checked: {one}." for one in missing.told(lacking))]).strip()
+    text = " ".join([text, *(f"{missing.UNCHECKED}{one}." for one in missing.told(lacking))]).strip()
     return {
         "asks": PARTS[part],
         "outcome": OUTCOMES[outcome],
