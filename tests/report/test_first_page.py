@@ -123,6 +123,9 @@ def test_cheap_steps_come_first_and_each_once() -> None:
     steps = next_steps.steps({**judged, "questions": {"simulator": failed}})
     assert [step["price"] for step in steps] == ["a look", "a check", "another run", "more simulations"]
     assert steps[1]["text"] == "Switch on what tells: how typical the data are."
+    bad = {"inference": {**part, "outcome": "bad", "text": "By near_reference."}, "simulator": silent}
+    steps = next_steps.steps({**judged, "questions": bad})
+    assert [step["price"] for step in steps] == ["a look", "more simulations"]
 
 
 @pytest.mark.parametrize(

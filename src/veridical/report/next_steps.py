@@ -30,7 +30,8 @@ MEND = "Mend the cause of what could not be checked (its log says it), and run a
 def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     """Returns steps with their `price` and `text`, each advice once.
 
-    Questions that no check answered ask for these checks; where no labelled data speak, they are asked for.
+    Questions that no check answered ask for these checks, but not before inference is mended where it is bad;
+    where no labelled data speak, they are asked for.
 
     Arguments:
         verdict: One verdict, as in `verdict.json`.
@@ -41,7 +42,9 @@ def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     for f in advised:
         beginning = f["advice"].split(". ")[0].rstrip(".")
         found.setdefault(beginning, {"price": _PRICE.get(f["rule"], "a look"), "text": f["advice"]})
-    texts = [q["text"].partition(UNCHECKED) for q in verdict["questions"].values()]
+    first = verdict["questions"].get("inference", {})
+    asked = [first] if first.get("outcome") == "bad" else verdict["questions"].values()
+    texts = [q["text"].partition(UNCHECKED) for q in asked]
     open_ = [
         told.strip(" .").removeprefix("Not told: ") for told, *_ in texts if told.startswith("Not told: ")
     ]
@@ -49,8 +52,9 @@ def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     if any(failed for _, failed, _ in texts):
         missing.append({"price": "another run", "text": MEND})
     last = [] if verdict[LABELLED]["outcome"] == "good" else [{"price": "labelled data", "text": LABEL}]
-    asked = any(step["price"] == "labelled data" for step in found.values())
-    return in_order([*missing, *found.values(), *([] if asked else last)])
+    if any(step["price"] == "labelled data" for step in found.values()):
+        last = []
+    return in_order([*missing, *found.values(), *last])
 
 
 def in_order(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
