@@ -626,6 +626,12 @@ def test_sentence_rule_and_figure_of_the_predictive_check_agree(several: tuple[f
         assert "4.2" in finding["text"]
 
 
+@pytest.mark.parametrize(("k", "said"), [(0.3, "hold only 75 %"), (0.8, "a few draws with all the weight")])
+def test_weights_of_a_heavy_tail_are_not_read_as_a_posterior(k: float, said: str) -> None:
+    found = on_pelts(weighed(k, 0.5, 0.75))["findings"]
+    assert said in next(f["text"] for f in found if f["rule"] == "reweighted")
+
+
 def test_a_misfit_says_nothing_of_the_simulator_where_inference_is_bad() -> None:
     rows = miscalibrated(0.09)
     for r in metrics.select(rows, metric="predictive_p"):

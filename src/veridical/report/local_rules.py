@@ -78,11 +78,16 @@ def reweighted(evidence: Evidence) -> Found:
         f"({share(rows[0]['value'] for rows in effective.values())} of the draws count, tail index "
         f"{rounded(middle(k.values()), 2)})"
     )
+    objects = f"gives a posterior of which the answer's 90 % intervals hold only {least}"
+    if not middle(k.values()) < USABLE_K:
+        objects = (
+            "leaves a few draws with all the weight: the answer has hardly any where the likelihood is high"
+        )
     return told(
         outcomes,
         f"{text} hardly changes it{votes(outcomes)}.",
         f"{text} does not tell whether it is right.",
-        f"{text} gives a posterior of which the answer's 90 % intervals hold only {least}{votes(outcomes)}.",
+        f"{text} {objects}{votes(outcomes)}.",
     )
 
 
