@@ -64,7 +64,7 @@ class Study:
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, check=True, capture_output=True, text=True
         )
-        return done.stdout.split()[-1]
+        return done.stdout.split()[0]
 
     def clear(self) -> None:
         """Forgets all results, and the bank."""

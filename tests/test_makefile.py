@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -118,3 +119,18 @@ def test_names_of_studies_are_let_through(home: Path) -> None:
     assert "config/own/a-b_c.2.yaml" in done.stdout.splitlines()
     assert make(home, "digest", "STUDY=a", "SCALE=smoke").stdout.splitlines()[-1] == "results/a@smoke"
     assert "There is no study smal: config/ has small." in make(home, "study", "NAME=smal").stderr
+
+
+def test_what_ci_names_is_there() -> None:
+    """Words of TESTS reach pytest one by one, so an expression in quotes would be several names."""
+    script = (ROOT / ".ci/run").read_text()
+    variables = dict(re.findall(r"^(\w+)=(\S+)$", script, re.MULTILINE))
+    asked = [
+        re.sub(r"\$(\w+)", lambda name: variables[name[1]], words)
+        for words in re.findall(r'TESTS="(.+)"', script)
+    ]
+    named = [word for words in asked for word in words.split() if not word.startswith("--")]
+    assert named and len(asked) == 2
+    for word in named:
+        file, _, function = word.partition("::")
+        assert f"def {function or 'test_'}" in (ROOT / file).read_text(), word

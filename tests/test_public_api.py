@@ -30,8 +30,9 @@ NAMES = {
     "from_json linear_map marginal to_json",
     "veridical.tasks.discrete": "Categories Integers",
     "veridical.tasks.joint": "Block Conditional Dirichlet Joint Sorted",
-    "veridical.tasks.supports": "Between Constraint Discrete OneOf Ordered Simplex Support Whole "
-    "bounded constraints_of from_json innermost unbounded",
+    "veridical.tasks.supports": "Between Constraint Discrete OneOf Ordered Simplex Whole from_json",
+    "veridical.tasks.latents": "Support constraints_of",
+    "veridical.tasks.bounded": "bounded innermost unbounded",
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",
     "veridical.estimators": "ESTIMATORS Conditioned Estimator Material Rows SummaryCloud TaskInfo",
     "veridical.estimators.Estimator": "arrays cloud fit from_arrays given log_prob parent sample "

@@ -31,7 +31,7 @@ def sentence(error: Mapping[str, Any], schema: Node) -> str:
         error: The error, with `loc`, `type`, `msg`, `input` and perhaps `ctx`.
         schema: The JSON schema of a study.
     """
-    return printable(_sentence(error, schema).replace("\n", " "))
+    return printable(_sentence(error, schema).replace("\n", " ").replace("\t", "\\t"))
 
 
 def _sentence(error: Mapping[str, Any], schema: Node) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from veridical.tasks.supports import Constraint, Support
+from veridical.tasks.latents import Support
+from veridical.tasks.supports import Constraint
 
 
 @dataclass(frozen=True)

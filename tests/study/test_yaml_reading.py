@@ -62,6 +62,7 @@ def test_the_studies_hold_what_yaml_says(path: Path) -> None:
         ("title: !!python/object/apply:os.system [x]\n", "line 6 is not valid YAML"),
         ("title: 'x\n", "line 7 is not valid YAML"),
         ("title: \x07\n", "line 6 is not valid YAML"),
+        ("est\timators: 1\n", "est\\timators: unknown setting"),
         ("---\nstudy: other\n", "is not valid YAML: expected a single document"),
         ("title: &a [*a]\n", "line 6: an alias stands inside of what it stands for"),
         (f"replicates: {'9' * 5000}\n", "a value cannot be read"),

@@ -20,9 +20,9 @@ from veridical.tasks.discrete import Categories, Integers
 from veridical.tasks.expressions import Expression
 from veridical.tasks.families import prior_of
 from veridical.tasks.joint import Conditional, Dirichlet, Joint, Sorted
+from veridical.tasks.latents import Support
 from veridical.tasks.priors import LogNormal, MultivariateNormal, Normal, Product, Uniform
 from veridical.tasks.settings import ParameterSettings
-from veridical.tasks.supports import Support
 
 COVARIANCE = np.array([[1.0, 0.6], [0.6, 2.0]])
 PRIOR = Joint(
@@ -103,7 +103,7 @@ def test_a_prior_is_written_down_and_read_back(rng: np.random.Generator) -> None
 
 def test_a_discrete_distribution_of_scipy_is_one_here() -> None:
     prior = tasks.distributions.taken([scipy.stats.poisson(3.0), scipy.stats.norm(0, 1)])
-    (whole,) = tasks.supports.constraints_of(prior, ("n", "a"))
+    (whole,) = tasks.latents.constraints_of(prior, ("n", "a"))
     theta = prior.sample(np.random.Generator(np.random.PCG64(1)), 1000)
     assert whole.lower == 0 and 15 < whole.upper < 40
     assert Support(("n", "a"), (whole,)).inside(theta).all()

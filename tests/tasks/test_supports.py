@@ -10,7 +10,8 @@ import pytest
 from veridical.errors import TaskError
 from veridical.networks.transforms import ParameterTransform
 from veridical.tasks import supports
-from veridical.tasks.supports import Between, Constraint, OneOf, Ordered, Simplex, Support, Whole
+from veridical.tasks.latents import Support
+from veridical.tasks.supports import Between, Constraint, OneOf, Ordered, Simplex, Whole
 
 NAMES = ("plain", "a", "b", "c", "k")
 FREE = np.tile([-np.inf, np.inf], (5, 1))

@@ -145,7 +145,7 @@ def test_as_a_module_of_a_clone_with_a_rule_of_the_users_own(tmp_path: Path) -> 
     ]
     assert counts[0] == counts[1] and counts[0]["train"] == "1" and "observe" not in counts[0]
     assert counts[2].pop("mine") == "1"
-    assert {**counts[2], "all": "1"} == counts[0]
+    assert {**counts[2], "all": "1", "outcome": "1", "total": counts[0]["total"]} == counts[0]
 
 
 def test_rules_and_package_of_two_installations_are_told_apart(site: Path, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def test_nothing_after_a_change_that_cannot_matter(project: Project) -> None:
     )
     networks = project.folder / "src/veridical/networks"
     (networks / "flow.py").rename(networks / "moved.py")
-    project.edit("src/veridical/estimators/npe.py", "veridical.networks.flow", "veridical.networks.moved")
+    for user in ("estimators/npe.py", "networks/mixed.py"):
+        project.edit(f"src/veridical/{user}", "veridical.networks.flow", "veridical.networks.moved")
     for path in (
         "stages/train.py",
         "stages/simulate.py",

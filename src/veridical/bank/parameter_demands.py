@@ -12,7 +12,7 @@ import numpy as np
 from veridical import seeds
 from veridical.errors import TaskError
 from veridical.tasks.base import Array, FileTask, Task
-from veridical.tasks.supports import Support
+from veridical.tasks.latents import Support
 
 _FEW = 0.05  # share of distinct values below which a parameter counts as discrete
 _PRIOR_ROWS = 1000

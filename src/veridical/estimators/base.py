@@ -15,7 +15,8 @@ import numpy as np
 from veridical.errors import TrainingError, require_shape
 from veridical.tasks import supports
 from veridical.tasks.base import Array
-from veridical.tasks.supports import Constraint, Support
+from veridical.tasks.latents import Support
+from veridical.tasks.supports import Constraint
 
 if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator

@@ -36,7 +36,7 @@ from veridical.inference.convergence import bulk_ess, rank_rhat
 from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array, Task
 from veridical.tasks.bijection import Bijection
-from veridical.tasks.supports import Support
+from veridical.tasks.latents import Support
 
 if TYPE_CHECKING:
     import emcee

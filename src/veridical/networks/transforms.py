@@ -25,7 +25,8 @@ import numpy as np
 
 from veridical.errors import DataError, ShapeError, TrainingError, require_shape
 from veridical.tasks.base import Array, usable
-from veridical.tasks.supports import Support, bounded, unbounded
+from veridical.tasks.bounded import bounded, unbounded
+from veridical.tasks.latents import Support
 
 _CHUNK = 65_536
 

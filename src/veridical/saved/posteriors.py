@@ -26,7 +26,8 @@ from veridical.errors import ArtifactError, require_shape
 from veridical.files import Migrations, migrated, reading, require_own_content, whole_hdf5
 from veridical.tasks import supports
 from veridical.tasks.base import Array, usable
-from veridical.tasks.supports import Constraint, Support
+from veridical.tasks.latents import Support
+from veridical.tasks.supports import Constraint
 
 if TYPE_CHECKING:
     import h5netcdf

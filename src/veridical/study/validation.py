@@ -24,7 +24,7 @@ from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.foreign import require_writable_or_whole
 from veridical.tasks import sentinels
-from veridical.tasks.supports import Support
+from veridical.tasks.latents import Support
 
 if TYPE_CHECKING:
     from veridical.study.layout import Layout

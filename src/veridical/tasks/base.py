@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import TaskError
+from veridical.tasks.latents import constraints_of
 from veridical.tasks.needs import Needs
-from veridical.tasks.supports import Constraint, constraints_of
+from veridical.tasks.supports import Constraint
 
 Array = NDArray[Any]
 Simulated = Array | Mapping[str, Array]

@@ -12,8 +12,9 @@ from veridical import seeds
 from veridical.errors import TaskError, suggest
 from veridical.tasks import distributions
 from veridical.tasks.base import Array, ClassTask, Dimension, FileTask, Parameter, Task
+from veridical.tasks.latents import Support
 from veridical.tasks.needs import Needs
-from veridical.tasks.supports import Constraint, Support
+from veridical.tasks.supports import Constraint
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

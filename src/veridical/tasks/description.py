@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from veridical.errors import TaskError
-from veridical.tasks import supports
+from veridical.tasks import latents, supports
 from veridical.tasks.base import Dimension, Parameter
 from veridical.tasks.families import names_of, prior_of
 
@@ -34,7 +34,7 @@ def stored_parameters(
         names, kind = names_of(key), settings.get("support")
         if settings.get("prior"):
             prior = prior_of({key: settings})
-            bounds, found = prior.bounds, supports.constraints_of(prior, names)
+            bounds, found = prior.bounds, latents.constraints_of(prior, names)
         else:
             lower, upper = settings.get("lower", -np.inf), settings.get("upper", np.inf)
             found = _support(names, kind, settings)

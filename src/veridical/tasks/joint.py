@@ -16,8 +16,9 @@ from veridical.errors import TaskError, require_shape
 from veridical.tasks.base import Array, Parameter
 from veridical.tasks.distributions import of_one_parameter
 from veridical.tasks.expressions import Expression
+from veridical.tasks.latents import Support
 from veridical.tasks.priors import MultivariateNormal, linear_map
-from veridical.tasks.supports import Between, Constraint, Ordered, Simplex, Support, Values
+from veridical.tasks.supports import Between, Constraint, Ordered, Simplex, Values
 
 _LEAST, _MOST = 2.0**-54, 1 - 2.0**-53  # keep uniform numbers off 0 and 1
 

@@ -5,20 +5,18 @@ A *constraint* concerns one or several of the D parameters. With them come K lat
 - `Whole`, `OneOf` (discrete): u = 0, 1, ..., the number of the value. A density is a probability in this
   parameter.
 - `Simplex`: shares :math:`s_1 \dots s_d > 0` that sum to one; :math:`u_i = \log (s_i / s_d)` for i < d. A
-density
-  is one of the first d - 1 shares, :math:`|du / ds| = 1 / \prod_i s_i`.
+  density is one of the first d - 1 shares, :math:`|du / ds| = 1 / \prod_i s_i`.
 - `Ordered`: :math:`t_1 < \dots < t_d` within common bounds; with v(t) free of the bounds,
   :math:`u_1 = v(t_1), \; u_i = \log(v(t_i) - v(t_{i-1}))`.
 - `Between`: one parameter between bounds that depend on parameters before it.
 
-A parameter with bounds (a, b), by itself, has :math:`u = \log(\theta - a) - \log(b - \theta)`, where only the
-terms of finite bounds are present.
+All constraints of a task together are a `latents.Support`; parameters by themselves stand in `bounded`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -26,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veridical.errors import TaskError
+from veridical.tasks.bounded import bounded, innermost, unbounded
 from veridical.tasks.expressions import Expression
 
 Array = NDArray[Any]
@@ -136,8 +135,7 @@ class Whole(Discrete):
         if not whole or not 1 <= self.upper - self.lower < MOST_VALUES:
             raise TaskError(
                 f"parameter {self.name!r}: expected whole numbers lower < upper of at most "
-                f"{MOST_VALUES:,} values, "
-                f"got [{self.lower}, {self.upper}]."
+                f"{MOST_VALUES:,} values, got [{self.lower}, {self.upper}]."
             )
 
     @property
@@ -160,8 +158,7 @@ class OneOf(Discrete):
         if len(self.values) < 2 or len({*self.values}) < len(self.values) or any(texts) != all(texts):
             raise TaskError(
                 f"parameter {self.name!r}: expected two or more values that differ, all texts or all "
-                "numbers, got "
-                f"{list(self.values)}."
+                f"numbers, got {list(self.values)}."
             )
         if not any(texts) and not (np.diff(self.codes) > 0).all():
             raise TaskError(f"parameter {self.name!r}: expected ascending numbers, got {list(self.values)}.")
@@ -316,91 +313,6 @@ class Between(Constraint):
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (Whole, OneOf, Simplex, Ordered, Between)}
 
 
-class Support:
-    """All that D parameters can be together: plain ones within bounds, the others as constraints say.
-
-    Arguments:
-        names: Names of the parameters.
-        constraints: Constraints, each of other parameters.
-
-    Raises:
-        TaskError: If a constraint names an unknown parameter, one of another constraint, or a later one.
-    """
-
-    def __init__(self, names: Sequence[str], constraints: Iterable[Constraint] = ()) -> None:
-        self.names, self.constraints = tuple(names), tuple(constraints)
-        concerned = [name for constraint in self.constraints for name in constraint.names]
-        for constraint in self.constraints:
-            for name in (*constraint.names, *constraint.depends_on):
-                if name not in self.names:
-                    raise TaskError(
-                        f"constraints: there is no parameter {name!r}; expected {', '.join(self.names)}."
-                    )
-            first = min(self.names.index(name) for name in constraint.names)
-            if late := [name for name in constraint.depends_on if self.names.index(name) >= first]:
-                raise TaskError(
-                    f"parameter {constraint.names[0]!r} depends on {late[0]!r}, which does not stand "
-                    "before it; "
-                    "put it behind."
-                )
-        if twice := [name for name in concerned if concerned.count(name) > 1]:
-            raise TaskError(f"constraints: parameter {twice[0]!r} stands in two of them; expected one.")
-        pairs = [([self.names.index(n) for n in c.names], c) for c in self.constraints]
-        self._parts = sorted(pairs, key=lambda pair: min(pair[0]))
-        constrained = {j for columns, _ in self._parts for j in columns}
-        dropped = {j for columns, c in self._parts for j in columns[c.latents :]}
-        self.plain = [j for j in range(len(self.names)) if j not in constrained]
-        self.kept = [j for j in range(len(self.names)) if j not in dropped]
-        sizes = {c.name: len(c.codes) for c in self.constraints if isinstance(c, Discrete)}
-        self.cells = tuple(sizes.get(self.names[j], 0) for j in self.kept)
-
-    @property
-    def discrete(self) -> dict[str, Discrete]:
-        """The discrete parameters by name."""
-        return {c.name: c for c in self.constraints if isinstance(c, Discrete)}
-
-    def inside(self, theta: Array) -> Array:
-        """Whether theta (..., D) keeps to all constraints, shape (...)."""
-        found = np.ones(theta.shape[:-1], bool)
-        for columns, constraint in self._parts:
-            found &= constraint.inside(theta[..., columns], self._values(theta, constraint))
-        return found
-
-    def forward(self, theta: Array, u: Array, log_slope: Array) -> tuple[Array, Array]:
-        """Returns latent numbers and log slopes, both (..., K), of theta (..., D).
-
-        `u` and `log_slope` (..., D) hold those of the plain parameters already.
-        """
-        with np.errstate(all="ignore"):  # what is impossible is told by `inside`
-            for columns, constraint in self._parts:
-                at = columns[: constraint.latents]
-                u[..., at], slope = constraint.forward(theta[..., columns], self._values(theta, constraint))
-                log_slope[..., columns] = 0.0
-                log_slope[..., columns[0]] = slope
-        return u[..., self.kept], log_slope[..., self.kept]
-
-    def inverse(self, u: Array, theta: Array) -> Array:
-        """Returns theta (..., D), whose plain parameters are there already, with the others of u (..., K)."""
-        place = {j: k for k, j in enumerate(self.kept)}
-        for columns, constraint in self._parts:
-            latent = u[..., [place[j] for j in columns[: constraint.latents]]]
-            theta[..., columns] = constraint.inverse(latent, self._values(theta, constraint))
-        return theta
-
-    def _values(self, theta: Array, constraint: Constraint) -> Values:
-        return {name: theta[..., self.names.index(name)] for name in constraint.depends_on}
-
-
-def constraints_of(prior: Any, names: Sequence[str]) -> tuple[Constraint, ...]:
-    """Returns the constraints of a prior: those that it states, or those of each of its distributions."""
-    stated = getattr(prior, "constraints", None)
-    if isinstance(stated, tuple | list) and any(isinstance(one, Constraint) for one in stated):
-        return tuple(stated)
-    marginals = getattr(prior, "marginals", (prior,) if len(names) == 1 else ())
-    each = list(marginals.values()) if isinstance(marginals, Mapping) else list(marginals)
-    return tuple(m.constraint(name) for name, m in zip(names, each, strict=False) if hasattr(m, "constraint"))
-
-
 def from_json(record: Mapping[str, Any]) -> Constraint:
     """Returns the constraint whose `to_json` made a record."""
     given = {name: value for name, value in record.items() if name != "kind"}
@@ -423,55 +335,3 @@ def _several(constraint: Any) -> None:
     object.__setattr__(constraint, "names", tuple(constraint.names))
     if len(constraint.names) < 2:
         raise TaskError(f"{constraint.kind}: expected two or more parameters, got {list(constraint.names)}.")
-
-
-# ---- one parameter within bounds ----------------------------------------------------------------------
-
-
-def unbounded(values: Array, lower: Any, upper: Any, least: float = -np.inf) -> tuple[Array, Array]:
-    """Returns u and du/dtheta (...) of values (...) within bounds, each a number or (...).
-
-    Distances from the bounds count as `least` where they are smaller.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        below, above = np.maximum(values - lower, least), np.maximum(upper - values, least)
-        has_lower, has_upper = _is_there(lower), _is_there(upper)
-        if not has_lower and not has_upper:
-            return values, np.ones_like(values)
-        u = (
-            np.zeros_like(below)
-            + (np.log(below) if has_lower else 0.0)
-            - (np.log(above) if has_upper else 0.0)
-        )
-        return u, 1 / below + 1 / above
-
-
-def bounded(u: Array, lower: Any, upper: Any) -> Array:
-    """Returns values (...), strictly inside the bounds, of u (...)."""
-    has_lower, has_upper = _is_there(lower), _is_there(upper)
-    if not has_lower and not has_upper:
-        return u
-    with np.errstate(over="ignore"):
-        if not has_upper:
-            values = lower + np.exp(u)
-        elif not has_lower:
-            values = upper - np.exp(-u)
-        else:
-            share = np.exp(-np.abs(u))
-            step = (upper - lower) * share / (1 + share)
-            values = np.where(u < 0, lower + step, upper - step)
-    return np.clip(values, *innermost(lower, upper))
-
-
-def innermost(lower: Any, upper: Any) -> tuple[Any, Any]:
-    """Returns the closest numbers inside the bounds whose distance to them has a finite inverse."""
-    tiny = np.finfo(float).tiny
-    return (
-        np.maximum(np.nextafter(lower, np.inf), lower + tiny),
-        np.minimum(np.nextafter(upper, -np.inf), upper - tiny),
-    )
-
-
-def _is_there(bound: Any) -> bool:
-    """Whether a bound is a number or a formula rather than infinite."""
-    return bool(np.ndim(bound) or np.isfinite(bound))
