@@ -4,7 +4,7 @@
 
 The study has to have ended in `results/`; its first data set, under another name, serves as new data, whose
 results are removed in the end. CPU seconds are those of Snakemake with all its jobs. Shares are of the wall
-seconds of all jobs, as Snakemake measured them: of the checks alone, and with what is computed for them alone.
+seconds of all jobs, as Snakemake measured them: of checks alone, and with what is computed for them alone.
 The last line is JSON.
 """
 
