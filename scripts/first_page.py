@@ -10,7 +10,7 @@ def main(snakemake):
 
     outputs, params = snakemake.output, snakemake.params
     study = StudySettings.model_validate(params.study)
-    layout = Layout(study, scale=params.scale, data=params.data)
+    layout = Layout(study, scale=params.scale, data=snakemake.input.data)
     first_page(layout, outputs.table, outputs.verdict, snakemake.log[0])
 
 

@@ -6,7 +6,7 @@ if layout.data is not None:
 
     rule first_page:
         input:
-            data=[ancient(new.file) for new in layout.observations.values()],
+            data=ancient(layout.data),
             methods=[
                 path
                 for run in layout.final_runs
@@ -35,8 +35,7 @@ if layout.data is not None:
         params:
             study=study.model_dump(mode="json"),
             scale=layout.scale,
-            data=layout.data,
-            content=[file_digest(new.file) for new in layout.observations.values()],
+            content=lambda wildcards: file_digest(layout.data),
             methods=lambda wildcards: [
                 layout.method_code("infer", run) for run in layout.final_runs
             ],
