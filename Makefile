@@ -77,6 +77,7 @@ status: $(VENV)/.installed
 infer: $(VENV)/.installed
 	$(KNOWN)
 	@test -n "$$DATA" || { echo "make infer: name the data, as in make infer STUDY=$$STUDY DATA=new.csv" >&2; exit 2; }
+	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" data="$$DATA" -- first_page
 	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" data="$$DATA"
 
 compare: $(VENV)/.installed

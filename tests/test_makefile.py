@@ -57,7 +57,8 @@ def test_infer_hands_on_any_file_name(name: str, home: Path) -> None:
     expected += ["--config", "scale=laptop", f"data={name}"]
     for given in ({}, {"DATA": name}):
         done = make(home, "infer", "STUDY=small", *([] if given else [f"DATA={name}"]), **given)
-        assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+        said = (done.returncode, done.stdout.splitlines())
+        assert said == (0, [*expected, "--", "first_page", *expected]), done.stderr
     assert not (home / "x").exists()
 
 

@@ -19,8 +19,8 @@ import pytest
 from tests.report.conftest import MadeUp, build_study, finish
 from veridical.errors import ArtifactError
 from veridical.evidence import metrics, numbers
+from veridical.report import missing, verdict
 from veridical.report import page as report
-from veridical.report import verdict
 
 Browser = Callable[..., subprocess.CompletedProcess[str]]
 # What the browser asks for on its own behalf, whatever its flags say.
@@ -173,6 +173,15 @@ def test_the_page_says_how_data_were_read_and_what_could_not_be_made(study: Made
     assert "What could not be made" in words(page) and "ValueError: <i>no</i>" in words(page)
     assert "the data other were read" not in words(page)
     assert "could not be made" not in words(Page(built(study))) and "were read" not in built(study)
+
+
+def test_a_first_page_says_what_is_still_to_come(study: MadeUp) -> None:
+    whole = verdict.load(study.verdicts)
+    entries = [{"what": what, "cause": missing.TO_COME} for what in ("the exact reference", "check <i>")]
+    text = words(Page(built(study, verdicts={**whole, "unchecked": entries * 2})))
+    assert "A first page. Still to come: the exact reference, <i>." in text
+    assert "What could not be made" not in text
+    assert "Still to come" not in words(Page(built(study)))
 
 
 def test_a_page_without_provenance_and_figures_still_stands(study: MadeUp) -> None:

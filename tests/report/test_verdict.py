@@ -16,7 +16,7 @@ from veridical.evidence import metrics, tabulation
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, row
 from veridical.figures.predictive import Predictive, standing_for
-from veridical.report import levels, questions, verdict
+from veridical.report import levels, missing, next_steps, questions, verdict
 from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD, Evidence, majority
 from veridical.report.questions import COLUMNS, PARTS
 from veridical.report.rules import RULES
@@ -328,14 +328,20 @@ def test_local_checks_say_nothing_of_data_unlike_the_simulator_unless_a_referenc
         ("coverage", "real", "labelled"),
     ],
 )
-def test_a_check_that_could_not_be_made_leaves_its_question_open(check: str, dataset: str, part: str) -> None:
+@pytest.mark.parametrize("cause", ["E: no", missing.TO_COME])
+def test_a_check_that_was_not_made_leaves_its_question_open(
+    check: str, dataset: str, part: str, cause: str
+) -> None:
     entry = {"what": f"check {check}", "method": "npe", "budget": 1000, "n_calibration": None}
-    entry |= {"replicate": 1, "dataset": dataset, "cause": "E: no", "log": "l"}
+    entry |= {"replicate": 1, "dataset": dataset, "cause": cause, "log": "l"}
     for rows in (sound(), sound() + labelled()):
         found = on_pelts(rows, unchecked=[entry])
         assert (parts(found)[part], found["verdict"]) == ("cannot tell", "caution")
         text = (found["labelled"] if part == "labelled" else found["questions"][part])["text"]
-        assert "Could not be checked: check" in text
+        assert (f"Still to come: {check}." if cause == missing.TO_COME else f"checked: check {check}") in text
+        assert cause != missing.TO_COME or not {"a check", "another run"} & {
+            step["price"] for step in next_steps.steps(found)
+        }
 
 
 # ---- replicates ----------------------------------------------------------------------------------

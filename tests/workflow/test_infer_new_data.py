@@ -1,4 +1,4 @@
-"""What is trained, applied to new data: only observe onward, beside the study; then verify, gc, export."""
+"""What is trained, applied to new data: a first page, then observe onward; then verify, gc, export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
 
-from .conftest import TINY, Project
+from .conftest import TINY, Project, changeable
 from .test_outputs import patterns
 
 pytestmark = pytest.mark.workflow
@@ -25,6 +25,9 @@ pytestmark = pytest.mark.workflow
 ONWARD = {"observe", "look", "infer", "predict", "nearby", "densities", "check", "metrics", "figures"}
 ONWARD |= {"provenance", "report", "outcome", "all"}
 NEW = np.array([[0.9, 0.9], [-1.5, 0.2], [0.0, 0.0]])
+SECOND = ("--config", "data=second_field.npz")
+FIRST = (*SECOND, "--", "first_page")
+PAGE = "tiny/second_field/report.html"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,7 +39,7 @@ def test_new_data_are_judged_beside_the_study(project: Project) -> None:
     results = project.folder / "results"
     before = contents(results)
     np.savez(project.folder / "second_field.npz", x=NEW)
-    project.snakemake("--config", "data=second_field.npz")
+    project.snakemake(*SECOND)
     assert project.ran() == ONWARD
     after = contents(results)
     assert {name: after[name] for name in before} == before, "nothing of the study changes"
@@ -62,7 +65,48 @@ def test_new_data_are_judged_beside_the_study(project: Project) -> None:
         "the calibration of the study counts for new data too"
     )
     assert project.reruns() == {}
-    assert project.reruns("--config", "data=second_field.npz") == {}
+    assert project.reruns(*SECOND) == {}
+
+
+@pytest.mark.slow
+def test_a_first_page_comes_before_the_slow_evidence_and_changes_none_of_it(
+    project: Project, tmp_path: Path
+) -> None:
+    np.savez(project.folder / "second_field.npz", x=NEW)
+    direct, results = changeable(project, tmp_path / "direct"), project.folder / "results"
+    before = contents(results)
+    said = project.snakemake(*FIRST).stderr
+    assert project.ran() == {"first_page"} and f"First page: {results / PAGE}" in said
+    first = contents(results)
+    assert {name: first[name] for name in before} == before
+    assert all(name.startswith("tiny/second_field/") for name in first.keys() - before.keys())
+    coming = ["local_ranks", "local_c2st", "importance"]
+    assert f"Still to come: {', '.join(coming)}." in " ".join(first[PAGE].decode().split())
+    record = json.loads(first["tiny/second_field/verdict.json"])
+    assert {(e["what"], e["cause"]) for e in record["unchecked"]} == {
+        (f"check {c}", "still to come") for c in coming
+    }
+    (verdict,) = record["verdicts"]
+    assert verdict["verdict"] in ("caution", "do not trust")
+    assert verdict["questions"]["inference"]["outcome"] != "good"
+    outcomes = {f["rule"]: f["outcome"] for f in verdict["findings"]}
+    assert "not asked" not in (outcomes["typical"], outcomes["reproduces"], outcomes["prior_conflict"])
+
+    for one in (project, direct):
+        one.snakemake(*SECOND)
+        assert one.ran() == ONWARD, "all of it, whether or not there is a first page"
+    whole, expected = contents(results), contents(direct.folder / "results")
+    numbers = [n for n in expected if "second_field" in n and n.endswith((".nc", ".npz", ".json", ".csv"))]
+    same = [n for n in numbers if not n.endswith("provenance.json")]
+    assert {n: whole[n] for n in same} == {n: expected[n] for n in same}
+    assert "Still to come" not in whole[PAGE].decode()
+    assert project.reruns(*FIRST) == project.reruns(*SECOND) == {}
+
+    np.savez(project.folder / "second_field.npz", x=-NEW)
+    project.snakemake(*FIRST)
+    assert "Still to come" in (results / PAGE).read_text()
+    assert not (results / "tiny/second_field/metrics.csv").exists(), "of other data than the page"
+    assert project.reruns(*SECOND).keys() >= {"observe", "infer", "metrics", "report", "outcome"}
 
 
 def test_wrong_new_data_change_nothing(project: Project) -> None:

@@ -79,7 +79,11 @@ def patterns() -> dict[str, re.Pattern[str]]:
         for row in rows:
             path = row[0].strip("`")
             text = re.escape(path).replace(r"TASK\-KEY", "TASK-KEY")
-            new = r"STUDY(/[A-Za-z]\\w*)?" if any(f"STUDY/{name}" in path for name in REPORT) else "STUDY"
+            new = (
+                r"STUDY(/[A-Za-z]\\w*(/first)?)?"
+                if any(f"STUDY/{name}" in path for name in REPORT)
+                else "STUDY"
+            )
             text = re.sub("STUDY", new, text)
             for word, expression in WORDS.items():
                 text = text.replace(word, expression)

@@ -223,26 +223,7 @@ def answers_for_densities(wildcards):
 
 def check_inputs(wildcards):
     """The draws that a check looks at and whatever it compares them with."""
-    folder = f"{layout.results}/infer"
-    run = f"{folder}/{wildcards.method}/{wildcards.run}"
-    inputs = {"draws": f"{run}/{wildcards.dataset}.nc"}
-    needs = checks.needs(wildcards.check)
-    if "null" in needs:
-        inputs["null"] = f"{run}/simulated.nc"
-    if wildcards.check == "typicality" and layout.labelled_real:
-        inputs["labelled"] = f"{run}/real.nc"
-    if "reference" in needs:
-        inputs["reference"] = f"{folder}/reference/{wildcards.dataset}.nc"
-    if "predictive" in needs:
-        inputs["predictive"] = f"{run}/{wildcards.dataset}.predictive.npz"
-        inputs["prior"] = f"{layout.results}/observe/simulated.nc"
-    if "exact" in needs:
-        inputs["exact"] = f"{run}/{wildcards.dataset}.exact.npz"
-    if "nearby" in needs:
-        inputs["nearby"] = f"{run}/{wildcards.dataset}.nearby.npz"
-    if not needs.isdisjoint(("densities", "likelihood")):
-        inputs["densities"] = f"{run}/{wildcards.dataset}.densities.npz"
-    return inputs
+    return layout.check_inputs(run_of(wildcards), wildcards.dataset, wildcards.check)
 
 
 if not config.keys() - {"scale", "data"}:

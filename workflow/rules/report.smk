@@ -1,6 +1,53 @@
 """Stage report: numbers and figures from saved results only, then one page for the reader."""
 
-from veridical import figures
+from veridical import checks, figures
+
+if layout.data is not None:
+
+    rule first_page:
+        input:
+            data=ancient(layout.data),
+            methods=[
+                path
+                for run in layout.final_runs
+                for own in (run, *layout.ancestors(run))
+                for path in record_and_weights(own)
+            ],
+            answers=layout.labelled_answers(),
+            prior=f"{layout.results}/observe/simulated.nc",
+            results=layout.labelled_results(),
+            costs=[f"{layout.artifact(run)}/cost.json" for run in layout.runs],
+            benchmarks=layout.infer_benchmarks(),
+            simulations=ancient(layout.bank_benchmarks()),
+            probe=ancient(f"{layout.bank}/{layout.target}/probe.json"),
+        output:
+            table=f"{layout.report}/first/metrics.csv",
+            verdict=f"{layout.report}/first/verdict.json",
+        log:
+            f"{layout.report}/logs/report/first_page.log",
+        benchmark:
+            f"{layout.report}/benchmarks/report/first_page.jsonl"
+        conda:
+            "../../envs/cpu.yaml"
+        resources:
+            mem_mb=more(4000),
+            runtime=minutes(30),
+        params:
+            study=study.model_dump(mode="json"),
+            scale=layout.scale,
+            content=lambda wildcards: file_digest(layout.data),
+            methods=lambda wildcards: [
+                layout.method_code("infer", run) for run in layout.final_runs
+            ],
+            code=code_of(
+                "first_page",
+                *(own for name in layout.quick for own in checks.modules(name)),
+                *figures.modules(),
+                *layouts.TEMPLATES,
+            ),
+            journal=journal("first_page", layout.report),
+        script:
+            "../../scripts/first_page.py"
 
 
 rule metrics:

@@ -20,7 +20,7 @@ STAGES = {
         *("reference_ensemble", "reference"),
     ),
     "check": ("check", "experiment", "experiments"),
-    "report": ("metrics", "figures", "provenance", "report", "outcome"),
+    "report": ("first_page", "metrics", "figures", "provenance", "report", "outcome"),
 }
 _STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
 _FOR_CHECKS = {  # by rule: the suffix of its file, and what checks need it for

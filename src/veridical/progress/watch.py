@@ -101,7 +101,7 @@ class Watch:
     def finish(self, number: int) -> str:
         """Takes note of a job that has ended well; its log knows its time better than the scheduler.
 
-        Returns what to say where a cluster has left it without a result.
+        Returns what to say where a cluster has left it without a result, or it has made a first page.
         """
         job = self._started.get(number)
         if job is None:
@@ -111,6 +111,8 @@ class Watch:
         job.seconds, job.failure = took if took is not None else time.time() - job.since, ""
         lacks = told is not None and told.state == "failed" and not _LACKS.match(told.sentence)
         job.missing = told.sentence if told is not None and lacks else ""
+        if job.rule.endswith("first_page") and not job.missing:
+            return f"First page: {Path(self._layout.report).absolute() / 'report.html'}"
         said = f"{job.name} could not be made, and the study goes on: {job.missing}\n  log: {job.log}"
         return said if job.missing and not job.here else ""
 

@@ -15,6 +15,7 @@ from veridical.report.judging import Evidence, grouped
 
 Entry = dict[str, Any]
 UNCHECKED = "Could not be checked: "  # how the verdict says it
+TO_COME = "still to come"  # the cause, where a first page is made before a check
 _SUBJECT = ("what", "method", "budget", "n_calibration", "dataset", "cause")
 
 
@@ -59,9 +60,25 @@ def of(evidence: Evidence) -> list[Entry]:
 
 
 def told(entries: Iterable[Entry]) -> list[str]:
-    """Returns a sentence for each subject and cause, with its log; those of several repeats in one."""
-    by_subject = grouped(entries, itemgetter(*_SUBJECT))
+    """Returns a sentence for each subject and cause, with its log; those of several repeats in one.
+
+    What is still to come has none: see `to_come`.
+    """
+    by_subject = grouped([one for one in entries if one["cause"] != TO_COME], itemgetter(*_SUBJECT))
     return [_sentence(own) for own in by_subject.values()]
+
+
+def to_come(entries: Iterable[Entry]) -> list[str]:
+    """Returns what is still to come on a first page, each once: names of checks, `the exact reference`."""
+    waiting = [one["what"].removeprefix("check ") for one in entries if one["cause"] == TO_COME]
+    return list(dict.fromkeys(waiting))
+
+
+def said(entries: Sequence[Entry]) -> list[str]:
+    """Returns how a verdict says of one question what could not be checked, and what is still to come."""
+    waiting = to_come(entries)
+    coming = [f"Still to come: {', '.join(waiting)}."] if waiting else []
+    return coming + [f"{UNCHECKED}{text}." for text in told(entries)]
 
 
 def _sentence(own: Sequence[Entry]) -> str:

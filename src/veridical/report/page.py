@@ -21,7 +21,7 @@ from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import Row, select
 from veridical.evidence.variants import Variant
 from veridical.files import read_json, reading
-from veridical.report import methods_text, tables
+from veridical.report import methods_text, missing, tables
 from veridical.report.overview import overview
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
@@ -169,6 +169,7 @@ def build(
         "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
         "unchecked": unchecked,
+        "to_come": missing.to_come(verdicts.get("unchecked", [])),
         "notes": {name: own for name, own in (notes or {}).items() if own},
         "provenance": _provenance(record),
         "real_data": any(v["kind"] == "observed" for v in judged),

@@ -144,8 +144,12 @@ def _part(
         text = f"By {', '.join(rules)}." if rules else "Its repeats object for different reasons."
     else:
         without = unanswered(part, {name: OUTCOMES.index(o) for name, o in said.items() if o in OUTCOMES})
-        text = f"Not told: {'; '.join(without)}." if without and outcome != GOOD else ""
-    text = " ".join([text, *(f"{missing.UNCHECKED}{one}." for one in missing.told(lacking))]).strip()
+        text = (
+            f"Not told: {'; '.join(without)}."
+            if without and outcome != GOOD and not missing.to_come(lacking)
+            else ""
+        )
+    text = " ".join([text, *missing.said(lacking)]).strip()
     return {
         "asks": PARTS[part],
         "outcome": OUTCOMES[outcome],

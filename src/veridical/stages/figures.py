@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ def draw(
     sources: Sources,
     labels: Mapping[str, Mapping[str, str]] | None = None,
     log: str = "",
+    sections: Sequence[str] = figures.SECTIONS,
 ) -> None:
-    """Draws all figures of a study, as far as that can be done.
+    """Draws the figures of a study, as far as that can be done.
 
     In place of the data of one that cannot be drawn lies a record, see `veridical.unchecked`.
 
@@ -35,6 +36,7 @@ def draw(
         sources: What they are made from.
         labels: What they show for the names of `parameters` and `dimensions`.
         log: The log of the job, which the records name.
+        sections: The sections of the page whose figures are drawn.
 
     Raises:
         Unchecked: After all others were drawn, if some could not be.
@@ -45,7 +47,7 @@ def draw(
         about: dict[str, Any] = {"kind": kind, "method": "", "calibration": None, "dataset": ""}
         with _without(out / f"{kind}--all", about, log, failed):
             figure = figures.build(kind)
-            for given, variant, dataset in figure.found(sources):
+            for given, variant, dataset in figure.found(sources) if figure.section in sections else ():
                 of = variant or Variant("")
                 name = "--".join([kind, *([part for part in (of.key, dataset) if part] or ["all"])])
                 about = {"kind": kind, "method": of.method, "calibration": of.calibration, "dataset": dataset}

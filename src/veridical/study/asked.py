@@ -16,6 +16,10 @@ from veridical.saved.observations import FRACTION
 from veridical.saved.settings import ObservationSettings
 from veridical.study.runs import Runs
 
+SLOW = frozenset(
+    {"reference", "exact", "nearby", "likelihood"}
+)  # needs of checks that a first page leaves out
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(Runs):
@@ -79,6 +83,11 @@ class Asked(Runs):
             and (final or checks.check_class(name).on_all_budgets)
             and (dataset != REAL or checks.check_class(name).on_real)
         ]
+
+    @property
+    def quick(self) -> list[str]:
+        """Names of the checks that a first page waits for."""
+        return [name for name in self.checks if not checks.needs(name) & SLOW]
 
     @property
     def labelled_real(self) -> bool:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from veridical import bank, digests, methods, seeds, tasks
-from veridical.coordinates import LABELLED, SIMULATED, Run
+from veridical import bank, checks, digests, methods, seeds, tasks
+from veridical.coordinates import LABELLED, REAL, SIMULATED, Coordinates, Run
 from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
 
@@ -157,6 +157,32 @@ class Layout(Asked):
             for run, dataset in self.experiments
         ]
 
+    def labelled_results(self) -> list[str]:
+        """Paths of those on data whose truth is known."""
+        return [path for path in self.check_results() if Coordinates.of(path).dataset in LABELLED]
+
+    def check_inputs(self, run: Run, dataset: str, check: str) -> dict[str, str]:
+        """Paths of the draws that a check looks at and of whatever it compares them with, by role."""
+        folder, needs = f"{self.results}/infer", checks.needs(check)
+        own = f"{folder}/{run.folder}/{dataset}"
+        inputs = {"draws": f"{own}.nc"}
+        if "null" in needs:
+            inputs["null"] = f"{folder}/{run.folder}/{SIMULATED}.nc"
+        if check == "typicality" and self.labelled_real:
+            inputs["labelled"] = f"{folder}/{run.folder}/{REAL}.nc"
+        if "reference" in needs:
+            inputs["reference"] = f"{folder}/reference/{dataset}.nc"
+        if "predictive" in needs:
+            inputs["predictive"] = f"{own}.predictive.npz"
+            inputs["prior"] = f"{self.results}/observe/{SIMULATED}.nc"
+        if "exact" in needs:
+            inputs["exact"] = f"{own}.exact.npz"
+        if "nearby" in needs:
+            inputs["nearby"] = f"{own}.nearby.npz"
+        if not needs.isdisjoint(("densities", "likelihood")):
+            inputs["densities"] = f"{own}.densities.npz"
+        return inputs
+
     @cached_property
     def references(self) -> list[str]:
         """Paths of the draws of the exact reference."""
@@ -192,6 +218,15 @@ class Layout(Asked):
             self.answer(run, SIMULATED)
             for run in self.final_runs
             if run.replicate == 0 and SIMULATED in self.datasets(run)
+        ]
+
+    def labelled_answers(self) -> list[str]:
+        """Paths of the answers of the final runs to data whose truth is known."""
+        return [
+            self.answer(run, dataset)
+            for run in self.final_runs
+            for dataset in self.datasets(run)
+            if dataset in LABELLED
         ]
 
     def infer_benchmarks(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,16 +62,29 @@ def simulate_minutes(layout: Layout, fidelity: str, probe: str | Path) -> int:
     needs, settings, task = simulation_needs(layout), layout.study.simulation, layout.task
     blocks = ceil(settings.shard_rows / task.block_rows)
     cores = min(needs.cores, blocks)
-    seconds, waits = needs.seconds.get(fidelity), settings.time_limit
-    if seconds is None or task.timeout_is_data:
-        Path(probe).stat()  # Snakemake waits where the file is missing, and wants to know which
-        measured = read_json(probe, "the record of a probe")["fidelities"][fidelity]
-        seconds = float(measured["seconds_per_row"]) if seconds is None else seconds
-        if task.timeout_is_data:
-            late = settings.shard_rows * measured["counts"]["timed_out"] / measured["rows"]
-            waits += settings.time_limit * (ceil(blocks / cores) + ceil(late / needs.cores))
+    seconds, waits = row_seconds(layout, fidelity, probe), settings.time_limit
+    if task.timeout_is_data:
+        measured = _probed(fidelity, probe)
+        late = settings.shard_rows * measured["counts"]["timed_out"] / measured["rows"]
+        waits += settings.time_limit * (ceil(blocks / cores) + ceil(late / needs.cores))
     work = TIME_MARGIN * seconds * settings.shard_rows / cores
     return ceil(START_MINUTES + (waits + work) / 60)
+
+
+def row_seconds(layout: Layout, fidelity: str, probe: str | Path) -> float:
+    """Returns the declared or the probed time of one simulation.
+
+    Raises:
+        FileNotFoundError: If the probe decides and has not run yet.
+    """
+    declared = simulation_needs(layout).seconds.get(fidelity)
+    return float(_probed(fidelity, probe)["seconds_per_row"]) if declared is None else declared
+
+
+def _probed(fidelity: str, probe: str | Path) -> dict[str, Any]:
+    Path(probe).stat()  # Snakemake waits where the file is missing, and wants to know which
+    found: dict[str, Any] = read_json(probe, "the record of a probe")["fidelities"][fidelity]
+    return found
 
 
 def train_mb(layout: Layout, run: Run) -> int:
