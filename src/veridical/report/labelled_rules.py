@@ -149,6 +149,12 @@ RULES = (
 )
 
 
+def labelled_counts(evidence: Evidence) -> dict[int, Counted]:
+    """Returns, by replicate, how many labelled truths the 90 % intervals hold."""
+    found = evidence.of("coverage", "real", level=by_size.LEVEL)
+    return {seed: _counted(rows) for seed, rows in found.items()}
+
+
 def _counted(rows: Sequence[Row]) -> Counted:
     """Truths held of one replicate, per parameter (of estimates: per true value)."""
     each = [r for r in rows if r["parameter"] is not None or r["true_value"] is not None] or list(rows)

@@ -5,8 +5,8 @@ The log density at the true parameters, a mean over data sets, approaches a limi
 .. math:: L(N) = a - b (N / N_{mid})^{-g}, \quad b > 0, \quad g \in [0.2, 1.5],
 
 with flat priors (:math:`N_{mid}`: the geometric mean of the budgets). Given g, a and b are linear; each g
-weighs :math:`\exp(-\chi^2 / 2) \sqrt{\det C} \, P(b > 0)`, C the covariance of a and b. Errors are paired: all
-budgets are judged on the same data sets, whose luck moves a alone. With :math:`v_{kbr}` of replicate k,
+weighs :math:`\exp(-\chi^2 / 2) \sqrt{\det C} \, P(b > 0)`, C the covariance of a and b. Errors are paired:
+all budgets are judged on the same data sets, whose luck moves a alone. With :math:`v_{kbr}` of replicate k,
 budget b and data set r, the covariance of the means over k and r is
 
 .. math:: Cov_r(\bar v_{\cdot b r}) / n + diag(s_b^2) / K ,
