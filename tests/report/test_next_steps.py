@@ -94,7 +94,8 @@ def test_short_curves_are_refused(budgets: int, repeats: int, why: str) -> None:
     rng = seeds.generator(1, "test", "learning curve", "short")
     found = learning_curve.curve(densities(rng, BUDGETS[:budgets], np.zeros(budgets), 0.01, repeats))
     assert found is not None and why in found.too_short
-    assert why in step_estimates._forecast(found) and "±" in step_estimates._forecast(found)
+    says = step_estimates._forecast(found, budgets)
+    assert why in says and "±" in says
 
 
 def test_densities_of_zero_make_no_curve() -> None:
@@ -137,6 +138,43 @@ def test_no_number_of_rows_is_promised_where_coverage_looks_low() -> None:
     assert by_size.more_rows(found) is None
     step = step_estimates._more_pairs(found, 1, Known(Prices(STUDY, "smoke")))
     assert "coverage looks like 82 of 100" in step.text and step.place == FIRST
+
+
+def on_real(held: int, n: int, pairs: int | None, **cells: Any) -> list[dict[str, Any]]:
+    about = {"method": "npe", "budget": 20000, "n_calibration": pairs, "seed": 0, "dataset": "real", **cells}
+    share = {"metric": "coverage", "level": 0.9, "n": n, "value": held / n, "stderr": 0.01}
+    return [row(**about, **share, parameter=name) for name in ("a", None)]
+
+
+@pytest.mark.parametrize(
+    ("held", "n", "pairs", "text", "setting"),
+    [
+        (18, 20, None, "Label 531 more data sets, 551 in all.", "test_rows: 551"),
+        (92, 100, 50, "Calibrate on 160 labelled pairs in place of 50.", "calibration: [160]"),
+        (92, 100, 200, None, ""),
+    ],
+)
+def test_what_labelled_data_are_short_of(
+    held: int, n: int, pairs: int | None, text: str | None, setting: str
+) -> None:
+    verdict = {**judged(), "n_calibration": pairs}
+    step = step_estimates.pairs(verdict, Known(Prices(STUDY, "smoke"), on_real(held, n, pairs)))
+    assert (step and step.text) == text
+    assert step is None or setting in step.command
+
+
+def test_the_answer_that_labelled_data_prefer_is_named() -> None:
+    verdict = judged("labelled_coverage", labelled="caution")
+    score = {"budget": 20000, "dataset": "real", "metric": "lpp", "stderr": 0.01}
+    rows = [
+        row(**score, method=method, seed=k, value=value + 0.01 * k)
+        for method, value in (("npe", 1.0), ("rope", 2.0))
+        for k in range(3)
+    ]
+    known = Known(Prices(STUDY, "smoke"), rows, [verdict, {**verdict, "method": "rope"}])
+    (step,) = step_estimates.other_methods(verdict, known)
+    assert "rope, which the labelled data prefer" in step.text and "1.00 nats" in step.changes
+    assert not step_estimates.other_methods({**verdict, "method": "rope"}, known)
 
 
 def test_shifts_that_ranks_show_are_those_of_the_closed_form() -> None:

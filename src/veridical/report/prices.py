@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from veridical import tasks
 from veridical.errors import VeridicalError
 from veridical.evidence.numbers import duration
 from veridical.plan.costs import Costs
@@ -56,6 +57,11 @@ class Prices:
             self.made = {(job.folder, job.stem) for job in jobs(self.layout)}
         except VeridicalError as error:  # such as code of the user's that cannot be loaded here
             self.why_not = f"time not known ({type(error).__name__})"
+
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether the simulations come from a file, so that no job makes more of them."""
+        return not self.why_not and isinstance(self.layout.task, tasks.FileTask)
 
     def of(self, over: Mapping[str, Any]) -> Price:
         """Returns the price of some settings laid over those of the study."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -19,6 +19,7 @@ from veridical.evidence.variants import Variant, finals, of_cells
 from veridical.report import by_size, learning_curve, levels
 from veridical.report.judging import Evidence
 from veridical.report.labelled_rules import AS_GOOD_AS, labelled_counts
+from veridical.report.learning_curve import LEAST_BUDGETS
 from veridical.report.prices import Prices
 
 FIRST, LOOK, CHECK, RUN, LABEL = range(5)  # in this order steps are shown, those of one kind cheapest first
@@ -91,14 +92,19 @@ def simulations(verdict: Mapping[str, Any], known: Known) -> Step | None:
         return None
     budgets = [*(known.prices.study.get("budgets") or [budget]), MORE * budget]
     text = f"Simulate {MORE} times as much: {MORE * budget:,} in place of {budget:,}."
-    found = learning_curve.curve(known.log_p.get(verdict["method"], {}))
-    return known.run({"budgets": sorted(set(budgets))}, text, _forecast(found))
+    log_p = known.log_p.get(verdict["method"], {})
+    forecast = _forecast(learning_curve.curve(log_p), len(log_p))
+    step = known.run({"budgets": sorted(set(budgets))}, text, forecast)
+    made = "simulations made elsewhere, added to their file"
+    return replace(step, price=made, seconds=None) if known.prices.made_elsewhere else step
 
 
-def _forecast(found: learning_curve.Curve | None) -> str:
+def _forecast(found: learning_curve.Curve | None, budgets: int) -> str:
     """What the learning curve says of that, in words."""
+    if found is None and budgets < 2:
+        return f"How much it brings cannot be told from {budgets or 'no'} budget: it takes {LEAST_BUDGETS}."
     if found is None:
-        return f"How much it brings cannot be told: it takes {learning_curve.LEAST_BUDGETS} budgets."
+        return "How much it brings cannot be told: some truths have density zero."
     if found.too_short:
         gained, error = found.last_step
         first, last = (f"{n:,.0f}" for n in found.budgets[-2:])
@@ -114,6 +120,10 @@ def _forecast(found: learning_curve.Curve | None) -> str:
         f" Between {_two(enough[0])} and {_two(enough[1])} come within {learning_curve.MATTERS} of the limit."
     )  # fmt: skip
     return f"{says}{':' if matters else ''}{matters}.{until}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _two(number: float) -> str:
@@ -243,13 +253,13 @@ def pairs(verdict: Mapping[str, Any], known: Known) -> Step | None:
     if not together and not by_size.passed(found, by_size.ALPHA / evidence.rivals):
         return _more_pairs(found, evidence.rivals, known)
     if learned is not None and by_size.as_good_as(learned) <= AS_GOOD_AS:
-        least = next(n for n in range(learned, 1000) if by_size.as_good_as(n) > AS_GOOD_AS)
+        least = max(n for n in range(1, 1000) if by_size.as_good_as(n) <= AS_GOOD_AS) + 1
         sizes = [*(known.prices.study.get("calibration") or []), least]
         step = known.run(
             {"calibration": sorted(set(sizes))},
             f"Calibrate on {least} labelled pairs in place of {learned}.",
             "Even a perfect calibration on so few may hold the truth in only "
-            f"{by_size.as_good_as(learned):.0%}.",
+            f"{_percent(by_size.as_good_as(learned))}.",
         )
         return Step(LABEL, LABELS, step.text, step.changes, step.command)
     return None
@@ -267,9 +277,9 @@ def _first_pairs(verdict: Mapping[str, Any], known: Known) -> Step:
         LABEL,
         LABELS,
         f"Label {few} data sets like these (level `real` of the task).",
-        f"A right answer then excludes coverage below {by_size.EXCLUDED_OF_FEW:.0%}{each} with probability "
-        f"0.9; with {max(many, by_size.MANY)}, below {by_size.EXCLUDED:.0%}. No other test sees a misfit "
-        "that the parameters absorb.",
+        f"A right answer then excludes coverage below {_percent(by_size.EXCLUDED_OF_FEW)}{each} with "
+        f"probability 0.9, with {max(many, by_size.MANY)} below {_percent(by_size.EXCLUDED)}. No other test "
+        "sees what the parameters absorb.",
         known.prices.command({}),
     )
 
