@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.variants import of_cells
@@ -41,8 +41,8 @@ def _svg(left: str, right: str, colour: str, title: str) -> str:
         for x, text in ((first / 2, left), (first + second / 2, right))
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{first + second}" height="20" role="img">'
-        f"<title>{escape(title)}</title>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{first + second}" height="20" role="img" '
+        f"aria-label={quoteattr(title)}><title>{escape(title)}</title>"
         f'<rect width="{first + second}" height="20" rx="3" fill="#4b5563"/>'
         f'<path d="M{first} 0h{second - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{second - 3}z" fill="{colour}"/>'
         f'<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">'

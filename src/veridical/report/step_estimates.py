@@ -117,7 +117,8 @@ def _forecast(found: learning_curve.Curve | None, budgets: int) -> str:
     matters = " less than matters" if high < learning_curve.MATTERS else ""
     enough = learning_curve.needed(found)
     until = "" if enough is None or matters else (
-        f" Between {_two(enough[0])} and {_two(enough[1])} come within {learning_curve.MATTERS} of the limit."
+        f" Between {_two(enough[0])} and {_two(enough[1])} simulations come within {learning_curve.MATTERS} "
+        "of the limit."
     )  # fmt: skip
     return f"{says}{':' if matters else ''}{matters}.{until}"
 
