@@ -25,9 +25,9 @@ NOISES, REPLICATES, CURVES, TESTS, ROOT = (0.005, 0.03, 0.1), (2, 3, 5), 200, 50
 INTRODUCTION = """# Forecasts of learning curves
 
 Written by `python benchmarks/learning_curves.py`, which says what is simulated: {curves} curves a line
-(± 0.03). *Holds*: how often the 80 % interval for the gain of four times the largest budget holds it, with its median
-width in nats. *N told*: how often the interval for the simulations that come within 0.05 nats of the limit is
-narrower than half a decade; *holds N*: how often it then holds them.
+(± 0.03). *Holds*: how often the 80 % interval for the gain of four times the largest budget holds it,
+with its median width in nats. *N told*: how often the interval for the simulations that come within 0.05
+nats of the limit is narrower than half a decade; *holds N*: how often it then holds them.
 
 """
 

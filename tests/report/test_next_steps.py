@@ -322,6 +322,8 @@ def test_steps_come_by_what_they_take_and_each_once() -> None:
     assert all(step.command for step in found)
     verdict["questions"]["prior"]["text"] += " Could not be checked: check sbc: ValueError: no."
     assert next_steps.MEND in {step.text for step in taken(verdict)}
+    verdict["questions"]["inference"]["outcome"] = "bad"
+    assert [step.place for step in taken(verdict)] == [LOOK, RUN, RUN], "first of all it is mended"
 
 
 def test_checks_that_are_off_are_named_in_the_command() -> None:

@@ -42,8 +42,8 @@ MEND = "Mend the cause of what could not be checked (its log says it), and run a
 def steps(verdict: Mapping[str, Any], known: Known) -> list[Step]:
     """Returns the steps that could change a verdict, in the order in which they are to be shown.
 
-    Questions that no check answered ask for these checks, but not before inference is mended where it is bad;
-    where no labelled data speak, they are asked for.
+    Questions that no check answered ask for these checks, and labelled data are asked for where none speak,
+    but neither before inference is mended where it is bad.
 
     Arguments:
         verdict: One verdict, as in `verdict.json`.
@@ -62,8 +62,12 @@ def steps(verdict: Mapping[str, Any], known: Known) -> list[Step]:
         if f["rule"] not in OF_SIMULATIONS or not verdict["budget"]
     ]
     found += [*step_estimates.other_methods(verdict, known), *_missing(verdict, known)]
-    pairs = None if labelled == "good" else step_estimates.pairs(verdict, known)
-    if pairs and labelled == "cannot tell" and said.get("simulator") in ("caution", "bad"):
+    visible = said.get("simulator") in ("caution", "bad")
+    useless = labelled == "good" or (
+        said.get("inference") == "bad" and labelled == "cannot tell" and not visible
+    )
+    pairs = None if useless else step_estimates.pairs(verdict, known)
+    if pairs and labelled == "cannot tell" and visible:
         pairs = replace(pairs, place=FIRST, text=f"{ONLY} {pairs.text}")
     elif hopeless:
         found.append(Step(FIRST, "nothing", ONLY))
