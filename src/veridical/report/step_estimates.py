@@ -158,13 +158,11 @@ def repeats(verdict: Mapping[str, Any], known: Known) -> Step | None:
     """
     b, k = centre_error(verdict, known.rows)
     if k == 1:
-        what = (
-            "A single one does not show how much trainings differ; of three, whose mixture is shown, chance "
-        )
         return known.run(
             {"replicates": 3},
             "Repeat everything three times.",
-            f"{what}puts the centre off by {rounded(3**-0.5, 2)} times as much as of one.",
+            "One training does not show how much they differ; chance puts the mixture of three off by "
+            f"{rounded(3**-0.5, 2)} times as much.",
         )
     if not b / math.sqrt(k) > CENTRE:
         return None
