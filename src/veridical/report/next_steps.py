@@ -33,8 +33,8 @@ TAKES: dict[int, tuple[str, ...]] = {
 OF_SIMULATIONS = TAKES[RUN][4:]  # what more simulations answer, as the learning curve says how well
 _TAKES = {rule: place for place, rules in TAKES.items() for rule in rules}
 ONLY = (
-    "Only labelled data or a changed simulator help here: what the simulator gets wrong, more simulations, "
-    "repeats or training leave as it is."
+    "Only labelled data (and a remedy that learns from them) or a changed simulator help here: what the "
+    "simulator gets wrong, more simulations, repeats or training leave as it is."
 )
 MEND = "Mend the cause of what could not be checked (its log says it), and run again: only that is made."
 

@@ -266,10 +266,8 @@ def pairs(verdict: Mapping[str, Any], known: Known) -> Step | None:
 
 def _first_pairs(verdict: Mapping[str, Any], known: Known) -> Step:
     """How many labelled data sets a right answer needs, where there are none."""
-    d = max(
-        1,
-        len({r["parameter"] for r in select(known.rows, metric="posterior_mean", **of_cells(verdict).cells)}),
-    )
+    own = select(known.rows, metric="posterior_mean", **of_cells(verdict).cells)
+    d = len({r["parameter"] for r in own}) or 1
     few, many = (by_size.rows_for(d, p0, 0.9) for p0 in (by_size.EXCLUDED_OF_FEW, by_size.EXCLUDED))
     each = "" if d == 1 else f" for each of {d} parameters"
     return Step(
