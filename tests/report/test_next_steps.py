@@ -197,7 +197,9 @@ def posterior(seeds_: int, spread: float) -> list[dict[str, Any]]:
     [(1, 0.0, "0.58 times"), (4, 0.5, "off by 0.25, that of 8 by 0.18"), (4, 0.1, None)],
 )
 def test_repeats_divide_the_error_of_the_centre(k: int, spread: float, says: str | None) -> None:
-    step = step_estimates.repeats(judged(), Known(Prices(STUDY, "smoke"), posterior(k, spread)))
+    step = step_estimates.repeats(
+        {**judged(), "replicates": k}, Known(Prices(STUDY, "smoke"), posterior(k, spread))
+    )
     assert (step is None) == (says is None)
     assert step is None or says is None or says in step.changes
 
@@ -294,7 +296,13 @@ def judged(*objecting: str, outcome: str = "caution", **outcomes: str) -> dict[s
         }
         for rule in RULES
     ]
-    about = {"method": "npe", "budget": 20000, "n_calibration": None, "dataset": "measurement"}
+    about = {
+        "method": "npe",
+        "budget": 20000,
+        "n_calibration": None,
+        "replicates": 1,
+        "dataset": "measurement",
+    }
     labelled = {**part, "outcome": outcomes.get("labelled", "cannot tell")}
     verdict = outcomes.get("verdict", "caution")
     return {**about, "verdict": verdict, "findings": findings, "questions": parts, "labelled": labelled}
@@ -358,6 +366,16 @@ def test_what_no_simulation_mends_is_said_first(verdict: dict[str, Any], only: b
     assert found[0].place == FIRST
     assert found[0].text.startswith(next_steps.ONLY if only else "Label ")
     assert not any("budgets" in step.command for step in found)
+
+
+def test_a_trusted_answer_to_labelled_data_needs_nothing() -> None:
+    verdict = {**judged(inference="cannot tell", labelled="good", verdict="trust"), "dataset": "real"}
+    verdict["questions"]["inference"]["text"] = "Not told: the answer to these data themselves."
+    assert taken(verdict) == []
+
+
+def test_an_atypical_observation_is_to_be_looked_at_before_anything_is_labelled() -> None:
+    assert [step.place for step in taken(judged("typical", simulator="caution"))] == [LOOK, LABEL]
 
 
 def test_answers_that_are_made_already_and_better_come_before_runs() -> None:

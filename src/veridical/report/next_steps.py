@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import Any
 
+from veridical.coordinates import REAL
 from veridical.evidence.comparison import VERDICTS
 from veridical.report import levels, step_estimates
 from veridical.report.missing import UNCHECKED
@@ -33,8 +34,8 @@ TAKES: dict[int, tuple[str, ...]] = {
 OF_SIMULATIONS = TAKES[RUN][4:]  # what more simulations answer, as the learning curve says how well
 _TAKES = {rule: place for place, rules in TAKES.items() for rule in rules}
 ONLY = (
-    "Only labelled data (and a remedy that learns from them) or a changed simulator help here: what the "
-    "simulator gets wrong, more simulations, repeats or training leave as it is."
+    "Only labelled data, a remedy that learns from them, or a changed simulator help: more simulations, "
+    "repeats or training leave it as it is."
 )
 MEND = "Mend the cause of what could not be checked (its log says it), and run again: only that is made."
 
@@ -56,18 +57,16 @@ def steps(verdict: Mapping[str, Any], known: Known) -> list[Step]:
     absorbed = labelled in ("caution", "bad") and said.get("inference") == "good"
     hopeless = said.get("simulator") == "bad" or absorbed
     found = [] if hopeless else _of_inference(verdict, known, objecting)
-    found += [
-        _advice(f, known, verdict)
-        for f in advised
-        if f["rule"] not in OF_SIMULATIONS or not verdict["budget"]
-    ]
-    found += [*step_estimates.other_methods(verdict, known), *_missing(verdict, known)]
-    visible = said.get("simulator") in ("caution", "bad")
-    useless = labelled == "good" or (
-        said.get("inference") == "bad" and labelled == "cannot tell" and not visible
-    )
-    pairs = None if useless else step_estimates.pairs(verdict, known)
-    if pairs and labelled == "cannot tell" and visible:
+    answered = (
+        {"labelled_coverage"} if said.get("inference") in ("caution", "bad") else set()
+    )  # by those steps
+    answered |= set(OF_SIMULATIONS) if verdict["budget"] else set()
+    found += [_advice(f, known, verdict) for f in advised if f["rule"] not in answered]
+    found += step_estimates.other_methods(verdict, known)
+    found += [] if verdict["dataset"] == REAL else _missing(verdict, known)
+    early = said.get("inference") == "bad" and labelled == "cannot tell" and not hopeless
+    pairs = None if labelled == "good" or early else step_estimates.pairs(verdict, known)
+    if pairs and labelled == "cannot tell" and hopeless:
         pairs = replace(pairs, place=FIRST, text=f"{ONLY} {pairs.text}")
     elif hopeless:
         found.append(Step(FIRST, "nothing", ONLY))

@@ -101,10 +101,9 @@ def simulations(verdict: Mapping[str, Any], known: Known) -> Step | None:
 
 def _forecast(found: learning_curve.Curve | None, budgets: int) -> str:
     """What the learning curve says of that, in words."""
-    if found is None and budgets < 2:
-        return f"How much it brings cannot be told from {budgets or 'no'} budget: it takes {LEAST_BUDGETS}."
     if found is None:
-        return "How much it brings cannot be told: some truths have density zero."
+        known = "densities at the truth are not known, or zero" if budgets != 1 else ""
+        return f"How much it brings cannot be told: {known or f'it takes {LEAST_BUDGETS} budgets'}."
     if found.too_short:
         gained, error = found.last_step
         first, last = (f"{n:,.0f}" for n in found.budgets[-2:])
@@ -131,10 +130,10 @@ def _two(number: float) -> str:
     return f"{float(f'{number:.2g}'):,.0f}"
 
 
-def centre_error(verdict: Mapping[str, Any], rows: Sequence[Row]) -> tuple[float, int]:
-    """Returns by how many posterior sd replicates differ in their centres, and how many there are.
+def centre_error(verdict: Mapping[str, Any], rows: Sequence[Row]) -> float:
+    """Returns by how many posterior sd replicates differ in their centres; NaN where that is not known.
 
-    The root mean square over parameters and observations; NaN of a single replicate.
+    The root mean square over parameters and observations.
     """
     here = {**of_cells(verdict).cells, **dataset_cells(verdict["dataset"])}
     place = itemgetter("observation", "parameter")
@@ -142,13 +141,12 @@ def centre_error(verdict: Mapping[str, Any], rows: Sequence[Row]) -> tuple[float
         grouped((r for r in select(rows, metric=name, **here) if r["seed"] is not None), place)
         for name in ("posterior_mean", "posterior_sd")
     )
-    squares, replicates = [], 1
+    squares = []
     for where, own in means.items():
         width = np.mean([r["value"] ** 2 for r in sds.get(where, ())] or [0.0])
-        replicates = max(replicates, len(own))
         if len(own) > 1 and width > 0:
             squares.append(np.var([r["value"] for r in own], ddof=1) / width)
-    return (float(np.sqrt(np.mean(squares))) if squares else float("nan")), replicates
+    return float(np.sqrt(np.mean(squares))) if squares else float("nan")
 
 
 def repeats(verdict: Mapping[str, Any], known: Known) -> Step | None:
@@ -156,7 +154,7 @@ def repeats(verdict: Mapping[str, Any], known: Known) -> Step | None:
 
     Centres that are off by chance, by b each, leave the mixture of K off by b / sqrt(K).
     """
-    b, k = centre_error(verdict, known.rows)
+    b, k = centre_error(verdict, known.rows), verdict["replicates"]
     if k == 1:
         return known.run(
             {"replicates": 3},
