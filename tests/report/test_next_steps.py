@@ -80,7 +80,7 @@ def test_how_many_simulations_are_needed_is_told_only_within_half_a_decade() -> 
     rng = seeds.generator(1, "test", "learning curve", "needed")
     truth = -0.8 * (BUDGETS / 1000) ** -1.0
     sharp = learning_curve.curve(densities(rng, BUDGETS, truth, 0.001, repeats=8))
-    vague = learning_curve.curve(densities(rng, BUDGETS, truth, 0.3, repeats=2))
+    vague = learning_curve.curve(densities(rng, BUDGETS, truth, 0.3, repeats=3))
     assert sharp is not None and vague is not None
     low, high = learning_curve.needed(sharp) or (0.0, 0.0)
     assert 0.8 * low <= 16_000 <= 1.25 * high and high < 10**0.5 * low  # of an 80 % interval

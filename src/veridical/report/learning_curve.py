@@ -95,7 +95,12 @@ def gain(found: Curve, factor: float = 4.0) -> tuple[float, float]:
 
 
 def needed(found: Curve, left: float = MATTERS) -> tuple[float, float] | None:
-    """Returns the 80 % interval of how many simulations come so close to the limit; None if too uncertain."""
+    """Returns the 80 % interval of how many simulations come so close to the limit; None if too uncertain.
+
+    Of two replicates, whose trainings differ by chance alike, such intervals promise too much.
+    """
+    if found.replicates <= LEAST_REPLICATES:
+        return None
     excess, rate, weight = _posterior(found)
     low, high = _quantiles(np.log10(excess / left) / rate, weight)
     if high - low > HALF_DECADE:
