@@ -97,7 +97,7 @@ def gain(found: Curve, factor: float = 4.0) -> tuple[float, float]:
 def needed(found: Curve, left: float = MATTERS) -> tuple[float, float] | None:
     """Returns the 80 % interval of how many simulations come so close to the limit; None if too uncertain.
 
-    Of two replicates, whose trainings differ by chance alike, such intervals promise too much.
+    Two replicates tell too little of how trainings differ: their intervals would promise too much.
     """
     if found.replicates <= LEAST_REPLICATES:
         return None
