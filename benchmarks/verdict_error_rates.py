@@ -69,7 +69,6 @@ def measure(share: float) -> list[dict]:
         of_population = not case.local and case.prior == 0 and not _of_datum(case)
         for d in DIMENSIONS:
             record = {"case": case.name, "wrong": case.wrong, "d": d, "repeats": repeats}
-            record["of_nature"] = case.nature is not CASES[0].nature
             record["held"] = held(case, d, seeds.generator(ROOT, "test", "held", case.name, d))
             observed = rates(
                 lambda rng, case=case, d=d: rows_of(case, d, OBSERVED, rng),
@@ -141,6 +140,7 @@ def shipped(found: list[dict], full: bool) -> dict:
     Trust as far as the simulator is right is false where the answer is wrong, and not where nature is. Faults
     of a single datum do not count: no labelled data show them.
     """
+    of_nature = {case.name for case in CASES if case.nature is not CASES[0].nature}
     rates = []
     for where in ("observed", "labelled"):
         own = [f for f in found if where in f]
@@ -148,7 +148,7 @@ def shipped(found: list[dict], full: bool) -> dict:
             here = [f for f in own if f["d"] == d]
             wrong = [f for f in here if f["wrong"] and "labelled" in f and round(f["held"], 2) <= HOLDS]
             (right,) = (f for f in here if f["case"] == "right")
-            trusted = {f["case"]: sum(f[where][n][: 1 if f["of_nature"] else 2]) for f in wrong}
+            trusted = {f["case"]: sum(f[where][n][: 1 if f["case"] in of_nature else 2]) for f in wrong}
             worst = max(trusted, key=lambda case: trusted[case])
             about = {"where": where, "d": d, "n": n, "fault": worst, "of_wrong": wrong[0]["repeats"]}
             rates.append(
