@@ -21,10 +21,12 @@ override SCALE := $(value SCALE)
 override DELETE := $(value DELETE)
 override NAME := $(value NAME)
 override WITH := $(value WITH)
+override SET := $(value SET)
 STUDY := $(NAME)
 override STUDY := $(value STUDY)
 override SUFFIX := $(if $(filter-out laptop,$(SCALE)),@$(SCALE))
-export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX WITH
+export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX WITH SET
+OPTIONS = --config "scale=$$SCALE" $(if $(SET),"scales={$$SCALE: {$$SET}}")
 define KNOWN
 @test -f "config/$$STUDY.yaml" || { \
   printf 'There is no study %s: config/ has %s.\n' "$$STUDY" "$$(cd config && echo *.yaml | sed 's/[.]yaml//g')" >&2; exit 2; }
@@ -38,6 +40,7 @@ help:
 	@echo "make slurm-test                    as root: test submission and faults on a SLURM cluster of its own"
 	@echo "make chaos SEED=1                  as root: kill jobs at random on that cluster, compare the results"
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
+	@echo "     ... SET='budgets: [1000, 4000]'   with settings changed for this run, as YAML (plan and infer, too)"
 	@echo "make plan NAME=... SCALE=...       what that study would cost: jobs, hours, disk, inodes"
 	@echo "make status NAME=... SCALE=...     how far that study is, what failed and why, time left"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
@@ -63,11 +66,11 @@ chaos: $(VENV)/.dev
 
 study: $(VENV)/.installed
 	$(KNOWN)
-	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE"
+	$(SNAKEMAKE) "config/$$STUDY.yaml" $(OPTIONS)
 
 plan: $(VENV)/.installed
 	$(KNOWN)
-	@$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" --dry-run --cores 100000 | \
+	@$(SNAKEMAKE) "config/$$STUDY.yaml" $(OPTIONS) --dry-run --cores 100000 | \
 	  $(BIN)/python -m veridical plan --study "config/$$STUDY.yaml" --scale "$$SCALE"
 
 status: $(VENV)/.installed
@@ -77,8 +80,8 @@ status: $(VENV)/.installed
 infer: $(VENV)/.installed
 	$(KNOWN)
 	@test -n "$$DATA" || { echo "make infer: name the data, as in make infer STUDY=$$STUDY DATA=new.csv" >&2; exit 2; }
-	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" data="$$DATA" -- first_page
-	$(SNAKEMAKE) "config/$$STUDY.yaml" --config "scale=$$SCALE" data="$$DATA"
+	$(SNAKEMAKE) "config/$$STUDY.yaml" $(OPTIONS) data="$$DATA" -- first_page
+	$(SNAKEMAKE) "config/$$STUDY.yaml" $(OPTIONS) data="$$DATA"
 
 compare: $(VENV)/.installed
 	@test -n "$$WITH" || { echo "make compare: name the other run, as in make compare STUDY=$$STUDY WITH=gaussian" >&2; exit 2; }

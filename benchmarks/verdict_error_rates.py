@@ -3,7 +3,8 @@
 Every study draws its own data, three replicates of a method and all that the checks find (`verdict_cases`),
 and is judged by the rules. Methods trained on simulations are judged on one observation, without labelled
 rows and with; methods that learned from labelled pairs on labelled rows alone. Writes the page
-docs/results/verdict.md, with the faults of earlier rules (`verdict_faults`) before and after.
+docs/results/verdict.md, with the faults of earlier rules (`verdict_faults`) before and after, and the rates
+that reports show, src/veridical/report/error_rates.json. A share below 1 writes the latter alone.
 
     python benchmarks/verdict_error_rates.py [SHARE]      10 minutes on one core; SHARE of the repeats
 """
@@ -25,7 +26,8 @@ from verdict_cases import CASES, Case, calibrated_rows, held, rows_of
 from veridical import seeds
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row
-from veridical.report import verdict
+from veridical.files import write_json
+from veridical.report import error_rates, verdict
 from veridical.report.judging import Evidence
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -35,6 +37,7 @@ DIMENSIONS = (1, 4, 8)
 OBSERVED = (0, 100, 200)  # labelled rows beside an observation
 LABELLED = (20, 50, 100, 200, 500, 1000)  # labelled rows alone
 REPEATS, OF_RIGHT, ROOT = 100, 400, 2026
+HOLDS = 0.74  # by 90 % intervals of faults that no verdict should trust
 
 Rows = Callable[[np.random.Generator], dict[int, list[Row]]]
 Rates = dict[int, list[float]]  # shares of the verdicts, by labelled rows
@@ -131,6 +134,34 @@ def page(found: list[dict], seconds: float) -> str:
     )
 
 
+def shipped(found: list[dict], full: bool) -> dict:
+    """Returns the two rates that reports show, by kind of data, parameters and labelled rows.
+
+    Trust as far as the simulator is right is false where the answer is wrong, and not where nature is. Faults
+    of a single datum do not count: no labelled data show them.
+    """
+    of_nature = {case.name for case in CASES if case.nature is not CASES[0].nature}
+    rates = []
+    for where in ("observed", "labelled"):
+        own = [f for f in found if where in f]
+        for d, n in ((d, n) for d in DIMENSIONS for n in own[0][where]):
+            here = [f for f in own if f["d"] == d]
+            wrong = [f for f in here if f["wrong"] and "labelled" in f and round(f["held"], 2) <= HOLDS]
+            (right,) = (f for f in here if f["case"] == "right")
+            trusted = {f["case"]: sum(f[where][n][: 1 if f["case"] in of_nature else 2]) for f in wrong}
+            worst = max(trusted, key=lambda case: trusted[case])
+            about = {"where": where, "d": d, "n": n, "fault": worst, "of_wrong": wrong[0]["repeats"]}
+            rates.append(
+                {
+                    **about,
+                    "false_trust": round(trusted[worst], 4),
+                    "of_right": right["repeats"],
+                    "false_alarm": round(sum(right[where][n][2:]), 4),
+                }
+            )
+    return {"holds": HOLDS, "full": full, "rates": rates}
+
+
 def _labelled_cells(shares: list[float]) -> str:
     return _cells([shares[0] + shares[1], shares[2], shares[3]])
 
@@ -138,7 +169,7 @@ def _labelled_cells(shares: list[float]) -> str:
 def required(found: list[dict]) -> list[str]:
     """Returns the largest rates of false trust and of false alarm, as sentences."""
     lines = []
-    for limit, least in ((0.74, 100), (0.80, 200)):
+    for limit, least in ((HOLDS, 100), (0.80, 200)):
         wrong = [f for f in found if f["wrong"] and "labelled" in f and round(f["held"], 2) <= limit]
         worst = max(
             (f["labelled"][n][0], f"{f['case']}, D = {f['d']}, {n} rows", f["repeats"])
@@ -198,7 +229,9 @@ def write(found: list[dict], seconds: float) -> None:
 def main(share: float = 1.0) -> None:
     start = time.process_time()
     found = measure(share)
-    write(found, time.process_time() - start)
+    write_json(error_rates.PATH, shipped(found, share >= 1), indent=1)
+    if share >= 1:
+        write(found, time.process_time() - start)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ def main(snakemake):
         figures=inputs.figures,
         provenance=inputs.provenance,
         looks=inputs.looks,
+        scores=inputs.scores,
+        study=params.study,
+        data=params.new_data,
         out=snakemake.output.page,
     )
 

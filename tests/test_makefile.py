@@ -68,6 +68,15 @@ def test_infer_asks_for_the_data(home: Path) -> None:
     assert "name the data, as in make infer STUDY=small DATA=new.csv" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["budgets: [10, 40]", *STRANGE])
+@pytest.mark.parametrize("target", [["study"], ["infer", "DATA=a.csv"]])
+def test_changed_settings_reach_snakemake_in_one_word(target: list[str], name: str, home: Path) -> None:
+    done = make(home, *target, "NAME=small", "SCALE=smoke", f"SET={name}")
+    options = done.stdout.splitlines()[4:]
+    assert options[:3] == ["--config", "scale=smoke", f"scales={{smoke: {{{name}}}}}"], done.stderr
+    assert not (home / "x").exists()
+
+
 @pytest.mark.parametrize("name", STRANGE)
 def test_a_profile_may_lie_anywhere(name: str, home: Path) -> None:
     done = make(home, "study", "NAME=small", "SCALE=smoke", f"PROFILE={name}")

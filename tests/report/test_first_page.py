@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +18,8 @@ from veridical.evidence.metrics import row
 from veridical.evidence.variants import Variant
 from veridical.report import compare, methods_text, next_steps, verdict
 from veridical.report.overview import _lead, _why
-from veridical.report.rules import RULES
+from veridical.report.prices import Prices
+from veridical.report.step_estimates import Known
 from veridical.saved import posteriors
 
 
@@ -50,7 +52,8 @@ def test_the_first_page_holds_answer_outcomes_sentence_and_next_steps(study: Mad
     places = [text.index(word) for word in order]
     assert places == sorted(places)
     assert f"prior: {judged['questions']['prior']['outcome']}" in text
-    assert next_steps.steps(judged)[0]["text"] in text
+    first = next_steps.steps(judged, Known(Prices(study.settings, "laptop"), metrics.read(study.table)))[0]
+    assert first.text.replace("`", "") in text and first.command in html.unescape(text)
 
 
 def test_a_trial_run_says_so_and_others_do_not(study: MadeUp) -> None:
@@ -91,41 +94,6 @@ def test_the_verdict_shown_large_is_that_of_the_best_method_on_its_worst_data(
     lead, beside = _lead([judged(*one) for one in found], [Variant("b", 10), Variant("a", 10)])
     assert (lead["method"], lead["dataset"]) == shown
     assert words in beside and bool(words) == bool(beside)
-
-
-# ---- next steps ----------------------------------------------------------------------------------
-
-
-def test_each_rule_with_advice_has_one_price() -> None:
-    priced = [rule for rules in next_steps.PRICES.values() for rule in rules]
-    assert sorted(priced) == sorted(rule.name for rule in RULES if rule.advice)
-
-
-def finding(rule: str, advice: str) -> dict[str, str]:
-    return {"rule": rule, "question": "inference", "outcome": "caution", "text": "", "advice": advice}
-
-
-def test_cheap_steps_come_first_and_each_once() -> None:
-    part = {"asks": "", "outcome": "good", "text": "", "replicates": {}}
-    silent = {**part, "outcome": "cannot tell", "text": "Not told: how typical the data are."}
-    found = [
-        finding("near_reference", "More simulations. Or else."),
-        finding("local_ranks", "More simulations."),
-        finding("typical", "Check units."),
-        {**finding("like_simulations", "Mend the simulator."), "outcome": "cannot tell"},
-    ]
-    judged = {"findings": found, "questions": {"inference": part, "simulator": silent}, "labelled": part}
-    steps = next_steps.steps(judged)
-    assert [step["price"] for step in steps] == ["a look", "a check", "more simulations"]
-    assert "how typical" in steps[1]["text"]
-    assert next_steps.steps({**judged, "labelled": silent})[-1]["text"] == next_steps.LABEL
-    failed = {**silent, "text": f"{silent['text']} Could not be checked: check typicality: ValueError: no."}
-    steps = next_steps.steps({**judged, "questions": {"simulator": failed}})
-    assert [step["price"] for step in steps] == ["a look", "a check", "another run", "more simulations"]
-    assert steps[1]["text"] == "Switch on what tells: how typical the data are."
-    bad = {"inference": {**part, "outcome": "bad", "text": "By near_reference."}, "simulator": silent}
-    steps = next_steps.steps({**judged, "questions": bad})
-    assert [step["price"] for step in steps] == ["a look", "more simulations"]
 
 
 @pytest.mark.parametrize(

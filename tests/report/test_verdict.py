@@ -370,7 +370,7 @@ def test_replicates_that_each_fail_another_rule_are_not_trusted() -> None:
 
 def test_one_replicate_far_from_the_reference_forbids_trust_and_is_named() -> None:
     found = on_pelts(changed("reference_coverage", 0.0, seeds=(0,)))
-    assert found["verdict"] == "caution" and "near_reference" in found["summary"]
+    assert found["verdict"] == "caution" and "by the exact posterior" in found["summary"]
     assert found["by_replicate"] == {0: "do not trust", 1: CONDITIONAL, 2: CONDITIONAL}
 
 
@@ -645,3 +645,10 @@ def test_a_misfit_says_nothing_of_the_simulator_where_inference_is_bad() -> None
     (finding,) = [f for f in on_pelts(rows)["findings"] if f["rule"] == "reproduces"]
     assert finding["outcome"] == "cannot tell"
     assert outcomes(on_pelts(changed("predictive_p", 0.001)))["reproduces"] == "bad"
+
+
+def test_readers_meet_rules_by_words_and_no_two_by_the_same() -> None:
+    called = [rule.called for rule in RULES]
+    assert len(set(called)) == len(called) and not any("_" in words for words in called)
+    ranks = on_pelts(local("local_ranks", 0.0))
+    assert ranks["questions"]["inference"]["text"] == "By ranks near these data."

@@ -193,3 +193,15 @@ def test_mutated_studies_are_taken_or_refused_in_a_sentence(tmp_path: Path) -> N
             assert not re.search(r"Traceback|Error\b|pydantic|<class|object at", told), (number, told)
         assert time.monotonic() - started < 10, number
     assert MUTATIONS / 20 < taken < MUTATIONS * 0.9, "both happen"
+
+
+def test_numbers_of_a_command_line_are_numbers_inside_of_lists_and_mappings() -> None:
+    given = {"scale": "smoke", "scales": {"smoke": {"budgets": ["2000", "8e3"], "seed": "-7", "x": "0.5"}}}
+    given["scales"]["smoke"] |= {
+        "checks": {"sbc": "null", "on": "true"},
+        "names": ["007", "no", "a", "1.2.3"],
+    }
+    found = yaml_reading.of_command_line(given)["scales"]["smoke"]
+    assert found["budgets"] == [2000, 8000.0] and (found["seed"], found["x"]) == (-7, 0.5)
+    assert found["checks"] == {"sbc": None, "on": True}
+    assert found["names"] == ["007", "no", "a", "1.2.3"], "texts stay"

@@ -179,6 +179,7 @@ rule report:
         figures=f"{layout.report}/figures",
         provenance=f"{layout.report}/provenance.json",
         looks=rules.figures.input.looks,
+        scores=layout.scores(),
     output:
         page=report(
             f"{layout.report}/report.html",
@@ -196,12 +197,11 @@ rule report:
         mem_mb=more(1000),
         runtime=minutes(10),
     params:
-        study=study.model_dump(
-            mode="json", include={"study", "title", "description", "seed"}
-        ),
+        study=study.model_dump(mode="json"),
         data={
             name: o.model_dump(mode="json") for name, o in layout.observations.items()
         },
+        new_data=layout.data,
         labels=labels_of_names,
         scale=layout.scale,
         code=code_of("report", *layouts.TEMPLATES),

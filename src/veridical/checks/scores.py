@@ -21,7 +21,8 @@ Where the prior p is known, too, whether the data taught anything:
 - Prior contraction = 1 - mean over m of Var_l(T) / Var(p): its denominator has no sampling error.
 - Informed p: one-sided test that posterior means go with the truth (Fisher's z), per parameter.
 
-Curves: `truth`, `median`, `mad`, `z_score`, `contraction` (n, D) of the first data sets, for recovery plots.
+Curves: `truth`, `median`, `mad`, `z_score`, `contraction` (n, D) of the first data sets, for recovery plots;
+`log_density` at the truth (N,) where it is known, by which budgets are compared data set by data set.
 
 References:
     | BayesFlow: Amortized Bayesian Workflows With Neural Networks (Radev et al., 2023)
@@ -264,7 +265,8 @@ class Scores(Check):
             table += log_score_metrics(log_q, self.settings.bootstrap, rng)
         if inputs.prior is not None:
             table += learned_metrics(draws, m, log_q, inputs.prior, rng)
-        return self._result(draws, table, curves=self._recovery(theta, m))
+        at_truth = {} if log_q is None else {"log_density": log_q}
+        return self._result(draws, table, curves={**self._recovery(theta, m), **at_truth})
 
     def _estimates(
         self, draws: Draws, single_draws: Array, m: Moments, rng: np.random.Generator

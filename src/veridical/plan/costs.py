@@ -111,9 +111,14 @@ class Costs:
             basis={**basis, disk: 1.0} if disk else basis,
         )
 
-    def seconds(self, piece: Piece) -> float | None:
-        """Seconds of a job, as measured, declared or probed; None where nothing is known of its kind."""
-        work = amount(piece, self.layout)
+    def seconds(self, piece: Piece, layout: Layout | None = None) -> float | None:
+        """Seconds of a job, as measured, declared or probed; None where nothing is known of its kind.
+
+        Arguments:
+            piece: What it does.
+            layout: The layout of changed settings of the study, if these ask for the job.
+        """
+        work = amount(piece, layout or self.layout)
         rate = None if work is None else self._rate(piece)
         if rate is not None and work is not None:
             return rate.seconds(work)

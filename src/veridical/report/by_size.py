@@ -17,7 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+
+import numpy as np
 
 from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD
 
@@ -27,6 +29,7 @@ MANY = 200  # rows from which on every parameter has to exclude EXCLUDED itself
 EXCLUDED, EXCLUDED_OF_FEW = 0.80, 0.75
 HARM = 0.85  # coverage that even the upper end has to miss to be bad
 WASTE = 0.93  # coverage that every lower end exceeds where intervals are too wide
+_LONGEST = 5_000  # rows that are thought of
 POWER = 0.8  # with which a right answer has to pass; fewer rows are too few to tell
 
 
@@ -70,9 +73,56 @@ def passes(n: int, d: int, rivals: int = 1) -> float:
     return float(binom.sf(least_held(n, excluded, ALPHA / rivals) - 1, n, LEVEL)) ** d
 
 
+@cache
+def rows_for(d: int, excluded: float, power: float, rivals: int = 1) -> int:
+    """Returns from how many rows on a right answer in d parameters excludes a coverage in each of them.
+
+    Arguments:
+        d: Independent parameters.
+        excluded: The coverage that is to be excluded.
+        power: Probability with which it has to succeed.
+        rivals: Variants judged on the same rows.
+    """
+    from scipy.stats import binom
+
+    n = np.arange(1, _LONGEST)
+    held = binom.isf(ALPHA / rivals, n, excluded) + 1
+    return int(n[binom.sf(held - 1, n, LEVEL) ** d < power].max()) + 1
+
+
 def enough(d: int, rivals: int = 1) -> int:
     """Returns from how many rows on a right answer passes with probability 0.8 (at most MANY)."""
-    return max(n for n in range(1, MANY) if passes(n, d, rivals) < POWER) + 1
+    return min(rows_for(d, EXCLUDED_OF_FEW, POWER, rivals), MANY)
+
+
+def more_rows(found: Counted, rivals: int = 1) -> int | None:
+    """Returns the least number of rows, beyond those there are, that will pass with probability 0.8.
+
+    What is seen on further rows follows the beta-binomial law after K of n (Jeffreys' prior), parameters
+    independently. None where the counts so far promise no such number.
+    """
+    grid = np.unique(np.geomspace(found.n + 1, max(_LONGEST, 10 * found.n), 150).astype(int))
+    return next((int(n) for n in grid if _will_pass(found, int(n), rivals) >= POWER), None)
+
+
+def _will_pass(found: Counted, n: int, rivals: int) -> float:
+    """Probability that counts so far, with further rows up to n, will pass."""
+    from scipy.special import ndtri
+    from scipy.stats import betabinom
+
+    alpha, d, more = ALPHA / rivals, len(found.held), n - found.n
+    least = least_held(n, EXCLUDED if n >= MANY else EXCLUDED_OF_FEW, alpha)
+    passing = []  # by parameter, the probability of each number held that passes
+    for k in found.held:
+        own = np.zeros(n + 1)
+        rest = np.arange(max(least - k, 0), more + 1)
+        own[k + rest] = betabinom.pmf(rest, more, k + 0.5, found.n - k + 0.5)
+        passing.append(own)
+    if n >= MANY:
+        return math.prod(float(own.sum()) for own in passing)
+    total = reduce(np.convolve, passing)
+    bound = EXCLUDED - ndtri(alpha) * math.sqrt(LEVEL * (1 - LEVEL) / (n * d))
+    return float(total[math.ceil(bound * n * d) :].sum())
 
 
 def judge(found: Counted, rivals: int = 1) -> int:

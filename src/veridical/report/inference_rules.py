@@ -168,6 +168,7 @@ def valid_simulations(evidence: Evidence) -> Found:
 RULES = (
     Rule(
         simulated_calibration,
+        "calibration on simulated data",
         "inference",
         "Do intervals hold the truth on simulated data as often as they say (calibrated methods: not asked)?",
         f"the smallest of `sbc_p`, `coverage_p`, `tarp_p` times their number (with `experiments_p`) < "
@@ -179,6 +180,7 @@ RULES = (
     ),
     Rule(
         covered_in_experiments,
+        "coverage in simulated experiments",
         "inference",
         "Do intervals hold the truth in repeated simulated experiments (calibrated methods: not asked)?",
         f"`experiments_p` times the number of those tests < {levels.caution('calibration')}",
@@ -190,6 +192,7 @@ RULES = (
     ),
     Rule(
         likelihood_ratio_intervals,
+        "intervals from the likelihood's shape",
         "inference",
         "Do intervals from the shape of the likelihood hold the truth in repeated experiments?",
         f"upper end of `experiment_coverage` of interval `likelihood_ratio` at 90 % < {by_size.HARM} "
@@ -201,6 +204,7 @@ RULES = (
     ),
     Rule(
         possible,
+        "density at simulated truths",
         "inference",
         "Has the truth a density above zero on simulated data (calibrated methods: not asked)?",
         "`zero_density_share` > 0 on `simulated` (`lpp` is then -inf)",
@@ -211,6 +215,7 @@ RULES = (
     ),
     Rule(
         learned,
+        "what the data taught",
         "inference",
         "Did the data teach the method more than its prior said?",
         f"neither `gain` > 0 (Student's t, level {levels.LEARNED}) nor a parameter with `informed_p` < "
@@ -224,6 +229,7 @@ RULES = (
     ),
     Rule(
         valid_simulations,
+        "failed simulations",
         "inference",
         "Did nearly all training simulations succeed?",
         f"`invalid_share` > {INVALID_CAUTION:g}",

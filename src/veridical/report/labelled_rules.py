@@ -97,6 +97,7 @@ def like_labelled(evidence: Evidence) -> Found:
 RULES = (
     Rule(
         labelled_coverage,
+        "coverage on labelled data",
         LABELLED,
         "Do 90 % intervals hold the truth on labelled real data?",
         "some parameter, or for fewer than 200 rows the mean, does not exclude what would matter though a "
@@ -113,6 +114,7 @@ RULES = (
     ),
     Rule(
         labelled_experiments,
+        "coverage in experiments on labelled data",
         LABELLED,
         "The same in repeated experiments on labelled real data.",
         "as `labelled_coverage`, each parameter or true value",
@@ -125,6 +127,7 @@ RULES = (
     ),
     Rule(
         possible_on_real,
+        "density at labelled truths",
         LABELLED,
         "Has the truth of labelled real data a density above zero?",
         "`zero_density_share` > 0 on `real`",
@@ -135,6 +138,7 @@ RULES = (
     ),
     Rule(
         like_labelled,
+        "likeness to the labelled data",
         LABELLED,
         "Are the data like the labelled real ones? Where not, these say nothing of them.",
         "",
@@ -143,6 +147,12 @@ RULES = (
         ("typicality",),
     ),
 )
+
+
+def labelled_counts(evidence: Evidence) -> dict[int, Counted]:
+    """Returns, by replicate, how many labelled truths the 90 % intervals hold."""
+    found = evidence.of("coverage", "real", level=by_size.LEVEL)
+    return {seed: _counted(rows) for seed, rows in found.items()}
 
 
 def _counted(rows: Sequence[Row]) -> Counted:

@@ -132,6 +132,7 @@ _MORE = (
 RULES = (
     Rule(
         near_reference,
+        "the exact posterior",
         "inference",
         "What are the answer's intervals worth under the exact posterior (where that converged: every "
         "`rhat` < "
@@ -147,6 +148,7 @@ RULES = (
     ),
     Rule(
         reweighted,
+        "weights with the known likelihood",
         "inference",
         "Where the likelihood is known: what does weighting the answer by it change? Cannot tell where fewer "
         f"than {ENOUGH:.0f} draws count, or the effective share per parameter < {SHARE}.",
@@ -160,6 +162,7 @@ RULES = (
     ),
     Rule(
         local_ranks,
+        "ranks near these data",
         "inference",
         "Are ranks uniform for data simulated near these data?",
         f"`local_ranks_p` < {levels.caution('local ranks')}",
@@ -170,6 +173,7 @@ RULES = (
     ),
     Rule(
         local_classifier,
+        "a classifier near these data",
         "inference",
         "Can a classifier tell the answer from the truth for data simulated near these data?",
         f"`local_c2st_p` < {levels.caution('local classifier')}",

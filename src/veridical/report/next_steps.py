@@ -1,63 +1,148 @@
-"""What would change a verdict: what the rules that object advise, and what was not told, cheapest first."""
+"""What would change a verdict: the next steps, each with a price, what it changes and a command.
+
+What only labelled data or a changed simulator mend is said first; then come what costs a look, a check, a
+run (the cheapest first), and labelled data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil, inf
 from typing import Any
 
+from veridical.coordinates import REAL
+from veridical.evidence.comparison import VERDICTS
+from veridical.report import levels, step_estimates
 from veridical.report.missing import UNCHECKED
-from veridical.report.questions import LABELLED
+from veridical.report.questions import CONDITIONAL, LABELLED, NEEDS
+from veridical.report.rules import RULES
+from veridical.report.step_estimates import CHECK, FIRST, LABEL, LABELS, LOOK, RUN, Known, Step
 
-# What each rule's advice costs, cheapest first; every rule stands in one of them.
-PRICES: dict[str, tuple[str, ...]] = {
-    "a look": (
+# What it takes to answer each rule that objects; every rule with advice stands in one of them.
+TAKES: dict[int, tuple[str, ...]] = {
+    LOOK: (
         *("typical", "prior_conflict", "learned", "likelihood_ratio_intervals", "reproduces"),
         *("possible_on_real", "valid_simulations"),
     ),
-    "another run": ("prior_matters", "possible"),
-    "more simulations": (
+    RUN: (
+        *("prior_matters", "possible", "covered_in_experiments", "labelled_experiments"),
         *("reweighted", "near_reference", "local_ranks", "local_classifier", "simulated_calibration"),
-        *("covered_in_experiments", "labelled_experiments"),
     ),
-    "labelled data": ("like_simulations", "labelled_coverage", "like_labelled"),
+    LABEL: ("like_simulations", "labelled_coverage", "like_labelled"),
 }
-_ORDER = [rule for rules in PRICES.values() for rule in rules]
-_PRICE = {rule: price for price, rules in PRICES.items() for rule in rules}
-LABEL = "Label some data like these: no other test sees a misfit that the parameters absorb."
+OF_SIMULATIONS = TAKES[RUN][4:]  # what more simulations answer, as the learning curve says how well
+_TAKES = {rule: place for place, rules in TAKES.items() for rule in rules}
+ONLY = (
+    "Only labelled data, a remedy that learns from them, or a changed simulator help: more simulations, "
+    "repeats or training leave it as it is."
+)
 MEND = "Mend the cause of what could not be checked (its log says it), and run again: only that is made."
 
 
-def steps(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Returns steps with their `price` and `text`, each advice once.
+def steps(verdict: Mapping[str, Any], known: Known) -> list[Step]:
+    """Returns the steps that could change a verdict, in the order in which they are to be shown.
 
-    Questions that no check answered ask for these checks, but not before inference is mended where it is bad;
-    where no labelled data speak, they are asked for.
+    Questions that no check answered ask for these checks, and labelled data are asked for where none speak,
+    but neither before inference is mended where it is bad.
 
     Arguments:
         verdict: One verdict, as in `verdict.json`.
+        known: What the study knows of itself.
     """
+    said = {part: own["outcome"] for part, own in verdict["questions"].items()}
+    labelled = verdict[LABELLED]["outcome"]
     advised = [f for f in verdict["findings"] if f["advice"] and f["outcome"] in ("caution", "bad")]
-    advised.sort(key=lambda f: _ORDER.index(f["rule"]) if f["rule"] in _PRICE else len(_ORDER))
-    found: dict[str, dict[str, str]] = {}
-    for f in advised:
-        beginning = f["advice"].split(". ")[0].rstrip(".")
-        found.setdefault(beginning, {"price": _PRICE.get(f["rule"], "a look"), "text": f["advice"]})
+    objecting = {f["rule"] for f in advised}
+    absorbed = labelled in ("caution", "bad") and said.get("inference") == "good"
+    hopeless = said.get("simulator") == "bad" or absorbed
+    found = [] if hopeless else _of_inference(verdict, known, objecting)
+    answered = (
+        {"labelled_coverage"} if said.get("inference") in ("caution", "bad") else set()
+    )  # by those steps
+    answered |= set(OF_SIMULATIONS) if verdict["budget"] else set()
+    found += [_advice(f, known, verdict) for f in advised if f["rule"] not in answered]
+    found += step_estimates.other_methods(verdict, known)
+    found += [] if verdict["dataset"] == REAL else _missing(verdict, known)
+    early = said.get("inference") == "bad" and labelled == "cannot tell" and not hopeless
+    pairs = None if labelled == "good" or early else step_estimates.pairs(verdict, known)
+    if pairs and labelled == "cannot tell" and hopeless:
+        pairs = replace(pairs, place=FIRST, text=f"{ONLY} {pairs.text}")
+    elif hopeless:
+        found.append(Step(FIRST, "nothing", ONLY))
+    elif pairs and verdict.get("verdict") == VERDICTS[CONDITIONAL]:
+        pairs = replace(pairs, place=FIRST)
+    return in_order([*found, *([pairs] if pairs else [])])
+
+
+def in_order(found: list[Step]) -> list[Step]:
+    """Returns steps in the order in which they are shown, each text once."""
+    ordered = sorted(found, key=lambda s: (s.place, inf if s.seconds is None else s.seconds))
+    return list({step.text.split(". ")[0].rstrip("."): step for step in reversed(ordered)}.values())[::-1]
+
+
+def _of_inference(verdict: Mapping[str, Any], known: Known, objecting: set[str]) -> list[Step]:
+    """Steps that make the answer a better posterior, or tell better whether it is one."""
+    made = []
+    if objecting & set(OF_SIMULATIONS):
+        made = [step_estimates.simulations(verdict, known), step_estimates.repeats(verdict, known)]
+    elif verdict["questions"].get("inference", {}).get("outcome") == "cannot tell":
+        made = [step_estimates.ranks(verdict, known)]
+    elif verdict.get("verdict") == VERDICTS[CONDITIONAL]:
+        made = [step_estimates.ranks(verdict, known), step_estimates.repeats(verdict, known)]
+    return [step for step in made if step is not None]
+
+
+def _advice(finding: Mapping[str, Any], known: Known, verdict: Mapping[str, Any]) -> Step:
+    """What a rule advises, with what it named."""
+    place, text, changes = _TAKES.get(finding["rule"], LOOK), finding["advice"], ""
+    if finding["rule"] == "reproduces":
+        rows = known.evidence(verdict).of("predictive_maximum").values()
+        named = next((r["culprit"] for own in rows for r in own if r.get("culprit")), "")
+        text, changes = (f"Look at what the predictive check names: {named}.", text) if named else (text, "")
+    price = {LOOK: "a look", RUN: "another run", LABEL: LABELS}[place]
+    return Step(place, price, text, changes, known.prices.command({}))
+
+
+def _missing(verdict: Mapping[str, Any], known: Known) -> list[Step]:
+    """Checks that would answer what was not told."""
     first = verdict["questions"].get("inference", {})
-    asked = [first] if first.get("outcome") == "bad" else verdict["questions"].values()
-    texts = [q["text"].partition(UNCHECKED) for q in asked]
-    open_ = [
-        told.strip(" .").removeprefix("Not told: ") for told, *_ in texts if told.startswith("Not told: ")
-    ]
-    missing = [{"price": "a check", "text": f"Switch on what tells: {'; '.join(open_)}."}] if open_ else []
-    if any(failed for _, failed, _ in texts):
-        missing.append({"price": "another run", "text": MEND})
-    last = [] if verdict[LABELLED]["outcome"] == "good" else [{"price": "labelled data", "text": LABEL}]
-    if any(step["price"] == "labelled data" for step in found.values()):
-        last = []
-    return in_order([*missing, *found.values(), *last])
+    asked = {"inference": first} if first.get("outcome") == "bad" else verdict["questions"]
+    texts = {part: q["text"].partition(UNCHECKED) for part, q in asked.items()}
+    open_ = {part: told.strip(" .") for part, (told, *_) in texts.items() if told.startswith("Not told: ")}
+    found = []
+    if open_:
+        words = "; ".join(told.removeprefix("Not told: ") for told in open_.values())
+        over = _switched_off(open_, known) or _more_rows(verdict, known)
+        made = known.run(over, f"Switch on what tells: {words}.", "") if over else None
+        price, seconds = (made.price, made.seconds) if made else ("a check", None)
+        command = known.prices.command(over)
+        found.append(Step(CHECK, price, f"Switch on what tells: {words}.", "", command, seconds))
+    if any(failed for _, failed, _ in texts.values()):
+        found.append(Step(CHECK, "another run", MEND, "", known.prices.command({})))
+    return found
 
 
-def in_order(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Returns steps by price, cheapest first, otherwise as they stand."""
-    prices = ["a look", "a check", *list(PRICES)[1:]]
-    return sorted(found, key=lambda step: prices.index(step["price"]))
+def _switched_off(open_: Mapping[str, str], known: Known) -> dict[str, Any]:
+    """Settings that switch on the checks behind what was not told, where the study switches them off."""
+    chosen = known.prices.study.get("checks") or {}
+    rules = {
+        name for part, told in open_.items() for what, names in NEEDS[part] if what in told for name in names
+    }
+    checks = sorted({check for rule in RULES if rule.name in rules for check in rule.checks})
+    off: dict[str, Any] = {check: {} for check in checks if check in chosen and chosen[check] is None}
+    return {"checks": off} if off else {}
+
+
+def _more_rows(verdict: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    """Settings with as many test rows as the tests that could not tell need; empty where rows are not why."""
+    evidence = known.evidence(verdict)
+    observations = {r["observation"] for rows in evidence.of("member_p").values() for r in rows}
+    least = {
+        "typical": len(observations) / levels.caution("members"),
+        "like_simulations": 2 / levels.caution("set"),
+        "prior_conflict": 1 / levels.caution("conflict"),
+    }
+    mute = {f["rule"] for f in verdict["findings"] if f["outcome"] == "cannot tell"}
+    rows = max((ceil(least[rule]) for rule in mute & set(least)), default=0)
+    return {"test_rows": rows} if rows > (known.prices.study.get("test_rows") or inf) else {}

@@ -15,10 +15,11 @@ from veridical.evidence.answers import Answer
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, grouped, select
 from veridical.evidence.variants import REFERENCE, Variant, of_cells
-from veridical.report import tables
+from veridical.report import error_rates, tables
 from veridical.report.missing import UNCHECKED
 from veridical.report.next_steps import steps
 from veridical.report.questions import LABELLED
+from veridical.report.step_estimates import Known
 
 MAX_LINES = 10
 MAX_PARAMETERS = 10
@@ -33,6 +34,8 @@ def overview(
     judged: Sequence[Mapping[str, Any]],
     units: Mapping[str, str],
     ranking: Sequence[Variant] = (),
+    *,
+    known: Known,
 ) -> dict[str, Any] | None:
     """Returns what the first page shows; None of a study without a verdict.
 
@@ -41,6 +44,7 @@ def overview(
         judged: The verdicts on the leading variants, as the page shows them (with `colour` and `mark`).
         units: Units by parameter, in the order in which parameters are shown.
         ranking: Methods from best to worst, as far as they were compared.
+        known: What the study knows of itself, for the next steps.
     """
     if not judged:
         return None
@@ -49,7 +53,7 @@ def overview(
     lead, beside = _lead(judged, ranking)
     single = own[0] if len(own) == 1 and len(judged) == 1 else None
     names = _names(own, units)
-    ahead = steps(lead)
+    ahead = steps(lead, known)
     told = lead[LABELLED]["outcome"] != "cannot tell"
     parts = {**lead["questions"], **({LABELLED: lead[LABELLED]} if told else {})}
     shown = ("unit", "exact_ninety", "truth", "probable")
@@ -59,6 +63,8 @@ def overview(
         "outcomes": [_outcome(name, part, _why(lead, name, part)) for name, part in parts.items()],
         "steps": ahead[:MAX_STEPS],
         "more_steps": ahead[MAX_STEPS:],
+        "rates": error_rates.sentence(lead, rows),
+        "rates_document": error_rates.DOCUMENT,
         "parameters": parameters,
         "hidden": len(names) - len(parameters) if single else 0,
         **{name: any(line[name] for line in parameters) for name in shown},

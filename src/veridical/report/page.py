@@ -18,11 +18,14 @@ from veridical import coordinates, figures
 from veridical.coordinates import dataset_cells
 from veridical.evidence import comparison, notation, numbers, provenance, variants
 from veridical.evidence.definitions import GLOSSARY
-from veridical.evidence.metrics import Row, select
+from veridical.evidence.metrics import DIGEST, Row, select
 from veridical.evidence.variants import Variant
 from veridical.files import read_json, reading
 from veridical.report import methods_text, missing, tables
+from veridical.report.badge import badge
 from veridical.report.overview import overview
+from veridical.report.prices import Prices
+from veridical.report.step_estimates import Known, LogDensities
 
 MANY = 3  # methods, beyond which what concerns one of them is folded away
 MAX_OBSERVATIONS = 3  # tables of posteriors in the page; all of them stand in metrics.csv
@@ -128,6 +131,8 @@ def build(
     *,
     unchecked: Sequence[str] = (),
     notes: Mapping[str, Sequence[str]] | None = None,
+    prices: Prices | None = None,
+    log_p: Mapping[str, LogDensities] | None = None,
 ) -> str:
     """Returns the page.
 
@@ -140,6 +145,8 @@ def build(
         record: The record of provenance.
         unchecked: What could not be made, in sentences.
         notes: How each data set was read, in sentences.
+        prices: What changes of the study cost.
+        log_p: Log densities at the truth of simulated test sets, by method, budget and replicate.
     """
     judged = [_verdict(found) for found in verdicts["verdicts"]]
     leading = set(variants.leading(variants.of_cells(v) for v in judged))
@@ -151,8 +158,12 @@ def build(
     compared = comparison.table(rows, judged)
     ranking = [line["variant"] for line in compared["lines"]] if compared else []
     units: dict[str, str] = next((p.data["units"] for p in pictures if "units" in p.data), {})
+    known = Known(prices or Prices(settings, settings.get("scale", "laptop")), rows, judged, log_p or {})
+    first_page = overview(rows, shown, units, ranking, known=known)
+    digest = str(verdicts.get(DIGEST, ""))
     context = {
-        "overview": overview(rows, shown, units, ranking),
+        "overview": first_page,
+        "badge": badge(first_page["lead"], settings["study"], digest) if first_page else None,
         "scale": settings.get("scale", "laptop"),
         "methods": methods_text.paragraph(settings, verdicts, rows, record),
         "title": settings.get("title") or settings["study"],

@@ -58,6 +58,7 @@ def prior_matters(evidence: Evidence) -> Found:
 RULES = (
     Rule(
         prior_conflict,
+        "where the answer lies in the prior",
         "prior",
         "Does the answer lie where the prior says parameters are?",
         f"`prior_conflict_p` < {levels.caution('conflict')}",
@@ -69,6 +70,7 @@ RULES = (
     ),
     Rule(
         prior_matters,
+        "the weight of the prior",
         "prior",
         "Would another prior have given another answer?",
         f"`prior_shift_sd` > {SHIFT} of a parameter with `prior_contraction` >= {INFORMED} (with less the "

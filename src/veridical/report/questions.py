@@ -44,6 +44,7 @@ class Rule:
 
     Attributes:
         judge: Returns an outcome per replicate and a sentence; None where there is nothing to judge.
+        called: What readers call it: what it looks at, in a few words.
         part: The question it belongs to, or `labelled`.
         asks: What it asks.
         caution: When it says `caution`, in words; empty where it never does.
@@ -55,6 +56,7 @@ class Rule:
     """
 
     judge: Callable[[Evidence], Found]
+    called: str
     part: str
     asks: str
     caution: str

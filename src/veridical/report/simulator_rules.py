@@ -106,6 +106,7 @@ def detectable(evidence: Evidence) -> float:
 RULES = (
     Rule(
         typical,
+        "each observation among simulated ones",
         "simulator",
         "Is each observation one that the simulator could have made?",
         f"`member_p` of an observation < {levels.caution('members')}; where simulated data are too few "
@@ -118,6 +119,7 @@ RULES = (
     ),
     Rule(
         like_simulations,
+        "the data as a whole among simulated ones",
         "simulator",
         "Taken together, are the data distributed like simulated data?",
         f"`mmd_p` or, of several observations, `mahalanobis_p` < {levels.caution('set') / 2}",
@@ -129,6 +131,7 @@ RULES = (
     ),
     Rule(
         reproduces,
+        "simulations at the answer",
         "simulator",
         "Do simulations at the answer look like the observation? (Cannot tell where inference is bad.)",
         f"`predictive_p` <= the level of the check ({levels.caution('predictive')}, unless the study says "

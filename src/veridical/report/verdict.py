@@ -48,6 +48,7 @@ from veridical.report.simulator_rules import detectable
 FORMAT = 2
 NOT_ASKED = "not asked"  # a rule that had nothing to judge
 NOT_JUDGED = frozenset({"reference", "prior"})
+_CALLED = {rule.name: rule.called for rule in RULES}
 COSTS = frozenset({"fit_seconds", "simulation_seconds", "nominal_cost", "target_runs", "invalid_share"})
 
 
@@ -66,7 +67,7 @@ def judge(evidence: Evidence, rules: Sequence[Rule] = RULES) -> dict[str, Any]:
         standing = [said[r.part][r.name] for r in rules if r.stands and r.name in said[r.part]]
         verdicts[seed] = derive({**parts[seed], "standing": max(standing, default=GOOD)})
     worst = majority(verdicts.values())
-    alone = [rule.name for rule, outcomes, _ in judged if rule.decisive and BAD in outcomes.values()]
+    alone = [rule.called for rule, outcomes, _ in judged if rule.decisive and BAD in outcomes.values()]
     found = max(worst, CARE) if alone or lacking else worst
     findings = [_finding(*one, silent) for one in judged]
     questions = {part: _part(part, parts, findings, open_parts.get(part, [])) for part in PARTS}
@@ -140,8 +141,8 @@ def _part(
     outcome = majority(own.values())
     said = {f["rule"]: f["outcome"] for f in findings if f["question"] == part}
     if outcome >= CAUTION:
-        rules = [name for name, o in said.items() if o == OUTCOMES[outcome]]
-        text = f"By {', '.join(rules)}." if rules else "Its repeats object for different reasons."
+        by = [_CALLED.get(name, name) for name, o in said.items() if o == OUTCOMES[outcome]]
+        text = f"By {', '.join(by)}." if by else "Its repeats object for different reasons."
     else:
         without = unanswered(part, {name: OUTCOMES.index(o) for name, o in said.items() if o in OUTCOMES})
         text = (
@@ -181,7 +182,7 @@ def _summary(
     if alone:
         return (
             "Use the stated uncertainty with care: most repeats pass, but in one the answer is badly off "
-            f"({', '.join(alone)})."
+            f"(by {', '.join(alone)})."
         )
     counted = OUTCOMES[2:] if verdict == NOT else OUTCOMES[1:]
     against = [

@@ -104,6 +104,9 @@ def _publish(layout: Layout, table: str | Path, verdicts: str | Path, figures: s
         figures=figures,
         provenance=None,
         looks=looks,
+        scores=layout.scores(),
+        study=layout.study.model_dump(mode="json"),
+        data=layout.data,
         out=f"{layout.report}/report.html",
     )
 

@@ -25,7 +25,11 @@ from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
 
 SCRIPTS = code_digests.HOME / "scripts"
-TEMPLATES = tuple(sorted((code_digests.SOURCE / "report" / "templates").iterdir()))
+_REPORT = code_digests.SOURCE / "report"
+TEMPLATES = (
+    *sorted((_REPORT / "templates").iterdir()),
+    _REPORT / "error_rates.json",
+)  # what the page is made of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +186,10 @@ class Layout(Asked):
         if not needs.isdisjoint(("densities", "likelihood")):
             inputs["densities"] = f"{own}.densities.npz"
         return inputs
+
+    def scores(self) -> list[str]:
+        """Paths of the scores on simulated test data, by which budgets are compared."""
+        return [path for path in self.check_results() if path.endswith(f"/{SIMULATED}/scores.json")]
 
     @cached_property
     def references(self) -> list[str]:

@@ -229,7 +229,7 @@ def as_written(files: Iterable[str | Path], overrides: Mapping[str, Any]) -> dic
     raw: dict[str, Any] = {}
     for file in files:
         raw = merge(raw, yaml_reading.read(file))
-    return merge(raw, yaml_reading.numbers(overrides))
+    return merge(raw, yaml_reading.of_command_line(overrides))
 
 
 def is_study(path: str | Path) -> bool:

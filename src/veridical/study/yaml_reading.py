@@ -24,6 +24,7 @@ _DEEPEST = 1000  # that the reader in C, ten times as fast, is asked to follow
 _DEEP = re.compile(rf"\n {{{_DEEPEST}}}|[-?][ \t]+[-?][ \t]+[-?][ \t]")
 _TAG = "tag:yaml.org,2002:"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+")
+_MEANT = re.compile(rf"[-+]?(?:0|[1-9][0-9_]*)(?:\.[0-9]*)?|{_EXPONENT.pattern}|true|false|null")
 # What a backslash before a letter becomes in double quotes: no text, or a formula with a gap.
 _ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]|\$[^$]*\t[^$]*\$|\$[^$ ]*\n[^$ ]*\$")
 _ZEROS = re.compile(r"[-+]?0(?:[0-9_]+|o[0-7_]+)")
@@ -75,6 +76,23 @@ def numbers(given: Any) -> Any:
     if isinstance(given, list):
         return [numbers(value) for value in given]
     return float(given) if isinstance(given, str) and _EXPONENT.fullmatch(given) else given
+
+
+def of_command_line(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of a command line as YAML means them.
+
+    Snakemake leaves every number, `true`, `false` and `null` inside of lists and mappings as text.
+    """
+    nested = {name: _meant(value) for name, value in given.items() if isinstance(value, Mapping | list)}
+    return {**numbers(given), **nested}
+
+
+def _meant(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return {name: _meant(value) for name, value in given.items()}
+    if isinstance(given, list):
+        return [_meant(value) for value in given]
+    return yaml.load(given, _Loader) if isinstance(given, str) and _MEANT.fullmatch(given) else given  # noqa: S506
 
 
 def _text(path: Path) -> str:
