@@ -65,6 +65,8 @@ def infer(
     }
     if type(estimator).given is not Estimator.given:
         about["asked_together"] = 1  # its answer to one observation depends on the others
+    if estimator.summarisers > 1:
+        about["summarisers"] = estimator.summarisers
     with cpu_threads(threads):
         posteriors.write(out, len(kept.x), _parts(estimator, kept, draws, rng, about))
     print(f"{data.name}: {draws} draws for {len(kept.x)} observation(s), {dropped} dropped")
