@@ -88,6 +88,36 @@ def test_many_wrong_variants_on_the_same_rows_earn_no_trust(faults: ModuleType) 
     assert faults.some_of_many_variants(5, 8) <= 0.125
 
 
+def test_what_the_second_member_of_an_ensemble_sees_is_seen(faults: ModuleType) -> None:
+    assert faults.seen_by_the_second_member() == "bad"
+
+
+def test_the_predictive_check_tests_and_names_empty_weekends(faults: ModuleType) -> None:
+    found = faults.predictive_check(20)
+    assert found["size"] <= 0.05 + 4 * (0.05 * 0.95 / found["n"]) ** 0.5
+    assert found["seen"] == 50 and found["named"] >= 42
+
+
+def test_measured_faults_and_cases_replace_their_own_lines_alone(
+    faults: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault_table, cases = (importlib.import_module(name) for name in ("verdict_fault_table", "cases"))
+    monkeypatch.setattr(fault_table, "KEPT", tmp_path / "kept.json")
+    (tmp_path / "kept.json").write_text(json.dumps({"2": {"after": "old"}, "9": {"after": "kept"}}))
+    found = fault_table.measure(["2"])
+    assert (found["2"]["after"], found["9"]["after"]) == ("do not trust", "kept")
+    assert "kept |" in fault_table.section(found) and "| 5 |" not in fault_table.section(found)
+    page = tmp_path / "cases.md"
+    page.write_text("| situation | study |\n| --- | --- |\n| study_yaml | dup | before | after |\n")
+    monkeypatch.setattr("sys.argv", ["cases.py", "x", "--only", "verdict: detection*", "--out", str(page)])
+    with pytest.raises(SystemExit) as ended:
+        cases.main()
+    assert ended.value.code == 0
+    lines = cases.lines_of(page)
+    assert lines["study_yaml", "dup"][2:] == ["before", "after"]
+    assert lines["verdict", "detection_mute.py"][2:] == ["good", "cannot tell"] and len(lines) == 2
+
+
 def test_density_zero_at_the_truth_is_a_fault(faults: ModuleType) -> None:
     assert faults.density_zero_at_the_truth() == "do not trust"
 
