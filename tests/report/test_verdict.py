@@ -197,6 +197,7 @@ FAULTS = [
     ("reweighted", weighed(0.8, 0.01, 0.9), "bad"),
     ("reweighted", weighed(0.3, 0.1, 0.9), "cannot tell"),
     ("local_ranks", local("local_ranks", 0.004), "caution"),
+    ("local_ranks", local("local_ranks", 0.007), "cannot tell"),
     ("local_ranks", local("local_ranks", 0.5, 0.0), "cannot tell"),
     ("local_classifier", local("local_c2st", 0.004), "caution"),
     ("prior_conflict", changed("prior_conflict_p", 0.003), "caution"),
