@@ -170,7 +170,7 @@ FAULTS = [
     ("like_labelled", sound() + labelled(member=0.002), "cannot tell"),
     ("simulated_calibration", miscalibrated(0.03), "caution"),
     ("simulated_calibration", miscalibrated(0.09), "bad"),
-    ("simulated_calibration", changed("tarp_p", 0.005), "caution"),
+    ("simulated_calibration", changed("tarp_p", 0.003), "caution"),
     ("simulated_calibration", changed("coverage_p", float("nan")), "caution"),
     ("covered_in_experiments", experiments(0.04, 0.001), "caution"),
     ("covered_in_experiments", experiments(0.06, 0.001), "bad"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 CAUTION_LEVELS: dict[str, tuple[float, str]] = {
     "predictive": (0.03, "`reproduces`: all statistics, draws and observations together"),
-    "calibration": (0.02, "`simulated_calibration` and `covered_in_experiments` together"),
+    "calibration": (0.01, "`simulated_calibration` and `covered_in_experiments` together"),
     "local ranks": (0.005, "`local_ranks`"),
     "local classifier": (0.01, "`local_classifier`"),
     "members": (0.01, "`typical`: each observation by itself (Holm)"),
