@@ -202,8 +202,8 @@ class Estimator(ABC):
         type: Name of the estimator in the registry.
         settings: Its settings, as validated.
         task: What it knows of its task.
-        cloud: Mean and covariance of the summaries of its training rows; None where it has no summaries.
-        summarisers: How many networks' summaries, as many of each, stand side by side in `summary`.
+        cloud: Mean and covariance of `every_summary` of its training rows; None where it has none.
+        summarisers: How many networks' summaries, as many of each, stand side by side in `every_summary`.
         parent: The method that it builds on and needs beside its own arrays; None for most.
     """
 
@@ -246,6 +246,10 @@ class Estimator(ABC):
     def summary(self, x: Array) -> Array | None:
         """Returns summaries (N, K) of x (N, *x_shape); None for a method without summaries."""
         return None
+
+    def every_summary(self, x: Array) -> Array | None:
+        """Returns the summaries that checks judge: of each of its networks, side by side, (N, M K)."""
+        return self.summary(x)
 
     def transforms(self) -> dict[str, Any]:
         """Returns, as plain data, what happens to x and to each parameter around the network."""

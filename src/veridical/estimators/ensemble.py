@@ -108,6 +108,10 @@ class Ensemble(Estimator):
         return np.asarray(logsumexp(log_p, axis=0)) - np.log(len(self.members))
 
     def summary(self, x: Array) -> Array:
+        """Returns summaries (N, K) of x (N, *x_shape) by the first member."""
+        return self.members[0].summary(x)
+
+    def every_summary(self, x: Array) -> Array:
         """Returns summaries (N, M K) of x (N, *x_shape), those of one member after the other."""
         return np.concatenate([member.summary(x) for member in self.members], axis=1)
 

@@ -108,7 +108,7 @@ def _parts(
             log_density=log_density,
             truth=truth,
             log_density_truth=None if truth is None else posterior.log_prob(truth, rows),
-            summary=posterior.summary(rows),
+            summary=estimator.every_summary(data.x[rows]),
             summary_mean=None if cloud is None else cloud.mean,
             summary_cov=None if cloud is None else cloud.covariance,
             x=data.x[rows],
