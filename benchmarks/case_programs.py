@@ -57,9 +57,9 @@ def learned_rule() -> str:
 
 
 def labelled_few_rows() -> str:
-    """sd 1.5 too small, D = 1: passes in 1.6 % at 20 rows, exactly."""
+    """sd 1.5 too small, D = 1: all of 10 rows are held in 4.3 %, exactly, and less often enough of 20."""
     trusted = [faults.calibrated(Case("", scaled(1 / 1.5)), 1, n, 40) for n in (10, 20)]
-    assert max(trusted) <= 0.016 + 4 * (0.016 * 0.984 / 40) ** 0.5, trusted
+    assert max(trusted) <= 0.043 + 4 * (0.043 * 0.957 / 40) ** 0.5, trusted
     return f"trust {100 * trusted[0]:.0f} and {100 * trusted[1]:.0f} % at 10 and 20 rows"
 
 
