@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from veridical import bank
-from veridical.report import verdict
+from veridical.report import missing, verdict
 from veridical.saved import observations, posteriors
 
 
@@ -111,7 +111,8 @@ def ran(ended: Ended) -> str:
 def reported(ended: Ended) -> str:
     """There is a report, whatever could not be made; the exit status tells."""
     assert (ended.results / "report.html").is_file(), f"there is no report: {ended.said[-3000:]}"
-    return f"a report, exit status {ended.status}"
+    lacks = missing.told(verdict.load(ended.results / "verdict.json")["unchecked"])
+    return "; lacks ".join([f"a report, exit status {ended.status}", *lacks])
 
 
 def warned(*words: str) -> Judge:

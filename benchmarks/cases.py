@@ -283,6 +283,7 @@ CASES = (
             predicted("npe", "GB", [], ["every 7 values", "of them 0"]),
         ),
         change={
+            "seed": 20261121,
             "task": "seir.py:Seir",
             "observations": {
                 name: {"file": f"config/{name}.csv", "layout": "series", "columns": ["cases"], "index": "day"}
