@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from veridical import bank
+from veridical.report import missing, verdict
 from veridical.saved import observations, posteriors
 
 
@@ -108,7 +111,8 @@ def ran(ended: Ended) -> str:
 def reported(ended: Ended) -> str:
     """There is a report, whatever could not be made; the exit status tells."""
     assert (ended.results / "report.html").is_file(), f"there is no report: {ended.said[-3000:]}"
-    return f"a report, exit status {ended.status}"
+    lacks = missing.told(verdict.load(ended.results / "verdict.json")["unchecked"])
+    return "; lacks ".join([f"a report, exit status {ended.status}", *lacks])
 
 
 def warned(*words: str) -> Judge:
@@ -156,6 +160,46 @@ def rows_are_their_own(ended: Ended) -> str:
     left = [path.name for path in ended.folder.iterdir() if path.suffix == ".dat"]
     assert not left, f"left in the folder: {left}"
     return f"{len(off)} rows, each its own; nothing left behind"
+
+
+def not_trusted(method: str, dataset: str, rule: str, *words: str) -> Judge:
+    """The verdict trusts nothing, and a rule objects in these words."""
+
+    def judge(ended: Ended) -> str:
+        found, said = _judged(ended, method, dataset, rule)
+        assert not found["verdict"].startswith("trust"), found["verdict"]
+        assert said["outcome"] in ("caution", "bad"), said
+        assert all(word in said["text"] for word in words), said["text"]
+        return f"{found['verdict']}; `{rule}`: {said['outcome']}. {said['text']}"
+
+    return judge
+
+
+def predicted(method: str, dataset: str, words: Sequence[str], never: Sequence[str] = ()) -> Judge:
+    """What the predictive check found, in these words; the figure's caption ends with that very sentence."""
+
+    def judge(ended: Ended) -> str:
+        _, said = _judged(ended, method, dataset, "reproduces")
+        assert all(word in said["text"] for word in words), said["text"]
+        assert not any(word in said["text"] for word in never), said["text"]
+        page = (ended.results / "report.html").read_text(encoding="utf-8")
+        figure = page.partition(f'<figure id="figure-predictive-{method}-{dataset}">')[2].partition(
+            "</figure>"
+        )[0]
+        caption = html.unescape(re.sub("<[^>]+>", "", figure.partition("<figcaption>")[2]))
+        agreed = f"{said['text']} Outcome: {said['outcome']}."
+        assert agreed in caption, f"expected {agreed!r} in {caption!r}"
+        return f"{dataset}: {said['outcome']}. {said['text']}"
+
+    return judge
+
+
+def _judged(ended: Ended, method: str, dataset: str, rule: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The verdict on one method and data set, and what one rule found."""
+    verdicts = verdict.load(ended.results / "verdict.json")["verdicts"]
+    (found,) = [v for v in verdicts if (v["method"], v["dataset"]) == (method, dataset)]
+    (said,) = [f for f in found["findings"] if f["rule"] == rule]
+    return found, said
 
 
 def no_figure_failed(ended: Ended) -> str:

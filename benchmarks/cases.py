@@ -3,7 +3,8 @@
     PYTHONPATH=src python benchmarks/cases.py FOLDER --out docs/results/cases.md [--only PATTERN]
 
 FOLDER holds one folder a case: study files, models, data. Each study runs in a copy, through Snakemake,
-to the target that its judge needs; a judge raises AssertionError or says what is right now.
+to the target that its judge needs; a judge raises AssertionError or says what is right now. Programs of the
+verdict's faults are made again (`case_programs`). Lines of cases that do not run stay on the page.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ from case_judges import (
     answers,
     either,
     no_figure_failed,
+    not_trusted,
+    predicted,
     ran,
     read_as,
     refused,
@@ -38,6 +43,7 @@ from case_judges import (
     values_exist,
     warned,
 )
+from case_programs import PROGRAMS
 from table_text import table
 
 from veridical.errors import VeridicalError
@@ -55,7 +61,7 @@ class Case:
         before: What came of it, in a few words.
         judge: Says what is right now.
         target: What is asked of Snakemake, below the study's results; everything if empty.
-        change: Entries of the study file that are put in others' place.
+        change: Entries of the study file that are put in others' place; all of one that is not there.
         what: What differs from the study file, in a word.
         said: A model, a text in it and what stands there instead, as a user adds what the page names.
     """
@@ -72,6 +78,7 @@ class Case:
 
 # ---- cases -------------------------------------------------------------------------------------------
 
+TABLE = {"layout": "table", "source": "made up"}
 LAB, ROWS = "observe/lab.nc", (1.0, 2.0, 0.5)
 SETS = ([0.75, 20 / 21, 0.5], [0.5, 21**-0.5, 0.5**0.5])
 SHARES = {
@@ -259,6 +266,44 @@ CASES = (
         )
         for i, unit in enumerate(("$\\micro$m", "\\si{\\metre}", "$/kg and $/t"))
     ),
+    Case(
+        "outlier_in_a_set",
+        "stat2_outlier",
+        "7.549 +- 0.004 where 20 +- 0.71 is right; looks like simulated data, trust",
+        all_of(reported, not_trusted("npe", "twenty", "typical", "observation 1 lies")),
+        change={"observations": {"twenty": {**TABLE, "file": "outlier_set.csv"}}},
+    ),
+    Case(
+        "weekend",
+        "weekend",
+        "good (p = 0.16) above a caption that says the model does not reproduce CH",
+        all_of(
+            ran,
+            predicted("npe", "CH", ["do not look like", "every 7 values of day", "all of them 0"]),
+            predicted("npe", "GB", [], ["every 7 values", "of them 0"]),
+        ),
+        change={
+            "seed": 20261121,
+            "task": "seir.py:Seir",
+            "observations": {
+                name: {"file": f"config/{name}.csv", "layout": "series", "columns": ["cases"], "index": "day"}
+                for name in ("CH", "GB")
+            },
+            "simulation": {"shard_rows": 5_000},
+            "budgets": [10_000],
+            "replicates": 1,
+            "test_rows": 500,
+            "test_draws": 299,
+            "draws": 1000,
+            "estimators": {
+                "npe": {
+                    "type": "npe",
+                    "inputs": {"transform": "asinh"},
+                    "summary": {"type": "mlp", "hidden": [128, 128], "features": 16},
+                }
+            },
+        },
+    ),
 )
 
 
@@ -271,13 +316,14 @@ def run(case: Case, home: Path, scratch: Path, cores: int) -> Ended:
     shutil.copytree(home / case.folder, folder)
     if (folder / "make_runs.py").exists():
         subprocess.run([sys.executable, "make_runs.py"], cwd=folder, check=True)
-    (file,) = [path for path in folder.rglob(f"{case.study}.yaml")]
+    (file,) = list(folder.rglob(f"{case.study}.yaml")) or [folder / f"{case.study}.yaml"]
     name = case.study
     if case.said:
         model, old, new = case.said
         (folder / model).write_text((folder / model).read_text().replace(old, new))
     if case.change:
-        settings = {**yaml.safe_load(file.read_text()), **case.change}
+        written = yaml.safe_load(file.read_text()) if file.exists() else {"study": case.study}
+        settings = {**written, **case.change}
         file.write_text(yaml.safe_dump(settings))
         name = settings["study"]
     found = re.search(r"^study: (\S+)", file.read_text(errors="replace"), re.MULTILINE)
@@ -315,6 +361,29 @@ are read.
 """
 
 
+def lines_of(page: Path) -> dict[tuple[str, str], list[str]]:
+    """The lines that a page has, by situation and study."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {(line[0], line[1]): line for line in cells[2:]}
+
+
+def asked(home: Path, cores: int) -> Iterator[tuple[str, str, str, Callable[[], tuple[bool, str]]]]:
+    """Yields situation, study, what was before, and what runs and judges it."""
+    for case in CASES:
+        yield case.folder, case.what or case.study, case.before, partial(judged, case, home, cores)
+    for program, before in PROGRAMS:
+        yield "verdict", f"{program.__name__}.py", before, partial(made_again, program)
+
+
+def made_again(program: Callable[[], str]) -> tuple[bool, str]:
+    """Whether what a program shows is right today, and what comes of it."""
+    try:
+        return True, program()
+    except AssertionError as fault:
+        return False, f"{type(fault).__name__}: {fault}"
+
+
 def main() -> None:
     """Runs the cases, writes the page; ends with status 1 if one is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -323,15 +392,16 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    lines, wrong = [], 0
-    for case in CASES:
-        name = f"{case.folder}: {case.what or case.study}"
+    before, lines, wrong = lines_of(chosen.out) if chosen.out else {}, [], 0
+    for situation, study, was, judge in asked(chosen.folder.resolve(), chosen.cores):
+        name = f"{situation}: {study}"
         if not fnmatch(name, chosen.only):
+            lines += [before[situation, study]] if (situation, study) in before else []
             continue
-        right, text = judged(case, chosen.folder.resolve(), chosen.cores)
+        right, text = judge()
         wrong += not right
         print(f"{'right' if right else 'WRONG'} {name}: {text}", flush=True)
-        lines.append([case.folder, case.what or case.study, case.before, text.replace("|", "/")])
+        lines.append([situation, study, was, text.replace("|", "/")])
     if chosen.out:
         text = table(["situation", "study", "before", "after"], lines)
         chosen.out.write_text(f"{INTRODUCTION}\n{text}\n", encoding="utf-8")

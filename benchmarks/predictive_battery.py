@@ -241,8 +241,8 @@ def named(fault: str, culprit: str, model: Model) -> bool:
 
 
 def shares(p: list[float]) -> list[float]:
-    """The shares of p-values at most 0.05, 0.03 and 0.005."""
-    return [float(np.mean([one <= level for one in p])) for level in (ALPHA, 0.03, 0.005)]
+    """The shares of p-values at most 0.05, 0.03 and 0.01."""
+    return [float(np.mean([one <= level for one in p])) for level in (ALPHA, 0.03, 0.01)]
 
 
 def measured(name: str, fault: str, repeats: int) -> dict[str, Any]:
@@ -321,7 +321,7 @@ shares are binomial, at most {error:.3f}.
 
 ## Size
 
-Share of repeats with p at most 0.05, 0.03 (the level of the check) and 0.005 (where the verdict says more
+Share of repeats with p at most 0.05, 0.03 (the level of the check) and 0.01 (where the verdict says more
 than caution), without any fault; asked for: 0.05 ± 0.02.
 
 {size}
@@ -361,7 +361,7 @@ def cells(repeats: int, sizes: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def size_line(name: str, found: dict[str, Any]) -> list[str]:
-    levels = (ALPHA, 0.03, 0.005)
+    levels = (ALPHA, 0.03, 0.01)
     errors = [np.sqrt(level * (1 - level) / found["repeats"]) for level in levels]
     pairs = zip(found["shares"], errors, strict=True)
     return [name, str(found["repeats"]), *(f"{share:.3f} ± {error:.3f}" for share, error in pairs)]
@@ -383,8 +383,8 @@ def page(record: dict[str, Any], repeats: int, data: bool) -> str:
         repeats=repeats, data=" --data FOLDER" if data else "", seconds=record["cpu_seconds"],
         python=platform.python_version(), numpy=np.__version__, machine=platform.machine(), root=ROOT,
         draws=DRAWS, replicates=REPLICATES, error=0.5 / np.sqrt(repeats),
-        size=table(["model", "repeats", "0.05", "0.03", "0.005"], size),
-        power=table(["model", "fault", "found at 0.05", "0.03", "0.005", "named"], power),
+        size=table(["model", "repeats", "0.05", "0.03", "0.01"], size),
+        power=table(["model", "fault", "found at 0.05", "0.03", "0.01", "named"], power),
         epidemics="\n".join(record.get("epidemics", ["Not run: no data were given."])),
     )  # fmt: skip
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from verdict_cases import CASES, Case, calibrated_rows, offset, rows_of, scaled, shifted
+import predictive_battery
+from verdict_cases import CASES, Case, calibrated_rows, offset, rows_of, scaled
 
 from veridical import checks, coordinates, seeds
 from veridical.coordinates import Coordinates
 from veridical.evidence import metrics, tabulation
-from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, row
 from veridical.report import verdict
 from veridical.report.judging import Evidence
@@ -192,6 +193,19 @@ def some_of_many_variants(n_variants: int, repeats: int = REPEATS, n: int = 100)
     return trusted / repeats
 
 
+def seen_by_the_second_member() -> str:
+    """What rule `typical` says of an observation that the second of three members sees 8 sd away."""
+    rng = generator("second member")
+    s = rng.normal(size=(2, 6))
+    s[1, 2:4] += 8.0
+    own, null = (
+        replace(with_summary(part), attrs={"summarisers": 3}) for part in (s[1:], rng.normal(size=(500, 6)))
+    )
+    rows = [r for r in rows_of(RIGHT, 2, (0,), rng)[0] if r["metric"] != "member_p"]
+    result = checks.build("typicality").run(own, rng, null=null)
+    return outcome(judged(rows + [{**r, "seed": k} for k in range(3) for r in checked(result)]), "typical")
+
+
 def density_zero_at_the_truth() -> str:
     """A fifth of the simulated truths at density zero, all else good."""
     rows = rows_of(RIGHT, 2, (0,), generator("zero"))[0]
@@ -200,125 +214,51 @@ def density_zero_at_the_truth() -> str:
     return str(judged(rows + zeros)["verdict"])
 
 
-def errors_over_replicates(studies: int = 40) -> dict[str, float]:
-    """Stated error of the mean of three replicates that share test rows, over the spread between studies."""
-    names = (("coverage", 0.9), ("acauc", None), ("contraction", None))
-    value: dict[str, list[float]] = {name: [] for name, _ in names}
-    stated: dict[str, list[float]] = {name: [] for name, _ in names}
+def errors_over_replicates(studies: int = 100) -> dict[str, dict[str, float]]:
+    """Stated error over the spread between studies: of the mean of three replicates that share test rows
+    (`three`) and of a single one (`one`)."""
+    names = {"coverage": 0.9, **dict.fromkeys(("acauc", "lpp", "rmse", "nrmse", "contraction"))}
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for i in range(studies):
-        rng, rows = generator("errors", i), []
-        theta = rng.normal(size=(300, 2))
-        x = theta + rng.normal(size=theta.shape)
-        for r in range(3):
-            z = rng.normal(size=(99, 300, 2))
-            at_truth = -((theta - x / 2) ** 2).sum(-1) - np.log(np.pi)
-            data = Draws(
-                **{
-                    **vars(draws_of(x / 2 + np.sqrt(0.5) * z)),
-                    "truth": theta,
-                    "log_density": -0.5 * (z**2).sum(-1) - np.log(np.pi),
-                    "log_density_truth": at_truth,
-                }
-            )
-            for check, options in (("coverage", {"null_draws": 999}), ("scores", {})):
-                result = checks.build(check, bootstrap=20, **options).run(data, rng)
-                rows += tabulation.check_rows(Coordinates("npe", 1000, r, "simulated"), result.to_json())
-        for name, level in names:
-            cells = {"metric": name, "level": level, "parameter": None, "seed": None}
-            (mean,) = metrics.select(metrics.tidy(rows), **cells)
-            value[name].append(mean["value"])
-            stated[name].append(mean["stderr"])
-    return {name: float(np.mean(stated[name]) / np.std(value[name], ddof=1)) for name, _ in names}
+        rows = metrics.tidy(_three_replicates(generator("errors", i)))
+        for of, seed in (("three", None), ("one", 0)):
+            for name, level in names.items():
+                own = metrics.select(rows, metric=name, level=level, seed=seed)
+                whole = next((r for r in own if r["parameter"] is None), own[0])
+                found.setdefault((of, name), []).append((whole["value"], whole["stderr"]))
+    ratios: dict[str, dict[str, float]] = {"three": {}, "one": {}}
+    for (of, name), pairs in found.items():
+        value, stated = np.transpose(pairs)
+        ratios[of][name] = float(stated.mean() / value.std(ddof=1))
+    return ratios
 
 
-# ---- the table -------------------------------------------------------------------------------------
+def _three_replicates(rng: np.random.Generator) -> list[Row]:
+    """Scores and coverage of three replicates of the exact posterior on the same 300 test sets."""
+    theta, rows = rng.normal(size=(300, 2)), []
+    x = theta + rng.normal(size=theta.shape)
+    for r in range(3):
+        z = rng.normal(size=(99, 300, 2))
+        known = {
+            "truth": theta,
+            "log_density": -0.5 * (z**2).sum(-1) - np.log(np.pi),
+            "log_density_truth": -((theta - x / 2) ** 2).sum(-1) - np.log(np.pi),
+        }
+        data = Draws(**{**vars(draws_of(x / 2 + np.sqrt(0.5) * z)), **known})
+        for check, options in (("coverage", {"null_draws": 999}), ("scores", {})):
+            result = checks.build(check, bootstrap=20, **options).run(data, rng)
+            rows += tabulation.check_rows(Coordinates("npe", 1000, r, "simulated"), result.to_json())
+    return rows
 
 
-def lines() -> list[list[str]]:
-    """Returns number, fault, figures before and after, of each fault of the rules."""
-    said = {name: _said(own) for name, own in wrong_simulator().items()}
-    wild, errors = one_wild_observation(), errors_over_replicates()
-    of_prior = " / ".join(f"{100 * calibrated(PRIOR, 4, n, REPEATS):.0f}" for n in (100, 500, 2000))
-    narrow, moved = Case("sd 1.5", scaled(1 / 1.5)), Case("shift 1", shifted(1.0))
-    few = [
-        " / ".join(f"{100 * calibrated(c, 1, n, REPEATS):.0f}" for n in (10, 20, 50)) for c in (narrow, moved)
+def predictive_check(repeats: int = REPEATS) -> dict[str, float]:
+    """Size of the predictive check at exact posteriors of counts and of a mean (at 0.05), and what it finds
+    of counts without weekends (at 0.03) and names."""
+    size = [
+        predictive_battery.repeat(model, "none", repeats + i)[0] <= 0.05
+        for model in ("counts, n = 56", "mean, n = 56")
+        for i in range(repeats)
     ]
-    mixed = against_reference([0.0] * 10, [0.5] * 5 + [1.5] * 5)
-    together = against_reference([0.49], [0.67])
-    far = ", ".join(f"{n} rows: {one_far_observation(n)}" for n in (100, 300, 500, 1000))
-    variants = " / ".join(f"{100 * some_of_many_variants(v):.0f}" for v in (1, 5, 17))
-    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in errors.items())
-    return [
-        [
-            "1",
-            "an exact reference counts as evidence for the simulator",
-            "nature = simulator + 1, D = 4: trust 85 %, intervals hold 0.00; "
-            "nature 1.5 theta: trust 85 %, hold 0.51",
-            "; ".join(f"{name}: {text}" for name, text in said.items()),
-        ],
-        [
-            "2",
-            "majority rule by rule",
-            "three replicates that each fail another rule badly: trust",
-            each_replicate_fails_another_rule(),
-        ],
-        [
-            "3",
-            "one wild observation among twenty passes",
-            '"the data look like simulated data", trust',
-            f"rule `typical`: {outcome(wild, 'typical')}; verdict {wild['verdict']}",
-        ],
-        [
-            "4",
-            "distance to the reference averaged over observations, limits harmless one by one",
-            "five 2x too narrow and five 1.5x too wide: good; shift 0.49 and ratio 0.67: good",
-            f"{mixed}; {together}",
-        ],
-        [
-            "5",
-            "a calibrated method that answers with the prior, D = 4, 100 / 500 / 2,000 rows",
-            "trust 82 / 75 / 23 %",
-            f"trust {of_prior} %",
-        ],
-        [
-            "6",
-            "trust with few labelled rows, D = 1, 10 / 20 / 50 rows",
-            "sd 1.5x too small: trust 62-70 / 18-43 / 5 %; shift of 1 sd: 52-73 / 43-50 / 12 %",
-            f"sd 1.5x too small: trust {few[0]} %; shift of 1 sd: {few[1]} %",
-        ],
-        [
-            "7, 8",
-            "± over replicates that share their test rows, stated / observed",
-            "coverage 1/4, ACAUC 1/9, contraction 1/19",
-            ratios,
-        ],
-        [
-            "9",
-            "ten observations from one corner of the prior",
-            "do not trust 10 of 10 while intervals hold 0.90",
-            f"{_said(from_one_corner())} (100 labelled rows)",
-        ],
-        [
-            "10",
-            "one summary at 1e6, a null too small to reject",
-            "fewer than 400 test rows: good",
-            far,
-        ],
-        [
-            "11",
-            "uncalibrated methods on `real`",
-            "never trust",
-            f"right answer, 200 labelled rows, D = 4: trust {100 * uncalibrated_on_real():.0f} %",
-        ],
-        [
-            "13",
-            "density zero at a fifth of the truths; the best of 1 / 5 / 17 wrong variants on 100 rows",
-            "trust; trust 1 / 5 / 15 %",
-            f"{density_zero_at_the_truth()}; trust {variants} %",
-        ],
-    ]
-
-
-def _said(found: Counter[str]) -> str:
-    """Shares of the verdicts in words, those given at least once."""
-    return ", ".join(f"{word} {100 * found[word]:.0f} %" for word in VERDICTS if found[word] > 0)
+    weekends = [predictive_battery.repeat("counts, n = 56", "empty weekends", 1000 + i) for i in range(50)]
+    seen = [right for p, right in weekends if p <= 0.03]
+    return {"size": float(np.mean(size)), "n": len(size), "seen": len(seen), "named": sum(seen)}

@@ -280,6 +280,23 @@ def test_a_check_that_is_missing_in_one_repeat_of_many_still_takes_trust_away() 
         assert not missing.of(verdict.Evidence([], "npe", 9, "lab", unchecked=[entry | other]))
 
 
+def test_one_cause_is_told_once_with_all_that_it_keeps_from_being_made() -> None:
+    def entry(what: str, method: str, replicate: int, cause: str = "E: no") -> dict:
+        cells = {"budget": None if method == "reference" else 1000, "n_calibration": None, "dataset": "lab"}
+        return {"what": what, "method": method, "replicate": replicate, **cells, "cause": cause, "log": "l"}
+
+    near = [entry(f"check {name}", "npe", r) for name in ("local_ranks", "local_c2st") for r in (0, 1)]
+    told = "check local_ranks and check local_c2st of npe at 1,000 simulations on lab, in 2 repeats"
+    assert missing.told(near) == [f"{told}: E: no (log: l)"]
+    compared = [entry("check two_sample", method, 0) for method in ("npe", "ens")]
+    told = (
+        "the exact reference on lab; check two_sample of npe at 1,000 simulations on lab; "
+        "check two_sample of ens at 1,000 simulations on lab: E: no (log: l)"
+    )
+    assert missing.told([*compared, entry("the exact reference", "reference", 0)]) == [told]
+    assert len(missing.told([*near, entry("check sbc", "npe", 0, "E: other")])) == 2
+
+
 @pytest.mark.parametrize("place", ["found", "data", "draw", "shows", "table", "own"])
 def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
     study: MadeUp, place: str, monkeypatch: pytest.MonkeyPatch

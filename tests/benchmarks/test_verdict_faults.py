@@ -62,11 +62,11 @@ def test_an_answer_that_is_the_prior_earns_no_trust(faults: ModuleType, n: int) 
     assert faults.calibrated(faults.PRIOR, 4, n, 10) == 0
 
 
-@pytest.mark.parametrize("n", [10, 20, 50])
-def test_few_labelled_rows_earn_no_trust_for_wrong_answers(faults: ModuleType, n: int) -> None:
-    """sd 1.5 too small: exactly 1.6 % at 20 rows (19 or 20 of them held at 0.73), less at 10 and 50."""
-    error = (0.016 * 0.984 / 40) ** 0.5
-    assert faults.calibrated(faults.Case("", faults.scaled(1 / 1.5)), 1, n, 40) <= 0.016 + 4 * error
+@pytest.mark.parametrize(("n", "share"), [(10, 0.043), (20, 0.016), (50, 0.016)])
+def test_few_labelled_rows_earn_no_trust_for_wrong_answers(faults: ModuleType, n: int, share: float) -> None:
+    """sd 1.5 too small: exactly, all of 10 rows held at 0.73, 19 or 20 of 20 with their mean, less at 50."""
+    error = (share * (1 - share) / 40) ** 0.5
+    assert faults.calibrated(faults.Case("", faults.scaled(1 / 1.5)), 1, n, 40) <= share + 4 * error
 
 
 def test_good_answers_to_data_from_one_corner_of_the_prior_are_not_refused(faults: ModuleType) -> None:
@@ -86,6 +86,36 @@ def test_an_uncalibrated_method_can_earn_trust_on_labelled_data(faults: ModuleTy
 
 def test_many_wrong_variants_on_the_same_rows_earn_no_trust(faults: ModuleType) -> None:
     assert faults.some_of_many_variants(5, 8) <= 0.125
+
+
+def test_what_the_second_member_of_an_ensemble_sees_is_seen(faults: ModuleType) -> None:
+    assert faults.seen_by_the_second_member() == "bad"
+
+
+def test_the_predictive_check_tests_and_names_empty_weekends(faults: ModuleType) -> None:
+    found = faults.predictive_check(20)
+    assert found["size"] <= 0.05 + 4 * (0.05 * 0.95 / found["n"]) ** 0.5
+    assert found["seen"] == 50 and found["named"] >= 42
+
+
+def test_measured_faults_and_cases_replace_their_own_lines_alone(
+    faults: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault_table, cases = (importlib.import_module(name) for name in ("verdict_fault_table", "cases"))
+    monkeypatch.setattr(fault_table, "KEPT", tmp_path / "kept.json")
+    (tmp_path / "kept.json").write_text(json.dumps({"2": {"after": "old"}, "9": {"after": "kept"}}))
+    found = fault_table.measure(["2"])
+    assert (found["2"]["after"], found["9"]["after"]) == ("do not trust", "kept")
+    assert "kept |" in fault_table.section(found) and "| 5 |" not in fault_table.section(found)
+    page = tmp_path / "cases.md"
+    page.write_text("| situation | study |\n| --- | --- |\n| study_yaml | dup | before | after |\n")
+    monkeypatch.setattr("sys.argv", ["cases.py", "x", "--only", "verdict: detection*", "--out", str(page)])
+    with pytest.raises(SystemExit) as ended:
+        cases.main()
+    assert ended.value.code == 0
+    lines = cases.lines_of(page)
+    assert lines["study_yaml", "dup"][2:] == ["before", "after"]
+    assert lines["verdict", "detection_mute.py"][2:] == ["good", "cannot tell"] and len(lines) == 2
 
 
 def test_density_zero_at_the_truth_is_a_fault(faults: ModuleType) -> None:

@@ -27,6 +27,7 @@ class Draws:
     x: np.ndarray | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
+    summarisers: int = 1
 
     @property
     def support(self) -> Support:

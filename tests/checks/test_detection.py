@@ -49,6 +49,21 @@ def test_the_check_holds_its_level(rng: np.random.Generator) -> None:
     assert stats.kstest(np.array(p_values) - jitter, "uniform").pvalue > 1e-4
 
 
+def test_what_a_single_member_of_an_ensemble_sees_is_seen(rng: np.random.Generator) -> None:
+    def with_members(n: int, only_second: float = 0.0) -> Any:
+        model = _with(rng, n)
+        other = (
+            model.summary
+            + rng.normal(size=model.summary.shape) * [10.0, 0.001]
+            + only_second * np.array([100.0, 0.01])
+        )
+        return replace(model, summary=np.hstack([model.summary, other]), summarisers=2)
+
+    check, null = Detection(null_sets=999, sets=20), with_members(4000)
+    assert value(check.run(with_members(3, 5.0), rng, null=null), "mmd_p").value < 0.005
+    assert value(check.run(with_members(3), rng, null=null), "mmd_p").value > 0.005
+
+
 @pytest.mark.parametrize(("n", "simulated"), [(1, 900), (1, 4000), (20, 400), (3, 30_000)])
 def test_size_power_and_alarm_of_the_check(n: int, simulated: int, rng: np.random.Generator) -> None:
     """Few and many simulations, by fresh sets and by permutation; the planted fault is a shift by four sd."""

@@ -52,7 +52,9 @@ def test_an_outlier_in_one_coordinate_is_found_marked_and_told(rng: np.random.Ge
     told = reproduced.of_check(bad.to_json())
     assert told is not None
     assert "year 3, species lynx lies" in told.sentence
-    assert told.sentence.startswith("The fitted model does not reproduce the data (predictive p = 0.0025): ")
+    assert told.sentence.startswith(
+        "Simulations at the answer do not look like the data (predictive p = 0.0025): "
+    )
     assert any("year 3, species lynx" in note for note in bad.notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,30 @@ def test_p_values_are_uniform_under_the_simulator(
         p_values.append(value(check.run(observed, rng, null=null), "mahalanobis_p").value)
     jitter = rng.random(300) / (200 if size == 1 else 100)  # p-values are multiples of this step
     assert stats.kstest(np.array(p_values) - jitter, "uniform").pvalue > 1e-4
+
+
+def of_members(rng: np.random.Generator, n: int, only_second: float = 0.0) -> Draws:
+    """Two summaries by each of three members, who nearly agree, and one of them sees a misfit."""
+    common = rng.normal(size=(n, 2))
+    each = [common + 0.1 * rng.normal(size=(n, 2)) for _ in range(3)]
+    each[1] = each[1] + only_second
+    fit = {"summary_mean": np.zeros(6), "summary_cov": 1.01 * np.eye(6), "summarisers": 3}
+    return Draws(("a",), np.zeros((2, n, 1)), summary=np.hstack(each), **fit)
+
+
+def test_what_a_single_member_of_an_ensemble_sees_is_seen(rng: np.random.Generator) -> None:
+    """And nothing is spent on their number: p-values stay uniform."""
+    check, found = Typicality(permutations=99), []
+    for _ in range(200):
+        result = check.run(of_members(rng, 1), rng, null=of_members(rng, 199))
+        found.append(value(result, "member_p").value - rng.random() / 200)
+    assert stats.kstest(found, "uniform").pvalue > 1e-4
+    far, null = of_members(rng, 1, 5.0), of_members(rng, 999)
+    assert value(check.run(far, rng, null=null), "member_p").value == 1 / 1000
+    first = [replace(d, summary=d.summary[:, :2], summarisers=1) for d in (far, null)]
+    first = [replace(d, summary_mean=np.zeros(2), summary_cov=1.01 * np.eye(2)) for d in first]
+    of_first = check.run(first[0], rng, null=first[1])
+    assert value(of_first, "member_p").value > 0.01
 
 
 def test_a_planted_misspecification_is_atypical(fitted: Fitted, rng: np.random.Generator) -> None:

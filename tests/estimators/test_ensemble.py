@@ -53,7 +53,15 @@ def test_the_log_density_is_that_of_the_equal_mixture(
     np.testing.assert_allclose(np.exp(estimator.log_prob(theta, x)), mixture, rtol=1e-12)
     outside = estimator.log_prob(np.array([[1.5, 0.0]]), x[:1])
     assert np.isneginf(outside).all()
-    np.testing.assert_array_equal(estimator.summary(x), estimator.members[0].summary(x))
+    each = [member.summary(x) for member in estimator.members]
+    np.testing.assert_array_equal(estimator.summary(x), each[0])
+    np.testing.assert_array_equal(estimator.every_summary(x), np.hstack(each))
+    k = each[0].shape[1]
+    assert estimator.summarisers == 3 and estimator.cloud.covariance.shape == (3 * k, 3 * k)
+    np.testing.assert_array_equal(
+        estimator.cloud.covariance[k : 2 * k, k : 2 * k], estimator.members[1].cloud.covariance
+    )
+    np.testing.assert_array_equal(estimator.cloud.mean[k : 2 * k], estimator.members[1].cloud.mean)
 
 
 def test_members_differ_and_share_their_transforms(trained: tuple[Ensemble, session.TrainingResult]) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,21 @@ def test_labels_stand_beside_the_names_in_tables(study: MadeUp) -> None:
     text = built(study, settings={**study.settings, "title": r"Pelts in $/kg & $\mu$m", "labels": labels})
     assert '<th scope="row"><i>r</i><sub>h</sub> <code>hare</code></th>' in text
     assert '<th scope="row">lynx</th>' in text and r"<h1>Pelts in $/kg &amp; $\mu$m</h1>" in text
+
+
+def test_below_the_figure_of_predictions_stands_what_the_rule_found(study: MadeUp) -> None:
+    """The same sentence as among the findings, whatever the rule says."""
+    for outcome, text in (("bad", "It <does> not."), ("cannot tell", "Says nothing here: none.")):
+        verdicts = verdict.load(study.verdicts)
+        for found in verdicts["verdicts"]:
+            (own,) = [f for f in found["findings"] if f["rule"] == "reproduces"]
+            own |= {"outcome": outcome, "text": text}
+        figures = built(study, verdicts=verdicts).split('<figure id="figure-')[1:]
+        captions = {
+            f.split('"')[0]: f.partition("<figcaption>")[2].partition("</figcaption>")[0] for f in figures
+        }
+        told = f"{escape(text)} Outcome: {outcome}."
+        assert [name for name, caption in captions.items() if told in caption] == ["predictive-npe-pelts"]
 
 
 def test_the_page_says_how_data_were_read_and_what_could_not_be_made(study: MadeUp) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.report.conftest import build_study
+from veridical import checks
 from veridical.checks import CheckResult, Metric
 from veridical.coordinates import Coordinates
 from veridical.errors import ArtifactError
@@ -16,8 +19,8 @@ from veridical.evidence import metrics, tabulation
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, row
 from veridical.figures.predictive import Predictive, standing_for
-from veridical.report import levels, missing, next_steps, questions, verdict
-from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD, Evidence, majority
+from veridical.report import levels, missing, next_steps, page, questions, verdict
+from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD, OUTCOMES, Evidence, majority
 from veridical.report.questions import COLUMNS, PARTS
 from veridical.report.rules import RULES
 
@@ -167,7 +170,7 @@ FAULTS = [
     ("like_labelled", sound() + labelled(member=0.002), "cannot tell"),
     ("simulated_calibration", miscalibrated(0.03), "caution"),
     ("simulated_calibration", miscalibrated(0.09), "bad"),
-    ("simulated_calibration", changed("tarp_p", 0.005), "caution"),
+    ("simulated_calibration", changed("tarp_p", 0.003), "caution"),
     ("simulated_calibration", changed("coverage_p", float("nan")), "caution"),
     ("covered_in_experiments", experiments(0.04, 0.001), "caution"),
     ("covered_in_experiments", experiments(0.06, 0.001), "bad"),
@@ -194,6 +197,7 @@ FAULTS = [
     ("reweighted", weighed(0.8, 0.01, 0.9), "bad"),
     ("reweighted", weighed(0.3, 0.1, 0.9), "cannot tell"),
     ("local_ranks", local("local_ranks", 0.004), "caution"),
+    ("local_ranks", local("local_ranks", 0.007), "cannot tell"),
     ("local_ranks", local("local_ranks", 0.5, 0.0), "cannot tell"),
     ("local_classifier", local("local_c2st", 0.004), "caution"),
     ("prior_conflict", changed("prior_conflict_p", 0.003), "caution"),
@@ -600,36 +604,59 @@ def test_a_fault_in_the_posterior_reaches_the_verdict_through_the_checks(
 
 # ---- sentence, rule and figure agree -------------------------------------------------------------
 
-P_VALUES = (0.0025, 0.0299, 0.03, 0.031, 0.4)
+P_VALUES = (0.4, 0.04, 0.03, 0.004, math.nan, None)  # None: too few replicates to tell
+SILENT = "Says nothing here"
+LIKE, UNLIKE = (f"Simulations at the answer {do} like" for do in ("look", "do not look"))
 
 
-@pytest.mark.parametrize("several", [(p,) for p in P_VALUES] + [(0.4, 0.0025, 0.3), (0.0025, 0.4, 0.02)])
-def test_sentence_rule_and_figure_of_the_predictive_check_agree(several: tuple[float, ...]) -> None:
-    """They are made from one result, so that none can contradict another."""
-    x = np.array([[1.0, 5.0, 2.0]])
-    rows, results = without("predictive_p"), {}
-    for seed, p in enumerate(several):
-        culprit = {"culprit": f"fault {seed}"} if p <= 0.03 else {}
-        table = (
-            Metric("predictive_p", p, level=0.03),
-            Metric("predictive_maximum", 3.0, extra=culprit),
-            Metric("predictive_detectable", 4.2, level=0.03),
-        )
-        curves = {"observed": x, "bands": np.stack([x + s for s in (-2, -1, 0, 1, 2)]), "named": x > 4}
-        result = CheckResult("predictive", ("a",), table, curves, passed=p > 0.03, p_value=p)
-        results[seed] = json.loads(json.dumps(result.to_json()))
-        where = Coordinates("npe", 1000, seed, "pelts")
-        rows += tabulation.check_rows(where, results[seed])
-    (finding,) = [f for f in on_pelts(rows)["findings"] if f["rule"] == "reproduces"]
+def predictive_result(folder: Path, seed: int, p: float | None, level: float) -> dict:
+    """A saved predictive check."""
+    x, value = np.array([[1.0, 5.0, 2.0]]), 0.5 if p is None else p
+    table = (
+        Metric("predictive_p", value, level=level),
+        Metric("predictive_maximum", 3.0, extra={} if value > level else {"culprit": f"fault {seed}"}),
+        Metric("predictive_detectable", 4.2, level=level),
+    )
+    curves = {"observed": x, "bands": np.stack([x + s for s in (-2, -1, 0, 1, 2)]), "named": x > 4}
+    passed = None if p is None else p > level
+    checks.base.save(
+        CheckResult("predictive", ("a",), table, curves, passed=passed, p_value=value), folder / "c.json"
+    )
+    return checks.load(folder / "c.json")
+
+
+@pytest.mark.parametrize("level", [0.03, 0.05])
+def test_sentence_rule_and_figure_of_the_predictive_check_agree(tmp_path: Path, level: float) -> None:
+    """Whatever the replicates say and wherever bad inference silences them: one result, told once."""
     axes = [{"name": "day", "coordinates": [0.0, 1.0, 2.0], "unit": "d"}]
-    figure = Predictive()
-    data = figure.data(standing_for(results), axes, "")
-    assert finding["text"].partition(" It fails in ")[0] in figure.shows(data)
-    assert (finding["outcome"] == "good") == finding["text"].startswith("The fitted model reproduces")
-    assert ("fault" in finding["text"]) == (finding["outcome"] != "good")
-    assert "the model does not reproduce" not in figure.shows(data)
-    if finding["outcome"] == "good":
-        assert "4.2" in finding["text"]
+    figure, states = Predictive(), [(p, wrong) for p in P_VALUES for wrong in (False, True)]
+    saved = {(seed, p): predictive_result(tmp_path, seed, p, level) for seed in SEEDS for p in P_VALUES}
+    for said in (s for n in (1, 2, 3) for s in combinations_with_replacement(states, n)):
+        results = {seed: saved[seed, p] for seed, (p, _) in enumerate(said)}
+        rows = [r for r in without("predictive_p", "predictive_decidable") if (r["seed"] or 0) < len(said)]
+        for seed, (_, wrong) in enumerate(said):
+            rows += tabulation.check_rows(Coordinates("npe", 1000, seed, "pelts"), results[seed])
+            for r in metrics.select(rows, metric="reference_coverage", seed=seed) if wrong else ():
+                r["value"] = 0.1
+        found = on_pelts(rows)
+        (finding,) = [f for f in found["findings"] if f["rule"] == "reproduces"]
+        neutral = figure.shows(figure.data(standing_for(results), axes, ""))
+        picture = page.Picture("predictive", "npe", None, "pelts", figure, "", "", neutral, {})
+        shows = page.with_finding(picture, [found]).shows
+        assert neutral.startswith("3 of 3 observed values") and not (LIKE in neutral or UNLIKE in neutral)
+        assert shows == f"{neutral} {finding['text']} Outcome: {finding['outcome']}."
+        each_said = [CANNOT_TELL if p is None or wrong else outcome_of(p, level) for p, wrong in said]
+        assert finding["outcome"] == OUTCOMES[majority(each_said)]
+        assert finding["replicates"] == {s: OUTCOMES[o] for s, o in enumerate(each_said)}
+        if finding["outcome"] == "cannot tell":
+            assert SILENT in shows or not (LIKE in shows or UNLIKE in shows)
+        else:
+            assert SILENT not in shows and (LIKE in shows) == (finding["outcome"] == "good")
+            assert (UNLIKE in shows) == ("fault" in shows) == (finding["outcome"] != "good")
+
+
+def outcome_of(p: float, level: float) -> int:
+    return GOOD if p > level else CAUTION if p > levels.bad("predictive") else BAD
 
 
 @pytest.mark.parametrize(("k", "said"), [(0.3, "hold only 75 %"), (0.8, "a few draws with all the weight")])

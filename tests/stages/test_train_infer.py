@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import modules_after
 from veridical import artifacts, bank
+from veridical.checks import build
 from veridical.coordinates import Run
 from veridical.errors import DataError, SimulationError, TrainingError
 from veridical.saved import posteriors
@@ -182,6 +183,22 @@ def test_draws_have_all_that_checks_need(trained: Path, tmp_path: Path, rng: np.
     wanted = {"task": "gaussian_linear", "method": "npe", "dataset": "simulated", "kind": "simulated"}
     wanted |= {"budget": 500, "replicate": 0, "dropped": 0}
     assert {name: draws.attrs[name] for name in wanted} == wanted
+
+
+def test_what_only_the_second_member_of_an_ensemble_sees_is_seen(
+    shards: list[Path], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    member = {key: value for key, value in NPE.items() if key != "type"}
+    run(shards, tmp_path, {"type": "ensemble", "members": 2, "member": member}, method="ensemble")
+    found = {}
+    for name, n in (("null", 200), ("own", 1)):
+        infer(tmp_path / "out", observations(n, rng), tmp_path / f"{name}.nc", draws=20, root=3, replicate=0)
+        found[name] = posteriors.load(tmp_path / f"{name}.nc")
+    own, k = found["own"], 3
+    assert own.summarisers == 2 and own.summary is not None and own.summary.shape == (1, 2 * k)
+    own.summary[:, k:] += 30 * np.sqrt(np.diag(own.summary_cov))[k:]
+    result = build("typicality").run(own, rng, null=found["null"])
+    assert next(m.value for m in result.metrics() if m.name == "member_p") == 1 / 201
 
 
 def test_the_size_of_parts_changes_nothing(

@@ -4,7 +4,8 @@ A set of N_o observed summaries is compared with a reference of simulated ones b
 (`veridical.checks.mmd`), its value with those of sets of as many simulations (`veridical.checks.mmd_null`).
 Summaries are whitened by mean and covariance of the reference, so that no affine map of them changes the
 answer; the length of a whitened summary is its Mahalanobis distance, whose mean over the set is the second
-statistic, with the same sets as its null.
+statistic, with the same sets as its null. Those of an ensemble are whitened member by member and stand side
+by side: squared distances add over members, so that each of them can show that data differ.
 
 Size is the share of rejections among sets from a third part of the simulations, power the same after a shift
 by one whitened unit. A shift of the prior alarms like a fault of the simulator does; neither says how far the
@@ -21,6 +22,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -137,8 +139,8 @@ class Detection(Check):
         observed, rows = self._rows(draws, simulated, rng)
         n = len(observed)
         parts = self._parts(rows, n)
-        whiten = Whitening.of(parts.reference)
-        observed, parts = whiten(observed), Parts(*(whiten(part) for part in parts))
+        observed, *whitened = _whitened([observed, *parts], parts.reference, draws.summarisers)
+        parts = Parts(*whitened)
         reference = Reference.of(parts.reference, self.settings.kernel)
         fresh = len(parts.null) >= n * self._null_sets(n, len(parts.null))
         pool = None if fresh else Pool(reference, parts.null, n)
@@ -284,3 +286,15 @@ class Detection(Check):
                 "raise test_rows."
             )
         return tuple(notes)
+
+
+def _whitened(groups: Sequence[Array], reference: Array, summarisers: int) -> list[Array]:
+    """Groups of summaries (N, K), those of each network whitened by its own of the reference (R, K)."""
+    blocks = np.split(np.arange(reference.shape[1]), summarisers)
+    whitenings = [Whitening.of(reference[:, block]) for block in blocks]
+    if len(blocks) == 1:
+        return [whitenings[0](group) for group in groups]
+    return [
+        np.hstack([whiten(group[:, block]) for whiten, block in zip(whitenings, blocks, strict=True)])
+        for group in groups
+    ]

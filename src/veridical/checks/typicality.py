@@ -2,13 +2,15 @@ r"""Is the observation like the simulations, as the summary network sees them?
 
 .. math:: d = \sqrt{(s - \mu)^T \Sigma^{-1} (s - \mu)}
 
-with mean and covariance of the summaries of the *training* rows. The distance of an observation is compared
-with those of held-out simulated data sets, which the estimator has not seen either: the p-value is exact for
-an observation from the simulator, whatever the distribution of the summaries. For a set of several
-observations the mean distance is compared by permutation, and each member by itself: its p-values are
-corrected for their number by Holm's method. With R simulations none of n can get below n / (R + 1); where
-that is not small, the tail of the null beyond its upper tenth is continued by a generalised Pareto
-distribution (fitted by probability-weighted moments), whose p-values are approximate.
+with mean and covariance of the summaries of the *training* rows; of an ensemble the largest such distance
+among its members, for observations and simulated data alike: what one member alone sees is seen, at the
+same level. It is compared with the distances of held-out simulated data sets, which the estimator has not
+seen either: the p-value is exact for an observation from the simulator, whatever the summaries'
+distribution. For a set of several observations the mean distance is compared by permutation, and each
+member by itself: its p-values are corrected for their number by Holm's method. With R simulations none of n
+can get below n / (R + 1); where that is not small, the tail of the null beyond its upper tenth is continued
+by a generalised Pareto distribution (fitted by probability-weighted moments), whose p-values are
+approximate.
 
 A typical observation does not prove the simulator right: what the summaries do not hold, this cannot see.
 
@@ -201,7 +203,9 @@ class Typicality(Check):
         require_shape("summary_cov", cov, len(mean), len(mean))
         for name, array in arrays.items():
             require_finite(name, array)
-        return mahalanobis(summary, mean, cov, self.settings.ridge)
+        blocks = np.split(np.arange(len(mean)), fitted.summarisers)
+        each = [mahalanobis(summary[:, b], mean[b], cov[np.ix_(b, b)], self.settings.ridge) for b in blocks]
+        return np.asarray(np.max(each, axis=0))
 
 
 def _each(name: str, p: Array, null: int | None = None) -> list[Metric]:

@@ -6,7 +6,7 @@ Shapes: N observations, S draws, D parameters, K summaries; `x` (N, *x_shape), `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -109,6 +109,14 @@ class SummaryCloud:
         covariance = np.cov(summary, rowvar=False).reshape(summary.shape[1], summary.shape[1])
         return cls(summary.mean(axis=0), covariance, len(summary))
 
+    @classmethod
+    def beside(cls, clouds: Sequence[SummaryCloud]) -> SummaryCloud:
+        """Returns the cloud of several networks' summaries side by side, none between them."""
+        from scipy.linalg import block_diag
+
+        covariance = block_diag(*(cloud.covariance for cloud in clouds))
+        return cls(np.concatenate([cloud.mean for cloud in clouds]), covariance, clouds[0].rows)
+
     def arrays(self) -> dict[str, Array]:
         """Returns its numbers by name."""
         return {f"cloud.{name}": np.asarray(value) for name, value in vars(self).items()}
@@ -194,7 +202,8 @@ class Estimator(ABC):
         type: Name of the estimator in the registry.
         settings: Its settings, as validated.
         task: What it knows of its task.
-        cloud: Mean and covariance of the summaries of its training rows; None where it has no summaries.
+        cloud: Mean and covariance of `every_summary` of its training rows; None where it has none.
+        summarisers: How many networks' summaries, as many of each, stand side by side in `every_summary`.
         parent: The method that it builds on and needs beside its own arrays; None for most.
     """
 
@@ -202,6 +211,7 @@ class Estimator(ABC):
     settings: Any
     task: TaskInfo
     cloud: SummaryCloud | None = None
+    summarisers: int = 1
     parent: Estimator | None = None
 
     @classmethod
@@ -236,6 +246,10 @@ class Estimator(ABC):
     def summary(self, x: Array) -> Array | None:
         """Returns summaries (N, K) of x (N, *x_shape); None for a method without summaries."""
         return None
+
+    def every_summary(self, x: Array) -> Array | None:
+        """Returns the summaries that checks judge: of each of its networks, side by side, (N, M K)."""
+        return self.summary(x)
 
     def transforms(self) -> dict[str, Any]:
         """Returns, as plain data, what happens to x and to each parameter around the network."""

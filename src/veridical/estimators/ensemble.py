@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from veridical.errors import ArtifactError, TrainingError
-from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, SummaryCloud, TaskInfo
 from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import (
     NPE,
@@ -48,7 +48,7 @@ UNSTACKABLE = ("gru",)  # summary networks whose kernels know no axis of members
 
 
 class Ensemble(Estimator):
-    """The equal mixture of M amortised posteriors; summaries and their cloud are the first member's."""
+    """The equal mixture of M amortised posteriors, whose summaries stand side by side."""
 
     type = "ensemble"
 
@@ -56,7 +56,8 @@ class Ensemble(Estimator):
         self.settings = settings
         self.task = task
         self.members = list(members)
-        self.cloud = self.members[0].cloud
+        self.summarisers = len(self.members)
+        self.cloud = SummaryCloud.beside([member.cloud for member in self.members if member.cloud])
 
     @classmethod
     def fit(
@@ -109,6 +110,10 @@ class Ensemble(Estimator):
     def summary(self, x: Array) -> Array:
         """Returns summaries (N, K) of x (N, *x_shape) by the first member."""
         return self.members[0].summary(x)
+
+    def every_summary(self, x: Array) -> Array:
+        """Returns summaries (N, M K) of x (N, *x_shape), those of one member after the other."""
+        return np.concatenate([member.summary(x) for member in self.members], axis=1)
 
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x and to each parameter around the networks."""

@@ -1,4 +1,7 @@
-"""Whether the fitted model reproduces the data, in the words that verdict, report and figures share."""
+"""Whether simulations at the answer look like the data: what was seen, in words that judge nobody.
+
+Rule `reproduces` judges it, and the page puts its sentence below the figure, which has no words of its own.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +42,12 @@ class Reproduced:
         p = f"predictive p = {rounded(self.p, 2)}"
         if not self.passed:
             why = f": {self.culprit}" if self.culprit else ""
-            return f"The fitted model does not reproduce the data ({p}){why}."
+            return f"Simulations at the answer do not look like the data ({p}){why}."
         seen = "" if self.detectable is None else (
             f" A misfit that shifts any one statistic of an observation by {rounded(self.detectable, 2)} "
             "predictive standard deviations would have been seen with probability 0.9."
         )  # fmt: skip
-        return f"The fitted model reproduces the data ({p}).{seen}"
+        return f"Simulations at the answer look like the data ({p}).{seen}"
 
 
 def of_check(result: Mapping[str, Any]) -> Reproduced | None:

@@ -30,6 +30,7 @@ class Figure(ABC):
             calibration, of the method and data set that it shows, or else at the head.
         heading: What stands above it there.
         check: The check that it shows for each method, where it shows one.
+        rule: The rule that judges what it shows, where one does: the page says below it what that found.
         leads: Whether what it shows answers the heading, and stands right below it.
         read: How to read any figure of this kind, with all that can be in it; Snakemake's report says this.
     """
@@ -37,6 +38,7 @@ class Figure(ABC):
     section: ClassVar[str]
     heading: ClassVar[str] = ""
     check: ClassVar[str] = ""
+    rule: ClassVar[str] = ""
     leads: ClassVar[bool] = False
     read: ClassVar[str]
 

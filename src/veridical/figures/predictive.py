@@ -1,8 +1,8 @@
 """Simulations at the posterior laid over the observed data.
 
 Data: `panels` (label, unit, `x`, `bands`: quantile level as text -> values, `observed`, `log`, `numeric`,
-`inside`, `of`, `marked`), `axis` (name, unit), `role` (`posterior` or `prior`) and, of a posterior, `told`:
-what the check says of it. A panel whose `x` are names, not numbers, shows whiskers in place of a band.
+`inside`, `of`, `marked`), `axis` (name, unit), `role` (`posterior` or `prior`). A panel whose `x` are names,
+not numbers, shows whiskers in place of a band.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Predictive(Figure):
     """Data simulated at the posterior beside one observation."""
 
     section = "data"
+    rule = "reproduces"
     heading = "After the data: predictions of the fitted model"
     read = (
         "Dots are the observed data. The shaded bands are what the fitted model says the data should look "
@@ -54,9 +55,7 @@ class Predictive(Figure):
         bands = np.asarray(result["curves"]["bands"], dtype=float)[:, EXAMPLE]
         named = result["curves"].get("named")
         marked = None if named is None else np.asarray(named, dtype=bool)[EXAMPLE]
-        found = reproduced.of_check(result)
-        told = {"told": "" if found is None else found.sentence}
-        return {"role": "posterior", **told, **against_bands(x, bands, axes, unit, marked)}
+        return {"role": "posterior", **against_bands(x, bands, axes, unit, marked)}
 
     def draw(self, data: Data) -> Drawn:
         panels = data["panels"]
@@ -83,10 +82,8 @@ class Predictive(Figure):
         if not of:
             return "None of the numbers shown is there, or simulated."
         shows = f"{inside} of {of} observed values ({percent(inside / of)}) lie inside the 90 % band."
-        if data.get("told"):
-            shows += f" {data['told']}"
         if any(any(panel.get("marked", ())) for panel in data["panels"]):
-            shows += " The values that this names are circled."
+            shows += " The values that the check names are circled."
         if data["of_panels"] > len(data["panels"]):
             shows += f" The first {len(data['panels'])} of {data['of_panels']} series are shown."
         return f"{shows} {data['missing']}" if "missing" in data else shows

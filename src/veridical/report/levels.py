@@ -9,20 +9,17 @@ from __future__ import annotations
 
 CAUTION_LEVELS: dict[str, tuple[float, str]] = {
     "predictive": (0.03, "`reproduces`: all statistics, draws and observations together"),
-    "calibration": (0.02, "`simulated_calibration` and `covered_in_experiments` together"),
-    "local ranks": (0.01, "`local_ranks`"),
+    "calibration": (0.01, "`simulated_calibration` and `covered_in_experiments` together"),
+    "local ranks": (0.005, "`local_ranks`"),
     "local classifier": (0.01, "`local_classifier`"),
     "members": (0.01, "`typical`: each observation by itself (Holm)"),
     "set": (0.01, "`like_simulations`: distance and MMD of the whole set together"),
     "conflict": (0.005, "`prior_conflict`"),
 }
 BAD_LEVELS: dict[str, tuple[float, str]] = {
-    "predictive": (0.005, "`reproduces`"),
+    "predictive": (0.01, "`reproduces`"),
     "members": (0.005, "`typical`"),
-    "calibration": (
-        0.01,
-        "rules on simulated calibration, and in addition a gap of over 5 percentage points",
-    ),
+    "calibration": (0.005, "the same tests, and a gap of over 5 points by two standard errors"),
 }
 LEARNED = (
     0.01  # level at which an answer that is the prior passes rule `learned`: false trust, not false alarm

@@ -28,6 +28,7 @@ HELD_CAUTION, HELD_BAD = 0.80, 0.60  # part of the exact posterior inside the an
 WIDTH_CAUTION = 1.5  # of the answer, relative to the exact posterior
 C2ST_CAUTION = 0.8
 RHAT, ESS = 1.01, 1000.0
+RANKS_PASS = 0.01  # level of the check, which does not pass up to there
 USABLE_K, ENOUGH, SHARE, LOST = 0.7, 200.0, 0.9, 0.02  # of importance weights
 
 
@@ -97,12 +98,13 @@ def local_ranks(evidence: Evidence) -> Found:
     p = smallest(evidence, "local_ranks_p", level, "local_ranks")
     if not p:
         return None
-    outcomes = {seed: tested(v, level) for seed, v in p.items()}
+    between = {s for s, v in p.items() if v is not None and level <= v <= RANKS_PASS}
+    outcomes = {s: CANNOT_TELL if s in between else tested(v, level) for s, v in p.items()}
     return told(
         outcomes,
         f"For data simulated near these, the truth lies where the answer says{votes(outcomes)}.",
         "Whether the truth lies where the answer says for data simulated near these could not be told: "
-        "too few draws there, or their weights too uneven.",
+        "too few draws there, their weights too uneven, or a doubt too small to object.",
         "For data simulated near these, the truth does not lie where the answer says "
         f"(p = {rounded(middle(p.values()), 2)}){votes(outcomes)}.",
     )
@@ -165,7 +167,7 @@ RULES = (
         "ranks near these data",
         "inference",
         "Are ranks uniform for data simulated near these data?",
-        f"`local_ranks_p` < {levels.caution('local ranks')}",
+        f"`local_ranks_p` < {levels.caution('local ranks')} (up to {RANKS_PASS}: cannot tell)",
         "",
         _MORE,
         ("local_ranks",),

@@ -16,7 +16,7 @@ from veridical.report.judging import Evidence, grouped
 Entry = dict[str, Any]
 UNCHECKED = "Could not be checked: "  # how the verdict says it
 TO_COME = "still to come"  # the cause, where a first page is made before a check
-_SUBJECT = ("what", "method", "budget", "n_calibration", "dataset", "cause")
+_SUBJECT = ("method", "budget", "n_calibration", "dataset")
 
 
 def entry(path: str | Path, record: Mapping[str, Any]) -> Entry:
@@ -60,12 +60,13 @@ def of(evidence: Evidence) -> list[Entry]:
 
 
 def told(entries: Iterable[Entry]) -> list[str]:
-    """Returns a sentence for each subject and cause, with its log; those of several repeats in one.
+    """Returns a sentence for each cause: all that it keeps from being made, and a log that tells of it.
 
-    What is still to come has none: see `to_come`.
+    What rests on one thing that could not be computed fails with it, and each repeat by itself. What is still
+    to come has none: see `to_come`.
     """
-    by_subject = grouped([one for one in entries if one["cause"] != TO_COME], itemgetter(*_SUBJECT))
-    return [_sentence(own) for own in by_subject.values()]
+    known = [one for one in entries if one["cause"] != TO_COME]
+    return [_sentence(own) for own in grouped(known, itemgetter("cause")).values()]
 
 
 def to_come(entries: Iterable[Entry]) -> list[str]:
@@ -82,11 +83,17 @@ def said(entries: Sequence[Entry]) -> list[str]:
 
 
 def _sentence(own: Sequence[Entry]) -> str:
-    first = own[0]
-    text = str(first["what"])
+    subjects = list(grouped(own, itemgetter(*_SUBJECT)).values())
+    subjects.sort(key=lambda same: same[0]["method"] != REFERENCE)
+    what = "; ".join(_subject(same) for same in subjects)
+    return f"{what}: {own[0]['cause'].rstrip('.')} (log: {own[0]['log']})"
+
+
+def _subject(same: Sequence[Entry]) -> str:
+    first, repeats = same[0], len({one.get("replicate") for one in same})
+    text = " and ".join(dict.fromkeys(str(one["what"]) for one in same))
     if first["method"] not in (None, REFERENCE):
         text += f" of {of_cells(first).label}"
         text += f" at {first['budget']:,} simulations" if first["budget"] else ""
     text += f" on {first['dataset']}" if first["dataset"] else ""
-    text += f", in {len(own)} repeats" if len(own) > 1 else ""
-    return f"{text}: {first['cause'].rstrip('.')} (log: {first['log']})"
+    return text + (f", in {repeats} repeats" if repeats > 1 else "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ def build(
         log_p: Log densities at the truth of simulated test sets, by method, budget and replicate.
     """
     judged = [_verdict(found) for found in verdicts["verdicts"]]
+    pictures = [with_finding(picture, judged) for picture in pictures]
     leading = set(variants.leading(variants.of_cells(v) for v in judged))
     shown = [v for v in judged if variants.of_cells(v) in leading]
     answers = [_answer(rows, pictures, found) for found in shown]
@@ -250,6 +251,20 @@ def _verdict(found: Mapping[str, Any]) -> dict[str, Any]:
         "label": variants.of_cells(found).label,
         "about": _subject(variants.of_cells(found), found["dataset"]),
     }
+
+
+def with_finding(picture: Picture, judged: Sequence[Mapping[str, Any]]) -> Picture:
+    """Returns a picture that also tells what the rule found that judges what it shows, and its outcome."""
+    of = picture.method, picture.calibration, picture.dataset
+    findings = [
+        f for v in judged if (v["method"], v["n_calibration"], v["dataset"]) == of for f in v["findings"]
+    ]
+    found = next(
+        (f for f in findings if f["rule"] == picture.figure.rule and f["outcome"] != "not asked"), None
+    )
+    if found is None:
+        return picture
+    return replace(picture, shows=f"{picture.shows} {found['text']} Outcome: {found['outcome']}.")
 
 
 def _subject(variant: Variant, dataset: str) -> str:

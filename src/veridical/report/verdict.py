@@ -115,18 +115,22 @@ def _said(judged: Sequence[tuple[Rule, dict[int, int], str]], part: str, seed: i
 def _finding(
     rule: Rule, outcomes: Mapping[int, int], text: str, silent: Mapping[int, Mapping[str, str]]
 ) -> dict[str, Any]:
-    """What one rule found: an outcome overall and per replicate, a sentence for the reader, what to do."""
-    outcome = OUTCOMES[majority(outcomes.values())] if outcomes else NOT_ASKED
-    why = [own[rule.name] for own in silent.values() if rule.name in own]
-    if outcomes and 2 * len(why) >= len(outcomes):
-        outcome, text = OUTCOMES[1], f"Says nothing here: {why[0]}. It found: {text}"
+    """What one rule found: an outcome overall and per replicate, a sentence for the reader, what to do.
+
+    Where others silence it in so many replicates that what it says is no longer what most say, it is told so.
+    """
+    why = {seed: own[rule.name] for seed, own in silent.items() if rule.name in own and seed in outcomes}
+    said = {**outcomes, **dict.fromkeys(why, CANNOT_TELL)}
+    outcome = OUTCOMES[majority(said.values())] if said else NOT_ASKED
+    if why and outcome == OUTCOMES[CANNOT_TELL] and majority(outcomes.values()) != CANNOT_TELL:
+        text = f"Says nothing here: {next(iter(why.values()))}. It found: {text}"
     return {
         "rule": rule.name,
         "question": rule.part,
         "outcome": outcome,
         "text": text,
         "advice": rule.advice if outcome in OUTCOMES[1:] else "",
-        "replicates": {seed: OUTCOMES[o] for seed, o in sorted(outcomes.items())},
+        "replicates": {seed: OUTCOMES[o] for seed, o in sorted(said.items())},
     }
 
 

@@ -88,6 +88,11 @@ class Draws:
         """The constraints of the parameters by their columns."""
         return Support(self.names, self.constraints)
 
+    @property
+    def summarisers(self) -> int:
+        """How many networks' summaries, as many of each, stand side by side."""
+        return int(self.attrs.get("summarisers", 1))
+
     def __post_init__(self) -> None:
         d = len(self.names)
         require_shape("draws", self.draws, None, None, d)

@@ -65,6 +65,8 @@ def infer(
     }
     if type(estimator).given is not Estimator.given:
         about["asked_together"] = 1  # its answer to one observation depends on the others
+    if estimator.summarisers > 1:
+        about["summarisers"] = estimator.summarisers
     with cpu_threads(threads):
         posteriors.write(out, len(kept.x), _parts(estimator, kept, draws, rng, about))
     print(f"{data.name}: {draws} draws for {len(kept.x)} observation(s), {dropped} dropped")
@@ -106,7 +108,7 @@ def _parts(
             log_density=log_density,
             truth=truth,
             log_density_truth=None if truth is None else posterior.log_prob(truth, rows),
-            summary=posterior.summary(rows),
+            summary=estimator.every_summary(data.x[rows]),
             summary_mean=None if cloud is None else cloud.mean,
             summary_cov=None if cloud is None else cloud.covariance,
             x=data.x[rows],
