@@ -156,7 +156,8 @@ def shipped(found: list[dict], full: bool) -> dict:
             (right,) = (f for f in here if f["case"] == "right")
             trusted = {f["case"]: sum(f[where][n][: 1 if f["case"] in of_nature else 2]) for f in wrong}
             worst = max(trusted, key=lambda case: trusted[case])
-            about = {"where": where, "d": d, "n": n, "fault": worst, "of_wrong": wrong[0]["repeats"]}
+            (of_wrong,) = (f["repeats"] for f in wrong if f["case"] == worst)
+            about = {"where": where, "d": d, "n": n, "fault": worst, "of_wrong": of_wrong}
             rates.append(
                 {
                     **about,

@@ -15,6 +15,7 @@ from veridical.report.judging import Evidence, grouped
 
 Entry = dict[str, Any]
 UNCHECKED = "Could not be checked: "  # how the verdict says it
+COMING = "Still to come: "
 TO_COME = "still to come"  # the cause, where a first page is made before a check
 _SUBJECT = ("method", "budget", "n_calibration", "dataset")
 
@@ -78,7 +79,7 @@ def to_come(entries: Iterable[Entry]) -> list[str]:
 def said(entries: Sequence[Entry]) -> list[str]:
     """Returns how a verdict says of one question what could not be checked, and what is still to come."""
     waiting = to_come(entries)
-    coming = [f"Still to come: {', '.join(waiting)}."] if waiting else []
+    coming = [f"{COMING}{', '.join(waiting)}."] if waiting else []
     return coming + [f"{UNCHECKED}{text}." for text in told(entries)]
 
 

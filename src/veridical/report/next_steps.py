@@ -14,7 +14,7 @@ from typing import Any
 from veridical.coordinates import REAL
 from veridical.evidence.comparison import VERDICTS
 from veridical.report import levels, step_estimates
-from veridical.report.missing import UNCHECKED
+from veridical.report.missing import COMING, UNCHECKED
 from veridical.report.questions import CONDITIONAL, LABELLED, NEEDS
 from veridical.report.rules import RULES
 from veridical.report.step_estimates import CHECK, FIRST, LABEL, LABELS, LOOK, RUN, Known, Step
@@ -83,10 +83,10 @@ def in_order(found: list[Step]) -> list[Step]:
 
 def _of_inference(verdict: Mapping[str, Any], known: Known, objecting: set[str]) -> list[Step]:
     """Steps that make the answer a better posterior, or tell better whether it is one."""
-    made = []
+    made, about = [], verdict["questions"].get("inference", {})
     if objecting & set(OF_SIMULATIONS):
         made = [step_estimates.simulations(verdict, known), step_estimates.repeats(verdict, known)]
-    elif verdict["questions"].get("inference", {}).get("outcome") == "cannot tell":
+    elif about.get("outcome") == "cannot tell" and COMING not in about["text"]:
         made = [step_estimates.ranks(verdict, known)]
     elif verdict.get("verdict") == VERDICTS[CONDITIONAL]:
         made = [step_estimates.ranks(verdict, known), step_estimates.repeats(verdict, known)]
