@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from veridical import checks, figures
+from veridical.checks.base import CheckResult, Metric
 from veridical.errors import ArtifactError
 from veridical.evidence import metrics
 from veridical.evidence.answers import Answer as AnswerOf
@@ -30,6 +33,7 @@ from veridical.figures.posterior import Posterior
 from veridical.figures.predictive import Predictive
 from veridical.figures.ranks import Ranks
 from veridical.figures.recovery import Recovery
+from veridical.figures.sources import Sources
 from veridical.figures.training import Training
 from veridical.figures.typicality import Typicality
 from veridical.saved.posteriors import Draws
@@ -209,6 +213,20 @@ def test_named_features_are_shown_in_half_widths_of_their_own_interval() -> None
 
 def test_a_check_without_bands_gives_no_figure() -> None:
     assert Predictive().data({"curves": {}}, [YEARS], "") is None
+
+
+def test_what_a_check_had_nothing_to_compare_with_is_not_drawn(saved: Sources, tmp_path: Path) -> None:
+    paths = []
+    for path in saved.results:
+        where = tmp_path.joinpath(*Path(path).parts[-5:])
+        where.parent.mkdir(parents=True, exist_ok=True)
+        table = (Metric("mmd", 1.5, n=50),)
+        checks.save(CheckResult(where.stem, ("a", "b"), table, {}, None, None), where)
+        paths.append(where)
+    empty = replace(saved, results=paths)
+    assert {path.stem for path in paths} >= {f.check for f in map(figures.build, figures.FIGURES) if f.check}
+    for name in {path.stem for path in paths}:
+        assert list(saved.of_check(name)) and not list(empty.of_check(name)), name
 
 
 # ---- calibration ---------------------------------------------------------------------------------

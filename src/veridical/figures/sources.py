@@ -93,11 +93,16 @@ class Sources:
         return loaded
 
     def of_check(self, name: str) -> Iterator[Found]:
-        """Yields the results of a check by replicate, for each method and data set."""
+        """Yields the results of a check by replicate, for each method and data set; not those without curves.
+
+        A check has none where it found nothing to compare, which its notes say.
+        """
         for (check, dataset), found in self.checked.items():
             if check == name:
                 for variant in variants.leading(v for v in found if v.method != PRIOR):
-                    yield Found((found[variant],), variant, dataset)
+                    shown = {seed: one for seed, one in found[variant].items() if one["curves"]}
+                    if shown:
+                        yield Found((shown,), variant, dataset)
 
     def experiments(self, curve: str) -> dict[Variant, Results]:
         """Returns repeated experiments on labelled data that hold a curve, by variant and replicate."""
