@@ -11,14 +11,14 @@ from veridical import seeds
 from veridical.networks.mixed import MixedFlow, _log_normal_cdf
 from veridical.networks.trainable import Stack, Trainable
 
-SETTINGS = {"transforms": 2, "bins": 4, "hidden": [8], "affine": True}
+SETTINGS = {"type": "spline", "transforms": 2, "bins": 4, "hidden": [8], "affine": True}
 
 
 def flow(*cells: int, seed: int = 0) -> MixedFlow:
     """A flow with weights larger than at the start, so that no two values are alike."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = MixedFlow(cells, 2, **SETTINGS)
+        made = MixedFlow(cells, 2, SETTINGS)
         for weights in made.parameters():
             weights.data += 0.1 * torch.randn_like(weights)
     return made.double().requires_grad_(False)
@@ -36,7 +36,11 @@ def masses(made: MixedFlow, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     z[..., made.discrete] = values[:, None]
     if made.continuous:
         z[..., made.continuous] = grid[:, None]
-    p = made(z.reshape(-1, width), CONTEXT.expand(len(values) * len(grid), 2)).exp().reshape(z.shape[:2])
+    p = (
+        made.log_prob(z.reshape(-1, width), CONTEXT.expand(len(values) * len(grid), 2))
+        .exp()
+        .reshape(z.shape[:2])
+    )
     return values, torch.trapezoid(p, grid, dim=1) if made.continuous else p[:, 0]
 
 
@@ -50,7 +54,7 @@ def test_probabilities_sum_to_one_and_draws_have_them(cells: tuple[int, ...]) ->
     rng = seeds.generator(0, "test", "mixed", *cells)
     noise = torch.from_numpy(rng.standard_normal((n, len(cells))))
     z, log_p = made.push(noise, CONTEXT, torch.zeros(n, dtype=torch.long))
-    torch.testing.assert_close(log_p, made(z, CONTEXT.expand(n, 2)))
+    torch.testing.assert_close(log_p, made.log_prob(z, CONTEXT.expand(n, 2)))
     number = np.ravel_multi_index(z[:, made.discrete].numpy().astype(int).T, made.cells)
     expected = n * p.numpy() / p.numpy().sum()
     often = expected > 5
@@ -72,7 +76,7 @@ class Lossy(Trainable):
         self.flow = flow(4, 0, seed=seed).requires_grad_(True)
 
     def loss(self, *batch: torch.Tensor) -> torch.Tensor:
-        return -self.flow(*batch).mean()
+        return -self.flow.log_prob(*batch).mean()
 
 
 def test_members_of_an_ensemble_learn_in_one_stack() -> None:
@@ -96,7 +100,7 @@ def test_a_value_that_is_all_but_impossible_still_teaches() -> None:
     """In single precision, far in a tail, the log probability and its gradient are finite numbers."""
     made = flow(50).float().requires_grad_(True)
     sharp = torch.full((50, 2), 40.0)
-    log_p = made(torch.arange(50.0)[:, None], sharp)
+    log_p = made.log_prob(torch.arange(50.0)[:, None], sharp)
     log_p.sum().backward()
     assert torch.isfinite(log_p).all()
     assert all(torch.isfinite(w.grad).all() for w in made.parameters() if w.grad is not None)

@@ -42,6 +42,11 @@ class MethodSettings(Section):
         return getattr(self, name, None)
 
     @property
+    def has_density(self) -> bool:
+        """Whether it knows the densities of its answers, or gives draws alone."""
+        return True
+
+    @property
     def amortised(self) -> bool:
         """Whether its answer to one data set is the same whatever it is asked beside it."""
         return True

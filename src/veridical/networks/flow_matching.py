@@ -1,0 +1,41 @@
+r"""Flow matching: the field that carries noise to parameters, learned along straight lines between both,
+
+.. math:: \theta_t = t \theta + (1 - t) \epsilon , \qquad
+    L = E \, | v(\theta_t, t, c) - (\theta - \epsilon) |^2 .
+
+Where the field is right the draws have the density of the posterior, by `trajectories`. Most of the loss
+cannot be learned, and small parts of it decide: it is no reason to stop early.
+
+References:
+    | Flow Matching for Generative Modeling (Lipman et al., 2023), https://arxiv.org/abs/2210.02747
+    | Flow Matching for Scalable Simulation-Based Inference (Wildberger et al., 2023)
+    | https://arxiv.org/abs/2305.17161
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from veridical.networks.trajectories import Trajectories
+
+
+class FlowMatching(Trajectories):
+    """A field learned by flow matching; see `Trajectories` for its arguments."""
+
+    def times(self, steps: int) -> list[float]:
+        """Returns even times from 0 to 1."""
+        return [i / steps for i in range(steps + 1)]
+
+    def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
+        """Returns the field (B, D)."""
+        found: Tensor = self.network(theta, time, told)
+        return found
+
+    def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Returns the mean squared error of the field, at times and noise that `noise` gives."""
+        assert noise is not None
+        time, start = torch.special.ndtr(noise[:, 0]), noise[:, 1:]
+        between = torch.lerp(start, theta, time[:, None])
+        found = self.network(between, time, self.network.told(context))
+        return (found - (theta - start)).square().sum(-1).mean()

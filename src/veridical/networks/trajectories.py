@@ -1,0 +1,143 @@
+r"""Draws that follow an ordinary differential equation from noise, :math:`d\theta/dt = v(\theta, t, c)`.
+
+Heun's method takes a fixed number of steps, two evaluations of v each. The density goes along,
+
+.. math:: \log q(\theta \mid c) = \log p_0(\theta_0) - \int \nabla \cdot v \; dt ,
+
+for a given theta by the same steps backwards. Up to EXACT parameters the divergence is exact, from D products
+of the Jacobian with unit vectors. Above it is Hutchinson's estimate :math:`\epsilon^T J \epsilon` with PROBES
+fixed vectors of random signs: without bias in log q, with one in q. Two errors remain, which `log_prob_error`
+adds up: that of the steps, taken as the change when they are halved, and the standard error of the probes.
+
+References:
+    | FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models (Grathwohl et al., 2019)
+    | https://arxiv.org/abs/1810.01367
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from veridical import seeds
+from veridical.networks.density import Density, log_normal
+from veridical.networks.timed import TimedNetwork
+
+EXACT = 20  # parameters up to which divergences are exact
+PROBES = 4  # vectors of signs that estimate them above
+
+
+class Trajectories(Density):
+    """Draws that flow from noise, and their density.
+
+    Arguments:
+        features: Number of parameters D.
+        context: Number of context features C.
+        width: Width of the network's layers.
+        blocks: Number of its residual blocks.
+        steps: Steps of a draw.
+        draw_noise: Standard normal numbers that a draw is made of, where more than D.
+    """
+
+    start: float = 1.0  # standard deviation that draws have at the first time
+
+    def __init__(
+        self,
+        features: int,
+        context: int,
+        *,
+        width: int,
+        blocks: int,
+        steps: int,
+        draw_noise: int | None = None,
+    ) -> None:
+        super().__init__(features, draw_noise=draw_noise, loss_noise=features + 1)
+        self.steps = steps
+        self.network = TimedNetwork(features, context, width, blocks)
+
+    @abstractmethod
+    def times(self, steps: int) -> list[float]:
+        """Returns the times of so many steps, from noise to parameters."""
+
+    @abstractmethod
+    def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
+        """Returns v (B, D) at theta (B, D) and a time (), given what the network is told (B, ...)."""
+
+    def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
+        return self._log_prob(theta, context, self.steps).mean(0)
+
+    def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
+        """Returns how far `log_prob` may be off: by its steps, and by the probes of the divergence."""
+        each = self._log_prob(theta, context, self.steps)
+        fine = self._log_prob(theta, context, 2 * self.steps)
+        of_steps = (each - fine).mean(0).abs()
+        return of_steps + each.std(0) / PROBES**0.5 if len(each) > 1 else of_steps
+
+    def _log_prob(self, theta: Tensor, context: Tensor, steps: int) -> Tensor:
+        """Log densities of each probe (P, B), or of all unit vectors together (1, B)."""
+        told = self.network.told(context)
+        noise, change = self._along(theta, self.times(steps)[::-1], told, self._probes(theta))
+        return self._log_start(noise / self.start) + change
+
+    @torch.no_grad()
+    def push(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns draws and their log densities from base noise; see `Density.push`."""
+        told = self.network.told(context)[index]
+        probes = self._probes(noise) if density else None
+        theta, change = self._along(self.start * noise, self.times(self.steps), told, probes)
+        return theta, (self._log_start(noise) - change).mean(0) if density else None
+
+    def _log_start(self, noise: Tensor) -> Tensor:
+        return log_normal(noise) - self.features * log(self.start)
+
+    def _probes(self, like: Tensor) -> Tensor:
+        """Vectors (P, 1, D) whose products with the Jacobian make up the divergence."""
+        d = self.features
+        if d <= EXACT:
+            return torch.eye(d, dtype=like.dtype, device=like.device)[:, None]
+        signs = seeds.generator(0, "infer", "probes", d).choice([-1.0, 1.0], (PROBES, 1, d))
+        return torch.from_numpy(signs).to(like)
+
+    def _along(
+        self, theta: Tensor, times: Sequence[float], told: Tensor, probes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Follows the field through times; returns the end and the integral of the divergence (P, B)."""
+        change = torch.zeros((), dtype=theta.dtype, device=theta.device)
+        for now, then in pairwise(torch.tensor(times).to(theta).unbind()):
+            step = then - now
+            v, spread = self._rates(theta, now, told, probes)
+            v_then, spread_then = self._rates(theta + step * v, then, told, probes)
+            theta = theta + step * (v + v_then) / 2
+            change = change + step * (spread + spread_then) / 2
+        return theta, change
+
+    def _rates(
+        self, theta: Tensor, time: Tensor, told: Tensor, probes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The field (B, D), and its divergence by each probe (P, B), or by all unit vectors (1, B)."""
+        if probes is None:
+            return self.velocity(theta, time, told), torch.zeros_like(time)
+
+        def along(probe: Tensor) -> tuple[Tensor, Tensor]:
+            found, slope = torch.func.jvp(  # type: ignore[misc]
+                lambda at: self.velocity(at, time, told), (theta,), (probe.expand_as(theta),)
+            )
+            return found, (slope * probe).sum(-1)
+
+        v, products = torch.func.vmap(along, out_dims=(None, 0))(probes)  # type: ignore[arg-type]
+        return v, products if self.features > EXACT else products.sum(0, keepdim=True)
+
+
+def spaced(first: float, last: float, steps: int, power: float = 7.0) -> list[float]:
+    """Returns steps + 1 numbers from one to the other, even in their root of this power."""
+    roots = np.linspace(first ** (1 / power), last ** (1 / power), steps + 1)
+    return [float(root**power) for root in roots]
