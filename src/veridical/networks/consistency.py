@@ -1,12 +1,13 @@
-r"""Consistency models: a network that jumps from noise of any size :math:`\sigma` straight to parameters,
+r"""Consistency models: a network that jumps from noise of any size straight to parameters,
 
-.. math:: f(y, \sigma, c) = \frac{y}{(\sigma - s)^2 + 1} + \frac{\sigma - s}{\sqrt{\sigma^2 + 1}} \,
-    F\Big(\frac{y}{\sqrt{\sigma^2 + 1}}, \frac{\log \sigma}{4}, c\Big) , \qquad f(y, s, c) = y ,
+.. math:: f(\theta_\phi, \phi, c) = \cos(\phi - \phi_0) \, \theta_\phi - \sin(\phi - \phi_0) \,
+    v(\theta_\phi, \phi, c) , \qquad \theta_\phi = \cos\phi \, \theta + \sin\phi \, \epsilon ,
 
-learned by having it give the same at neighbouring sizes of the same noise,
+which leaves :math:`\theta_\phi` alone at the smallest angle :math:`\phi_0`, and learns to give the same at
+neighbouring angles of the same noise,
 
-.. math:: L = E \, \frac{\sqrt{|f(\theta + \sigma_{i+1} \epsilon, \sigma_{i+1}, c) -
-    f(\theta + \sigma_i \epsilon, \sigma_i, c)|^2 + h^2} - h}{\sigma_{i+1} - \sigma_i} ,
+.. math:: L = E \, \frac{\sqrt{|f(\theta_{\phi_{i+1}}, \phi_{i+1}, c) - f(\theta_{\phi_i}, \phi_i, c)|^2
+    + h^2} - h}{\phi_{i+1} - \phi_i} ,
 
 the smaller one without a gradient. Further steps put smaller noise on and jump again: draws in a few
 evaluations, without a density. The loss is small wherever f is smooth and ranks no weights; those of the last
@@ -22,18 +23,19 @@ References:
 
 from __future__ import annotations
 
-from math import erf, log, sqrt
+from math import erf, log, pi, sqrt, tan
 
 import torch
 from torch import Tensor
 
 from veridical.networks.density import Density
+from veridical.networks.diffusion import clock
 from veridical.networks.timed import TimedNetwork
 from veridical.networks.trajectories import spaced
 
-SMALLEST, LARGEST = 1e-3, 20.0
-CENTRE, SPREAD = -1.1, 2.0  # of the logarithm of the noise in training
-HUBER = 0.00054  # times the root of D
+SMALLEST = 1e-3  # angle that is taken for no noise
+CENTRE, SPREAD = -1.1, 2.0  # of the logarithm of the tangent in training
+HUBER = 0.00054  # h, times the root of D
 
 
 class ConsistencyModel(Density):
@@ -44,14 +46,14 @@ class ConsistencyModel(Density):
         context: Number of context features C.
         width: Width of the network's layers.
         blocks: Number of its residual blocks.
-        sizes: Steps between the sizes of noise in training.
+        sizes: Steps between the angles in training.
         steps: Steps of a draw.
     """
 
     has_density = False
     keeps_last = True
     often: Tensor
-    grid: Tensor
+    angles: Tensor
 
     def __init__(
         self, features: int, context: int, *, width: int, blocks: int, sizes: int, steps: int
@@ -59,28 +61,30 @@ class ConsistencyModel(Density):
         super().__init__(features, draw_noise=features * steps, loss_noise=features + 1)
         self.steps = steps
         self.network = TimedNetwork(features, context, width, blocks)
-        grid = spaced(SMALLEST, LARGEST, sizes)
-        below = torch.tensor([erf((log(size) - CENTRE) / (sqrt(2) * SPREAD)) for size in grid])
-        self.register_buffer("grid", torch.tensor(grid), persistent=False)
+        angles = spaced(SMALLEST, pi / 2, sizes)
+        below = torch.tensor(
+            [erf((log(tan(angle)) - CENTRE) / (sqrt(2) * SPREAD)) for angle in angles[:-1]] + [1.0]
+        )
+        self.register_buffer("angles", torch.tensor(angles), persistent=False)
         self.register_buffer("often", (below - below[0]) / (below[-1] - below[0]), persistent=False)
 
-    def _jump(self, noisy: Tensor, size: Tensor, told: Tensor) -> Tensor:
-        """The jump f from parameters (B, D) with noise of a size () or (B,)."""
-        size = size[..., None]
-        over, scale = size - SMALLEST, (size.square() + 1).sqrt()
-        raw = self.network(noisy / scale, size[..., 0].log() / 4, told)
-        return noisy / (over.square() + 1) + over / scale * raw
+    def _jump(self, theta: Tensor, noise: Tensor, angle: Tensor, told: Tensor) -> Tensor:
+        """The jump f from parameters with noise (B, D) put on, at an angle () or (B,)."""
+        time, angle = clock(angle), angle[..., None]
+        noisy, over = angle.cos() * theta + angle.sin() * noise, angle - SMALLEST
+        v = self.network(noisy, time, told)
+        return over.cos() * noisy - over.sin() * v
 
     def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Returns the mean disagreement of neighbouring sizes, which `noise` picks."""
+        """Returns the mean disagreement of neighbouring angles, which `noise` picks."""
         assert noise is not None
         place, new = torch.special.ndtr(noise[:, :1]), noise[:, 1:]
         number = (place > self.often[1:-1]).sum(-1)
-        small, large = self.grid[number], self.grid[number + 1]
+        small, large = self.angles[number], self.angles[number + 1]
         told = self.network.told(context)
-        found = self._jump(theta + large[:, None] * new, large, told)
+        found = self._jump(theta, new, large, told)
         with torch.no_grad():
-            target = self._jump(theta + small[:, None] * new, small, told)
+            target = self._jump(theta, new, small, told)
         h = HUBER * self.features**0.5
         apart = ((found - target).square().sum(-1) + h * h).sqrt() - h
         return (apart / (large - small)).mean()
@@ -92,7 +96,7 @@ class ConsistencyModel(Density):
         """Returns draws; see `Density.push`."""
         told = self.network.told(context)[index]
         theta = torch.zeros_like(noise[:, : self.features])
-        sizes = spaced(LARGEST, SMALLEST, self.steps)[:-1]
-        for size, new in zip(torch.tensor(sizes).to(noise), noise.split(self.features, dim=-1), strict=True):
-            theta = self._jump(theta + (size * size - SMALLEST**2).sqrt() * new, size, told)
+        angles = torch.tensor(spaced(pi / 2, SMALLEST, self.steps)[:-1]).to(noise)
+        for angle, new in zip(angles, noise.split(self.features, dim=-1), strict=True):
+            theta = self._jump(theta, new, angle, told)
         return theta, None

@@ -1,13 +1,14 @@
-r"""Score-based diffusion: a network that takes noise of any size :math:`\sigma` off parameters,
+r"""Score-based diffusion, with noise of any size put on parameters by an angle from 0 to 90 degrees,
 
-.. math:: D(y, \sigma, c) = \frac{y}{\sigma^2 + 1} + \frac{\sigma}{\sqrt{\sigma^2 + 1}} \,
-    F\Big(\frac{y}{\sqrt{\sigma^2 + 1}}, \frac{\log \sigma}{4}, c\Big) , \qquad y = \theta + \sigma \epsilon ,
+.. math:: \theta_\phi = \cos\phi \, \theta + \sin\phi \, \epsilon , \qquad
+    L = E \, | v(\theta_\phi, \phi, c) - (\cos\phi \, \epsilon - \sin\phi \, \theta) |^2 .
 
-whose score is :math:`(D - y) / \sigma^2`. Parameters have unit variance, so F has targets of unit variance
-at every :math:`\sigma`, drawn as :math:`\log \sigma \sim N(-1.2, 1.2^2)`. Draws go from LARGEST to SMALLEST
-along :math:`dy / d\sigma = (y - D) / \sigma`, with the density of `trajectories`; or by the stochastic
-equation, each step taking noise off and putting some on, which corrects errors of earlier steps and has no
-density. Draws keep noise of SMALLEST standard deviations of the simulated parameters.
+With v known the parameters are :math:`\cos\phi \, \theta_\phi - \sin\phi \, v` on average, and the score is
+:math:`-\theta_\phi - v \cot\phi`. It is Karras' preconditioned loss, whose noise is :math:`\tan\phi`, with
+:math:`\log \tan\phi \sim N(-1.2, 1.2^2)`. Draws follow :math:`d\theta / d\phi = v` from pure noise at 90
+degrees to SMALLEST, with the density of `trajectories`; or the stochastic equation, each step taking noise
+off and putting new on: it forgets the errors of earlier steps, needs more of them, and has no density. Noise
+of SMALLEST standard deviations of the simulated parameters stays in the draws.
 
 References:
     | Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021)
@@ -19,56 +20,49 @@ References:
 from __future__ import annotations
 
 from itertools import pairwise
-from math import sqrt
+from math import pi
 
 import torch
 from torch import Tensor
 
 from veridical.networks.trajectories import Trajectories, spaced
 
-SMALLEST, LARGEST = 2e-3, 20.0  # noise between which draws are made
+SMALLEST = 2e-3  # angle at which draws end
 CENTRE, SPREAD = -1.2, 1.2  # of the logarithm of the noise in training
+STEPS = {"ode": 10, "sde": 100}  # where not given
 
 
 class Diffusion(Trajectories):
-    """A denoiser of parameters; see `Trajectories` for its arguments.
+    """A denoiser of parameters; see `Trajectories` for its other arguments.
 
     Arguments:
         sampler: `ode`, or `sde` for stochastic draws without a density.
     """
 
-    start = sqrt(LARGEST**2 + 1)
-
     def __init__(
-        self, features: int, context: int, *, width: int, blocks: int, steps: int, sampler: str
+        self, features: int, context: int, *, width: int, blocks: int, steps: int | None, sampler: str
     ) -> None:
+        steps = steps or STEPS[sampler]
         numbers = features * (steps + 1) if sampler == "sde" else None
         super().__init__(features, context, width=width, blocks=blocks, steps=steps, draw_noise=numbers)
         self.has_density = sampler == "ode"
 
     def times(self, steps: int) -> list[float]:
-        """Returns sizes of noise, from the largest to the smallest."""
-        return spaced(LARGEST, SMALLEST, steps)
+        """Returns angles, from the largest to the smallest, dense at small ones."""
+        return spaced(pi / 2, SMALLEST, steps)
 
     def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
-        """Returns (y - D) / sigma, free of divisions by small numbers."""
-        scale = (time.square() + 1).sqrt()
-        return theta * (time / scale.square()) - self._raw(theta, time, told) / scale
-
-    def _raw(self, theta: Tensor, size: Tensor, told: Tensor) -> Tensor:
-        """F at theta (B, D) with noise of a size () or (B,)."""
-        scale = (size.square() + 1).sqrt()
-        found: Tensor = self.network(theta / scale[..., None], size.log() / 4, told)
+        """Returns v (B, D) at an angle () or (B,)."""
+        found: Tensor = self.network(theta, clock(time), told)
         return found
 
     def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Returns the mean squared error of F, at sizes and noise that `noise` gives."""
+        """Returns the mean squared error of v, at angles and noise that `noise` gives."""
         assert noise is not None
-        size = (CENTRE + SPREAD * noise[:, 0]).exp()
-        scale = (size.square() + 1).sqrt()[:, None]
-        target = (size[:, None] * theta - noise[:, 1:]) / scale  # (theta - c_skip y) / c_out
-        found = self._raw(theta + size[:, None] * noise[:, 1:], size, self.network.told(context))
-        return (found - target).square().sum(-1).mean()
+        angle, new = (CENTRE + SPREAD * noise[:, 0]).exp().atan(), noise[:, 1:]
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        found = self.velocity(cos * theta + sin * new, angle, self.network.told(context))
+        return (found - (cos * new - sin * theta)).square().sum(-1).mean()
 
     @torch.no_grad()
     def push(
@@ -78,11 +72,16 @@ class Diffusion(Trajectories):
         if self.has_density:
             return super().push(noise, context, index, density)
         told = self.network.told(context)[index]
-        start, *further = noise.split(self.features, dim=-1)
-        theta = self.start * start
-        times = torch.tensor(self.times(self.steps)).to(noise).unbind()
-        for (now, then), new in zip(pairwise(times), further, strict=True):
-            clean = theta - now * self.velocity(theta, now, told)
-            share = (then / now) ** 2
-            theta = clean + share * (theta - clean) + then * (1 - share).sqrt() * new
+        theta, *further = noise.split(self.features, dim=-1)
+        angles = torch.tensor(self.times(self.steps)).to(noise).unbind()
+        for (now, then), new in zip(pairwise(angles), further, strict=True):
+            v = self.velocity(theta, now, told)
+            clean, old = now.cos() * theta - now.sin() * v, now.sin() * theta + now.cos() * v
+            kept = (then.tan() / now.tan()).clamp(min=0.0)  # the tangent of 90 degrees may be negative
+            theta = then.cos() * clean + then.sin() * (kept * old + (1 - kept**2).sqrt() * new)
         return theta, None
+
+
+def clock(angle: Tensor) -> Tensor:
+    """Returns the time that networks are told of an angle: as its logarithm, but finite at 90 degrees."""
+    return (angle / 2).tan().log() / 4

@@ -17,15 +17,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from veridical.networks.trajectories import Trajectories
+from veridical.networks.trajectories import Trajectories, spaced
 
 
 class FlowMatching(Trajectories):
     """A field learned by flow matching; see `Trajectories` for its arguments."""
 
     def times(self, steps: int) -> list[float]:
-        """Returns even times from 0 to 1."""
-        return [i / steps for i in range(steps + 1)]
+        """Returns times from 0 to 1, dense at the parameters."""
+        return [1 - left for left in spaced(1.0, 0.0, steps)]
 
     def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
         """Returns the field (B, D)."""

@@ -1,6 +1,7 @@
 r"""Draws that follow an ordinary differential equation from noise, :math:`d\theta/dt = v(\theta, t, c)`.
 
-Heun's method takes a fixed number of steps, two evaluations of v each. The density goes along,
+The classical method of Runge and Kutta takes a fixed number of steps, four evaluations of v each. The density
+goes along,
 
 .. math:: \log q(\theta \mid c) = \log p_0(\theta_0) - \int \nabla \cdot v \; dt ,
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from math import log
 
 import numpy as np
 import torch
@@ -45,8 +45,6 @@ class Trajectories(Density):
         draw_noise: Standard normal numbers that a draw is made of, where more than D.
     """
 
-    start: float = 1.0  # standard deviation that draws have at the first time
-
     def __init__(
         self,
         features: int,
@@ -71,7 +69,8 @@ class Trajectories(Density):
 
     def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
-        return self._log_prob(theta, context, self.steps).mean(0)
+        found: Tensor = self._log_prob(theta, context, self.steps).mean(0)
+        return found
 
     def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns how far `log_prob` may be off: by its steps, and by the probes of the divergence."""
@@ -84,7 +83,7 @@ class Trajectories(Density):
         """Log densities of each probe (P, B), or of all unit vectors together (1, B)."""
         told = self.network.told(context)
         noise, change = self._along(theta, self.times(steps)[::-1], told, self._probes(theta))
-        return self._log_start(noise / self.start) + change
+        return log_normal(noise) + change
 
     @torch.no_grad()
     def push(
@@ -93,11 +92,8 @@ class Trajectories(Density):
         """Returns draws and their log densities from base noise; see `Density.push`."""
         told = self.network.told(context)[index]
         probes = self._probes(noise) if density else None
-        theta, change = self._along(self.start * noise, self.times(self.steps), told, probes)
-        return theta, (self._log_start(noise) - change).mean(0) if density else None
-
-    def _log_start(self, noise: Tensor) -> Tensor:
-        return log_normal(noise) - self.features * log(self.start)
+        theta, change = self._along(noise, self.times(self.steps), told, probes)
+        return theta, (log_normal(noise) - change).mean(0) if density else None
 
     def _probes(self, like: Tensor) -> Tensor:
         """Vectors (P, 1, D) whose products with the Jacobian make up the divergence."""
@@ -113,11 +109,13 @@ class Trajectories(Density):
         """Follows the field through times; returns the end and the integral of the divergence (P, B)."""
         change = torch.zeros((), dtype=theta.dtype, device=theta.device)
         for now, then in pairwise(torch.tensor(times).to(theta).unbind()):
-            step = then - now
-            v, spread = self._rates(theta, now, told, probes)
-            v_then, spread_then = self._rates(theta + step * v, then, told, probes)
-            theta = theta + step * (v + v_then) / 2
-            change = change + step * (spread + spread_then) / 2
+            step, middle = then - now, (now + then) / 2
+            at, v, spread = theta, torch.zeros_like(theta), torch.zeros_like(change)
+            for time, reach, weight in ((now, 0.5, 1), (middle, 0.5, 2), (middle, 1.0, 2), (then, 0.0, 1)):
+                slope, divergence = self._rates(at, time, told, probes)
+                v, spread = v + weight / 6 * slope, spread + weight / 6 * divergence
+                at = theta + reach * step * slope
+            theta, change = theta + step * v, change + step * spread
         return theta, change
 
     def _rates(
@@ -127,17 +125,12 @@ class Trajectories(Density):
         if probes is None:
             return self.velocity(theta, time, told), torch.zeros_like(time)
 
-        def along(probe: Tensor) -> tuple[Tensor, Tensor]:
-            found, slope = torch.func.jvp(  # type: ignore[misc]
-                lambda at: self.velocity(at, time, told), (theta,), (probe.expand_as(theta),)
-            )
-            return found, (slope * probe).sum(-1)
-
-        v, products = torch.func.vmap(along, out_dims=(None, 0))(probes)  # type: ignore[arg-type]
+        v, pulled = torch.func.vjp(lambda at: self.velocity(at, time, told), theta)
+        products = torch.func.vmap(lambda probe: (pulled(probe.expand_as(v))[0] * probe).sum(-1))(probes)
         return v, products if self.features > EXACT else products.sum(0, keepdim=True)
 
 
-def spaced(first: float, last: float, steps: int, power: float = 7.0) -> list[float]:
+def spaced(first: float, last: float, steps: int, power: float = 3.0) -> list[float]:
     """Returns steps + 1 numbers from one to the other, even in their root of this power."""
     roots = np.linspace(first ** (1 / power), last ** (1 / power), steps + 1)
     return [float(root**power) for root in roots]
