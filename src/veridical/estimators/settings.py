@@ -42,9 +42,14 @@ class MethodSettings(Section):
         return getattr(self, name, None)
 
     @property
-    def has_density(self) -> bool:
-        """Whether it knows the densities of its answers, or gives draws alone."""
+    def has_density(self) -> bool | None:
+        """Whether it knows the densities of its answers, or gives draws alone; None: as what it wraps."""
         return True
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether what it wraps has to know its densities."""
+        return False
 
     @property
     def amortised(self) -> bool:
