@@ -1,10 +1,11 @@
-r"""Neural posterior estimation with a conditional spline flow.
+r"""Neural posterior estimation with a conditional density, by default a spline flow.
 
-Simulations :math:`(\theta_i, x_i)` come from prior and simulator; the flow :math:`q_\phi` minimises
+Simulations :math:`(\theta_i, x_i)` come from prior and simulator; a density :math:`q_\phi` minimises
 
 .. math:: L(\phi) = - \frac{1}{N} \sum_i \log q_\phi(\theta_i \mid s_\phi(x_i)) ,
 
-with a summary network :math:`s_\phi` trained along with it. Its minimum over all q is the posterior.
+with a summary network :math:`s_\phi` trained along with it. Its minimum over all q is the posterior. Families
+that learn from noisy parameters have losses of their own in its place.
 
 Transfer: a method that states `start` begins with the weights of another one, trained on a cheaper level,
 and goes on with the same loss on its own rows,
@@ -109,7 +110,7 @@ class PosteriorNetwork(Trainable):
 
 
 class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
-    """An amortised posterior q(theta | x) by a summary network and a flow.
+    """An amortised posterior q(theta | x) by a summary network and a density, its `flow`.
 
     Training is in single precision. So are draws, except where single precision fails; densities at
     given parameters are in double precision.

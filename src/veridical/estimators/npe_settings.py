@@ -65,7 +65,7 @@ class PosteriorSettings(TrainedSettings):
 
 
 class NPESettings(PosteriorSettings):
-    """Neural posterior estimation: a summary network and a neural spline flow."""
+    """Neural posterior estimation: a summary network and a density behind it, by default a spline flow."""
 
     code: ClassVar[str] = "veridical.estimators.npe:NPE"
     builds_on: ClassVar[tuple[str, ...]] = ("weights",)
