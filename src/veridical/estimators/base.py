@@ -295,11 +295,6 @@ class Conditioned:
         """Returns log densities (..., rows) of theta (..., rows, D)."""
         return self.estimator.log_prob(theta, self.x[rows])
 
-    @property
-    def has_density(self) -> bool:
-        """Whether `log_prob` can be asked."""
-        return self.estimator.has_density
-
     def summary(self, rows: slice) -> Array | None:
         """Returns summaries (rows, K)."""
         return self.estimator.summary(self.x[rows])

@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from veridical.networks.diffusion import SMALLEST, clock
 from veridical.networks.trajectories import Trajectories, spaced
 
 
@@ -29,7 +30,7 @@ class FlowMatching(Trajectories):
 
     def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
         """Returns the field (B, D)."""
-        found: Tensor = self.network(theta, time, told)
+        found: Tensor = self.network(theta, _clock(time), told)
         return found
 
     def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -37,5 +38,10 @@ class FlowMatching(Trajectories):
         assert noise is not None
         time, start = torch.special.ndtr(noise[:, 0]), noise[:, 1:]
         between = torch.lerp(start, theta, time[:, None])
-        found = self.network(between, time, self.network.told(context))
+        found = self.velocity(between, time, self.network.told(context))
         return (found - (theta - start)).square().sum(-1).mean()
+
+
+def _clock(time: Tensor) -> Tensor:
+    """What the network is told of the time: near parameters the logarithm of the noise that is left."""
+    return clock(torch.atan2(1 - time + SMALLEST, time))

@@ -201,7 +201,8 @@ class MixtureSettings(DensitySettings):
     """A mixture of normal distributions with full covariance."""
 
     type: Literal["mixture"] = "mixture"
-    components: Annotated[int, Field(ge=1, le=256)] = Field(default=8, description="Number of components.")
+    training: ClassVar = {"epochs": 60, "learning_rate": 5e-3, "patience": 10_000}
+    components: Annotated[int, Field(ge=1, le=256)] = Field(default=16, description="Number of components.")
     hidden: Hidden
 
 
