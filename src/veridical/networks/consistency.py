@@ -30,8 +30,8 @@ from math import erf, log, pi, sqrt, tan
 import torch
 from torch import Tensor
 
-from veridical.networks.density import Density
-from veridical.networks.diffusion import Diffusion, clock
+from veridical.networks.diffusion import denoising_loss, velocity
+from veridical.networks.localised import Localised
 from veridical.networks.timed import TimedNetwork
 from veridical.networks.trajectories import spaced
 
@@ -40,7 +40,7 @@ CENTRE, SPREAD = -1.1, 2.0  # of the logarithm of the tangent in training
 HUBER = 0.00054  # h, times the root of D
 
 
-class ConsistencyModel(Density):
+class ConsistencyModel(Localised):
     """A network from noise to parameters in a few steps.
 
     Arguments:
@@ -60,10 +60,10 @@ class ConsistencyModel(Density):
     def __init__(
         self, features: int, context: int, *, width: int, blocks: int, sizes: int, steps: int
     ) -> None:
-        super().__init__(features, draw_noise=features * steps, loss_noise=features + 2)
+        super().__init__(features, context, draw_noise=features * steps, loss_noise=features + 2)
         self.steps = steps
         self.network = TimedNetwork(features, context, width, blocks)
-        self.leading = Diffusion(features, context, width=width, blocks=blocks, steps=None, sampler="ode")
+        self.leading = TimedNetwork(features, context, width, blocks)
         angles = spaced(SMALLEST, pi / 2, sizes)
         below = [erf((log(tan(angle)) - CENTRE) / (sqrt(2) * SPREAD)) for angle in angles[:-1]]
         often = torch.tensor([*below, 1.0])
@@ -73,29 +73,27 @@ class ConsistencyModel(Density):
     def _jump(self, noisy: Tensor, angle: Tensor, told: Tensor) -> Tensor:
         """The jump f from parameters with noise (B, D), at an angle () or (B,)."""
         over = (angle - SMALLEST)[..., None]
-        return over.cos() * noisy - over.sin() * self.network(noisy, clock(angle), told)
+        return over.cos() * noisy - over.sin() * velocity(self.network, noisy, angle, told)
 
-    def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
+    def loss_of_z(self, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Returns the loss of the diffusion model and the mean disagreement of jumps along its steps."""
-        assert noise is not None
         place, new = torch.special.ndtr(noise[:, :1]), noise[:, 2:]
         number = (place > self.often[1:-1]).sum(-1)
         small, large = self.angles[number], self.angles[number + 1]
         told = self.network.told(context)
-        noisy, step = _mixed(theta, new, large), large - small
+        noisy, step = _mixed(z, new, large), large - small
         found = self._jump(noisy, large, told)
         with torch.no_grad():
-            v = self.leading.velocity(noisy, large, self.leading.network.told(context))
+            v = velocity(self.leading, noisy, large, self.leading.told(context))
             target = self._jump(_mixed(noisy, -v, step), small, told)
         h = HUBER * self.features**0.5
         apart = ((found - target).square().sum(-1) + h * h).sqrt() - h
-        return self.leading.loss(theta, context, noise[:, 1:]) + (apart / step).mean()
+        return denoising_loss(self.leading, z, context, noise[:, 1:]) + (apart / step).mean()
 
-    @torch.no_grad()
-    def push(
-        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    def push_z(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns draws; see `Density.push`."""
+        """Returns draws of z; see `Density.push`."""
         told = self.network.told(context)[index]
         theta = torch.zeros_like(noise[:, : self.features])
         angles = torch.tensor(spaced(pi / 2, SMALLEST, self.steps)[:-1]).to(noise)

@@ -25,6 +25,7 @@ from math import pi
 import torch
 from torch import Tensor
 
+from veridical.networks.timed import TimedNetwork
 from veridical.networks.trajectories import Trajectories, spaced
 
 SMALLEST = 2e-3  # angle at which draws end
@@ -53,24 +54,18 @@ class Diffusion(Trajectories):
 
     def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
         """Returns v (B, D) at an angle () or (B,)."""
-        found: Tensor = self.network(theta, clock(time), told)
-        return found
+        return velocity(self.network, theta, time, told)
 
-    def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
+    def loss_of_z(self, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Returns the mean squared error of v, at angles and noise that `noise` gives."""
-        assert noise is not None
-        angle, new = (CENTRE + SPREAD * noise[:, 0]).exp().atan(), noise[:, 1:]
-        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-        found = self.velocity(cos * theta + sin * new, angle, self.network.told(context))
-        return (found - (cos * new - sin * theta)).square().sum(-1).mean()
+        return denoising_loss(self.network, z, context, noise)
 
-    @torch.no_grad()
-    def push(
-        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    def push_z(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns draws, and their log densities by the ordinary equation; see `Density.push`."""
+        """Returns draws of z, and their log densities by the ordinary equation; see `Density.push`."""
         if self.has_density:
-            return super().push(noise, context, index, density)
+            return super().push_z(noise, context, index, density)
         told = self.network.told(context)[index]
         theta, *further = noise.split(self.features, dim=-1)
         angles = torch.tensor(self.times(self.steps)).to(noise).unbind()
@@ -80,6 +75,20 @@ class Diffusion(Trajectories):
             kept = (then.tan() / now.tan()).clamp(min=0.0)  # the tangent of 90 degrees may be negative
             theta = then.cos() * clean + then.sin() * (kept * old + (1 - kept**2).sqrt() * new)
         return theta, None
+
+
+def velocity(network: TimedNetwork, theta: Tensor, angle: Tensor, told: Tensor) -> Tensor:
+    """Returns v (B, D) of a network at an angle () or (B,)."""
+    found: Tensor = network(theta, clock(angle), told)
+    return found
+
+
+def denoising_loss(network: TimedNetwork, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+    """Returns the mean squared error of v, at angles and noise that `noise` (B, 1 + D) gives."""
+    angle, new = (CENTRE + SPREAD * noise[:, 0]).exp().atan(), noise[:, 1:]
+    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+    found = velocity(network, cos * z + sin * new, angle, network.told(context))
+    return (found - (cos * new - sin * z)).square().sum(-1).mean()
 
 
 def clock(angle: Tensor) -> Tensor:

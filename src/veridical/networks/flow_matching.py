@@ -33,13 +33,12 @@ class FlowMatching(Trajectories):
         found: Tensor = self.network(theta, _clock(time), told)
         return found
 
-    def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
+    def loss_of_z(self, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Returns the mean squared error of the field, at times and noise that `noise` gives."""
-        assert noise is not None
         time, start = torch.special.ndtr(noise[:, 0]), noise[:, 1:]
-        between = torch.lerp(start, theta, time[:, None])
+        between = torch.lerp(start, z, time[:, None])
         found = self.velocity(between, time, self.network.told(context))
-        return (found - (theta - start)).square().sum(-1).mean()
+        return (found - (z - start)).square().sum(-1).mean()
 
 
 def _clock(time: Tensor) -> Tensor:

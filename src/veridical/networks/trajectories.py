@@ -26,14 +26,15 @@ import torch
 from torch import Tensor
 
 from veridical import seeds
-from veridical.networks.density import Density, log_normal
+from veridical.networks.density import log_normal
+from veridical.networks.localised import Localised
 from veridical.networks.timed import TimedNetwork
 
 EXACT = 20  # parameters up to which divergences are exact
 PROBES = 4  # vectors of signs that estimate them above
 
 
-class Trajectories(Density):
+class Trajectories(Localised):
     """Draws that flow from noise, and their density.
 
     Arguments:
@@ -55,7 +56,7 @@ class Trajectories(Density):
         steps: int,
         draw_noise: int | None = None,
     ) -> None:
-        super().__init__(features, draw_noise=draw_noise, loss_noise=features + 1)
+        super().__init__(features, context, draw_noise=draw_noise, loss_noise=features + 1)
         self.steps = steps
         self.network = TimedNetwork(features, context, width, blocks)
 
@@ -67,15 +68,15 @@ class Trajectories(Density):
     def velocity(self, theta: Tensor, time: Tensor, told: Tensor) -> Tensor:
         """Returns v (B, D) at theta (B, D) and a time (), given what the network is told (B, ...)."""
 
-    def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
-        """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
-        found: Tensor = self._log_prob(theta, context, self.steps).mean(0)
+    def log_prob_of_z(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of z (B, D)."""
+        found: Tensor = self._log_prob(z, context, self.steps).mean(0)
         return found
 
-    def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
-        """Returns how far `log_prob` may be off: by its steps, and by the probes of the divergence."""
-        each = self._log_prob(theta, context, self.steps)
-        fine = self._log_prob(theta, context, 2 * self.steps)
+    def error_of_z(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns how far these may be off: by the steps, and by the probes of the divergence."""
+        each = self._log_prob(z, context, self.steps)
+        fine = self._log_prob(z, context, 2 * self.steps)
         of_steps = (each - fine).mean(0).abs()
         return of_steps + each.std(0) / PROBES**0.5 if len(each) > 1 else of_steps
 
@@ -85,11 +86,10 @@ class Trajectories(Density):
         noise, change = self._along(theta, self.times(steps)[::-1], told, self._probes(theta))
         return log_normal(noise) + change
 
-    @torch.no_grad()
-    def push(
-        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    def push_z(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns draws and their log densities from base noise; see `Density.push`."""
+        """Returns draws of z and their log densities; see `Density.push`."""
         told = self.network.told(context)[index]
         probes = self._probes(noise) if density else None
         theta, change = self._along(noise, self.times(self.steps), told, probes)
