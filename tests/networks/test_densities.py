@@ -219,8 +219,6 @@ def test_the_exact_network_gives_the_exact_normal(name: str, own: dict[str, Any]
 def test_the_loss_of_the_exact_network_is_least(name: str, own: dict[str, Any]) -> None:
     """Moving its answers raises the loss, on the same noise."""
     made, n = unplaced(density(name, 1, **own)), 20_000
-    if name == "consistency":
-        made.leading = Exact("diffusion")
     theta, noise, context = MEAN + SD * numbers(n, 1), numbers(n, made.loss_noise), numbers(n, CONTEXT)
     made.network = Exact(name)
     least = made.loss(theta, context, noise)

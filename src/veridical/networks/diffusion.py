@@ -58,7 +58,10 @@ class Diffusion(Trajectories):
 
     def loss_of_z(self, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Returns the mean squared error of v, at angles and noise that `noise` gives."""
-        return denoising_loss(self.network, z, context, noise)
+        angle, new = (CENTRE + SPREAD * noise[:, 0]).exp().atan(), noise[:, 1:]
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        found = self.velocity(cos * z + sin * new, angle, self.network.told(context))
+        return (found - (cos * new - sin * z)).square().sum(-1).mean()
 
     def push_z(
         self, noise: Tensor, context: Tensor, index: Tensor, density: bool
@@ -81,14 +84,6 @@ def velocity(network: TimedNetwork, theta: Tensor, angle: Tensor, told: Tensor) 
     """Returns v (B, D) of a network at an angle () or (B,)."""
     found: Tensor = network(theta, clock(angle), told)
     return found
-
-
-def denoising_loss(network: TimedNetwork, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
-    """Returns the mean squared error of v, at angles and noise that `noise` (B, 1 + D) gives."""
-    angle, new = (CENTRE + SPREAD * noise[:, 0]).exp().atan(), noise[:, 1:]
-    cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-    found = velocity(network, cos * z + sin * new, angle, network.told(context))
-    return (found - (cos * new - sin * z)).square().sum(-1).mean()
 
 
 def clock(angle: Tensor) -> Tensor:

@@ -3,8 +3,10 @@ r"""Flow matching: the field that carries noise to parameters, learned along str
 .. math:: \theta_t = t \theta + (1 - t) \epsilon , \qquad
     L = E \, | v(\theta_t, t, c) - (\theta - \epsilon) |^2 .
 
-Where the field is right the draws have the density of the posterior, by `trajectories`. Most of the loss
-cannot be learned, and small parts of it decide: it is no reason to stop early.
+Times are those at which noise over parameters, :math:`(1 - t) / t`, has the sizes that `diffusion` learns
+from: even times see too little of what is near the parameters. Where the field is right the draws have the
+density of the posterior, by `trajectories`. Most of the loss cannot be learned, and small parts of it decide:
+it is no reason to stop early.
 
 References:
     | Flow Matching for Generative Modeling (Lipman et al., 2023), https://arxiv.org/abs/2210.02747
@@ -17,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from veridical.networks.diffusion import SMALLEST, clock
+from veridical.networks.diffusion import CENTRE, SMALLEST, SPREAD, clock
 from veridical.networks.trajectories import Trajectories, spaced
 
 
@@ -35,7 +37,7 @@ class FlowMatching(Trajectories):
 
     def loss_of_z(self, z: Tensor, context: Tensor, noise: Tensor) -> Tensor:
         """Returns the mean squared error of the field, at times and noise that `noise` gives."""
-        time, start = torch.special.ndtr(noise[:, 0]), noise[:, 1:]
+        time, start = 1 / (1 + (CENTRE + SPREAD * noise[:, 0]).exp()), noise[:, 1:]
         between = torch.lerp(start, z, time[:, None])
         found = self.velocity(between, time, self.network.told(context))
         return (found - (z - start)).square().sum(-1).mean()

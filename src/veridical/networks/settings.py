@@ -245,7 +245,7 @@ class ConsistencySettings(DensitySettings):
     width: FieldWidth = 128
     blocks: Blocks = 3
     sizes: Annotated[int, Field(ge=2, le=1000)] = Field(
-        default=40, description="Steps between the sizes of noise in training."
+        default=20, description="Steps between the sizes of noise in training."
     )
     steps: DrawSteps = Field(default=10, description="Steps of a draw, one evaluation each.")
 
