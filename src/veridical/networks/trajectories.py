@@ -125,7 +125,9 @@ class Trajectories(Localised):
         if probes is None:
             return self.velocity(theta, time, told), torch.zeros_like(time)
 
-        v, pulled = torch.func.vjp(lambda at: self.velocity(at, time, told), theta)
+        v, pulled = torch.func.vjp(  # type: ignore[misc]
+            lambda at: self.velocity(at, time, told), theta
+        )
         products = torch.func.vmap(lambda probe: (pulled(probe.expand_as(v))[0] * probe).sum(-1))(probes)
         return v, products if self.features > EXACT else products.sum(0, keepdim=True)
 
