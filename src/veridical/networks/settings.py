@@ -241,7 +241,7 @@ class ConsistencySettings(DensitySettings):
     """A consistency model: jumps from noise to parameters, in a few steps and without a density."""
 
     type: Literal["consistency"] = "consistency"
-    training: ClassVar = {**FlowMatchingSettings.training, "learning_rate": 1e-3}
+    training: ClassVar = {**FlowMatchingSettings.training, "epochs": 120}
     width: FieldWidth = 128
     blocks: Blocks = 3
     sizes: Annotated[int, Field(ge=2, le=1000)] = Field(
