@@ -54,6 +54,20 @@ def test_settings_and_registry_have_the_same_types() -> None:
         assert density(name, 2).has_density == section().has_density
 
 
+def test_what_suits_a_flow_is_the_default_of_its_training() -> None:
+    from veridical.estimators.npe_settings import NPESettings
+
+    plain = NPESettings()
+    assert plain.flow == settings.SplineFlowSettings() and plain.training.learning_rate == 1e-2
+    given = {"flow": {"type": "diffusion"}, "training": {"epochs": 7}}
+    found = NPESettings.model_validate(given).training
+    assert (found.epochs, found.learning_rate, found.warmup) == (7, 2e-3, 0.1)
+    assert NPESettings(flow="consistency").training.epochs == 120
+    again = NPESettings.model_validate(NPESettings(flow="consistency").model_dump())
+    assert again == NPESettings(flow="consistency")
+    assert NPESettings(flow={"bins": 5}) == NPESettings(flow={"type": "spline", "bins": 5})
+
+
 @every
 @pytest.mark.parametrize("features", [1, 2, 5])
 def test_draws_of_a_batch_are_those_of_a_loop(name: str, features: int) -> None:
