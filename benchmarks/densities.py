@@ -32,7 +32,7 @@ from veridical.training.session import Session
 ROWS, DRAWS, OBSERVATIONS, FRESH = 10_000, 2000, 5, 2000
 DRAWN_OTHERWISE: dict[str, dict[str, dict[str, Any]]] = {  # the same networks with other settings
     "diffusion": {"stochastic": {"sampler": "sde"}},
-    "consistency": {f"{n} steps": {"steps": n} for n in (1, 2, 4)},
+    "consistency": {f"steps {n}": {"steps": n} for n in (1, 2, 4)},
 }
 Array = np.ndarray
 

@@ -80,13 +80,17 @@ class Ensemble(Estimator):
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array | None]:
         """Returns n draws (n, N, D) of the mixture for each x (N, *x_shape), log densities (n, N)."""
+        draws = self.sample(x, n, rng)
+        return draws, self.log_prob(draws, x) if self.has_density else None
+
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns n draws (n, N, D) of the mixture for each x (N, *x_shape)."""
         draws = np.empty((len(x), n, len(self.task.parameters)))
         step = max(1, ROWS // n)
         for first in range(0, len(x), step):
             rows = slice(first, min(first + step, len(x)))
             draws[rows] = self._draw(x[rows], n, rng)
-        swapped = draws.swapaxes(0, 1)
-        return swapped, self.log_prob(swapped, x) if self.has_density else None
+        return draws.swapaxes(0, 1)
 
     @property
     def has_density(self) -> bool:

@@ -92,6 +92,10 @@ class Tuned(Recoded):
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
         return self.posterior.sample_and_log_prob(x, n, rng)
 
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
+        return self.posterior.sample(x, n, rng)
+
     @property
     def has_density(self) -> bool:
         """Whether what it wraps knows its densities."""
