@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    record = options.page.with_suffix(".json") if options.page else None
+    record = Path(__file__).with_suffix(".json") if options.page else None
     kept = json.loads(record.read_text()) if record and record.is_file() else []
     for task in [options.task] if options.task else TASKS:
         for name in options.families or DENSITIES:

@@ -8,7 +8,7 @@ goes along,
 for a given theta by the same steps backwards. Up to EXACT parameters the divergence is exact, from D products
 of the Jacobian with unit vectors. Above it is Hutchinson's estimate :math:`\epsilon^T J \epsilon` with PROBES
 fixed vectors of random signs: without bias in log q, with one in q. Two errors remain, which `log_prob_error`
-adds up: that of the steps, taken as the change when they are halved, and the standard error of the probes.
+adds up: that of the steps, taken as the change with twice as many, and the standard error of the probes.
 
 References:
     | FFJORD: Free-form Continuous Dynamics for Scalable Reversible Generative Models (Grathwohl et al., 2019)
