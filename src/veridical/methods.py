@@ -18,7 +18,7 @@ from pydantic import Field
 from veridical.errors import TrainingError, UnknownName, suggest
 from veridical.estimators import ESTIMATORS
 from veridical.estimators.settings import MethodSettings
-from veridical.networks import MASKED, SUMMARIES
+from veridical.networks import DENSITIES, MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
 
@@ -189,8 +189,9 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     entries = [own.code]
     if not {"summary", "member"}.isdisjoint(own.model_fields):
         network = spec.get("member", spec)
-        kind = network.get("summary", {}).get("type")
-        entries += [SUMMARIES[kind]] if kind in SUMMARIES else SUMMARIES.values()
+        for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
+            kind = network.get(part, {}).get("type")
+            entries += [registry[kind]] if kind in registry else registry.values()
         entries += MASKED.values()
     return tuple(entry.partition(":")[0] for entry in entries)
 

@@ -34,7 +34,9 @@ def test_a_density_integrates_to_one(
     axis = torch.linspace(-reach, reach, points, dtype=torch.float64)
     grid = torch.cartesian_prod(*[axis] * features).reshape(-1, features)
     with torch.no_grad():
-        log_p = flow(features, affine, scale=1.5)(grid, normal(rng, 1, CONTEXT).expand(len(grid), -1))
+        log_p = flow(features, affine, scale=1.5).log_prob(
+            grid, normal(rng, 1, CONTEXT).expand(len(grid), -1)
+        )
     total = float(log_p.exp().sum() * (axis[1] - axis[0]) ** features)
     assert total == pytest.approx(1, abs=error)
 
@@ -48,7 +50,7 @@ def test_draws_go_back_to_their_noise_with_their_density(
     index = torch.arange(200) % 4
     theta, log_p = made.push(noise, context, index)
     with torch.no_grad():
-        torch.testing.assert_close(made(theta, context[index]), log_p, rtol=0, atol=1e-8)
+        torch.testing.assert_close(made.log_prob(theta, context[index]), log_p, rtol=0, atol=1e-8)
         back = theta
         for transform in made.transforms:
             back = transform(context[index])(back)
@@ -66,7 +68,7 @@ def test_single_precision_agrees_with_double(rng: np.random.Generator) -> None:
 
 def test_every_parameter_of_the_network_gets_a_gradient(rng: np.random.Generator) -> None:
     made = flow(3, scale=1.0)
-    made(normal(rng, 500, 3), normal(rng, 500, CONTEXT)).mean().backward()
+    made.log_prob(normal(rng, 500, 3), normal(rng, 500, CONTEXT)).mean().backward()
     for name, parameter in made.named_parameters():
         assert parameter.grad is not None and (parameter.grad != 0).any(), name
 
@@ -83,12 +85,16 @@ def test_the_density_has_the_jacobian_of_the_map(rng: np.random.Generator) -> No
     jacobian = torch.autograd.functional.jacobian(to_noise, theta[0])
     base = torch.distributions.Normal(0, 1).log_prob(to_noise(theta[0])).sum()
     with torch.no_grad():
-        torch.testing.assert_close(made(theta, context)[0], base + torch.linalg.slogdet(jacobian).logabsdet)
+        torch.testing.assert_close(
+            made.log_prob(theta, context)[0], base + torch.linalg.slogdet(jacobian).logabsdet
+        )
 
 
 def test_far_outside_the_splines_the_density_falls_like_a_gaussian() -> None:
     made, context = flow(2), torch.zeros(3, CONTEXT, dtype=torch.float64)
     with torch.no_grad():
-        log_p = made(torch.tensor([[1e3, 1e3], [2e3, 2e3], [4e3, 4e3]], dtype=torch.float64), context)
+        log_p = made.log_prob(
+            torch.tensor([[1e3, 1e3], [2e3, 2e3], [4e3, 4e3]], dtype=torch.float64), context
+        )
     ratio = (log_p[2] - log_p[1]) / (log_p[1] - log_p[0])
     assert float(ratio) == pytest.approx(4, rel=0.1)

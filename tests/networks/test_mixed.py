@@ -11,14 +11,21 @@ from veridical import seeds
 from veridical.networks.mixed import MixedFlow, _log_normal_cdf
 from veridical.networks.trainable import Stack, Trainable
 
-SETTINGS = {"transforms": 2, "bins": 4, "hidden": [8], "affine": True}
+SETTINGS = {"type": "spline", "transforms": 2, "bins": 4, "hidden": [8], "affine": True}
 
 
-def flow(*cells: int, seed: int = 0) -> MixedFlow:
+OTHERS = {
+    "mixture": {"type": "mixture", "components": 3, "hidden": [8]},
+    "diffusion": {"type": "diffusion", "width": 8, "blocks": 1, "steps": 20, "sampler": "ode"},
+    "consistency": {"type": "consistency", "width": 8, "blocks": 1, "sizes": 5, "steps": 3},
+}
+
+
+def flow(*cells: int, seed: int = 0, rest: str = "spline") -> MixedFlow:
     """A flow with weights larger than at the start, so that no two values are alike."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made = MixedFlow(cells, 2, **SETTINGS)
+        made = MixedFlow(cells, 2, OTHERS.get(rest, SETTINGS))
         for weights in made.parameters():
             weights.data += 0.1 * torch.randn_like(weights)
     return made.double().requires_grad_(False)
@@ -36,27 +43,59 @@ def masses(made: MixedFlow, grid: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
     z[..., made.discrete] = values[:, None]
     if made.continuous:
         z[..., made.continuous] = grid[:, None]
-    p = made(z.reshape(-1, width), CONTEXT.expand(len(values) * len(grid), 2)).exp().reshape(z.shape[:2])
+    p = (
+        made.log_prob(z.reshape(-1, width), CONTEXT.expand(len(values) * len(grid), 2))
+        .exp()
+        .reshape(z.shape[:2])
+    )
     return values, torch.trapezoid(p, grid, dim=1) if made.continuous else p[:, 0]
 
 
-@pytest.mark.parametrize("cells", [(6,), (6, 3), (2, 0, 40), (0, 5)])
-def test_probabilities_sum_to_one_and_draws_have_them(cells: tuple[int, ...]) -> None:
-    made = flow(*cells)
+@pytest.mark.parametrize(
+    ("cells", "rest"),
+    [
+        ((6,), "spline"),
+        ((6, 3), "spline"),
+        ((2, 0, 40), "spline"),
+        ((0, 5), "spline"),
+        ((0, 5), "mixture"),
+        ((0, 5), "diffusion"),
+    ],
+)
+def test_probabilities_sum_to_one_and_draws_have_them(cells: tuple[int, ...], rest: str) -> None:
+    made = flow(*cells, rest=rest)
     grid = torch.linspace(-14, 14, 2801, dtype=torch.float64) if 0 in cells else torch.zeros(1).double()
     values, p = masses(made, grid)
-    assert p.sum().item() == pytest.approx(1, abs=2e-5 if 0 in cells else 1e-12)
+    error = 2e-2 if rest == "diffusion" else 2e-5 if 0 in cells else 1e-12
+    assert p.sum().item() == pytest.approx(1, abs=error)
     n = 20_000
     rng = seeds.generator(0, "test", "mixed", *cells)
-    noise = torch.from_numpy(rng.standard_normal((n, len(cells))))
+    noise = torch.from_numpy(rng.standard_normal((n, made.draw_noise)))
     z, log_p = made.push(noise, CONTEXT, torch.zeros(n, dtype=torch.long))
-    torch.testing.assert_close(log_p, made(z, CONTEXT.expand(n, 2)))
+    apart = (log_p - made.log_prob(z, CONTEXT.expand(n, 2))).abs()
+    assert (apart < (0.05 if rest == "diffusion" else 1e-5)).all()
     number = np.ravel_multi_index(z[:, made.discrete].numpy().astype(int).T, made.cells)
     expected = n * p.numpy() / p.numpy().sum()
     often = expected > 5
     counts = np.bincount(number, minlength=len(values))
     found = [*counts[often], counts[~often].sum() + 1e-9]
     assert chisquare(found, np.array([*expected[often], expected[~often].sum() + 1e-9])).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("rest", OTHERS)
+def test_continuous_numbers_may_have_any_density(rest: str) -> None:
+    """Its loss and draws are those of the family beside the masses of discrete numbers."""
+    made = flow(4, 0, 0, rest=rest).requires_grad_(True)
+    rng = seeds.generator(0, "test", "any", rest)
+    z = torch.from_numpy(np.concatenate([rng.integers(0, 4, (50, 1)), rng.normal(size=(50, 2))], 1))
+    noise = torch.from_numpy(rng.normal(size=(50, made.loss_noise)))
+    made.loss(z, CONTEXT.expand(50, 2), noise).backward()
+    assert all(weights.grad is not None for weights in made.parameters())
+    numbers = torch.from_numpy(rng.normal(size=(50, made.draw_noise)))
+    draws, log_p = made.push(numbers, CONTEXT, torch.zeros(50, dtype=torch.long))
+    assert draws.shape == (50, 3) and torch.isfinite(draws).all()
+    assert set(draws[:, 0].tolist()) <= {0.0, 1.0, 2.0, 3.0}
+    assert (log_p is None) == (rest == "consistency") == (not made.has_density)
 
 
 def test_the_normal_distribution_function_holds_in_both_tails() -> None:
@@ -72,7 +111,7 @@ class Lossy(Trainable):
         self.flow = flow(4, 0, seed=seed).requires_grad_(True)
 
     def loss(self, *batch: torch.Tensor) -> torch.Tensor:
-        return -self.flow(*batch).mean()
+        return -self.flow.log_prob(*batch).mean()
 
 
 def test_members_of_an_ensemble_learn_in_one_stack() -> None:
@@ -96,7 +135,7 @@ def test_a_value_that_is_all_but_impossible_still_teaches() -> None:
     """In single precision, far in a tail, the log probability and its gradient are finite numbers."""
     made = flow(50).float().requires_grad_(True)
     sharp = torch.full((50, 2), 40.0)
-    log_p = made(torch.arange(50.0)[:, None], sharp)
+    log_p = made.log_prob(torch.arange(50.0)[:, None], sharp)
     log_p.sum().backward()
     assert torch.isfinite(log_p).all()
     assert all(torch.isfinite(w.grad).all() for w in made.parameters() if w.grad is not None)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import modules_after
-from veridical import artifacts, bank
-from veridical.checks import build
+from veridical import artifacts, bank, checks
+from veridical.checks.experiment_posteriors import posterior_sums
 from veridical.coordinates import Run
 from veridical.errors import DataError, SimulationError, TrainingError
-from veridical.saved import posteriors
+from veridical.saved import experiments, posteriors
 from veridical.saved.observations import Observations
+from veridical.stages.experiment import experiment
 from veridical.stages.infer import infer
 from veridical.stages.train import Sources, train
 from veridical.training import checkpoints
@@ -197,8 +198,28 @@ def test_what_only_the_second_member_of_an_ensemble_sees_is_seen(
     own, k = found["own"], 3
     assert own.summarisers == 2 and own.summary is not None and own.summary.shape == (1, 2 * k)
     own.summary[:, k:] += 30 * np.sqrt(np.diag(own.summary_cov))[k:]
-    result = build("typicality").run(own, rng, null=found["null"])
+    result = checks.build("typicality").run(own, rng, null=found["null"])
     assert next(m.value for m in result.metrics() if m.name == "member_p") == 1 / 201
+
+
+def test_draws_without_densities_are_judged_without_them(
+    shards: list[Path], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """By all checks of labelled data, and by pseudo-experiments; what needs densities is left out."""
+    jumps = {"type": "consistency", "width": 8, "blocks": 1, "steps": 2}
+    run(shards, tmp_path, {**NPE, "flow": jumps})
+    truth = rng.normal(size=(60, 2))
+    data = Observations(truth + rng.normal(size=truth.shape), truth, "simulated", "simulated")
+    infer(tmp_path / "out", data, tmp_path / "draws.nc", draws=99, root=3, replicate=0)
+    draws = posteriors.load(tmp_path / "draws.nc")
+    assert draws.log_density is None and draws.log_density_truth is None
+    judged = [checks.build(name).run(draws, rng) for name in ("sbc", "coverage", "scores", "tarp")]
+    metrics = {metric.name for result in judged for metric in result.table}
+    assert {"sbc_p", "coverage_gap", "nrmse", "tarp_p"} <= metrics and not {"lpp", "nltp"} & metrics
+    path, sizes = tmp_path / "batch.zarr.zip", {"rows": 60, "draws": 99}
+    experiment(SPEC, tmp_path / "out", sizes, path, fidelity="model", root=3, replicate=0, batch=0)
+    assert sorted(experiments.read(path)) == ["rank", "truth"]
+    assert "central" in posterior_sums(experiments.read(path))
 
 
 def test_the_size_of_parts_changes_nothing(

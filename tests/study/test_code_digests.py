@@ -196,7 +196,7 @@ def test_the_page_on_reruns_has_each_line_of_the_table() -> None:
 
 
 def test_a_moved_file_reruns_nothing(before: dict[str, str], moved: None) -> None:
-    assert "veridical.rooms.flow" in code_digests.dependencies(["veridical.estimators.npe"])
+    assert "veridical.rooms.density" in code_digests.dependencies(["veridical.estimators.npe"])
     assert changed(before) == set()
 
 
@@ -214,7 +214,7 @@ MOVES = {
     "training.loop": "rooms.loop",
     "inference.ratio_weights": "rooms.fits",
     "bank.blocks": "rooms.blocks",
-    "networks.flow": "rooms.flow",
+    "networks.density": "rooms.density",
     "tasks.priors": "rooms.priors",
 }
 

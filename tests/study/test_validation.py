@@ -108,6 +108,17 @@ ROPE = {"type": "rope", "of": "npe"}
         ),
         (
             REAL,
+            {"estimators": {"npe": {**NPE, "flow": "consistency"}}, "calibration": [10],
+             "remedies": {"tuned": {"type": "tuned", "of": "npe"}, "rope": {"type": "rope", "of": "tuned"}}},
+            "remedies.rope.of: 'tuned' gives draws without densities, of which type 'rope' mixes",
+        ),
+        (
+            REAL,
+            {"estimators": {"late": {**NPE, "start": "npe", "flow": "maf"}}},
+            "estimators.late.start: its weights begin as those of 'npe', but `flow` differs",
+        ),
+        (
+            REAL,
             {"estimators": {"late": {**NPE, "start": "npe", "flow": {"bins": 3}}}},
             "estimators.late.start: its weights begin as those of 'npe', but `flow` differs",
         ),

@@ -30,14 +30,16 @@ SIX = TrainingSettings(batch_size=32, epochs=6, rounds=6)
 class Line(trainable.Trainable):
     """Fits y = a x + b by least squares; can do something at one of its training steps."""
 
-    def __init__(self, at: int | None = None, act: object = None) -> None:
+    def __init__(self, at: int | None = None, act: object = None, noise: int = 0) -> None:
         super().__init__()
+        self.noise, self.keeps_last = noise, noise > 0
         with session.seeded_initialisation(RUN):
             self.layer = nn.Linear(1, 1)
         self.at, self.act, self.steps = at, act, 0
 
     def loss(self, *batch: Tensor) -> Tensor:
-        x, y = batch
+        x, y, *noise = batch
+        x = x + sum(part.mean(1, keepdim=True) for part in noise)
         if torch.is_grad_enabled():
             self.steps += 1
             if self.steps == self.at:
@@ -106,6 +108,24 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
     epochs = seen[1].reshape(4, ROWS)
     assert torch.equal(epochs.sort(dim=1).values, torch.arange(ROWS).expand(4, -1))
     assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_each_epoch_has_noise_of_its_own_whatever_the_rounds() -> None:
+    """And what ranks no weights keeps the last ones; noise of looks is the same in all of them."""
+    from veridical.training.loop import Batches, normal
+
+    plan = session.Steps.of(ROWS, TrainingSettings(batch_size=20, epochs=2, rounds=1))
+    whole = [noise for _, noise in Batches((torch.arange(ROWS),), plan, RUN, 0, plan.steps, 3)]
+    parts = [
+        noise
+        for first in range(plan.steps)
+        for _, noise in Batches((torch.arange(ROWS),), plan, RUN, first, first + 1, 3)
+    ]
+    assert torch.equal(torch.cat(whole), torch.cat(parts)) and whole[0].shape == (20, 3)
+    assert torch.cat(whole).unique().numel() == 3 * 20 * plan.steps
+    assert not torch.equal(normal(20, 3, RUN, "validation"), whole[0])
+    result = train(Line(noise=1), learning_rate=1.0)
+    assert result.best == len(result.rounds) - 1 != np.argmin([r["validation_loss"] for r in result.rounds])
 
 
 # ---- a training ----------------------------------------------------------------------------------
@@ -194,20 +214,21 @@ def test_a_killed_training_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     assert fingerprint(resumed, after) == fingerprint(undisturbed, train(undisturbed))
 
 
-def test_several_interruptions_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noise", [0, 2])
+def test_several_interruptions_change_nothing(tmp_path: Path, noise: int) -> None:
     """An error in the middle of a round, then a time limit at the end of one, then the end."""
-    undisturbed = Line()
+    undisturbed = Line(noise=noise)
     expected = fingerprint(undisturbed, train(undisturbed))
 
     def fail() -> None:
         raise OSError("the disk went away")
 
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
-        train(Line(9, fail), folder)
+        train(Line(9, fail, noise), folder)
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        fitting.fit(Line(), line_data(), SIX, replace(RUN, folder=folder, deadline=0.0))
-    last = Line()
+        fitting.fit(Line(noise=noise), line_data(), SIX, replace(RUN, folder=folder, deadline=0.0))
+    last = Line(noise=noise)
     with always(tmp_path) as folder:
         result = train(last, folder)
     assert fingerprint(last, result) == expected

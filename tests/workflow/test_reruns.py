@@ -38,9 +38,8 @@ def test_nothing_after_a_change_that_cannot_matter(project: Project) -> None:
         "src/veridical/tasks/base.py", "    block_rows: int", '    colour: str = ""\n    block_rows: int'
     )
     networks = project.folder / "src/veridical/networks"
-    (networks / "flow.py").rename(networks / "moved.py")
-    for user in ("estimators/npe.py", "networks/mixed.py"):
-        project.edit(f"src/veridical/{user}", "veridical.networks.flow", "veridical.networks.moved")
+    (networks / "mixed.py").rename(networks / "moved.py")
+    project.edit("src/veridical/estimators/npe.py", "veridical.networks.mixed", "veridical.networks.moved")
     for path in (
         "stages/train.py",
         "stages/simulate.py",

@@ -40,10 +40,11 @@ def posterior_sums(arrays: Mapping[str, Array]) -> Sums:
         "central": cells(central, grid),
         "level": Moments.of(central),
         "overall": Moments.of(central.mean(axis=1, keepdims=True)),
-        "log_q": Moments.of(arrays["log_q"][:, None]),
-        "zeros": int(np.isneginf(arrays["log_q"]).sum()),
-        "failed": int(np.isnan(arrays["log_q"]).sum()),
     }
+    if "log_q" in arrays:
+        log_q = arrays["log_q"]
+        zeros, failed = int(np.isneginf(log_q).sum()), int(np.isnan(log_q).sum())
+        sums |= {"log_q": Moments.of(log_q[:, None]), "zeros": zeros, "failed": failed}
     if "hpd" in arrays:
         hpd = arrays["hpd"][:, None]
         sums |= {"hpd": cells(hpd, grid), "hpd_level": Moments.of(hpd)}
@@ -79,7 +80,7 @@ def _judged(sums: Sums, names: tuple[str, ...], rng: np.random.Generator, option
     table = [
         *_areas(sums, names),
         *_coverages(sums["central"], "experiment_coverage", names, rng, options),
-        *_log_score(sums),
+        *(_log_score(sums) if "log_q" in sums else ()),
         Metric("experiments_p", p_value, None, n),
     ]
     if "hpd" in sums:

@@ -231,9 +231,16 @@ class Estimator(ABC):
             TrainingError: If there are too few rows, or the loss is not finite.
         """
 
+    @property
+    def has_density(self) -> bool:
+        """Whether it knows the densities of its answers, or gives draws alone."""
+        return True
+
     @abstractmethod
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array | None]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N).
+
+        These are None where `has_density` is false; `log_prob` then raises TaskError.
 
         The base noise comes from `rng` observation by observation, so draws do not depend on the
         sizes of internal batches. All draws lie strictly inside the bounds.

@@ -30,11 +30,19 @@ class Encoded(Transformed):
     def with_encoder(self, encoder: nn.Module) -> Encoded:
         """Returns the same density behind another encoder."""
 
+    @property
+    def draw_noise(self) -> int:
+        """Standard normal numbers that a draw is made of."""
+        return len(self.task.cells)
+
     @abstractmethod
-    def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
-        """Returns draws (B, D) and their log densities (B,) from standard normal noise (B, K).
+    def push(
+        self, noise: Array, context: Tensor, index: Array, density: bool = True
+    ) -> tuple[Array, Array | None]:
+        """Returns draws (B, D) and their log densities (B,) from standard normal noise (B, draw_noise).
 
         Row i of noise belongs to row `index[i]` of the summaries, (N, K) in single precision; index ascends.
+        Densities are None where they are not wanted, or there are none.
         """
 
     @abstractmethod

@@ -79,19 +79,28 @@ class Ensemble(Estimator):
         members = [prepared.estimator(settings.member, task, network) for network in networks]
         return cls(settings, task, members), together(results)
 
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array | None]:
         """Returns n draws (n, N, D) of the mixture for each x (N, *x_shape), log densities (n, N)."""
+        draws = self.sample(x, n, rng)
+        return draws, self.log_prob(draws, x) if self.has_density else None
+
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns n draws (n, N, D) of the mixture for each x (N, *x_shape)."""
         draws = np.empty((len(x), n, len(self.task.parameters)))
         step = max(1, ROWS // n)
         for first in range(0, len(x), step):
             rows = slice(first, min(first + step, len(x)))
             draws[rows] = self._draw(x[rows], n, rng)
-        swapped = draws.swapaxes(0, 1)
-        return swapped, self.log_prob(swapped, x)
+        return draws.swapaxes(0, 1)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the members know their densities."""
+        return self.members[0].has_density
 
     def _draw(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns draws (N, n, D): for each observation first the members picked, then the base noise."""
-        d, k = len(self.task.parameters), len(self.task.cells)
+        d, k = len(self.task.parameters), self.members[0].draw_noise
         pairs = [(rng.integers(len(self.members), size=n), rng.standard_normal((n, k))) for _ in x]
         picked = np.concatenate([member for member, _ in pairs])
         noise = np.concatenate([z for _, z in pairs])
@@ -99,7 +108,7 @@ class Ensemble(Estimator):
         for m, member in enumerate(self.members):
             (rows,) = np.nonzero(picked == m)
             if len(rows):
-                draws[rows] = member.push(noise[rows], member.contexts(x), rows // n)[0]
+                draws[rows] = member.push(noise[rows], member.contexts(x), rows // n, density=False)[0]
         return draws.reshape(len(x), n, d)
 
     def log_prob(self, theta: Array, x: Array) -> Array:

@@ -41,7 +41,7 @@ class HalfAndHalf(trainable.Trainable):
 
     A training batch is standardised theta (B, D), x (B, *x_shape) of simulations, and the numbers (B,) of the
     pairs that go with them; the pairs themselves lie here. A validation batch has no numbers: it is labelled
-    data of its own.
+    data of its own. Noise, where the loss needs it, comes last, for a simulation and its pair.
     """
 
     pairs_theta: Tensor
@@ -50,16 +50,19 @@ class HalfAndHalf(trainable.Trainable):
     def __init__(self, posterior: PosteriorNetwork, theta: Array, x: Array) -> None:
         super().__init__()
         self.posterior = posterior
+        self.noise, self.keeps_last = 2 * posterior.noise, posterior.keeps_last
         self.register_buffer("pairs_theta", torch.from_numpy(theta), persistent=False)
         self.register_buffer("pairs_x", torch.from_numpy(x), persistent=False)
 
     def loss(self, *batch: Tensor) -> Tensor:
-        """Returns the mean of -log q over the rows of both halves."""
+        """Returns the mean loss over the rows of both halves."""
         theta, x, *numbers = batch
+        noise = [numbers.pop()] if self.noise else []
         for chosen in numbers:
             theta = torch.cat([theta, self.pairs_theta[chosen]])
             x = torch.cat([x, self.pairs_x[chosen]])
-        return self.posterior.loss(theta, x)
+            noise = [torch.cat(part.chunk(2, dim=1)) for part in noise]
+        return self.posterior.loss(theta, x, *noise)
 
 
 class JointNPE(FlowPosterior):

@@ -7,7 +7,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from veridical.estimators.npe_settings import PosteriorSettings
-from veridical.networks.settings import AutoSummarySettings, FlowSettings, InputsSettings, SummarySettings
+from veridical.networks.settings import (
+    AutoSummarySettings,
+    FlowSettings,
+    InputsSettings,
+    SplineFlowSettings,
+    SummarySettings,
+)
 from veridical.sections import Count, Fidelity
 from veridical.training.settings import TrainingSettings
 
@@ -32,5 +38,5 @@ class JNPESettings(PosteriorSettings):
     fidelity: Fidelity = None
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=AutoSummarySettings)
-    flow: FlowSettings = FlowSettings()
+    flow: FlowSettings = Field(default_factory=SplineFlowSettings)
     training: JointTrainingSettings = JointTrainingSettings()

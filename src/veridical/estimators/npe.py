@@ -1,10 +1,11 @@
-r"""Neural posterior estimation with a conditional spline flow.
+r"""Neural posterior estimation with a conditional density, by default a spline flow.
 
-Simulations :math:`(\theta_i, x_i)` come from prior and simulator; the flow :math:`q_\phi` minimises
+Simulations :math:`(\theta_i, x_i)` come from prior and simulator; a density :math:`q_\phi` minimises
 
 .. math:: L(\phi) = - \frac{1}{N} \sum_i \log q_\phi(\theta_i \mid s_\phi(x_i)) ,
 
-with a summary network :math:`s_\phi` trained along with it. Its minimum over all q is the posterior.
+with a summary network :math:`s_\phi` trained along with it. Its minimum over all q is the posterior. Families
+that learn from noisy parameters have losses of their own in its place.
 
 Transfer: a method that states `start` begins with the weights of another one, trained on a cheaper level,
 and goes on with the same loss on its own rows,
@@ -23,6 +24,7 @@ References:
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,13 +33,13 @@ import torch
 from torch import Tensor, nn
 
 from veridical import seeds
-from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.transformed import Networked
-from veridical.networks import build_summary, choice
-from veridical.networks.flow import SplineFlow
+from veridical.networks import build_density, build_summary, choice
+from veridical.networks.density import Density
 from veridical.networks.layers import rows_at_once
 from veridical.networks.mixed import MixedFlow
 from veridical.networks.trainable import Trainable
@@ -84,17 +86,31 @@ class PosteriorNetwork(Trainable):
         self.summary = build_summary(known, x_shape, has_missing=has_missing)
         features, flow = self.summary.features, settings.flow.model_dump()
         self.flow = (
-            MixedFlow(cells, features, **flow) if any(cells) else SplineFlow(len(cells), features, **flow)
+            MixedFlow(cells, features, flow) if any(cells) else build_density(flow, len(cells), features)
         )
+        self.kind = settings.flow.type
+        self.noise, self.keeps_last = self.flow.loss_noise, self.flow.keeps_last
 
     def loss(self, *batch: Tensor) -> Tensor:
-        """Returns the mean of -log q(theta | x) over rows: standardised theta (B, D) and x (B, *x_shape)."""
-        theta, x = batch
-        return -self.flow(theta, self.summary(x)).mean()
+        """Returns the mean loss over rows, -log q(theta | x) of most flows.
+
+        A batch is standardised theta (B, D), x (B, *x_shape) and, where the flow's loss needs noise, as much
+        of it as serves a row once or several times, (B, R * noise).
+        """
+        theta, x, *noise = batch
+        context = self.summary(x)
+        if not noise:
+            return self.flow.loss(theta, context)
+        times = noise[0].shape[1] // self.noise
+        return self.flow.loss(
+            theta.repeat_interleave(times, 0),
+            context.repeat_interleave(times, 0),
+            noise[0].reshape(-1, self.noise),
+        )
 
 
 class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
-    """An amortised posterior q(theta | x) by a summary network and a flow.
+    """An amortised posterior q(theta | x) by a summary network and a density, its `flow`.
 
     Training is in single precision. So are draws, except where single precision fails; densities at
     given parameters are in double precision.
@@ -105,15 +121,34 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         """Returns a summary network with a flow behind it."""
         return PosteriorNetwork(on_task(settings, task), task.x_shape, task.cells, task.has_missing)
 
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    @property
+    def draw_noise(self) -> int:
+        """Standard normal numbers that a draw is made of."""
+        return self.network.flow.draw_noise
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the flow knows its density."""
+        return self.network.flow.has_density
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array | None]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
-        d, k = len(self.task.parameters), len(self.task.cells)
+        return self._sample(x, n, rng, self.has_density)
+
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
+        return self._sample(x, n, rng, False)[0]
+
+    def _sample(self, x: Array, n: int, rng: np.random.Generator, wanted: bool) -> tuple[Array, Array | None]:
+        d, k = len(self.task.parameters), self.draw_noise
         context = self.contexts(x)
         draws, log_p = np.empty((len(x) * n, d)), np.empty(len(x) * n)
         for first in range(0, len(draws), ROWS):
             rows = np.arange(first, min(first + ROWS, len(draws)))
-            draws[rows], log_p[rows] = self.push(rng.standard_normal((len(rows), k)), context, rows // n)
-        return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T
+            noise = rng.standard_normal((len(rows), k))
+            draws[rows], density = self.push(noise, context, rows // n, wanted)
+            log_p[rows] = np.nan if density is None else density
+        return draws.reshape(len(x), n, d).swapaxes(0, 1), log_p.reshape(len(x), n).T if wanted else None
 
     @property
     def encoder(self) -> nn.Module | None:
@@ -132,24 +167,34 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         with torch.no_grad():
             return torch.cat([self.network.summary(part) for part in inputs.split(rows_at_once(x.shape[1:]))])
 
-    def push(self, noise: Array, context: Tensor, index: Array) -> tuple[Array, Array]:
+    def push(
+        self, noise: Array, context: Tensor, index: Array, density: bool = True
+    ) -> tuple[Array, Array | None]:
         """Returns draws (B, D) and their log densities (B,) from base noise; see `Encoded.push`."""
-        z, density = self._push(noise, context, torch.from_numpy(index))
+        density = density and self.has_density
+        z, log_p = self._push(noise, context, torch.from_numpy(index), density)
         draws = self.parameters.inverse(z)
-        return draws, density + self.parameters.forward(draws)[1]
+        return draws, log_p + self.parameters.forward(draws)[1] if density else None
 
-    def _push(self, noise: Array, context: Tensor, index: Tensor) -> tuple[Array, Array]:
-        """Pushes noise (B, D) through the flow; rows where single precision fails are done in double."""
+    def _push(self, noise: Array, context: Tensor, index: Tensor, wanted: bool) -> tuple[Array, Array]:
+        """Pushes noise through the flow; rows where single precision fails are done in double.
+
+        Densities that are not wanted may be anything.
+        """
         first, last = int(index[0]), int(index[-1]) + 1
         context, index = context[first:last], index - first
-        z32, density32 = self.network.flow.push(torch.from_numpy(noise).float(), context, index)
-        z, density = z32.numpy().astype(float), density32.numpy().astype(float)
+
+        def push(flow: Density, noise: Tensor, context: Tensor, index: Tensor) -> list[Array]:
+            z, found = flow.push(noise, context, index, wanted)
+            parts = z, torch.zeros(len(z)) if found is None else found
+            return [part.numpy().astype(float) for part in parts]
+
+        z, density = push(self.network.flow, torch.from_numpy(noise).float(), context, index)
         failed = ~(np.isfinite(z).all(axis=1) & np.isfinite(density))
         if failed.any():
             again = torch.from_numpy(failed)
-            push = self.precise.flow.push
-            z64, density64 = push(torch.from_numpy(noise[failed]), context.double(), index[again])
-            z[failed], density[failed] = z64.numpy(), density64.numpy()
+            flow, doubled = self.precise.flow, torch.from_numpy(noise[failed])
+            z[failed], density[failed] = push(flow, doubled, context.double(), index[again])
         if not (np.isfinite(z).all() and np.isfinite(density).all()):
             raise ArtifactError(
                 f"estimator {self.type} of task {self.task.name}: draws are not finite numbers; "
@@ -159,10 +204,35 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
 
     def density(self, z: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of z (B, D) given summaries (B, K), in double precision."""
-        return self.precise.flow(z, context)
+        return self.precise.flow.log_prob(z, context)
+
+    def density_error(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns how far each of the log densities may be off by its own approximation, (B,)."""
+        return self.precise.flow.log_prob_error(z, context)
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
+        log_p, log_slope = self._evaluated(self.density, theta, x)
+        if np.isnan(log_p).any():
+            raise ArtifactError(
+                f"estimator {self.type} of task {self.task.name}: {int(np.isnan(log_p).sum())} log densities "
+                "are not numbers; the network is broken. Train it again."
+            )
+        return log_p + log_slope
+
+    def log_prob_error(self, theta: Array, x: Array) -> Array:
+        """Returns how far each of the log densities (..., N) may be off; zero where they are exact."""
+        return self._evaluated(self.density_error, theta, x)[0]
+
+    def _evaluated(
+        self, function: Callable[[Tensor, Tensor], Tensor], theta: Array, x: Array
+    ) -> tuple[Array, Array]:
+        """A function of z and summaries at theta (..., N, D) and x, and the log slopes of z, (..., N)."""
+        if not self.has_density:
+            raise TaskError(
+                f"estimator {self.type} of task {self.task.name}: a flow of type {self.network.kind!r} gives "
+                "draws without densities; take one that has them, such as spline."
+            )
         theta = np.asarray(theta, float)
         require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
         z, log_slope = self.parameters.forward(theta)
@@ -173,14 +243,8 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
             for first in range(0, len(rows), ROWS):
                 index = torch.arange(first, min(first + ROWS, len(rows)))
                 part = torch.from_numpy(rows[first : first + ROWS])
-                out[first : first + ROWS] = self.density(part, context[index % len(x)]).numpy()
-        out = out.reshape(log_slope.shape)
-        if np.isnan(out).any():
-            raise ArtifactError(
-                f"estimator {self.type} of task {self.task.name}: {int(np.isnan(out).sum())} log densities "
-                "are not numbers; the network is broken. Train it again."
-            )
-        return out + log_slope
+                out[first : first + ROWS] = function(part, context[index % len(x)]).numpy()
+        return out.reshape(log_slope.shape), log_slope
 
     def summary(self, x: Array) -> Array:
         """Returns summaries (N, K) of x (N, *x_shape)."""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.estimators.settings import MethodSettings, TrainedSettings
-from veridical.networks.settings import AutoSummarySettings, FlowSettings, InputsSettings, SummarySettings
+from veridical.networks.settings import (
+    TRAINING,
+    AutoSummarySettings,
+    FlowSettings,
+    InputsSettings,
+    SplineFlowSettings,
+    SummarySettings,
+)
 from veridical.sections import Fidelity, OwnBudgets
 from veridical.training.settings import TrainingSettings
 
@@ -22,7 +29,25 @@ class PosteriorSettings(TrainedSettings):
     if TYPE_CHECKING:
         inputs: InputsSettings
         summary: Any
-        flow: FlowSettings
+        flow: Any
+
+    @model_validator(mode="before")
+    @classmethod
+    def _training_of_flow(cls, given: Any) -> Any:
+        """Fills in the settings of the training that suit the flow, where nothing else is said."""
+        if not isinstance(given, dict):
+            return given
+        flow, training = given.get("flow"), given.get("training", {})
+        kind = flow.get("type") if isinstance(flow, dict) else getattr(flow, "type", flow)
+        suited = TRAINING.get(kind) if isinstance(kind, str) else None
+        return (
+            {**given, "training": {**suited, **training}} if suited and isinstance(training, dict) else given
+        )
+
+    @property
+    def has_density(self) -> bool:
+        """Whether it knows the densities of its answers, or gives draws alone."""
+        return self.network.flow.has_density
 
     def offers(self, what: str) -> bool:
         """Returns whether it gives this: an encoder only where it has a summary network."""
@@ -40,7 +65,7 @@ class PosteriorSettings(TrainedSettings):
 
 
 class NPESettings(PosteriorSettings):
-    """Neural posterior estimation: a summary network and a neural spline flow."""
+    """Neural posterior estimation: a summary network and a density behind it, by default a spline flow."""
 
     code: ClassVar[str] = "veridical.estimators.npe:NPE"
     builds_on: ClassVar[tuple[str, ...]] = ("weights",)
@@ -61,5 +86,5 @@ class NPESettings(PosteriorSettings):
     )
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=AutoSummarySettings)
-    flow: FlowSettings = FlowSettings()
+    flow: FlowSettings = Field(default_factory=SplineFlowSettings)
     training: TrainingSettings = TrainingSettings()

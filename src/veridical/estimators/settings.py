@@ -42,6 +42,16 @@ class MethodSettings(Section):
         return getattr(self, name, None)
 
     @property
+    def has_density(self) -> bool | None:
+        """Whether it knows the densities of its answers, or gives draws alone; None: as what it wraps."""
+        return True
+
+    @property
+    def needs_density(self) -> bool:
+        """Whether what it wraps has to know its densities."""
+        return False
+
+    @property
     def amortised(self) -> bool:
         """Whether its answer to one data set is the same whatever it is asked beside it."""
         return True

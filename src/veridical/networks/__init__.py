@@ -1,8 +1,9 @@
-"""Summary networks, spline flows and the transforms around them.
+"""Summary networks, the densities behind them and the transforms around both.
 
 A summary network is a `layers.Summary` that is built as `Class(x_shape, **settings)`. One more is a file, a
 line of the registry and its settings in `settings.py`. Where numbers of x may be missing (NaN), that of
-`MASKED` is built in its place, or else it sees x as `masked.Masked` shows it.
+`MASKED` is built in its place, or else it sees x as `masked.Masked` shows it. Densities are
+found likewise, see `density.Density`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ SUMMARIES = {
     "none": "veridical.networks.none:NoSummary",
 }
 
+DENSITIES = {
+    "spline": "veridical.networks.flow:SplineFlow",
+    "maf": "veridical.networks.flow:MaskedAutoregressiveFlow",
+    "coupling": "veridical.networks.coupling:CouplingFlow",
+    "mixture": "veridical.networks.gaussians:GaussianMixture",
+    "flow_matching": "veridical.networks.flow_matching:FlowMatching",
+    "diffusion": "veridical.networks.diffusion:Diffusion",
+    "consistency": "veridical.networks.consistency:ConsistencyModel",
+}
+
 MASKED = {"deepset": "veridical.networks.masked:MaskedDeepSet"}
 
 
@@ -31,14 +42,35 @@ def build_summary(settings: Mapping[str, Any], x_shape: tuple[int, ...], *, has_
     Raises:
         UnknownName: If the registry has no such type.
     """
-    options = dict(settings)
-    name = options.pop("type")
-    if name not in SUMMARIES:
-        raise UnknownName(f"summary network {name!r} is unknown. {suggest(name, SUMMARIES)}")
-    module, _, attribute = {**SUMMARIES, **(MASKED if has_missing else {})}[name].partition(":")
-    network = getattr(import_module(module), attribute)
+    name, options = _named(settings, SUMMARIES, "summary network")
+    network = _imported({**SUMMARIES, **(MASKED if has_missing else {})}[name])
     if not has_missing or name in MASKED:
         return network(tuple(x_shape), **options)
     from veridical.networks.masked import Masked
 
     return Masked(network((*x_shape, 2), **options))
+
+
+def build_density(settings: Mapping[str, Any], features: int, context: int) -> Any:
+    """Returns the density of so many numbers, given so many others, that `settings` describe.
+
+    Raises:
+        UnknownName: If the registry has no such type.
+    """
+    name, options = _named(settings, DENSITIES, "density")
+    return _imported(DENSITIES[name])(features, context, **options)
+
+
+def _named(settings: Mapping[str, Any], registry: Mapping[str, str], what: str) -> tuple[str, dict[str, Any]]:
+    """The name in a registry that settings state as their `type`, and the rest of them."""
+    options = dict(settings)
+    name = options.pop("type")
+    if name not in registry:
+        raise UnknownName(f"{what} {name!r} is unknown. {suggest(name, registry)}")
+    return name, options
+
+
+def _imported(entry: str) -> Any:
+    """The class that an entry `module:Class` stands for."""
+    module, _, attribute = entry.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,4 +1,4 @@
-r"""Conditional neural spline flows, built from zuko's autoregressive transforms.
+r"""Conditional autoregressive flows, of splines or of shifts and scales, built from zuko's transforms.
 
 The flow maps theta (already unconstrained and standardised) to base noise,
 :math:`z = f_T \circ \dots \circ f_1(\theta \mid c)`, so that
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import log, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,29 +32,30 @@ from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 from zuko.utils import unpack
 
+from veridical.networks.density import Density, log_normal
+
 MIN_SLOPE = 1e-3
+Kind = tuple[Any, list[tuple[int, ...]]]  # a map of one parameter, and the shapes of its parameters
+AFFINE: Kind = (partial(MonotonicAffineTransform, slope=MIN_SLOPE), [(), ()])
 
 
-class SplineFlow(nn.Module):
-    """An autoregressive neural spline flow over D parameters given a context.
+def spline(bins: int) -> Kind:
+    """Returns a spline of so many bins."""
+    return partial(MonotonicRQSTransform, slope=MIN_SLOPE), [(bins,), (bins,), (bins - 1,)]
+
+
+class AutoregressiveFlow(Density):
+    """Maps of one parameter after the other, each given those before it and a context.
 
     Arguments:
         features: Number of parameters D.
         context: Number of context features C.
-        transforms: Number of spline transforms; every second one runs through the parameters backwards.
-        bins: Bins of each spline.
+        kinds: What each transform does; every second one runs through the parameters backwards.
         hidden: Widths of the layers of each transform's network.
-        affine: Whether a conditional shift and scale comes first.
     """
 
-    def __init__(
-        self, features: int, context: int, transforms: int, bins: int, hidden: Sequence[int], affine: bool
-    ) -> None:
-        super().__init__()
-        self.features = features
-        spline = partial(MonotonicRQSTransform, slope=MIN_SLOPE)
-        shift_scale = partial(MonotonicAffineTransform, slope=MIN_SLOPE)
-        kinds = [(shift_scale, [(), ()])] * affine + [(spline, [(bins,), (bins,), (bins - 1,)])] * transforms
+    def __init__(self, features: int, context: int, kinds: Sequence[Kind], hidden: Sequence[int]) -> None:
+        super().__init__(features)
         forwards = torch.arange(features)
         self.transforms = nn.ModuleList(
             MaskedAutoregressiveTransform(
@@ -68,27 +69,20 @@ class SplineFlow(nn.Module):
             for i, (univariate, shapes) in enumerate(kinds)
         )
 
-    def forward(self, theta: Tensor, context: Tensor) -> Tensor:
+    def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
         total = theta.new_zeros(theta.shape[:-1])
         for transform in self.transforms:
             theta, log_slope = transform(context).call_and_ladj(theta)
             total = total + (log_slope if log_slope.ndim == total.ndim else log_slope.sum(-1))
-        return total + _log_normal(theta)
+        return total + log_normal(theta)
 
     @torch.no_grad()
-    def push(self, noise: Tensor, context: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns draws and their log densities from base noise.
-
-        Arguments:
-            noise: Standard normal numbers, shape (B, D).
-            context: Contexts, shape (N, C).
-            index: The context of each row of noise, shape (B,).
-
-        Returns:
-            theta (B, D) and log q(theta | context) (B,).
-        """
-        log_p = _log_normal(noise)
+    def push(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns draws and their log densities from base noise; see `Density.push`."""
+        log_p = log_normal(noise)
         theta = noise
         for transform in reversed(self.transforms):
             theta, log_slope = _invert(transform, theta, context, index)
@@ -96,9 +90,36 @@ class SplineFlow(nn.Module):
         return theta, log_p
 
 
-def _log_normal(z: Tensor) -> Tensor:
-    """Log density of independent standard normals, summed over the last axis."""
-    return -0.5 * (z.square() + log(2 * pi)).sum(-1)
+class SplineFlow(AutoregressiveFlow):
+    """An autoregressive neural spline flow over D parameters given a context.
+
+    Arguments:
+        features: Number of parameters D.
+        context: Number of context features C.
+        transforms: Number of spline transforms.
+        bins: Bins of each spline.
+        hidden: Widths of the layers of each transform's network.
+        affine: Whether a conditional shift and scale comes first.
+    """
+
+    def __init__(
+        self, features: int, context: int, transforms: int, bins: int, hidden: Sequence[int], affine: bool
+    ) -> None:
+        super().__init__(features, context, [AFFINE] * affine + [spline(bins)] * transforms, hidden)
+
+
+class MaskedAutoregressiveFlow(AutoregressiveFlow):
+    """Conditional shifts and scales alone: of one parameter, a normal distribution.
+
+    Arguments:
+        features: Number of parameters D.
+        context: Number of context features C.
+        transforms: Number of transforms.
+        hidden: Widths of the layers of each transform's network.
+    """
+
+    def __init__(self, features: int, context: int, transforms: int, hidden: Sequence[int]) -> None:
+        super().__init__(features, context, [AFFINE] * transforms, hidden)
 
 
 def _invert(transform: nn.Module, z: Tensor, context: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

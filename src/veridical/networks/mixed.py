@@ -6,10 +6,9 @@ whose distribution function F is cut at the edges between the values,
 .. math:: q(k | c) = F(k + \tfrac12 | c) - F(k - \tfrac12 | c) , \qquad F(-\tfrac12) = 0, \; F(K -
 \tfrac12) = 1 ,
 
-so that probabilities are exact and sum to one, and neighbours learn from each other. The continuous
-numbers have
-a flow whose context holds the discrete ones. A density is thus one in the continuous numbers times the
-probability of the discrete ones.
+so that probabilities are exact and sum to one, and neighbours learn from each other. The continuous numbers
+have a density of any family, whose context holds the discrete ones. A density is thus one in the continuous
+numbers times the probability of the discrete ones.
 
 References:
     | PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood (Salimans et al., 2017)
@@ -18,62 +17,93 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from veridical.networks import build_density
+from veridical.networks.density import Density
 from veridical.networks.flow import SplineFlow
+from veridical.networks.settings import SplineFlowSettings
 
 ONE_HOT = 16  # values up to which a discrete number is told to the flows after it as so many zeros and a one
 _LEAST = 1e-6  # by which logarithms of F at two edges differ at least
 
 
-class MixedFlow(nn.Module):
-    """Discrete numbers by flows that are cut into cells, then a flow over the continuous ones.
+class MixedFlow(Density):
+    """Discrete numbers by flows that are cut into cells, then a density of the continuous ones.
 
     Arguments:
         cells: Number of values of each of the K numbers, 0 where it is continuous.
         context: Number of context features C.
-        settings: Those of `SplineFlow`, for each of the flows.
+        settings: Those of the density of continuous numbers, with its `type`; of discrete ones too where
+            that is a spline flow.
     """
 
-    def __init__(self, cells: Sequence[int], context: int, **settings: Any) -> None:
-        super().__init__()
+    def __init__(self, cells: Sequence[int], context: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(len(cells))
+        own = settings if settings["type"] == "spline" else SplineFlowSettings().model_dump()
         self.cells = [n for n in cells if n]
         self.discrete = [j for j, n in enumerate(cells) if n]
         self.continuous = [j for j, n in enumerate(cells) if not n]
         marginals = []
         for n in self.cells:
-            marginals.append(SplineFlow(1, context, **settings))
+            marginals.append(build_density(own, 1, context))
             context += n if n <= ONE_HOT else 1
         self.marginals = nn.ModuleList(marginals)
-        self.rest = SplineFlow(len(self.continuous), context, **settings) if self.continuous else None
+        self.rest = build_density(settings, len(self.continuous), context) if self.continuous else None
+        if self.rest is not None:
+            self.draw_noise = len(self.discrete) + self.rest.draw_noise
+            self.loss_noise, self.keeps_last = self.rest.loss_noise, self.rest.keeps_last
+            self.has_density = self.rest.has_density
 
-    def forward(self, z: Tensor, context: Tensor) -> Tensor:
-        """Returns log densities (B,) of z (B, K), discrete ones being 0, 1, ..., given contexts (B, C)."""
+    def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of theta (B, K), discrete numbers 0, 1, ..., given contexts (B, C)."""
+        total, context = self._log_masses(theta, context)
+        return (
+            total if self.rest is None else total + self.rest.log_prob(theta[..., self.continuous], context)
+        )
+
+    def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
+        """Returns how far `log_prob` may be off, (B,): that of the continuous numbers."""
+        if self.rest is None:
+            return super().log_prob_error(theta, context)
+        context = self._log_masses(theta, context)[1]
+        return self.rest.log_prob_error(theta[..., self.continuous], context)
+
+    def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Returns minus the mean log mass of the discrete numbers, and the loss of the continuous ones."""
+        if self.rest is None or not self.loss_noise:
+            return super().loss(theta, context)
+        total, context = self._log_masses(theta, context)
+        return self.rest.loss(theta[..., self.continuous], context, noise) - total.mean()
+
+    def _log_masses(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The log probability (B,) of the discrete numbers, and contexts that tell of them."""
         total = z.new_zeros(z.shape[:-1])
         for j, n, flow in zip(self.discrete, self.cells, self.marginals, strict=True):
             total = total + _log_mass(cast(SplineFlow, flow), z[..., j], n, context)
             context = torch.cat([context, _told(z[..., j], n)], dim=-1)
-        if self.rest is not None:
-            total = total + self.rest(z[..., self.continuous], context)
-        return total
+        return total, context
 
     @torch.no_grad()
-    def push(self, noise: Tensor, context: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns draws and their log densities from base noise; see `SplineFlow.push`."""
-        z, context, rows = noise.clone(), context[index], torch.arange(len(noise))
+    def push(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns draws and their log densities from base noise; see `Density.push`."""
+        z, context, rows = noise[:, : self.features].clone(), context[index], torch.arange(len(noise))
         log_p = noise.new_zeros(len(noise))
         for j, n, flow in zip(self.discrete, self.cells, self.marginals, strict=True):
             place = cast(SplineFlow, flow).push(noise[:, [j]], context, rows)[0][:, 0]
             z[:, j] = torch.round(place * _scale(n) + (n - 1) / 2).clamp(0, n - 1)
-            log_p += _log_mass(cast(SplineFlow, flow), z[:, j], n, context)
+            log_p = log_p + _log_mass(cast(SplineFlow, flow), z[:, j], n, context)
             context = torch.cat([context, _told(z[:, j], n)], dim=-1)
         if self.rest is not None:
-            z[:, self.continuous], density = self.rest.push(noise[:, self.continuous], context, rows)
-            log_p += density
+            others = [j for j in range(noise.shape[1]) if j not in self.discrete]
+            z[:, self.continuous], more = self.rest.push(noise[:, others], context, rows, density)
+            return z, None if more is None else log_p + more
         return z, log_p
 
 

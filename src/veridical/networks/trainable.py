@@ -10,9 +10,16 @@ from torch import Tensor, nn
 
 
 class Trainable(nn.Module):
-    """A network that knows its loss."""
+    """A network that knows its loss.
+
+    Attributes:
+        noise: Standard normal numbers that the loss of a row needs, the last part of a batch; none where 0.
+        keeps_last: Whether the weights of the last step are kept, for its loss ranks none.
+    """
 
     members = 1
+    noise = 0
+    keeps_last = False
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean loss over the rows of a batch."""
@@ -43,7 +50,7 @@ class Stack(Trainable):
 
     def __init__(self, networks: Sequence[Trainable]) -> None:
         super().__init__()
-        self.members = len(networks)
+        self.members, self.noise, self.keeps_last = len(networks), networks[0].noise, networks[0].keeps_last
         parameters, _ = torch.func.stack_module_state(list(networks))
         self.names = list(parameters)
         self.stacked = nn.ParameterList([parameters[name].detach().clone() for name in self.names])

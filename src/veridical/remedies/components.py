@@ -54,7 +54,7 @@ class Components:
         """Returns m draws of each component in z, shape (n, m, D)."""
         n, k = len(self), len(self.posterior.task.cells)
         index = np.repeat(np.arange(n), m)
-        draws = self._push(rng.standard_normal((n * m, k)), index)
+        draws = self._push(rng.standard_normal((n * m, self.posterior.draw_noise)), index)
         return self.posterior.parameters.forward(draws)[0].reshape(n, m, k)
 
     def sample(self, weights: Array, n: int, rng: np.random.Generator) -> Array:
@@ -63,6 +63,7 @@ class Components:
         Randomness is drawn observation by observation.
         """
         d, k = len(self.posterior.task.parameters), len(self.posterior.task.cells)
+        k = k if self.centres is not None else self.posterior.draw_noise
         chosen, inner = np.empty((len(weights), n), int), np.zeros((len(weights), n), int)
         noise = np.empty((len(weights), n, k))
         for i, row in enumerate(weights):
@@ -83,7 +84,8 @@ class Components:
         """Draws (B, D) of the components `index` (ascending) from base noise."""
         context = self.context.float()
         parts = [slice(first, first + FLOW_ROWS) for first in range(0, len(noise), FLOW_ROWS)]
-        return np.concatenate([self.posterior.push(noise[part], context, index[part])[0] for part in parts])
+        push = self.posterior.push
+        return np.concatenate([push(noise[part], context, index[part], density=False)[0] for part in parts])
 
     def log_prob(self, theta: Array, log_weights: Array) -> Array:
         """Returns log densities (N,) of theta (N, D), each under the mixture of its own log weights.

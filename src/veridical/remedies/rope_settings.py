@@ -48,6 +48,11 @@ class RoPESettings(EncoderRemedySettings):
     threads: Threads = Field(default=1, description="CPU threads.")
 
     @property
+    def needs_density(self) -> bool:
+        """Whether its answers are mixtures of densities as they are, not of smoothed draws."""
+        return self.smoothing == 0
+
+    @property
     def amortised(self) -> bool:
         """False: the transport plan ties the answers of a whole data set together."""
         return False

@@ -88,9 +88,18 @@ class Tuned(Recoded):
         )
         return cls(settings, task, tuning.best, norms, parent), result
 
-    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array | None]:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
         return self.posterior.sample_and_log_prob(x, n, rng)
+
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
+        return self.posterior.sample(x, n, rng)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether what it wraps knows its densities."""
+        return self.parent.has_density
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""

@@ -64,6 +64,11 @@ class TunedSettings(EncoderRemedySettings):
     )
     threads: Threads = Field(default=1, description="CPU threads.")
 
+    @property
+    def has_density(self) -> None:
+        """As what it wraps."""
+        return None
+
     def visits(self, rows: int) -> float:
         """Returns how many pairs its steps see in all."""
         return float(self.steps * min(self.batch_size, rows))

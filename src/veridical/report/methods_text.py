@@ -15,9 +15,30 @@ PAPERS: dict[str, str] = {
         "Papamakarios, G. & Murray, I. (2016). Fast epsilon-free inference of simulation models with "
         "Bayesian conditional density estimation. NeurIPS 29. arXiv:1605.06376."
     ),
-    "flow": (
+    "spline": (
         "Durkan, C., Bekasov, A., Murray, I. & Papamakarios, G. (2019). Neural spline flows. NeurIPS "
         "32. arXiv:1906.04032."
+    ),
+    "maf": (
+        "Papamakarios, G., Pavlakou, T. & Murray, I. (2017). Masked autoregressive flow for density "
+        "estimation. NeurIPS 30. arXiv:1705.07057."
+    ),
+    "coupling": (
+        "Dinh, L., Sohl-Dickstein, J. & Bengio, S. (2017). Density estimation using Real NVP. ICLR. "
+        "arXiv:1605.08803."
+    ),
+    "mixture": "Bishop, C. M. (1994). Mixture density networks. Aston University.",
+    "flow_matching": (
+        "Wildberger, J. et al. (2023). Flow matching for scalable simulation-based inference. NeurIPS 36. "
+        "arXiv:2305.17161."
+    ),
+    "diffusion": (
+        "Karras, T., Aittala, M., Aila, T. & Laine, S. (2022). Elucidating the design space of "
+        "diffusion-based generative models. NeurIPS 35. arXiv:2206.00364."
+    ),
+    "consistency": (
+        "Song, Y. & Dhariwal, P. (2024). Improved techniques for training consistency models. ICLR. "
+        "arXiv:2310.14189."
     ),
     "rope": (
         "Wehenkel, A. et al. (2024). Addressing misspecification in simulation-based inference through "
@@ -103,7 +124,13 @@ def paragraph(
     types |= {name: one.get("type", name) for name, one in study.get("remedies", {}).items()}
     judged = list({variants.of_cells(v): v for v in verdicts["verdicts"]}.values())
     sentences = [_method(v, types.get(v["method"], v["method"])) for v in judged]
-    used = [key for v in judged for key in _papers(types.get(v["method"], v["method"]))]
+    used = [
+        key
+        for v in judged
+        for key in _papers(
+            types.get(v["method"], v["method"]), study.get("estimators", {}).get(v["method"], {})
+        )
+    ]
     made = [(text, papers) for metric, (text, papers) in _CHECKS.items() if select(rows, metric=metric)]
     if made:
         tests = select(rows, metric="sbc_p") or select(rows, metric="coverage_gap")
@@ -136,9 +163,10 @@ def _method(verdict: Mapping[str, Any], kind: str) -> str:
     return f"Method {name} {_listed(parts) if parts else 'was used'}."
 
 
-def _papers(kind: str) -> list[str]:
+def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
     if kind in _LEARNED:
-        return ["npe", "flow"]
+        flow = spec.get("member", spec).get("flow", {})
+        return ["npe", flow if isinstance(flow, str) else flow.get("type", "spline")]
     return ["rope"] if kind.startswith("rope") else []
 
 

@@ -6,8 +6,8 @@ are two kinds, with E experiments in a batch, V true values, D parameters:
 
     estimates   value, statistical, ratio (E, V): estimate and both parts of its standard error
                 truth (V,); optionally z_lr (E, V), deviation by the likelihood ratio; pull (E,), of one event
-    posteriors  rank (E, D): fractional ranks of the truth; log_q (E,): log density of the truth
-                truth (E, D); optionally hpd (E,), levels of highest-density regions that hold the truth
+    posteriors  rank (E, D): fractional ranks of the truth; truth (E, D); optionally log_q (E,), log density
+                of the truth, and hpd (E,), levels of highest-density regions that hold the truth
 
 `lazy` reads many as dask arrays, one chunk per batch; a task opens a file, reads it whole and closes it, once
 for all arrays that are computed together.
@@ -45,7 +45,7 @@ _DIMS = {
         "truth": ("experiment", "parameter"),
     },
 }
-_OPTIONAL = {"z_lr", "pull", "hpd"}
+_OPTIONAL = {"z_lr", "pull", "log_q", "hpd"}
 _LEADING = {"estimates": "value", "posteriors": "rank"}
 
 

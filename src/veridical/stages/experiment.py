@@ -87,8 +87,10 @@ def _posteriors(
     rng = seeds.generator(root, "experiment", "draws", task.name, *path)
     posterior, rows = estimator.given(x), slice(0, len(x))
     draws, log_density = posterior.sample_and_log_prob(rows, settings["draws"], rng)
-    log_q = posterior.log_prob(truth, rows)
-    record = {"rank": uniformity.fractional_ranks(draws, truth, rng), "log_q": log_q, "truth": truth}
+    record = {"rank": uniformity.fractional_ranks(draws, truth, rng), "truth": truth}
+    if not estimator.has_density:
+        return record
+    record["log_q"] = log_q = posterior.log_prob(truth, rows)
     if log_density is not None:
         record["hpd"] = coverage.hpd_levels(with_ties(draws, truth, log_density, log_q), log_q, rng)
     return record

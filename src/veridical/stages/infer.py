@@ -94,7 +94,7 @@ def _parts(
 ) -> Iterator[Draws]:
     """Draws for a few observations at a time."""
     task, cloud = estimator.task, estimator.cloud
-    posterior = estimator.given(data.x)
+    posterior, dense = estimator.given(data.x), estimator.has_density
     size = max(1, PART_NUMBERS // (n * len(task.parameters)))
     for first in range(0, len(data.x), size):
         rows = slice(first, min(first + size, len(data.x)))
@@ -107,7 +107,7 @@ def _parts(
             draws=draws,
             log_density=log_density,
             truth=truth,
-            log_density_truth=None if truth is None else posterior.log_prob(truth, rows),
+            log_density_truth=posterior.log_prob(truth, rows) if dense and truth is not None else None,
             summary=estimator.every_summary(data.x[rows]),
             summary_mean=None if cloud is None else cloud.mean,
             summary_cov=None if cloud is None else cloud.covariance,

@@ -59,12 +59,12 @@ class Asked(Runs):
         """Names of the checks that make sense for a run on a data set."""
         if self.answers(run.method) != "posterior":
             return []
-        has = set()
+        has, dense = set(), self.has_density(run.method)
         if self.methods[run.method].offers("summaries") and not self.calibrated(run.method):
             has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
         if dataset in LABELLED:
             has |= {"truth"}
-            has |= {"exact"} if self.task.has_posterior else set()
+            has |= {"exact"} if self.task.has_posterior and dense else set()
             has |= {"observed"} if dataset == REAL else set()
         else:
             has |= {"observed"}
@@ -74,7 +74,7 @@ class Asked(Runs):
             if not made_elsewhere and self.methods[run.method].amortised and not self.calibrated(run.method):
                 has |= {"nearby"}
             if self.prior_known:
-                has |= {"densities"} | ({"likelihood"} if self.task.has_likelihood else set())
+                has |= {"densities"} | ({"likelihood"} if self.task.has_likelihood and dense else set())
         final = run in self.final_runs
         return [
             name

@@ -95,6 +95,11 @@ class Runs:
         own = self.methods[method].learns_from("calibration")
         return own or (parent is not None and self.calibrated(parent))
 
+    def has_density(self, method: str) -> bool:
+        """Whether a method knows the densities of its answers, itself or by what it wraps."""
+        own, parent = self.methods[method].has_density, self.parent(method)
+        return self.has_density(parent) if own is None and parent is not None else bool(own)
+
     def answers(self, method: str) -> str:
         """What a method gives: `posterior`, `estimate`, or `functions` for others to build on."""
         return self.methods[method].answers

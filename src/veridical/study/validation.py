@@ -255,6 +255,12 @@ def _require_parent(layout: Layout, method: str) -> None:
             f"{place(layout, method)}.{key}: a method of type {settings.type!r} builds on one of type "
             f"{' or '.join(methods.giving(settings.builds_on))}, but {parent!r} is of type {theirs.type!r}."
         )
+    if settings.needs_density and not layout.has_density(parent):
+        raise SettingError(
+            f"{place(layout, method)}.{key}: {parent!r} gives draws without densities, of which type "
+            f"{settings.type!r} mixes its answers; give it a flow with densities, such as spline, or set "
+            "`smoothing` above 0."
+        )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
 

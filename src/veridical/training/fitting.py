@@ -19,6 +19,7 @@ from veridical.training.devices import cpu_threads, device_for
 from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
 
+VALIDATION_NOISE = 8  # times that the loss of a validation row is taken, at the same noise in every look
 _MANY = 1_000_000, 100  # weights in all, and for each row, from which on their number is a warning
 
 
@@ -84,9 +85,13 @@ def _train(
     device = device_for(settings.accelerator)
     rows = _tensors(data.train, device)
     capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)
+    if network.noise:
+        fixed = loop.normal(len(capped[0]), VALIDATION_NOISE * network.noise, run, "validation")
+        capped = (*capped, fixed.to(device))
     with cpu_threads(run.threads or settings.threads), _quiet():
         module = loop.Module(network, plan, settings, run, rows, capped)
-        progress = loop.Progress(plan, settings, run, data.offsets, network.members)
+        offsets = (0.0, 0.0) if network.noise else data.offsets  # such losses are no densities
+        progress = loop.Progress(plan, settings, run, offsets, network.members)
         trainer = loop.trainer(plan, settings, run, progress, device)
         saved = run.folder.saved() if run.folder else None
         if not progress.finished_before(saved):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -89,10 +90,11 @@ class Module(pl.LightningModule):
         done = self.current_epoch
         first = self.plan.ends[done - 1] if done else 0
         span = (first, self.plan.ends[done])
+        rows, noise = self.train_rows, self.network.noise
         if not isinstance(self.network, Stack):
-            return Batches(self.train_rows, self.plan, self.seed_path, *span)
+            return Batches(rows, self.plan, self.seed_path, *span, noise)
         runs = [member_run(self.seed_path, m) for m in range(self.network.members)]
-        return StackedBatches([Batches(self.train_rows, self.plan, run, *span) for run in runs])
+        return StackedBatches([Batches(rows, self.plan, run, *span, noise) for run in runs])
 
     def val_dataloader(self) -> Chunks:
         """The validation rows."""
@@ -138,10 +140,19 @@ class Module(pl.LightningModule):
 
 
 class Batches:
-    """Batches of the steps first, ..., last - 1."""
+    """Batches of the steps first, ..., last - 1, with so many standard normal numbers for each row."""
 
-    def __init__(self, rows: tuple[Tensor, ...], plan: Steps, run: Session, first: int, last: int) -> None:
+    def __init__(
+        self,
+        rows: tuple[Tensor, ...],
+        plan: Steps,
+        run: Session,
+        first: int,
+        last: int,
+        noise: int = 0,
+    ) -> None:
         self.rows, self.plan, self.run, self.first, self.last = rows, plan, run, first, last
+        self.noise = noise
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         plan, step = self.plan, self.first
@@ -149,10 +160,19 @@ class Batches:
             epoch, batch = divmod(step, plan.steps_per_epoch)
             order = seeds.generator(self.run.root, "batches", *self.run.path, epoch).permutation(plan.rows)
             end = min(plan.steps_per_epoch, batch + self.last - step)
-            for chosen in torch.from_numpy(order[batch * plan.batch : end * plan.batch]).split(plan.batch):
+            rows = slice(batch * plan.batch, end * plan.batch)
+            numbers = normal(plan.rows, self.noise, self.run, epoch)[rows].split(plan.batch)
+            for chosen, noise in zip(torch.from_numpy(order[rows]).split(plan.batch), numbers, strict=True):
                 index = chosen.to(self.rows[0].device)
-                yield tuple(part[index] for part in self.rows)
+                parts = tuple(part[index] for part in self.rows)
+                yield (*parts, noise.to(index.device)) if self.noise else parts
             step += end - batch
+
+
+def normal(rows: int, numbers: int, run: Session, epoch: int | str) -> Tensor:
+    """Returns standard normal numbers (rows, numbers) for the losses of one epoch, or of `validation`."""
+    rng = seeds.generator(run.root, "batches", *run.path, "noise", epoch)
+    return torch.from_numpy(rng.standard_normal((rows, numbers), dtype=np.float32))
 
 
 class StackedBatches:
@@ -248,7 +268,8 @@ class Progress(pl.Callback):
         step, loss = int(entry["step"]), entry["validation_loss"]
         self._require_finite(step, entry["train_loss"], loss)
         course.rounds.append(entry)
-        if course.best < 0 or loss < course.rounds[course.best]["validation_loss"]:
+        better = course.best < 0 or loss < course.rounds[course.best]["validation_loss"]
+        if better or network.keeps_last:
             course.best = len(course.rounds) - 1
             course.weights = network.weights_of(member)
         patient = len(course.rounds) - 1 - course.best < self.settings.patience
