@@ -152,6 +152,8 @@ class Material:
         simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
             rows that fail being NaN; `simulate.block` says by `status` how they failed. None where
             simulations were made elsewhere.
+        observation: The one that a method for a single one is for, shape (*x_shape).
+        acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
     """
 
     simulations: Rows | None = None
@@ -161,6 +163,8 @@ class Material:
     parent: Estimator | None = None
     prior: Prior | None = None
     simulate: Simulator | None = None
+    observation: Array | None = None
+    acceptance: float = 1.0
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.
@@ -239,6 +243,10 @@ class Estimator(ABC):
 
     def transforms(self) -> dict[str, Any]:
         """Returns, as plain data, what happens to x and to each parameter around the network."""
+        return {}
+
+    def account(self) -> dict[str, Any]:
+        """Returns, as plain data, entries for its record that say how it came to be, where it has any."""
         return {}
 
     @abstractmethod

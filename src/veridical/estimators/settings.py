@@ -47,6 +47,11 @@ class MethodSettings(Section):
         return True
 
     @property
+    def local(self) -> bool:
+        """Whether it answers for one data set alone, so that nothing on simulated data can judge it."""
+        return False
+
+    @property
     def parent(self) -> str | None:
         """Name of the method that it builds on; None for most."""
         return self.setting("of") or self.setting("start")
@@ -66,6 +71,15 @@ class MethodSettings(Section):
     @property
     def fresh_rows(self) -> int:
         """Rows of the split `fit` that a remedy learns from; 0 for most."""
+        return 0
+
+    def rows_of_bank(self, budget: int) -> int:
+        """Returns how many rows of a budget come from the study's bank: all of them for most."""
+        return budget
+
+    @property
+    def rows_of_rounds(self) -> int:
+        """Rows that it simulates in rounds of its own; 0 for most."""
         return 0
 
     @property
