@@ -97,6 +97,7 @@ rule provenance:
         draws=layout.all_draws(),
         weights=[f"{layout.artifact(run)}/weights.safetensors" for run in layout.runs],
         records=[f"{layout.artifact(run)}/estimator.json" for run in layout.runs],
+        rounds=ancient(layout.round_files()),
         shards=ancient(layout.all_shards()),
     output:
         record=report(

@@ -49,7 +49,7 @@ class MethodSettings(Section):
     @property
     def local(self) -> bool:
         """Whether it answers for one data set alone, so that nothing on simulated data can judge it."""
-        return False
+        return bool(self.round_rows)
 
     @property
     def parent(self) -> str | None:
@@ -73,14 +73,10 @@ class MethodSettings(Section):
         """Rows of the split `fit` that a remedy learns from; 0 for most."""
         return 0
 
-    def rows_of_bank(self, budget: int) -> int:
-        """Returns how many rows of a budget come from the study's bank: all of them for most."""
-        return budget
-
     @property
-    def rows_of_rounds(self) -> int:
-        """Rows that it simulates in rounds of its own; 0 for most."""
-        return 0
+    def round_rows(self) -> list[int]:
+        """Rows of each round of a method that learns in rounds, the first from the bank; empty for most."""
+        return []
 
     @property
     def job_threads(self) -> int:

@@ -66,25 +66,12 @@ class TSNPESettings(TrainedSettings):
         return self.posterior.setting("fidelity")
 
     @property
-    def local(self) -> bool:
-        """Whether it answers for one data set alone."""
-        return True
-
-    @property
     def budgets(self) -> list[int]:
         """All simulations behind the answer to one observation."""
-        return [sum(self.rows_of(number) for number in range(1, self.rounds + 1))]
-
-    def rows_of(self, number: int) -> int:
-        """Returns the simulations of a round, counted from 1."""
-        rows = self.rows if isinstance(self.rows, list) else [self.rows]
-        return rows[min(number, len(rows)) - 1]
-
-    def rows_of_bank(self, budget: int) -> int:
-        """Returns how many of them come from the study's bank: those of the first round."""
-        return self.rows_of(1)
+        return [sum(self.round_rows)]
 
     @property
-    def rows_of_rounds(self) -> int:
-        """Rows that it simulates by itself, for all observations."""
-        return self.observations * (self.budgets[0] - self.rows_of(1))
+    def round_rows(self) -> list[int]:
+        """Rows of each round."""
+        rows = self.rows if isinstance(self.rows, list) else [self.rows]
+        return [rows[min(number, len(rows) - 1)] for number in range(self.rounds)]

@@ -32,9 +32,15 @@ class Asked(Runs):
         """The data sets that a run is asked about."""
         if self.answers(run.method) == "functions":
             return []
+        if self.methods[run.method].local:
+            return [name for name in [self.dataset_of(run.method)] if name in self.observations]
         labelled = [] if self.calibrated(run.method) else [SIMULATED]
         labelled += [REAL] if REAL in self.task.fidelities else []
         return labelled + (list(self.observations) if run in self.final_runs else [])
+
+    def dataset_of(self, method: str) -> str:
+        """The data set that a local method answers for: the one that it names, or the study's first."""
+        return self.methods[method].setting("dataset") or next(iter(self.study.observations), "")
 
     @cached_property
     def observations(self) -> dict[str, ObservationSettings]:
