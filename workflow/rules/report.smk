@@ -8,6 +8,7 @@ rule metrics:
         results=layout.check_results(),
         draws=layout.shown_answers() + layout.references,
         costs=[f"{layout.artifact(run)}/cost.json" for run in layout.runs],
+        records=layout.round_records,
         benchmarks=layout.infer_benchmarks(),
         simulations=ancient(layout.bank_benchmarks()),
     output:
@@ -56,6 +57,7 @@ rule figures:
         prior=layout.prior_draws(),
         simulated=layout.control_answers(),
         histories=[f"{layout.artifact(run)}/history.json" for run in layout.final_runs],
+        records=layout.round_records,
         table=f"{layout.report}/metrics.csv",
         simulate=ancient(layout.bank_benchmarks()),
         train=layout.train_benchmarks("train"),

@@ -161,7 +161,10 @@ rule gather:
         runtime=minutes(10),
     params:
         folder=subpath(output.record, parent=True),
-        method=lambda wildcards: layout.spec(wildcards.method),
+        method=lambda wildcards: {
+            **layout.spec(wildcards.method),
+            "dataset": layout.dataset_of(wildcards.method),
+        },
         seed=root,
         code=lambda wildcards: layout.method_code("gather", run_of(wildcards)),
     script:

@@ -268,6 +268,13 @@ class Estimator(ABC):
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self.sample_and_log_prob(x, n, rng)[0]
 
+    def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
+        """Returns what answers data near an observation (*x_shape), and the prior of these answers.
+
+        A method that has learned where it answers one observation, and nowhere else, overrides this.
+        """
+        return self, prior
+
     def given(self, x: Array) -> Conditioned:
         """Returns the posteriors of a whole data set x (N, *x_shape).
 

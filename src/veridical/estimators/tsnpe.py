@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +30,9 @@ from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInf
 from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.npe import NPE
 from veridical.estimators.tsnpe_settings import TSNPESettings
-from veridical.inference.truncation import Region, holds, prior_mass
+from veridical.inference.truncation import Region, Within, holds, prior_mass
 from veridical.networks import weights
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, Prior
 from veridical.training import session
 
 FAMILIES: dict[str, type[Any]] = {"npe": NPE, "ensemble": Ensemble}
@@ -100,14 +100,21 @@ Chain = Sequence[Round]
 
 
 class TSNPE(Estimator):
-    """Rounds for one or several observations; other data are answered by the rounds of the nearest one."""
+    """Rounds for one or several observations; all other data are answered by the first round.
+
+    The summaries are the first round's too: what is typical is a question of all simulations.
+    """
 
     type = "tsnpe"
 
-    def __init__(self, settings: TSNPESettings, task: TaskInfo, chains: Sequence[Chain]) -> None:
+    def __init__(
+        self, settings: TSNPESettings, task: TaskInfo, chains: Sequence[Chain], near: Chain | None = None
+    ) -> None:
         self.settings = settings
         self.task = task
         self.chains = [list(chain) for chain in chains]
+        self.near = near  # the rounds that answer all data, where these are near one observation
+        self.cloud = self.chains[0][0].posterior.cloud
 
     @property
     def posterior(self) -> NPE | Ensemble:
@@ -144,25 +151,24 @@ class TSNPE(Estimator):
         """Returns the rounds for several observations as one method."""
         return cls(settings, parts[0].task, [chain for part in parts for chain in part.chains])
 
-    def regions(self, chain: Chain | None = None, *, last: bool = False) -> list[Region]:
-        """Returns the regions that bound an answer, of the first observation where no chain is given.
-
-        With `last`, that of the last round's answer too, which bounds the next proposals.
+    def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
+        """Returns the rounds for an observation as a method for data near it, and the prior cut to where it
+        has learned; see `Estimator.around`.
         """
-        rounds = self.chains[0] if chain is None else chain
-        return [one.region for one in (rounds if last else rounds[:-1])]
+        chain = self._chain_of(x)
+        return TSNPE(self.settings, self.task, self.chains, chain), Within(prior, _regions(chain))
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
         draws, log_p = np.empty((n, len(x), len(self.task.parameters))), np.empty((n, len(x)))
-        for i, chain in enumerate(self._chains_of(x)):
+        for i, chain in enumerate(map(self._chain_of, x)):
             draws[:, i], log_p[:, i] = self._sample(chain, x[i : i + 1], n, rng)
             log_p[:, i] -= self._log_kept(chain, x[i : i + 1])
         return draws, log_p
 
     def _sample(self, chain: Chain, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draws (n, D) given x (1, *x_shape) in the regions, and log densities (n,) as if there were none."""
-        regions, kept, found = self.regions(chain), list[tuple[Array, Array]](), 0
+        regions, kept, found = _regions(chain), list[tuple[Array, Array]](), 0
         for _ in range(TRIES):
             draws, log_p = (a[:, 0] for a in chain[-1].posterior.sample_and_log_prob(x, n, rng))
             inside = holds(regions, draws)
@@ -181,11 +187,11 @@ class TSNPE(Estimator):
         theta = np.asarray(theta, float)
         require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
         out: Array = np.empty(theta.shape[:-1])
-        for i, chain in enumerate(self._chains_of(x)):
+        for i, chain in enumerate(map(self._chain_of, x)):
             one = x[i : i + 1]
             rows = theta[..., i, :].reshape(-1, theta.shape[-1])
             log_p = chain[-1].posterior.log_prob(rows[:, None], one)[:, 0]
-            log_p[~holds(self.regions(chain), rows)] = -np.inf
+            log_p[~holds(_regions(chain), rows)] = -np.inf
             out[..., i] = (log_p - self._log_kept(chain, one)).reshape(theta.shape[:-2])
         return out
 
@@ -197,19 +203,18 @@ class TSNPE(Estimator):
             return float(np.log1p(-chain[-1].leakage))
         rng = seeds.generator(0, "propose", "leakage")
         draws = chain[-1].posterior.sample(x, NORM_DRAWS, rng)[:, 0]
-        return float(np.log(max(holds(self.regions(chain), draws).mean(), 1 / NORM_DRAWS)))
+        return float(np.log(max(holds(_regions(chain), draws).mean(), 1 / NORM_DRAWS)))
 
-    def _chains_of(self, x: Array) -> Iterator[Chain]:
-        """The chain of the observation that is nearest to each x (N, *x_shape), in standardised numbers."""
-        if len(self.chains) == 1:
-            yield from (self.chains[0] for _ in x)
-            return
-        first = self.chains[0][0].posterior
-        inputs = (first.members[0] if isinstance(first, Ensemble) else first).inputs
-        there = np.nan_to_num(inputs(np.stack([chain[0].x for chain in self.chains])))
-        for one in np.nan_to_num(inputs(x)):
-            distances = ((there - one) ** 2).reshape(len(there), -1).sum(axis=1)
-            yield self.chains[int(np.argmin(distances))]
+    def _chain_of(self, x: Array) -> Chain:
+        """The rounds that answer one x (*x_shape): those for this observation, else the first alone."""
+        if self.near is not None:
+            return self.near
+        own = (chain for chain in self.chains if np.array_equal(chain[0].x, x, equal_nan=True))
+        return next(own, self.chains[0][:1])
+
+    def summary(self, x: Array) -> Array | None:
+        """Returns summaries (N, K) of x (N, *x_shape) by the first round."""
+        return self.chains[0][0].posterior.summary(x)
 
     def account(self) -> dict[str, Any]:
         """Returns, as plain data, how the rounds went, for each observation from the first round on."""
@@ -245,6 +250,11 @@ class TSNPE(Estimator):
         with weights.fitting(f"estimator {cls.type}"):
             own = [[weights.below(arrays, f"chain{c}.round{r}.") for r in rounds] for c in chains]
             return cls(settings, task, [[Round.from_arrays(settings, task, r) for r in c] for c in own])
+
+
+def _regions(chain: Chain) -> list[Region]:
+    """Those of all rounds but the last, in which it has learned."""
+    return [one.region for one in chain[:-1]]
 
 
 def _answered(

@@ -18,6 +18,7 @@ class TSNPESettings(TrainedSettings):
     """Truncated sequential rounds: each simulates where the answer to one observation puts mass."""
 
     code: ClassVar[str] = "veridical.estimators.tsnpe:TSNPE"
+    gives: ClassVar[tuple[str, ...]] = ("summaries",)
     takes_missing: ClassVar[bool] = True
     discrete: ClassVar[bool] = False
 

@@ -68,6 +68,25 @@ def holds(regions: Sequence[Region], theta: Array) -> Array:
     return found
 
 
+@dataclass(frozen=True)
+class Within:
+    """A prior whose density is zero outside of regions; its draws are still those of the whole."""
+
+    prior: Prior
+    regions: Sequence[Region]
+
+    def sample(self, rng: np.random.Generator, n: int) -> Array:
+        """Returns n draws of the whole prior, shape (n, D)."""
+        return self.prior.sample(rng, n)
+
+    def log_prob(self, theta: Array) -> Array:
+        """Returns log densities (N,) of theta (N, D), not normalised to the regions."""
+        log_p = np.array(self.prior.log_prob(theta))
+        inside = np.isfinite(log_p)
+        inside[inside] = holds(self.regions, theta[inside])
+        return np.where(inside, log_p, -np.inf)
+
+
 class Proposed(NamedTuple):
     """Rows of the truncated prior: `theta` (N, D), the share of `acceptance`, and whether by `chains`."""
 

@@ -77,9 +77,10 @@ def propose(
     task, before = tasks.build(dict(spec)), cast(TSNPE, artifacts.load_estimator(folder))
     rng = seeds.generator(root, "propose", run.method, run.replicate, place.observation, place.round)
     transform = ParameterTransform.plain(task.bounds, before.task.support)
+    rounds = before.chains[0]
     with cpu_threads(threads):
-        draws = before.sample(before.chains[0][-1].x[None], max(DRAWS, rows), rng)[:, 0]
-        found = TruncatedPrior(task.prior, transform, before.regions(last=True)).sample(rows, draws, rng)
+        draws = before.sample(rounds[-1].x[None], max(DRAWS, rows), rng)[:, 0]
+        found = TruncatedPrior(task.prior, transform, [r.region for r in rounds]).sample(rows, draws, rng)
     write_npz(out, {"theta": found.theta, "acceptance": np.asarray(found.acceptance)})
     how = "Markov chains" if found.chains else "rejection from the prior"
     print(f"{place.split}: {rows} rows by {how}, acceptance {found.acceptance:.3f}")

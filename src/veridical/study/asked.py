@@ -33,7 +33,8 @@ class Asked(Runs):
         if self.answers(run.method) == "functions":
             return []
         if self.methods[run.method].local:
-            return [name for name in [self.dataset_of(run.method)] if name in self.observations]
+            own = [name for name in [self.dataset_of(run.method)] if name in self.observations]
+            return [SIMULATED, *own] if own else []  # for what is typical, not for answers
         labelled = [] if self.calibrated(run.method) else [SIMULATED]
         labelled += [REAL] if REAL in self.task.fidelities else []
         return labelled + (list(self.observations) if run in self.final_runs else [])
@@ -64,6 +65,8 @@ class Asked(Runs):
         has = set()
         if self.methods[run.method].offers("summaries") and not self.calibrated(run.method):
             has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
+        if self.methods[run.method].local and dataset == SIMULATED:
+            return []
         if dataset in LABELLED:
             has |= {"truth"}
             has |= {"exact"} if self.task.has_posterior else set()
@@ -148,7 +151,7 @@ class Asked(Runs):
         return [
             (run, dataset)
             for run in self.final_runs
-            if run.method in chosen and dataset in self.datasets(run)
+            if run.method in chosen and dataset in self.datasets(run) and not self.methods[run.method].local
         ]
 
     @property

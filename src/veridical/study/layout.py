@@ -174,7 +174,7 @@ class Layout(Asked):
         """Observation and number of each round of a run; none of most methods."""
         settings = self.methods[run.method]
         numbers = range(1, len(settings.round_rows) + 1)
-        return [(i, k) for k in numbers for i in range(settings.setting("observations"))]
+        return [(i, k) for k in numbers for i in range(settings.setting("observations") or 0)]
 
     def round_files(self) -> list[str]:
         """Paths of all that rounds proposed and simulated."""
@@ -185,6 +185,11 @@ class Layout(Asked):
             if place[1] > 1
             for path in (self.proposal(run, *place), *self.round_shards(run, *place))
         ]
+
+    @property
+    def round_records(self) -> list[str]:
+        """Paths of the records of methods that learn in rounds, which say how these went."""
+        return [f"{self.artifact(run)}/estimator.json" for run in self.runs if self.rounds(run)]
 
     # ---- data sets and checks ----------------------------------------------------------------------
 
@@ -235,7 +240,7 @@ class Layout(Asked):
         return [
             self.answer(run, SIMULATED)
             for run in self.final_runs
-            if run.replicate == 0 and SIMULATED in self.datasets(run)
+            if run.replicate == 0 and SIMULATED in self.datasets(run) and not self.methods[run.method].local
         ]
 
     def infer_benchmarks(self) -> list[str]:
