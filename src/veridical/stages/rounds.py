@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from veridical.bank.filling import ShardRows
 from veridical.bank.shards import digest
 from veridical.coordinates import Run
 from veridical.errors import BankError, DataError, if_bad
-from veridical.estimators.tsnpe import TSNPE
 from veridical.files import read_json, read_npz, write_npz
 from veridical.inference.truncation import TruncatedPrior
 from veridical.networks.transforms import ParameterTransform
@@ -74,7 +73,8 @@ def propose(
     """
     from veridical.training.devices import cpu_threads
 
-    task, before = tasks.build(dict(spec)), cast(TSNPE, artifacts.load_estimator(folder))
+    before: Any = artifacts.load_estimator(folder)
+    task = tasks.build(dict(spec))
     rng = seeds.generator(root, "propose", run.method, run.replicate, place.observation, place.round)
     transform = ParameterTransform.plain(task.bounds, before.task.support)
     rounds = before.chains[0]
@@ -202,8 +202,8 @@ def gather(
         root: Root seed.
         code: Digest of the code that trains.
     """
-    parts = [cast(TSNPE, artifacts.load_estimator(folder)) for folder in folders]
-    whole = TSNPE.gathered(methods.typed("tsnpe", method_spec), parts)
+    parts: list[Any] = [artifacts.load_estimator(folder) for folder in folders]
+    whole = type(parts[0]).gathered(methods.typed("tsnpe", method_spec), parts)
     records = [artifacts.load_record(folder) for folder in folders]
     found = [read_json(path, "the cost of a round") for path in rounds]
     spent = {name: sum(one[name] for one in found) for name in ("fit_seconds", "cpu_seconds", "steps")}
