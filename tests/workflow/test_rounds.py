@@ -10,39 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import TINY, Project, Share, changeable, copy_project
+from .conftest import Project, changeable
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 FOLLOWING = {"gather", "infer", "nearby", "predict", "densities", "check", "metrics", "figures", "provenance"}
 FOLLOWING |= {"report", "outcome"}
-STUDY: dict[str, Any] = {
-    **TINY,
-    "study": "rounds",
-    "estimators": {
-        "tsnpe": {
-            "type": "tsnpe",
-            "rounds": 2,
-            "rows": [1000, 600],
-            "posterior": {**TINY["estimators"]["npe"], "training": {"epochs": 8}},
-        },
-    },
-    "checks": {"sbc": {}, "coverage": {}, "tarp": {}, "typicality": {}},
-}
 ROUND = "results/rounds/rounds/tsnpe/n1000-r0/observation-0/round-2"
-
-
-def run_once(folder: Path) -> None:
-    project = copy_project(folder)
-    (project.folder / "config/data/field.csv").write_text("x0,x1\n0.3,-0.2\n")
-    project.write(STUDY, "rounds")
-    project.snakemake(study="rounds")
-
-
-@pytest.fixture(scope="module")
-def finished_rounds(share: Share) -> Project:
-    """The study, run to its end once."""
-    return Project(share("rounds", run_once))
 
 
 @pytest.fixture

@@ -149,9 +149,9 @@ rule gather:
     output:
         **artifact_files("train"),
     log:
-        f"{layout.results}/logs/train/{{method}}/{{run}}.log",
+        f"{layout.results}/logs/rounds/{{method}}/{{run}}/gather.log",
     benchmark:
-        f"{layout.results}/benchmarks/train/{{method}}/{{run}}.jsonl"
+        f"{layout.results}/benchmarks/rounds/{{method}}/{{run}}/gather.jsonl"
     wildcard_constraints:
         method=one_of(m for m in study.estimators if layout.methods[m].local),
     conda:

@@ -124,6 +124,7 @@ def _fit(layout: Layout) -> Iterator[Job]:
         yield from _rounds(layout, run)
         folder = layout.artifact(run)
         stem = PurePosixPath(folder).relative_to(layout.results).as_posix()
+        stem = f"rounds/{run.folder}/gather" if layout.methods[run.method].local else stem
         started = "train" if layout.parent(run.method) is None else "fine_tune"
         started = "gather" if layout.methods[run.method].local else started
         rule = "remedy" if run.method in layout.study.remedies else started

@@ -255,11 +255,12 @@ class Layout(Asked):
     def train_benchmarks(self, stage: str) -> list[str]:
         """Paths of what Snakemake measured while methods were fitted, in stage `train` or `remedy`."""
         of_stage = self.study.remedies if stage == "remedy" else self.study.estimators
+        own = [run for run in self.runs if run.method in of_stage]
+        folders = [self.round_folder(run, *place) for run in own for place in self.rounds(run)]
+        rounds = [f"{folder}/train.jsonl" for folder in folders]
         return [
-            f"{self.results}/benchmarks/{stage}/{run.folder}.jsonl"
-            for run in self.runs
-            if run.method in of_stage
-        ]
+            f"{self.results}/benchmarks/{stage}/{run.folder}.jsonl" for run in own if not self.rounds(run)
+        ] + [path.replace(self.results, f"{self.results}/benchmarks", 1) for path in rounds]
 
     # ---- code digests: what a change of code reruns ----------------------------------------------
 
