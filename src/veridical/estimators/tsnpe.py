@@ -33,7 +33,7 @@ from veridical.estimators.tsnpe_settings import TSNPESettings
 from veridical.inference.truncation import Region, Within, holds, prior_mass
 from veridical.networks import weights
 from veridical.tasks.base import Array, Prior
-from veridical.training import session
+from veridical.training import devices, session
 
 FAMILIES: dict[str, type[Any]] = {"npe": NPE, "ensemble": Ensemble}
 MOST_LEAKED = 0.2  # share of an answer outside of its region, beyond which it is no answer
@@ -139,8 +139,10 @@ class TSNPE(Estimator):
         member = FAMILIES[settings.posterior.type]
         posterior, result = member.fit(settings.posterior, task, Material(simulations=pool), run)
         rng = seeds.generator(run.root, "propose", *run.path, "threshold")
-        found = _answered(settings, posterior, x, earlier, rng)
-        inside = int((posterior.log_prob(pool.theta[:, None], x[None])[:, 0] > found["threshold"]).sum())
+        with devices.cpu_threads(1):  # so that it is the same to the bit on any machine
+            found = _answered(settings, posterior, x, earlier, rng)
+            log_q = posterior.log_prob(pool.theta[:, None], x[None])[:, 0]
+        inside = int((log_q > found["threshold"]).sum())
         found |= {"rows": len(rows), "kept": len(pool), "inside": inside}
         settings = settings.model_copy(update={"rounds": len(earlier) + 1, "observations": 1})
         last = Round(posterior, x, acceptance=material.acceptance, **found)
