@@ -19,6 +19,10 @@ PAPERS: dict[str, str] = {
         "Durkan, C., Bekasov, A., Murray, I. & Papamakarios, G. (2019). Neural spline flows. NeurIPS "
         "32. arXiv:1906.04032."
     ),
+    "tsnpe": (
+        "Deistler, M., Gonçalves, P. J. & Macke, J. H. (2022). Truncated proposals for scalable and "
+        "hassle-free simulation-based inference. NeurIPS 35. arXiv:2210.04815."
+    ),
     "rope": (
         "Wehenkel, A. et al. (2024). Addressing misspecification in simulation-based inference through "
         "data-driven calibration. arXiv:2405.08719."
@@ -139,6 +143,8 @@ def _method(verdict: Mapping[str, Any], kind: str) -> str:
 def _papers(kind: str) -> list[str]:
     if kind in _LEARNED:
         return ["npe", "flow"]
+    if kind == "tsnpe":
+        return ["tsnpe", "npe", "flow"]
     return ["rope"] if kind.startswith("rope") else []
 
 
