@@ -57,6 +57,8 @@ class Rounds(Figure):
                 for name, line in (("shift", "-"), ("spread", ":")):
                     moved = [one[name] for one in run["rounds"][1:]]
                     right.plot(number[1:], moved, line, marker="o", color=colour)
+            for ax in (left, right):
+                ax.set_xticks(number)
             left.set(title=panel["label"], yscale="log", xlabel="round", ylabel="prior mass of its region")
             right.axhline(STEADY, color=style.MUTED, linewidth=0.8)
             right.set(title=panel["label"], xlabel="round", ylabel="movement of the answer", ylim=(0, None))
