@@ -35,7 +35,7 @@ from veridical.tasks.base import Array, Prior
 
 ENOUGH = 0.01  # of the prior, from which on rejection is as cheap as chains
 PILOT = 20_000  # prior draws that tell which; also drawn at a time
-MOVES = 200  # of each walker
+MOVES = 150  # of each walker; 60 do for one mode, several take more
 LEAST_WALKERS = 200  # whose differences span the region, however few rows are wanted
 _TARGET = 0.25  # acceptance that the length of moves is brought to, in the first half
 _JITTER = 1e-3  # of a standard deviation of the starts
