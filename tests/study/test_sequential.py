@@ -80,6 +80,7 @@ def test_only_its_own_data_are_asked_about_and_no_calibration(tmp_path: Path) ->
         ({"observations": 2}, 1, r"holds 1 observation\(s\).*got 2"),
         ({"epsilon": 0.5}, 1, "epsilon"),
         ({"posterior": {"type": "mlp"}}, 1, "posterior"),
+        ({"posterior": {"start": "npe"}}, 1, "`start` and `budgets` are not for a posterior"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_job(

@@ -51,6 +51,15 @@ class TSNPESettings(TrainedSettings):
     def _npe_where_not_said(cls, given: Any) -> Any:
         return {"type": "npe", **given} if isinstance(given, dict) else given
 
+    @field_validator("posterior")
+    @classmethod
+    def _with_a_start_of_its_own(cls, posterior: Any) -> Any:
+        if posterior.setting("start") or posterior.setting("budgets"):
+            raise ValueError("`start` and `budgets` are not for a posterior that learns in rounds")
+        if not getattr(posterior, "has_density", True):
+            raise ValueError("rounds need a density, which bounds where they simulate; choose another `flow`")
+        return posterior
+
     @property
     def network(self) -> Any:
         """The settings of one of its networks."""
