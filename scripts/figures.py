@@ -17,6 +17,7 @@ def main(snakemake):
         looks=inputs.looks,
         prior=inputs.prior,
         simulated=inputs.simulated,
+        records=inputs.records,
         benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
     )
     draw(snakemake.output.folder, sources, snakemake.params.labels, snakemake.log[0])

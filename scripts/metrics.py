@@ -15,6 +15,7 @@ def main(snakemake):
         costs=inputs.costs,
         benchmarks=inputs.benchmarks,
         simulations=inputs.simulations,
+        records=inputs.records,
         ledgers=params.ledgers,
         table=outputs.table,
         verdicts=outputs.verdict,

@@ -12,7 +12,7 @@ def main(snakemake):
     record(
         params.study,
         root=Path(snakemake.output.record).parent,
-        files=[*inputs.files, *inputs.draws, *inputs.weights, *inputs.records],
+        files=[*inputs.files, *inputs.draws, *inputs.weights, *inputs.records, *inputs.rounds],
         data=params.data,
         shards=inputs.shards,
         rows=params.rows,

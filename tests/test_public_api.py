@@ -35,11 +35,12 @@ NAMES = {
     "veridical.tasks.bounded": "bounded innermost unbounded",
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",
     "veridical.estimators": "ESTIMATORS Conditioned Estimator Material Rows SummaryCloud TaskInfo",
-    "veridical.estimators.Estimator": "arrays cloud every_summary fit from_arrays given has_density log_prob "
-    "parent sample sample_and_log_prob settings summarisers summary task transforms type",
+    "veridical.estimators.Estimator": "account around arrays cloud every_summary fit from_arrays given "
+    "has_density log_prob parent sample sample_and_log_prob settings summarisers summary task transforms "
+    "type",
     "veridical.estimators.Conditioned": "extras log_prob sample_and_log_prob summary",
-    "veridical.estimators.Material": "calibration classes parent prior require simulate "
-    "simulations validation",
+    "veridical.estimators.Material": "acceptance calibration classes observation parent prior require "
+    "simulate simulations validation",
     "veridical.estimators.Rows": "theta validation x",
     "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name of parameters "
     "support to_json units x_shape x_unit",

@@ -47,6 +47,7 @@ def save_estimator(
     record: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
     parent: str | Path | None = None,
+    past: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes an estimator into a folder, the record last; each file at once or not at all.
 
@@ -57,6 +58,7 @@ def save_estimator(
         record: More entries for `estimator.json`: digests, seeds, budget.
         cost: More entries for `cost.json`.
         parent: Folder of the method that the estimator builds on; kept where it is needed on loading.
+        past: What `history.json` holds where no training of this estimator itself does.
     """
     from safetensors.numpy import save
 
@@ -65,10 +67,11 @@ def save_estimator(
     weights = save({name: np.array(array, order="C") for name, array in estimator.arrays().items()})
     _write(folder / WEIGHTS, weights)
     if result is not None or cost is not None:
-        write_json(folder / HISTORY, history(result), indent=1)
+        write_json(folder / HISTORY, history(result) if past is None else past, indent=1)
         write_json(folder / COST, {**costs(result), **(cost or {})}, indent=1)
     entries = {
         **(record or {}),
+        **estimator.account(),
         "parent": _parent_entry(folder, parent) if estimator.parent is not None else None,
         "format": FORMAT,
         "type": estimator.type,

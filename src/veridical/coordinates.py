@@ -26,6 +26,8 @@ WILDCARDS = {  # what Snakemake's wildcards may be
     "last": r"\d{9}",
     "method": _NAME,
     "run": r"n\d+(-c\d+)?-r\d+",
+    "observation": r"\d+",
+    "round": r"\d+",
     "batch": r"\d{4}",
     "dataset": _NAME,
     "ensemble": r"\d+",

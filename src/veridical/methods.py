@@ -187,8 +187,9 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         return ("veridical.estimators.base",)
     own = settings_class(spec["type"])
     entries = [own.code]
-    if not {"summary", "member"}.isdisjoint(own.model_fields):
-        network = spec.get("member", spec)
+    if not {"summary", "member", "posterior"}.isdisjoint(own.model_fields):
+        network = spec.get("posterior", spec)
+        network = network.get("member", network)
         for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
             kind = network.get(part, {}).get("type")
             entries += [registry[kind]] if kind in registry else registry.values()

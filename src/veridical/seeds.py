@@ -34,6 +34,7 @@ STAGES = {
     "experiment": 14,  # pseudo-experiments: (part, task, replicate, batch, ...)
     "exact": 15,  # draws of an exact posterior, for comparison: (method, replicate, dataset)
     "nearby": 16,  # simulations around an answer: (method, replicate, dataset, observation, ...)
+    "propose": 17,  # where a round simulates: (method, replicate, observation, round, ...)
     "test": 99,  # for tests and benchmarks only
 }
 

@@ -59,6 +59,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Sources:
             root / "infer/wifi/n100-r0/simulated.json",
         ],
         looks=[_json(root / "observe/pelts.look.json", look)],
+        records=[_json(root / "train/npe/n100-r0/estimator.json", {"rounds": [_rounds(), _rounds()]})],
         benchmarks={"train": [_json(root / "benchmarks/train.jsonl", record)]},
     )
 
@@ -70,6 +71,16 @@ def alone(saved: Sources, tmp_path_factory: pytest.TempPathFactory) -> Sources:
     root = tmp_path_factory.mktemp("alone")
     own = _draws(root / "infer/npe/n100-r0/pelts.nc", rng, {}, rng.normal(size=(1, 2)))
     return replace(saved, draws=[own, _draws(root / "infer/reference/pelts.nc", rng, {})])
+
+
+def _rounds() -> list[dict[str, Any]]:
+    """Three rounds, the last of which has moved nothing."""
+    both = {"rows": 900, "kept": 500, "acceptance": 0.3, "leakage": 0.01, "mass_error": 0.01}
+    moves = [(None, None, False), (0.8, 0.4, False), (0.05, 0.06, True)]
+    return [
+        {**both, "round": i + 1, "mass": 0.2 / (i + 1), "shift": shift, "spread": spread, "steady": steady}
+        for i, (shift, spread, steady) in enumerate(moves)
+    ]
 
 
 def _json(path: Path, content: Any) -> Path:

@@ -121,6 +121,7 @@ class Fitted(dict[str, Any]):
                 parent=above,
                 prior=PRIOR,
                 simulate=simulator(),
+                observation=X[0],
             )
         task = TaskInfo.of(TASK) if settings.learns_from("classes") else SHIFTED
         return methods.fit(spec, task, material, Session(1, (name, replicate)))

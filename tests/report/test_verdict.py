@@ -178,6 +178,8 @@ FAULTS = [
     ("covered_in_experiments", experiments(0.06, 0.001), "bad"),
     ("covered_in_experiments", experiments(float("nan"), 0.001), "bad"),
     ("covered_in_experiments", experiments(0.04, float("nan")), "caution"),
+    ("learned_here", sound() + each("leakage", 0.1, **PELTS), "caution"),
+    ("learned_here", sound() + each("leakage", 0.3, **PELTS), "bad"),
     ("likelihood_ratio_intervals", held_in_experiments(0.7, "likelihood_ratio", SIMULATED), "caution"),
     ("possible", changed("zero_density_share", 0.004), "caution"),
     ("possible", changed("zero_density_share", 0.2), "bad"),
@@ -226,6 +228,14 @@ def test_a_planted_fault_is_found_by_its_rule(rule: str, rows: list[Row], outcom
     assert found["verdict"] in allowed
     advised = next(f["advice"] for f in found["findings"] if f["rule"] == rule)
     assert advised, "what to do is said"
+
+
+def test_an_answer_for_these_data_alone_rests_on_the_checks_near_them() -> None:
+    """No calibration on simulated data is asked of it; without the checks near the data nothing is good."""
+    alone = [*without("sbc_p", "coverage_p", "tarp_p"), *each("leakage", 0.01, **PELTS)]
+    assert on_pelts(alone)["questions"]["inference"]["outcome"] == "good"
+    neither = [r for r in alone if r["metric"] not in EXACT]
+    assert on_pelts(neither)["questions"]["inference"]["outcome"] == "cannot tell"
 
 
 def test_every_rule_has_a_planted_fault() -> None:

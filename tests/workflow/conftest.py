@@ -296,3 +296,31 @@ def finished_methods(share: Share) -> Project:
             project.snakemake(study=study["study"])
 
     return Project(share("methods", run))
+
+
+ROUNDS: dict[str, Any] = {
+    **TINY,
+    "study": "rounds",
+    "estimators": {
+        "tsnpe": {
+            "type": "tsnpe",
+            "rounds": 2,
+            "rows": [1000, 600],
+            "posterior": {**TINY["estimators"]["npe"], "training": {"epochs": 8}},
+        },
+    },
+    "checks": {"sbc": {}, "coverage": {}, "tarp": {}, "typicality": {}},
+}
+
+
+@pytest.fixture(scope="session")
+def finished_rounds(share: Share) -> Project:
+    """A study of rounds for one observation, run to its end once for all tests."""
+
+    def run(folder: Path) -> None:
+        project = copy_project(folder)
+        (project.folder / "config/data/field.csv").write_text("x0,x1\n0.3,-0.2\n")
+        project.write(ROUNDS, "rounds")
+        project.snakemake(study="rounds")
+
+    return Project(share("rounds", run))

@@ -24,6 +24,8 @@ WORDS = {
     "TASK-KEY": r"[\w-]+-[0-9a-f]{12}",
     "FIDELITY": r"\w+",
     "SPLIT": r"((train|fit|calibration)-r\d+|test)",
+    "OBSERVATION": r"\d+",
+    "ROUND": r"\d+",
     "BATCH": r"\d{4}",
     "FIRST": r"\d{9}",
     "LAST": r"\d{9}",
@@ -92,15 +94,17 @@ def patterns() -> dict[str, re.Pattern[str]]:
 
 
 @pytest.fixture(scope="module")
-def trees(examples: Examples, levels: Path, finished: Project, finished_methods: Project) -> list[Path]:
-    """Folders that hold `results/`: a reference, all checks, remedies, classes."""
+def trees(
+    examples: Examples, levels: Path, finished: Project, finished_methods: Project, finished_rounds: Project
+) -> list[Path]:
+    """Folders that hold `results/`: a reference, all checks, remedies, classes, rounds."""
     assert levels.is_dir()
-    return [examples.folder, finished.folder, finished_methods.folder]
+    return [examples.folder, finished.folder, finished_methods.folder, finished_rounds.folder]
 
 
 def ours(trees: Iterable[Path]) -> list[tuple[str, Path]]:
     """Files of the studies and of their banks, with their paths from `results` on."""
-    pattern = re.compile(r"coffee_levels@smoke|tiny|real|ratios|(coffee_levels|gaussian_\w+)-\w+")
+    pattern = re.compile(r"coffee_levels@smoke|tiny|real|ratios|rounds|(coffee_levels|gaussian_\w+)-\w+")
     found = []
     for tree in trees:
         for folder in (*(tree / "results").glob("*"), *(tree / "results/bank").glob("*")):

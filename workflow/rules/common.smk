@@ -113,7 +113,8 @@ def for_inputs(amount, copies):
 
 def simulation_minutes(wildcards, input, attempt):
     """A time limit for one shard, from what the probe measured."""
-    measured = resources.simulate_minutes(layout, wildcards.fidelity, input.probe)
+    fidelity = wildcards.get("fidelity") or layout.fidelity(wildcards.method)
+    measured = resources.simulate_minutes(layout, fidelity, input.probe)
     return measured * growth(attempt)
 
 
@@ -148,9 +149,9 @@ def sources_of(wildcards):
     }
 
 
-def artifact_files(stage):
+def artifact_files(stage, *below):
     """What a trained method leaves in its folder."""
-    folder = f"{layout.results}/{stage}/{{method}}/{{run}}"
+    folder = "/".join([f"{layout.results}/{stage}/{{method}}/{{run}}", *below])
     names = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
     keys = ("weights", "record", "history", "cost")
     return {key: f"{folder}/{name}" for key, name in zip(keys, names)}

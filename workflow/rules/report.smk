@@ -55,6 +55,7 @@ rule metrics:
         results=layout.check_results(),
         draws=layout.shown_answers() + layout.references,
         costs=[f"{layout.artifact(run)}/cost.json" for run in layout.runs],
+        records=layout.round_records,
         benchmarks=layout.infer_benchmarks(),
         simulations=ancient(layout.bank_benchmarks()),
     output:
@@ -103,6 +104,7 @@ rule figures:
         prior=layout.prior_draws(),
         simulated=layout.control_answers(),
         histories=[f"{layout.artifact(run)}/history.json" for run in layout.final_runs],
+        records=layout.round_records,
         table=f"{layout.report}/metrics.csv",
         simulate=ancient(layout.bank_benchmarks()),
         train=layout.train_benchmarks("train"),
@@ -144,6 +146,7 @@ rule provenance:
         draws=layout.all_draws(),
         weights=[f"{layout.artifact(run)}/weights.safetensors" for run in layout.runs],
         records=[f"{layout.artifact(run)}/estimator.json" for run in layout.runs],
+        rounds=ancient(layout.round_files()),
         shards=ancient(layout.all_shards()),
     output:
         record=report(

@@ -11,7 +11,11 @@ rule train:
     benchmark:
         f"{layout.results}/benchmarks/train/{{method}}/{{run}}.jsonl"
     wildcard_constraints:
-        method=one_of(m for m in study.estimators if layout.parent(m) is None),
+        method=one_of(
+            m
+            for m in study.estimators
+            if layout.parent(m) is None and not layout.methods[m].local
+        ),
     conda:
         "../../envs/gpu.yaml"
     threads: threads_of

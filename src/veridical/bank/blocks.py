@@ -8,6 +8,8 @@ Its randomness is named, not counted, so a bank is the same for any shard size, 
     noise, otherwise     ("noise", task, fidelity, split, replicate, block)
     one row, redone      ("row", task, fidelity, split, replicate, block, row)
 
+Parameters may also be given, as those that rounds propose are; the rest is the same.
+
 Where a simulator raises, the block is redone row by row: a coupled row with its slice of the block's noise,
 another with a generator of its own. Only the rows that raise again fail. All arrays that decide what a bank
 holds are made here; whoever changes one raises `seeds.STREAMS`, which renames all banks.
@@ -48,7 +50,15 @@ class Block:
     first_traceback: str = ""
 
 
-def simulate_block(task: Task, root: int, fidelity: str, split: str, replicate: int, block: int) -> Block:
+def simulate_block(
+    task: Task,
+    root: int,
+    fidelity: str,
+    split: str,
+    replicate: int,
+    block: int,
+    given: Array | None = None,
+) -> Block:
     """Simulates one block, failed rows included.
 
     Arguments:
@@ -58,6 +68,7 @@ def simulate_block(task: Task, root: int, fidelity: str, split: str, replicate: 
         split: The base name of the split, such as `train`.
         replicate: The replicate; 0 for splits that all replicates share.
         block: The number of the block.
+        given: Its parameters (N, D) where they are not drawn from the prior.
 
     Raises:
         TaskError: If the task breaks its contract: shapes, types, a prior that is not finite.
@@ -65,16 +76,23 @@ def simulate_block(task: Task, root: int, fidelity: str, split: str, replicate: 
     """
     if isinstance(task, FileTask):
         return _stored_block(task, root, split, replicate, block)
-    theta = draw_theta(task, root, split, replicate, block)
+    theta = draw_theta(task, root, split, replicate, block) if given is None else given
     path = (*noise_path(task, fidelity, split, replicate), block)
     return simulate_at(task, theta, fidelity, root, "noise", *path)
 
 
 def simulate_row(
-    task: Task, root: int, fidelity: str, split: str, replicate: int, block: int, row: int
+    task: Task,
+    root: int,
+    fidelity: str,
+    split: str,
+    replicate: int,
+    block: int,
+    row: int,
+    given: Array | None = None,
 ) -> Block:
     """Simulates one row as it is in a block that is redone row by row; `row` counts within the block."""
-    theta = draw_theta(task, root, split, replicate, block)
+    theta = draw_theta(task, root, split, replicate, block) if given is None else given
     path = (*noise_path(task, fidelity, split, replicate), block)
     row_noise = _row_noise(task, len(theta), root, "noise", path)
     return _redo(task, theta, fidelity, row_noise, [row], timeout_is_data=True)

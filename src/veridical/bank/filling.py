@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -42,6 +42,7 @@ class ShardRows:
         replicate: The replicate; 0 for splits that all replicates share.
         first: The first row; blocks must be whole.
         last: The last row, included.
+        given: Their parameters (N, D) where they are not drawn from the prior.
     """
 
     root: int
@@ -50,6 +51,7 @@ class ShardRows:
     replicate: int = 0
     first: int
     last: int
+    given: Array | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -65,6 +67,13 @@ class ShardRows:
     def place(self) -> tuple[str, str, int]:
         """Fidelity, split and replicate, which with root and block decide a block."""
         return self.fidelity, self.split, self.replicate
+
+    def theta(self, task: Task, block: int) -> Array:
+        """Returns the parameters of one block, shape (N, D)."""
+        if self.given is None:
+            return blocks.draw_theta(task, self.root, self.split, self.replicate, block)
+        first = block * task.block_rows - self.first
+        return self.given[first : first + task.block_rows]
 
 
 def simulate_rows(
@@ -84,7 +93,7 @@ def simulate_rows(
         SimulationError: If the simulator dies or exceeds the limit.
         TaskError: If the task breaks its contract.
     """
-    numbers = whole_blocks(task, rows.split, rows.first, rows.last)
+    numbers = whole_blocks(task, rows.split, rows.first, rows.last, short_end=rows.given is not None)
     scratch.mkdir(parents=True)
     try:
         here = scratch.absolute()  # for simulators that change directory
@@ -92,7 +101,7 @@ def simulate_rows(
         calls = [
             (
                 number,
-                partial(_to_file, file, partial(blocks.simulate_block, task, rows.root, *rows.place, number)),
+                partial(_to_file, file, partial(_block, task, rows, number)),
             )
             for number, file in files.items()
         ]
@@ -103,14 +112,19 @@ def simulate_rows(
         shutil.rmtree(scratch, ignore_errors=True)  # must not hide the error that led here
 
 
-def whole_blocks(task: Task, split: str, first: int, last: int) -> range:
+def _block(task: Task, rows: ShardRows, number: int) -> Block:
+    given = None if rows.given is None else rows.theta(task, number)
+    return blocks.simulate_block(task, rows.root, *rows.place, number, given)
+
+
+def whole_blocks(task: Task, split: str, first: int, last: int, *, short_end: bool = False) -> range:
     """Returns the numbers of the blocks that make up the rows first..last.
 
     Raises:
         SettingError: If the rows are not whole blocks; the end of a file of simulations may be short.
     """
     size = task.block_rows
-    short_end = isinstance(task, FileTask) and last + 1 == task.available(split)
+    short_end |= isinstance(task, FileTask) and last + 1 == task.available(split)
     if not 0 <= first <= last or first % size or ((last + 1) % size and not short_end):
         raise SettingError(
             f"rows {first}..{last} are no whole blocks of task {task.name}, which simulates {size} rows at "
@@ -170,9 +184,10 @@ def _redo(
     Raises:
         VeridicalError: For the way the block ended, where rows alone do not account for it.
     """
-    files = {row: file.with_name(f"{number}-{row}.npz") for row in range(task.block_rows)}
+    theta = rows.theta(task, number)
+    files = {row: file.with_name(f"{number}-{row}.npz") for row in range(len(theta))}
     one_row = partial(blocks.simulate_row, task, rows.root, *rows.place, number)
-    calls = [(row, partial(_to_file, done, partial(one_row, row))) for row, done in files.items()]
+    calls = [(row, partial(_to_file, done, partial(one_row, row, theta))) for row, done in files.items()]
     until = time.monotonic() + _PATIENCE * (time_limit or inf)
 
     def require_patience() -> None:
@@ -180,7 +195,6 @@ def _redo(
             raise _failure(task, rows, number, before)
 
     lost = _run(task, rows.fidelity, calls, count, time_limit, f"block {number}, row", require_patience)
-    theta = blocks.draw_theta(task, rows.root, rows.split, rows.replicate, number)
     done = _with_lost(task, theta, files, lost)
     late = int((done.arrays["status"] == validity.TIMED_OUT).sum())
     if not task.timeout_is_data and (late > max(1, RARE * len(files)) or (not lost and not late)):

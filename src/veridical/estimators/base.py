@@ -160,6 +160,8 @@ class Material:
         simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
             rows that fail being NaN; `simulate.block` says by `status` how they failed. None where
             simulations were made elsewhere.
+        observation: The one that a method for a single one is for, shape (*x_shape).
+        acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
     """
 
     simulations: Rows | None = None
@@ -169,6 +171,8 @@ class Material:
     parent: Estimator | None = None
     prior: Prior | None = None
     simulate: Simulator | None = None
+    observation: Array | None = None
+    acceptance: float = 1.0
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.
@@ -262,6 +266,10 @@ class Estimator(ABC):
         """Returns, as plain data, what happens to x and to each parameter around the network."""
         return {}
 
+    def account(self) -> dict[str, Any]:
+        """Returns, as plain data, entries for its record that say how it came to be, where it has any."""
+        return {}
+
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
         """Returns everything numerical that `from_arrays` needs, by name."""
@@ -280,6 +288,13 @@ class Estimator(ABC):
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self.sample_and_log_prob(x, n, rng)[0]
+
+    def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
+        """Returns what answers data near an observation (*x_shape), and the prior of these answers.
+
+        A method that has learned where it answers one observation, and nowhere else, overrides this.
+        """
+        return self, prior
 
     def given(self, x: Array) -> Conditioned:
         """Returns the posteriors of a whole data set x (N, *x_shape).

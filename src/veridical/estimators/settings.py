@@ -57,6 +57,11 @@ class MethodSettings(Section):
         return True
 
     @property
+    def local(self) -> bool:
+        """Whether it answers for one data set alone, so that nothing on simulated data can judge it."""
+        return bool(self.round_rows)
+
+    @property
     def parent(self) -> str | None:
         """Name of the method that it builds on; None for most."""
         return self.setting("of") or self.setting("start")
@@ -77,6 +82,11 @@ class MethodSettings(Section):
     def fresh_rows(self) -> int:
         """Rows of the split `fit` that a remedy learns from; 0 for most."""
         return 0
+
+    @property
+    def round_rows(self) -> list[int]:
+        """Rows of each round of a method that learns in rounds, the first from the bank; empty for most."""
+        return []
 
     @property
     def job_threads(self) -> int:

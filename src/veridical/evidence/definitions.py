@@ -17,6 +17,10 @@ _OF_JOBS = {
     "estimate_statistical_error": "The part of its standard error that comes from the finite observation.",
     "fit_seconds": "Wall time of training.",
     "invalid_share": "Share of the simulations of a budget that failed or were not finite.",
+    "leakage": (
+        "Share of the answer to one observation that lies outside the region in which its last round has "
+        "learned; it is cut off."
+    ),
     "nominal_cost": (
         "Sum over fidelities of the rows that a run learned from, those of what it builds on included, "
         "times the nominal cost of the fidelity."
@@ -32,9 +36,15 @@ _OF_JOBS = {
     ),
     "posterior_quantile": "Quantile `level` of the posterior draws for one observation.",
     "posterior_sd": "Standard deviation of the posterior draws for one observation.",
+    "region_mass": "Prior mass of the region in which the answer to one observation, after all rounds, lies.",
     "rhat": (
         "Rank R-hat of the exact reference over independent ensembles; 1 is perfect, below 1.01 converged."
     ),
+    "round_shift": (
+        "How far the last round moved the mean of the answer to one observation, in standard deviations of "
+        "the round before; the largest of all parameters."
+    ),
+    "round_spread": "By what share it changed a standard deviation; the largest of all parameters.",
     "sample_seconds": "Wall time of the job that draws from the posterior, start of Python included.",
     "simulation_seconds": (
         "Wall time of the simulations that a run learned from, at the measured rate of their fidelity."

@@ -55,6 +55,28 @@ def cost_rows(where: Coordinates, cost: Mapping[str, Any], **common: Any) -> lis
     return rows
 
 
+def round_rows(where: Coordinates, rounds: Sequence[Sequence[Mapping[str, Any]]], **common: Any) -> list[Row]:
+    """Returns how the last round for each observation went, as rows.
+
+    Arguments:
+        where: The method, its budget, replicate and data set.
+        rounds: What its record says of each round, for each observation.
+        common: Further cells.
+    """
+    names = {"leakage": "leakage", "region_mass": "mass", "round_shift": "shift", "round_spread": "spread"}
+    found = []
+    for i, chain in enumerate(rounds):
+        last = chain[-1]
+        cells = {**common, **where.cells, "observation": i, "n": last["kept"]}
+        errors = {"region_mass": last["mass_error"]}
+        found += [
+            row(**cells, metric=metric, value=float(last[name]), stderr=errors.get(metric))
+            for metric, name in names.items()
+            if last[name] is not None
+        ]
+    return found
+
+
 def posterior_rows(
     where: Coordinates,
     names: Sequence[str],

@@ -36,6 +36,7 @@ FIGURES: dict[str, str] = {
     "planted": "veridical.figures.planted:Planted",
     "learning": "veridical.figures.learning:Learning",
     "training": "veridical.figures.training:Training",
+    "rounds": "veridical.figures.rounds:Rounds",
     "cost": "veridical.figures.cost:Cost",
 }
 

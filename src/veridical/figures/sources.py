@@ -48,6 +48,7 @@ class Sources:
         benchmarks: Snakemake's benchmark files by stage, first stage first.
         prior: `observe/simulated.nc`, whose parameters are draws of the prior.
         simulated: Answers of the first replicate to simulated data whose truth is known.
+        records: `train/{method}/{run}/estimator.json` of methods that learn in rounds.
     """
 
     results: Paths
@@ -59,6 +60,7 @@ class Sources:
     benchmarks: Mapping[str, Paths] = field(default_factory=dict)
     prior: Paths = ()
     simulated: Paths = ()
+    records: Paths = ()
 
     @cached_property
     def answered(self) -> list[Row]:
@@ -171,6 +173,15 @@ class Sources:
             if of_coordinates(where) in leading and history["epochs"]:
                 histories.setdefault(where.method, {})[where.replicate or 0] = history
         return histories
+
+    @cached_property
+    def rounds(self) -> dict[str, dict[int, Any]]:
+        """What records say of rounds, for each observation, by method and replicate."""
+        found: dict[str, dict[int, Any]] = {}
+        for path in self.records:
+            where, record = Coordinates.of(path), files.read_json(path, "the record of a method")
+            found.setdefault(where.method, {})[where.replicate or 0] = record["rounds"]
+        return found
 
     def costs(self) -> dict[str, list[dict[str, Any]]]:
         """Returns the records of all jobs by stage."""

@@ -136,7 +136,10 @@ class Costs:
 
     def _simulated(self, piece: Piece) -> tuple[float, str] | None:
         """Seconds of one shard as declared or probed, and which of the two; None for other jobs."""
-        known = self._seconds_per_row(piece.group) if piece.kind == "simulate" else None
+        if piece.kind not in ("simulate", "simulate_round"):
+            return None
+        where = piece.where
+        known = self._seconds_per_row(where.get("fidelity") or self.layout.fidelity(where["method"]))
         if known is None:
             return None
         blocks = ceil(rows_of(piece) / self.layout.task.block_rows)

@@ -17,10 +17,15 @@ from veridical.study.layout import Layout
 from veridical.study.resources import row_bytes
 
 _RUN = rf"(?P<run>{WILDCARDS['run']})"
+_ROUND = rf"rounds/(?P<method>\w+)/{_RUN}/observation-\d+/round-(?P<round>\d+)"
 _KINDS = {
     "simulate": r"(?P<fidelity>\w+)/(?P<split>[\w-]+)/rows-(?P<first>\d+)-(?P<last>\d+)",
     "probe": r"probe-(?P<fidelity>\w+)",
     "train": rf"train/(?P<method>\w+)/{_RUN}",
+    "propose": rf"{_ROUND}/proposal",
+    "simulate_round": rf"{_ROUND}/rows-(?P<first>\d+)-(?P<last>\d+)",
+    "train_round": rf"{_ROUND}/train",
+    "gather": rf"rounds/(?P<method>\w+)/{_RUN}/gather",
     "remedy": rf"remedy/(?P<method>\w+)/{_RUN}",
     "reference_ensemble": r"infer/reference/(?P<dataset>\w+)/ensemble-\d+",
     "reference": r"infer/reference/(?P<dataset>\w+)",
@@ -69,7 +74,8 @@ def amount(piece: Piece, layout: Layout) -> float | None:
     """Returns how much work a job does, in units of its kind; None for what the study does not have.
 
     Simulations: rows by nominal cost; training: rows that the optimiser sees; answers and checks: draws;
-    predictions: data sets; experiments: draws or events; reports: runs. 1 where a job's cost does not grow.
+    proposals: rows; predictions: data sets; experiments: draws or events; reports: runs. 1 where a job's cost
+    does not grow.
     """
     where = piece.where
     if "method" in where and where["method"] not in layout.methods:
@@ -81,6 +87,12 @@ def amount(piece: Piece, layout: Layout) -> float | None:
             int(where.get("last", layout.study.simulation.probe_rows - 1)),
         )
         return None if nominal is None else (last - first + 1) * nominal
+    if piece.kind == "simulate_round":
+        return rows_of(piece) * layout.task.fidelities[layout.fidelity(where["method"])]
+    if piece.kind in ("propose", "train_round"):
+        method, number = layout.methods[where["method"]], int(where["round"])
+        so_far = method.round_rows[:number]
+        return float(so_far[-1]) if piece.kind == "propose" else method.visits(sum(so_far))
     if piece.kind in ("train", "remedy"):
         rows = sum(layout.source_rows(Run.of(where["method"], where["run"])).values())
         return layout.methods[where["method"]].visits(rows or 1)
@@ -106,7 +118,7 @@ def amount(piece: Piece, layout: Layout) -> float | None:
 def size(piece: Piece, layout: Layout) -> float | None:
     """Returns the bytes of a job's outputs where the settings decide them: of shards and of draws."""
     row = row_bytes(layout.task)
-    if piece.kind == "simulate":
+    if piece.kind in ("simulate", "simulate_round"):
         return float(rows_of(piece) * row + MANIFEST_BYTES)
     if piece.kind == "infer" and not layout.of_classes:
         observations, draws = _answers(piece.where["dataset"], layout)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from veridical import checks
-from veridical.coordinates import SIMULATED
+from veridical.coordinates import SIMULATED, Run
 from veridical.study.layout import Layout
 
 STAGES = {
     "simulate": ("probe", "simulate"),
     "observe": ("observe", "observe_simulated", "observe_mixtures", "look"),
-    "train": ("train", "fine_tune"),
+    "train": ("train", "fine_tune", "propose", "simulate_round", "train_round", "gather"),
     "remedy": ("remedy",),
     "infer": (
         *("infer", "estimate", "exact", "predict", "nearby", "densities"),
@@ -106,11 +106,27 @@ def _observe(layout: Layout) -> Iterator[Job]:
         yield Job("look", layout.results, stem, (f"{layout.results}/{stem}.json",))
 
 
+def _rounds(layout: Layout, run: Run) -> Iterator[Job]:
+    for place in layout.rounds(run):
+        folder = layout.round_folder(run, *place)
+        stem = PurePosixPath(folder).relative_to(layout.results).as_posix()
+        if place[1] > 1:
+            yield Job("propose", layout.results, f"{stem}/proposal", (layout.proposal(run, *place),))
+            for shard in layout.round_shards(run, *place):
+                name = PurePosixPath(shard).name.removesuffix(".zarr.zip")
+                yield Job("simulate_round", layout.results, f"{stem}/{name}", (shard,))
+        outputs = tuple(f"{folder}/{name}" for name in _ARTIFACT)
+        yield Job("train_round", layout.results, f"{stem}/train", outputs)
+
+
 def _fit(layout: Layout) -> Iterator[Job]:
     for run in layout.runs:
+        yield from _rounds(layout, run)
         folder = layout.artifact(run)
         stem = PurePosixPath(folder).relative_to(layout.results).as_posix()
+        stem = f"rounds/{run.folder}/gather" if layout.methods[run.method].local else stem
         started = "train" if layout.parent(run.method) is None else "fine_tune"
+        started = "gather" if layout.methods[run.method].local else started
         rule = "remedy" if run.method in layout.study.remedies else started
         yield Job(rule, layout.results, stem, tuple(f"{folder}/{name}" for name in _ARTIFACT))
 

@@ -40,6 +40,10 @@ PAPERS: dict[str, str] = {
         "Song, Y. & Dhariwal, P. (2024). Improved techniques for training consistency models. ICLR. "
         "arXiv:2310.14189."
     ),
+    "tsnpe": (
+        "Deistler, M., Gonçalves, P. J. & Macke, J. H. (2022). Truncated proposals for scalable and "
+        "hassle-free simulation-based inference. NeurIPS 35. arXiv:2210.04815."
+    ),
     "rope": (
         "Wehenkel, A. et al. (2024). Addressing misspecification in simulation-based inference through "
         "data-driven calibration. arXiv:2405.08719."
@@ -164,9 +168,11 @@ def _method(verdict: Mapping[str, Any], kind: str) -> str:
 
 
 def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
-    if kind in _LEARNED:
-        flow = spec.get("member", spec).get("flow", {})
-        return ["npe", flow if isinstance(flow, str) else flow.get("type", "spline")]
+    if kind in (*_LEARNED, "tsnpe"):
+        network = spec.get("posterior", spec)
+        flow = network.get("member", network).get("flow", {})
+        family = flow if isinstance(flow, str) else flow.get("type", "spline")
+        return [*(["tsnpe"] if kind == "tsnpe" else []), "npe", family]
     return ["rope"] if kind.startswith("rope") else []
 
 

@@ -20,7 +20,10 @@ PARTS: dict[str, str] = {**QUESTIONS, LABELLED: "Do the intervals hold on real d
 # What a question needs to be answered `good`: of each group one rule that says so, and no rule that objects.
 NEEDS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "inference": (
-        ("calibration on simulated data", ("simulated_calibration", "covered_in_experiments")),
+        (
+            "calibration on simulated data",
+            ("simulated_calibration", "covered_in_experiments", "learned_here"),
+        ),
         (
             "the answer to these data themselves",
             ("near_reference", "reweighted", "local_ranks", "local_classifier"),

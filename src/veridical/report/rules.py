@@ -6,12 +6,20 @@ number that is not a number counts as failing. To add one, write it into the fil
 
 from __future__ import annotations
 
-from veridical.report import inference_rules, labelled_rules, local_rules, prior_rules, simulator_rules
+from veridical.report import (
+    inference_rules,
+    labelled_rules,
+    local_rules,
+    prior_rules,
+    round_rules,
+    simulator_rules,
+)
 from veridical.report.questions import Rule
 
 RULES: tuple[Rule, ...] = (
     *labelled_rules.RULES,
     *inference_rules.RULES,
+    *round_rules.RULES,
     *local_rules.RULES,
     *simulator_rules.RULES,
     *prior_rules.RULES,

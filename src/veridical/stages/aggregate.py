@@ -31,6 +31,7 @@ def aggregate(
     costs: Paths,
     benchmarks: Paths = (),
     simulations: Paths = (),
+    records: Paths = (),
     ledgers: Mapping[str, Mapping[str, Any]] | None = None,
     table: str | Path,
     verdicts: str | Path,
@@ -48,6 +49,7 @@ def aggregate(
             {dataset}.jsonl`.
         simulations: Snakemake's benchmark files of the jobs that filled the bank,
             `{fidelity}/{split}/rows-{first}-{last}.jsonl`.
+        records: `estimator.json` of methods that learn in rounds.
         ledgers: What each run cost, by its folder `{method}/{run}`: `rows` of each fidelity, `nominal`
             cost, and `budget_low` and `members` where it has any.
         table: Where `metrics.csv` goes.
@@ -62,6 +64,10 @@ def aggregate(
         rows += tabulation.cost_rows(
             Coordinates.of(path), files.read_json(path, "the costs of a run"), **common
         )
+    for path in records:
+        found = files.read_json(path, "the record of a method")
+        where = replace(Coordinates.of(path), dataset=found["settings"]["dataset"])
+        rows += tabulation.round_rows(where, found["rounds"], **common)
     for path in benchmarks:
         rows += _sample_rows(path, common)
     for path in made(draws):

@@ -17,7 +17,7 @@ from veridical.files import write_npz
 from veridical.inference.proposals import NoProposal, Proposal
 from veridical.saved import posteriors
 from veridical.stages.infer import PART_NUMBERS
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, Prior
 
 WIDENINGS = (1.0, 1.5, 2.0, 3.0)
 MOST, LEAST = 400, 100  # simulations around one observation
@@ -71,9 +71,13 @@ def nearby(
     path = (artifacts.load_record(folder)["method"], replicate, str(found.attrs["dataset"]))
     looked_at = min(found.draws.shape[1], max(1, simulations // LEAST))
     rows = min(MOST, simulations // looked_at)
-    asked = Neighbourhood(task, method, fidelity, draws, root)
+    assert found.x is not None
     with cpu_threads(threads):
-        parts = [asked.around(found.draws[:, i], found.bounds, rows, *path, i) for i in range(looked_at)]
+        parts = []
+        for i in range(looked_at):
+            near, prior = method.around(found.x[i], task.prior)
+            asked = Neighbourhood(task, near, fidelity, draws, root, prior)
+            parts.append(asked.around(found.draws[:, i], found.bounds, rows, *path, i))
     arrays = {name: np.concatenate([part[name] for part in parts], axis=1) for name in ("pool", "log_weight")}
     valid = [part["pool"].shape[1] for part in parts]
     arrays["observation"] = np.repeat(np.arange(looked_at), valid)
@@ -94,6 +98,7 @@ class Neighbourhood:
         fidelity: The level that is simulated.
         draws: Posterior draws for each simulation, S.
         root: Root seed.
+        prior: The prior that its answers rest on there; the task's where None.
     """
 
     task: tasks.Task
@@ -101,6 +106,7 @@ class Neighbourhood:
     fidelity: str
     draws: int
     root: int
+    prior: Prior | None = None
 
     def around(self, answer: Array, bounds: Array, rows: int, *path: str | int) -> dict[str, Array]:
         """Returns `pool` (S + 1, M, D) and `log_weight` (S + 1, M) of rows that succeed, and `widening`.
@@ -114,9 +120,10 @@ class Neighbourhood:
             path: What names their seeds.
         """
         try:
+            prior = self.task.prior if self.prior is None else self.prior
             for widening in WIDENINGS:
                 rng = seeds.generator(self.root, "nearby", *path, "proposal", round(100 * widening))
-                proposal = Proposal.around(answer, bounds, self.task.prior, widening, rng)
+                proposal = Proposal.around(answer, bounds, prior, widening, rng)
                 pilot = self._answered(proposal, max(1, rows // PILOT), rng, *path, "pilot")
                 if pilot["pool"].shape[1] and np.median(Neighbours(**pilot).effective) >= ENOUGH:
                     break

@@ -118,10 +118,8 @@ def _manifest(
 
 def _seed_record(task: Task, rows: ShardRows) -> dict[str, Any]:
     """The spawn keys of the first and the last block, from which all others follow."""
-    paths = {
-        "theta": blocks.theta_path(task, rows.split, rows.replicate),
-        "noise": blocks.noise_path(task, *rows.place),
-    }
+    drawn = {"theta": blocks.theta_path(task, rows.split, rows.replicate)} if rows.given is None else {}
+    paths = {**drawn, "noise": blocks.noise_path(task, *rows.place)}
     ends = (rows.first // task.block_rows, rows.last // task.block_rows)
     keys = {stage: [list(seeds.seed_key(stage, *path, end)) for end in ends] for stage, path in paths.items()}
     return {"root": rows.root, "coupled": task.coupled, **keys}

@@ -31,6 +31,9 @@ class Sources:
         parent: Folder of the method that this one builds on.
         fidelity: The level of its simulations, at which it may simulate; None for none.
         max_invalid: Largest share of failed simulations.
+        further: Shards of later rounds, and the number of rows of each.
+        observation: The one that rounds are for, shape (*x_shape); None for most methods.
+        acceptance: Of the proposals of the last round.
     """
 
     simulations: tuple[Sequence[str | Path], int] | None = None
@@ -39,6 +42,9 @@ class Sources:
     parent: str | Path | None = None
     fidelity: str | None = None
     max_invalid: float = 1.0
+    further: Sequence[tuple[Sequence[str | Path], int]] = ()
+    observation: Array | None = None
+    acceptance: float = 1.0
 
     @classmethod
     def of(
@@ -52,7 +58,7 @@ class Sources:
             fidelity: The level of its simulations.
             max_invalid: Largest share of failed simulations.
         """
-        parts = {name: (_listed(inputs[name]), n) for name, n in rows.items()}
+        parts = {name: (listed(inputs[name]), n) for name, n in rows.items()}
         simulations, calibration = parts.pop("simulations", None), parts.pop("calibration", None)
         parent = Path(inputs["parent"]).parent if "parent" in inputs else None
         return cls(simulations, calibration, parts, parent, fidelity, max_invalid)
@@ -60,12 +66,13 @@ class Sources:
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
         parts = {"simulations": self.simulations, "calibration": self.calibration, **self.classes}
+        parts |= {f"round {number}": part for number, part in enumerate(self.further, 2)}
         return {name: part[0] for name, part in parts.items() if part is not None}
 
     @property
     def rows(self) -> int:
         """Rows in all."""
-        parts = [self.simulations, self.calibration, *self.classes.values()]
+        parts = [self.simulations, self.calibration, *self.classes.values(), *self.further]
         return sum(part[1] for part in parts if part is not None)
 
 
@@ -81,6 +88,7 @@ def train(
     code: str = "",
     threads: int | None = None,
     deadline: float | None = None,
+    place: Mapping[str, Any] | None = None,
 ) -> None:
     """Fits a method and writes weights, record, history and cost.
 
@@ -99,6 +107,7 @@ def train(
         code: Digest of the code that trains.
         threads: CPU threads; those of the settings where None.
         deadline: When to stop with the state saved, so that a retry can go on, as `time.time()` counts.
+        place: Of a round: `observation` and `round`, which name its seeds, and what else its record says.
 
     Raises:
         SimulationError: If too many simulations failed.
@@ -121,6 +130,11 @@ def train(
         "seed": root,
         "digests": {"bank": bank_digest(sources), "code": code},
     }
+    seed_path: tuple[str | int, ...] = (run.method, run.replicate)
+    if place is not None:
+        about["place"] = dict(place)
+        if place["round"] > 1:  # the first one learns the same for all observations
+            seed_path += ("round", place["observation"], place["round"])
     if sources.parent is not None:
         about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
     info = TaskInfo.of(task)
@@ -134,7 +148,7 @@ def train(
             folder.clear()
             return
         started = time.perf_counter(), time.process_time()
-        session = Session(root, (run.method, run.replicate), threads, folder, deadline)
+        session = Session(root, seed_path, threads, folder, deadline)
         fitted, result = methods.fit(method_spec, info, material, session)
         share = 1 - valid / sources.rows if sources.rows else 0.0
         cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}
@@ -149,7 +163,8 @@ def train(
     print(f"{run.method}: {valid} valid of {sources.rows} rows; {_account(result)}")
 
 
-def _listed(paths: str | Sequence[str]) -> list[str]:
+def listed(paths: str | Sequence[str]) -> list[str]:
+    """Returns the paths of a job's input, of which there may be one alone."""
     return [paths] if isinstance(paths, str) else list(paths)
 
 
@@ -165,7 +180,10 @@ def _account(result: Any) -> str:
 
 def _material(task: Task, sources: Sources, parent: Estimator | None) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
-    simulations = None if sources.simulations is None else _rows(*sources.simulations, validate=True)
+    simulations = None
+    if sources.simulations is not None:
+        parts = [_rows(*part, validate=True) for part in (sources.simulations, *sources.further)]
+        simulations = parts[0] if len(parts) == 1 else _together(parts)
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
     classes = {name: _events(*part) for name, part in sources.classes.items()}
     level = None if isinstance(task, FileTask) else sources.fidelity
@@ -178,6 +196,8 @@ def _material(task: Task, sources: Sources, parent: Estimator | None) -> tuple[M
         parent=parent,
         prior=task.prior,
         simulate=None if level is None else Simulator(task, level),
+        observation=sources.observation,
+        acceptance=sources.acceptance,
     )
     return material, sum(counts) + sum(len(x) for x, _ in classes.values())
 
@@ -187,6 +207,11 @@ def _rows(shards: Sequence[str | Path], n: int, validate: bool) -> Rows:
     valid = bank.valid(arrays)
     mask = bank.validation_mask(n) if validate else np.zeros(n, bool)
     return Rows(arrays["theta"][valid], arrays["x"][valid], mask[valid])
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    fields = ("theta", "x", "validation")
+    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
 def _events(shards: Sequence[str | Path], n: int) -> tuple[Array, Array]:

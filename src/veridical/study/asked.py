@@ -36,9 +36,16 @@ class Asked(Runs):
         """The data sets that a run is asked about."""
         if self.answers(run.method) == "functions":
             return []
+        if self.methods[run.method].local:
+            own = [name for name in [self.dataset_of(run.method)] if name in self.observations]
+            return [SIMULATED, *own] if own else []  # for what is typical, not for answers
         labelled = [] if self.calibrated(run.method) else [SIMULATED]
         labelled += [REAL] if REAL in self.task.fidelities else []
         return labelled + (list(self.observations) if run in self.final_runs else [])
+
+    def dataset_of(self, method: str) -> str:
+        """The data set that a local method answers for: the one that it names, or the study's first."""
+        return self.methods[method].setting("dataset") or next(iter(self.study.observations), "")
 
     @cached_property
     def observations(self) -> dict[str, ObservationSettings]:
@@ -62,6 +69,8 @@ class Asked(Runs):
         has, dense = set(), self.has_density(run.method)
         if self.methods[run.method].offers("summaries") and not self.calibrated(run.method):
             has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
+        if self.methods[run.method].local and dataset == SIMULATED:
+            return []
         if dataset in LABELLED:
             has |= {"truth"}
             has |= {"exact"} if self.task.has_posterior and dense else set()
@@ -151,7 +160,7 @@ class Asked(Runs):
         return [
             (run, dataset)
             for run in self.final_runs
-            if run.method in chosen and dataset in self.datasets(run)
+            if run.method in chosen and dataset in self.datasets(run) and not self.methods[run.method].local
         ]
 
     @property

@@ -5,6 +5,7 @@ Shards of the bank are shared by all studies; the laptop scale has no suffix.
     results/bank/{task}-{key}/{fidelity}/{split}/rows-{first}-{last}.zarr.zip
     results/{study}[@{scale}]/observe/{dataset}.nc
     results/{study}[@{scale}]/train/{method}/{run}/...
+    results/{study}[@{scale}]/rounds/{method}/{run}/observation-{i}/round-{k}/...
     results/{study}[@{scale}]/remedy/{method}/{run}/...
     results/{study}[@{scale}]/infer/{method}/{run}/{dataset}.nc
     results/{study}[@{scale}]/check/{method}/{run}/{dataset}/{check}.json
@@ -15,9 +16,10 @@ Which runs there are, and what each learns from, stands in `runs.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from veridical import bank, checks, digests, methods, seeds, tasks
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Coordinates, Run
@@ -146,6 +148,53 @@ class Layout(Asked):
             for fidelity, split, n in self.parts(run)
         }
 
+    # ---- rounds of a method that learns in rounds ---------------------------------------------------
+
+    def round_folder(self, run: Run, observation: int, number: int) -> str:
+        """The folder of one round, counted from 1; it is named after the rows of the first one alone."""
+        first = replace(run, budget=self.methods[run.method].round_rows[0])
+        return f"{self.results}/rounds/{first.folder}/observation-{observation}/round-{number}"
+
+    def round_spec(self, method: str, number: int) -> dict[str, Any]:
+        """The settings of a method as if it ended with this round, for one observation."""
+        rows = self.methods[method].round_rows[:number]
+        own = {"rounds": number, "observations": 1, "rows": rows, "dataset": self.dataset_of(method)}
+        return {**self.spec(method), **own}
+
+    def proposal(self, run: Run, observation: int, number: int) -> str:
+        """Path of the parameters that a round simulates at."""
+        return f"{self.round_folder(run, observation, number)}/proposal.npz"
+
+    def round_shards(self, run: Run, observation: int, number: int) -> list[str]:
+        """Paths of the shards of a round's own simulations; the last one ends where they do."""
+        rows, size = self.methods[run.method].round_rows[number - 1], self.study.simulation.shard_rows
+        folder = self.round_folder(run, observation, number)
+        return [
+            f"{folder}/{bank.shard_name(first, min(first + size, rows) - 1)}"
+            for first in range(0, rows, size)
+        ]
+
+    def rounds(self, run: Run) -> list[tuple[int, int]]:
+        """Observation and number of each round of a run; none of most methods."""
+        settings = self.methods[run.method]
+        numbers = range(1, len(settings.round_rows) + 1)
+        return [(i, k) for k in numbers for i in range(settings.setting("observations") or 0)]
+
+    def round_files(self) -> list[str]:
+        """Paths of all that rounds proposed and simulated."""
+        return [
+            path
+            for run in self.runs
+            for place in self.rounds(run)
+            if place[1] > 1
+            for path in (self.proposal(run, *place), *self.round_shards(run, *place))
+        ]
+
+    @property
+    def round_records(self) -> list[str]:
+        """Paths of the records of methods that learn in rounds, which say how these went."""
+        return [f"{self.artifact(run)}/estimator.json" for run in self.runs if self.rounds(run)]
+
     # ---- data sets and checks ----------------------------------------------------------------------
 
     def check_results(self) -> list[str]:
@@ -225,7 +274,7 @@ class Layout(Asked):
         return [
             self.answer(run, SIMULATED)
             for run in self.final_runs
-            if run.replicate == 0 and SIMULATED in self.datasets(run)
+            if run.replicate == 0 and SIMULATED in self.datasets(run) and not self.methods[run.method].local
         ]
 
     def labelled_answers(self) -> list[str]:
@@ -249,11 +298,12 @@ class Layout(Asked):
     def train_benchmarks(self, stage: str) -> list[str]:
         """Paths of what Snakemake measured while methods were fitted, in stage `train` or `remedy`."""
         of_stage = self.study.remedies if stage == "remedy" else self.study.estimators
+        own = [run for run in self.runs if run.method in of_stage]
+        folders = [self.round_folder(run, *place) for run in own for place in self.rounds(run)]
+        rounds = [f"{folder}/train.jsonl" for folder in folders]
         return [
-            f"{self.results}/benchmarks/{stage}/{run.folder}.jsonl"
-            for run in self.runs
-            if run.method in of_stage
-        ]
+            f"{self.results}/benchmarks/{stage}/{run.folder}.jsonl" for run in own if not self.rounds(run)
+        ] + [path.replace(self.results, f"{self.results}/benchmarks", 1) for path in rounds]
 
     # ---- code digests: what a change of code reruns ----------------------------------------------
 

@@ -89,7 +89,7 @@ def _probed(fidelity: str, probe: str | Path) -> dict[str, Any]:
 
 def train_mb(layout: Layout, run: Run) -> int:
     """Returns the memory of a job that trains a method, in MB; its rows lie in memory."""
-    rows = sum(n for _, _, n in layout.parts(run))
+    rows = sum(n for _, _, n in layout.parts(run)) + sum(layout.methods[run.method].round_rows[1:])
     return TORCH_MB + ceil(TRAIN_COPIES * rows * row_bytes(layout.task) / 1e6)
 
 

@@ -163,7 +163,8 @@ class Runs:
         if rows := method.fresh_rows:
             parts.append((self.fidelity(run.method), f"fit-r{r}", rows))
         elif method.learns_from("simulations") and run.method in self.study.estimators:
-            parts.append((self.fidelity(run.method), f"train-r{r}", run.budget))
+            rows = method.round_rows[0] if method.round_rows else run.budget
+            parts.append((self.fidelity(run.method), f"train-r{r}", rows))
         if method.learns_from("calibration") and run.calibration is not None:
             parts.append((REAL, f"calibration-r{r}", run.calibration))
         return parts
@@ -183,6 +184,8 @@ class Runs:
         rows = dict(self.ledger(above)) if above is not None else {}
         for fidelity, _, n in self.parts(run):
             rows[fidelity] = rows.get(fidelity, 0) + n
+        if further := sum(self.methods[run.method].round_rows[1:]):
+            rows[self.fidelity(run.method)] += further * self.methods[run.method].setting("observations")
         return rows
 
     def ledgers(self) -> dict[str, dict[str, Any]]:

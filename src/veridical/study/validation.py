@@ -23,6 +23,7 @@ from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.foreign import require_writable_or_whole
+from veridical.study.sequential import require_rounds
 from veridical.tasks import sentinels
 from veridical.tasks.latents import Support
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from veridical.study.layout import Layout
 
 FOLDERS = frozenset({"benchmarks", "check", "checkpoints", "figures", "infer", "logs", "observe"})
-FOLDERS |= {"remedy", "report", "train", "unchecked"}
+FOLDERS |= {"remedy", "report", "rounds", "train", "unchecked"}
 
 
 def validate(layout: Layout) -> None:
@@ -79,6 +80,7 @@ def validate(layout: Layout) -> None:
                 logging.getLogger(__name__).warning("data set %s: %s", name, printable(note))
         _require_within_type(layout, name, seen.x)
         sizes[name] = len(seen.x)
+    require_rounds(layout, sizes)
     for text in undecidable(layout, sizes):
         print(printable(f"warning: {text}"), file=sys.stderr)
 
@@ -205,6 +207,11 @@ def _require_kind_of_task(layout: Layout, method: str) -> None:
 def _require_discrete(layout: Layout, method: str) -> None:
     names = [*Support(layout.task.parameter_names, layout.task.constraints).discrete]
     settings = layout.methods[method]
+    if names and settings.local:
+        raise SettingError(
+            f"{place(layout, method)}: the chains that propose rounds do not move between the values of "
+            f"{', '.join(names)} of task {layout.task.name}; use `npe` or `ensemble`."
+        )
     if names and not settings.discrete:
         raise SettingError(
             f"{place(layout, method)}: type {settings.type!r} answers with normal distributions, but "

@@ -1,0 +1,90 @@
+"""Methods that learn in rounds: their runs, costs, folders and checks from settings, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veridical.errors import SettingError
+from veridical.progress.jobs import jobs
+from veridical.study import settings
+from veridical.study.layout import Layout
+from veridical.study.validation import validate
+
+TSNPE: dict[str, Any] = {"type": "tsnpe", "rounds": 3, "rows": [1000, 600], "posterior": {"type": "npe"}}
+
+
+def make(folder: Path, held: int = 1, data: str | None = None, **changes: Any) -> Layout:
+    (folder / "field.csv").write_text("x0,x1\n" + "0.3,-0.2\n" * held)
+    base = {
+        "study": "small",
+        "seed": 1,
+        "task": {"name": "gaussian_linear", "block_rows": 500},
+        "simulation": {"shard_rows": 500},
+        "observations": {"field": {"file": str(folder / "field.csv"), "layout": "table"}},
+        "estimators": {"npe": {"type": "npe"}, "tsnpe": {**TSNPE, **changes}},
+        "budgets": [2000],
+        "experiments": {"batches": 1, "rows": 30, "draws": 99},
+        "replicates": 1,
+    }
+    return Layout(settings.parse(base), data=data)
+
+
+def test_runs_costs_and_folders(tmp_path: Path) -> None:
+    layout = make(tmp_path, 2, observations=2)
+    validate(layout)
+    (run,) = (run for run in layout.runs if run.method == "tsnpe")
+    assert (run.name, layout.ledger(run)) == ("n2200-r0", {"model": 1000 + 2 * 1200})
+    assert layout.parts(run) == [("model", "train-r0", 1000)]
+    assert layout.rounds(run) == [(0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)]
+    folder = "results/small/rounds/tsnpe/n1000-r0/observation-1/round-2"
+    assert layout.round_folder(run, 1, 2) == folder
+    names = ("rows-000000000-000000499.zarr.zip", "rows-000000500-000000599.zarr.zip")
+    assert layout.round_shards(run, 1, 2) == [f"{folder}/{name}" for name in names]
+    counts = {rule: sum(job.rule == rule for job in jobs(layout)) for rule in ("propose", "simulate_round")}
+    assert counts == {"propose": 4, "simulate_round": 8}
+    logs = [job.log for job in jobs(layout) if job.rule in ("train_round", "gather")]
+    assert len(logs) == 7 and "results/small/logs/rounds/tsnpe/n2200-r0/gather.log" in logs
+
+
+def test_another_number_of_rounds_leaves_the_settings_of_a_round_alone(tmp_path: Path) -> None:
+    two, three = (make(tmp_path, rounds=n) for n in (2, 3))
+    assert two.round_spec("tsnpe", 2) == three.round_spec("tsnpe", 2)
+    assert two.round_folder(two.runs[-1], 0, 2) == three.round_folder(three.runs[-1], 0, 2)
+
+
+def test_only_its_own_data_are_asked_about_and_no_calibration(tmp_path: Path) -> None:
+    layout = make(tmp_path)
+    run = next(run for run in layout.runs if run.method == "tsnpe")
+    assert layout.datasets(run) == ["simulated", "field"]
+    assert layout.applicable(run, "simulated") == []
+    assert {"local_ranks", "local_c2st", "importance", "typicality", "predictive"} <= {
+        *layout.applicable(run, "field")
+    }
+    assert {run.method for run, _ in layout.experiments} == {"npe"}
+    assert not any("tsnpe" in path for path in layout.control_answers())
+    assert make(tmp_path, data=str(tmp_path / "new.csv")).datasets(run) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "held", "told"),
+    [
+        (
+            {"dataset": "fild"},
+            1,
+            r"estimators.tsnpe.dataset: expected one of .*got 'fild'. Did you mean 'field'",
+        ),
+        ({}, 3, r"holds 3 observation\(s\).*got 1; set it to 3"),
+        ({"observations": 2}, 1, r"holds 1 observation\(s\).*got 2"),
+        ({"epsilon": 0.5}, 1, "epsilon"),
+        ({"posterior": {"type": "mlp"}}, 1, "posterior"),
+        ({"posterior": {"start": "npe"}}, 1, "`start` and `budgets` are not for a posterior"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_job(
+    tmp_path: Path, changes: dict[str, Any], held: int, told: str
+) -> None:
+    with pytest.raises(SettingError, match=told):
+        validate(make(tmp_path, held, **changes))

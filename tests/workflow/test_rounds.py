@@ -1,0 +1,82 @@
+"""Rounds of simulations in a study: from settings to the report, and what a change redoes of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import Project, changeable
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+FOLLOWING = {"gather", "infer", "nearby", "predict", "densities", "check", "metrics", "figures", "provenance"}
+FOLLOWING |= {"report", "outcome"}
+ROUND = "results/rounds/rounds/tsnpe/n1000-r0/observation-0/round-2"
+
+
+@pytest.fixture
+def rounds(finished_rounds: Project, tmp_path: Path) -> Project:
+    """A copy that a test may change."""
+    return changeable(finished_rounds, tmp_path / "project")
+
+
+def test_a_study_of_rounds_alone_ends_in_a_report(finished_rounds: Project) -> None:
+    """No calibration on simulated data is asked for; the report says why, and how the rounds went."""
+    assert finished_rounds.reruns(study="rounds") == {}
+    results = finished_rounds.folder / "results/rounds"
+    run = results / "check/tsnpe/n1600-r0"
+    assert sorted(path.name for path in run.iterdir()) == ["field"]
+    checks = {path.stem for path in (run / "field").iterdir()}
+    assert "typicality" in checks and not checks & {"sbc", "coverage", "tarp"}
+    (verdict,) = json.loads((results / "verdict.json").read_text())["verdicts"]
+    (found,) = (f for f in verdict["findings"] if f["rule"] == "learned_here")
+    assert found["outcome"] == "good" and "no calibration on average over the prior" in found["text"]
+    page = (results / "report.html").read_text()
+    assert "Rounds of simulations" in page and "no calibration on average over the prior" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts", "others"),
+    [
+        ({"rounds": 3}, {"propose": 1, "simulate_round": 1, "train_round": 1}, FOLLOWING),
+        ({"rounds": 1}, {}, FOLLOWING),
+        ({"epsilon": 1e-2}, {"train_round": 2, "propose": 1, "simulate_round": 1}, FOLLOWING),
+        ({"rows": [1000, 500]}, {"train_round": 1, "propose": 1, "simulate_round": 1}, FOLLOWING),
+    ],
+    ids=["one more round", "one round less", "another region", "fewer rows in the last round"],
+)
+def test_a_change_redoes_what_follows_it(
+    rounds: Project, changes: dict[str, Any], counts: dict[str, int], others: set[str]
+) -> None:
+    settings = rounds.settings("rounds")
+    settings["estimators"]["tsnpe"] |= changes
+    rounds.write(settings, "rounds")
+    found = rounds.reruns(study="rounds")
+    assert {rule: n for rule, n in found.items() if rule not in others} == counts
+
+
+@pytest.mark.parametrize("shard_rows", [1000, 250])
+def test_rounds_have_the_same_bits_after_losses_and_for_other_shards(
+    rounds: Project, shard_rows: int
+) -> None:
+    """With the shards as they were, part of a round is lost, as after a kill; else all is made anew."""
+    weights = rounds.folder / "results/rounds/train/tsnpe/n1600-r0/weights.safetensors"
+    proposal = rounds.folder / ROUND / "proposal.npz"
+    before, theta = weights.read_bytes(), np.load(proposal)["theta"]
+    weights.unlink()
+    if shard_rows == 1000:
+        proposal.unlink()
+        next((rounds.folder / ROUND).glob("rows-*")).unlink()
+    else:
+        shutil.rmtree(rounds.folder / "results/rounds/rounds")
+        settings = rounds.settings("rounds")
+        settings["simulation"]["shard_rows"] = shard_rows
+        rounds.write(settings, "rounds")
+    rounds.snakemake("--until", "gather", study="rounds")
+    assert weights.read_bytes() == before
+    assert np.array_equal(np.load(proposal)["theta"], theta)
