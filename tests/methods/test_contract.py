@@ -173,8 +173,10 @@ def test_summaries_and_transforms(method: Any) -> None:
     summary = method.summary(X)
     assert (summary is None) == (method.cloud is None) == (not method.settings.offers("summaries"))
     if summary is not None:
-        assert summary.shape == (3, len(method.cloud.mean)) and np.isfinite(summary).all()
-        assert method.cloud.covariance.shape == (summary.shape[1],) * 2
+        every = method.every_summary(X)
+        assert summary.shape[1] * method.summarisers == every.shape[1] == len(method.cloud.mean)
+        assert len(summary) == len(every) == 3 and np.isfinite(every).all()
+        assert method.cloud.covariance.shape == (every.shape[1],) * 2
     assert set(method.transforms()["parameters"]) == {"share"}
 
 

@@ -213,7 +213,8 @@ def arrays(file: Path) -> Iterator[Entry]:
     if file.suffix == ".npz":
         with np.load(file, allow_pickle=False) as stored:
             for name in stored.files:
-                yield Entry(name, ("",) * stored[name].ndim, str(stored[name].dtype))
+                dtype = "text" if stored[name].dtype.kind == "U" else str(stored[name].dtype)
+                yield Entry(name, ("",) * stored[name].ndim, dtype)
     elif file.suffix == ".zip":
         with bank.opened(file) as opened:
             for name, array in opened.items():

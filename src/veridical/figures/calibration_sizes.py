@@ -30,10 +30,10 @@ class CalibrationSizes(Figure):
     section = "comparison"
     heading = "How many labelled data does calibration need?"
     read = (
-        "Quality of the answers to data whose truth is known, against the number of labelled real data "
-        "sets that a method was calibrated on; vertical bars are standard errors over repeats. Grey lines "
-        "need no such data: the prior says nothing about the data, npe believes the simulator, and sbi is "
-        "npe on simulated data, what could be reached if the simulator were right."
+        "Quality of the answers to data whose truth is known, against the number of labelled real data sets "
+        "that a method was calibrated on; vertical bars are standard errors, of test data and repeats "
+        "together. Grey lines need no such data: the prior says nothing about the data, npe believes the "
+        "simulator, and sbi is npe on simulated data, what could be reached if the simulator were right."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:

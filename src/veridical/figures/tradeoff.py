@@ -36,8 +36,8 @@ class Tradeoff(Figure):
     heading = "What does quality cost?"
     read = (
         "Quality of the answers against what the simulations behind them cost. Vertical bars are standard "
-        "errors over repeats. Left is cheaper: of two methods at one height, take the left one; of two at "
-        "one cost, the better one."
+        "errors, of test data and repeats together. Left is cheaper: of two methods at one height, take the "
+        "left one; of two at one cost, the better one."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:

@@ -146,8 +146,7 @@ def learned(evidence: Evidence) -> Found:
         f"The data inform the parameters: against the prior the truth gains {nats} nats on average.{but}",
         "",
         f"The answer is not told from the prior (gain {nats} nats): calibration checks accept such an "
-        "answer, "
-        "but it says nothing.",
+        "answer, but it says nothing.",
     )
 
 
@@ -195,9 +194,8 @@ RULES = (
         "intervals from the likelihood's shape",
         "inference",
         "Do intervals from the shape of the likelihood hold the truth in repeated experiments?",
-        f"upper end of `experiment_coverage` of interval `likelihood_ratio` at 90 % < {by_size.HARM} "
-        "(97.5 %, "
-        "Bonferroni over true values)",
+        f"upper end of `experiment_coverage` of interval `likelihood_ratio` at 90 % < {by_size.HARM} (97.5 "
+        "%, Bonferroni over true values)",
         "",
         "Quote the estimate with its standard error instead.",
         ("experiments",),
@@ -220,8 +218,7 @@ RULES = (
         "Did the data teach the method more than its prior said?",
         f"neither `gain` > 0 (Student's t, level {levels.LEARNED}) nor a parameter with `informed_p` < "
         f"{levels.LEARNED} (Bonferroni); or no parameter with `prior_contraction` > {CONTRACTION}; on "
-        "`simulated` "
-        "(calibrated methods: `real`)",
+        "`simulated` (calibrated methods: `real`)",
         "",
         "Look at the training curves; if training went well, the data do not identify these parameters.",
         ("scores",),

@@ -101,10 +101,9 @@ RULES = (
         LABELLED,
         "Do 90 % intervals hold the truth on labelled real data?",
         "some parameter, or for fewer than 200 rows the mean, does not exclude what would matter though a "
-        "right answer would have with probability 0.8 (with fewer rows: cannot tell); or intervals are "
-        "too wide "
-        f"(every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P} with a gap > {SMALL_GAP} by two "
-        f"standard errors; or fewer pairs than let a perfect calibration exceed {AS_GOOD_AS}",
+        "right answer would have with probability 0.8 (with fewer rows: cannot tell); or intervals are too "
+        f"wide (every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P} with a gap > {SMALL_GAP} "
+        f"by two standard errors; or fewer pairs than let a perfect calibration exceed {AS_GOOD_AS}",
         f"the upper end of some parameter < {by_size.HARM} (97.5 %, Bonferroni over parameters); of a method "
         "calibrated on n pairs in addition below what a perfect calibration on n pairs exceeds in 97.5 %",
         "The simulator, or the remedy, fails where it matters. Calibrate with the labelled data or mend the "
@@ -120,8 +119,7 @@ RULES = (
         "as `labelled_coverage`, each parameter or true value",
         "as `labelled_coverage`",
         "The intervals leave out a source of error: more members, more events for the fit of weights, or "
-        "more "
-        "calibration data are the usual ways out.",
+        "more calibration data are the usual ways out.",
         ("experiments",),
         decisive=True,
     ),

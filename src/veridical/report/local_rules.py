@@ -51,8 +51,7 @@ def near_reference(evidence: Evidence) -> Found:
     widest = middle(max((r["value"] for r in rows), default=1.0) for rows in widths.values())
     text = (
         f"the answer's 90 % intervals hold {percent(least['value'])} of the exact posterior for the "
-        "parameter "
-        f"and observation where that is least, {least['parameter']}{at}, and are at most "
+        f"parameter and observation where that is least, {least['parameter']}{at}, and are at most "
         f"{rounded(widest, 3)} times as wide as it needs"
     )
     text += f"; a classifier tells the two apart in {share(accuracy.values())} of cases" if accuracy else ""
@@ -128,8 +127,7 @@ def local_classifier(evidence: Evidence) -> Found:
 
 _MORE = (
     "The network is not accurate at these data: use more simulations, or more of them near the data (a "
-    "narrower "
-    "prior, more rounds)."
+    "narrower prior, more rounds)."
 )
 RULES = (
     Rule(
@@ -137,8 +135,7 @@ RULES = (
         "the exact posterior",
         "inference",
         "What are the answer's intervals worth under the exact posterior (where that converged: every "
-        "`rhat` < "
-        f"{RHAT} and `ess` > {ESS:.0f}; else cannot tell)?",
+        f"`rhat` < {RHAT} and `ess` > {ESS:.0f}; else cannot tell)?",
         f"`reference_coverage` of some parameter in some observation < {HELD_CAUTION:g}, `reference_width` > "
         f"{WIDTH_CAUTION:g}, or `c2st` > {C2ST_CAUTION:g}",
         f"`reference_coverage` of some parameter in some observation < {HELD_BAD:g}",

@@ -81,9 +81,8 @@ PAPERS: dict[str, str] = {
         "importance sampling. JMLR 25, 72. arXiv:1507.02646."
     ),
     "power": (
-        "Kallioinen, N., Paananen, T., Bürkner, P.-C. & Vehtari, A. (2024). Detecting and diagnosing "
-        "prior and likelihood sensitivity with power-scaling. Statistics and Computing 34, 57. "
-        "arXiv:2107.14054."
+        "Kallioinen, N., Paananen, T., Bürkner, P.-C. & Vehtari, A. (2024). Detecting and diagnosing prior "
+        "and likelihood sensitivity with power-scaling. Statistics and Computing 34, 57. arXiv:2107.14054."
     ),
     "predictive": (
         "Gelman, A., Meng, X.-L. & Stern, H. (1996). Posterior predictive assessment of model fitness "

@@ -64,8 +64,7 @@ RULES = (
         f"`prior_conflict_p` < {levels.caution('conflict')}",
         "",
         "Ask whether the prior is what you believe; if so, the data are strange, and their units and "
-        "columns are "
-        "the first to check.",
+        "columns are the first to check.",
         ("prior_sensitivity",),
     ),
     Rule(
@@ -74,8 +73,7 @@ RULES = (
         "prior",
         "Would another prior have given another answer?",
         f"`prior_shift_sd` > {SHIFT} of a parameter with `prior_contraction` >= {INFORMED} (with less the "
-        "prior "
-        "is bound to matter: told, no caution)",
+        "prior is bound to matter: told, no caution)",
         "",
         "Report the answer under another prior beside this one.",
         ("prior_sensitivity",),

@@ -109,9 +109,8 @@ RULES = (
         "each observation among simulated ones",
         "simulator",
         "Is each observation one that the simulator could have made?",
-        f"`member_p` of an observation < {levels.caution('members')}; where simulated data are too few "
-        "for that, "
-        "`member_tail_p` < a third of it",
+        f"`member_p` of an observation < {levels.caution('members')}; where simulated data are too few for "
+        "that, `member_tail_p` < a third of it",
         f"`member_p` < {levels.bad('members')}",
         "Check units, columns and outliers of the data first; then widen the prior or mend the simulator "
         "until its simulations look like the data. More `test_rows` make the test sharper.",
@@ -125,8 +124,7 @@ RULES = (
         f"`mmd_p` or, of several observations, `mahalanobis_p` < {levels.caution('set') / 2}",
         "",
         "The simulator differs from reality in a way that the network sees, or the data come from one "
-        "corner of "
-        "the prior. Labelled real data tell whether it matters.",
+        "corner of the prior. Labelled real data tell whether it matters.",
         ("detection", "typicality"),
     ),
     Rule(
