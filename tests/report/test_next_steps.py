@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from scipy.stats import betabinom, norm
+from snakemake.cli import parse_config
 
 from veridical import seeds
 from veridical.evidence.metrics import row
@@ -264,9 +264,8 @@ def test_commands_say_what_the_makefile_takes(over: dict[str, Any], data: str | 
     given = dict(word.split("=", 1) for word in words[2:])
     assert given.pop("SCALE") == "smoke" and given.get("DATA") == data
     assert given["STUDY" if data else "NAME"] == "gaussian"
-    text = f"scales={{smoke: {{{given['SET']}}}}}" if over else "scales={}"
-    as_snakemake = yaml.load(text.removeprefix("scales="), yaml.BaseLoader)
-    raw = settings.as_written([CONFIG / "gaussian.yaml"], {"scales": as_snakemake})
+    as_snakemake = parse_config([f"scales={{smoke: {{{given['SET']}}}}}"] if over else [])
+    raw = settings.as_written([CONFIG / "gaussian.yaml"], as_snakemake)
     plain = settings.load(CONFIG / "gaussian.yaml", "smoke").model_dump(mode="json")
     assert settings.parse(raw, "smoke") == settings.parse(settings.merge(plain, over), "smoke")
 

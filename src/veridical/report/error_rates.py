@@ -16,6 +16,7 @@ from typing import Any
 
 from veridical.coordinates import REAL
 from veridical.evidence.metrics import Row, select
+from veridical.evidence.numbers import percent
 from veridical.evidence.variants import of_cells
 from veridical.files import read_json
 
@@ -73,14 +74,10 @@ def sentence(verdict: Mapping[str, Any], rows: Sequence[Row]) -> str:
         return ""
     d = " and ".join(map(str, rates["d"]))
     of = f"{d} parameter{'' if d == '1' else 's'}, {rates['n'] or 'no'} labelled data sets"
-    holds = f"{measured()['holds']:.0%}".replace("%", " %")
+    holds = percent(measured()["holds"])
     first = "" if measured()["full"] else " in a short run"
     return (
         f"Measured{first} ({of}): wrong answers, whose 90 % intervals hold {holds} or less, get trust in at "
-        f"most {_share(rates['false_trust'])} of {rates['of_wrong']} studies; right ones caution or worse in "
-        f"{_share(rates['false_alarm'])} of {rates['of_right']}."
+        f"most {percent(rates['false_trust'])} of {rates['of_wrong']} studies; right ones caution or worse "
+        f"in {percent(rates['false_alarm'])} of {rates['of_right']}."
     )
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.0f} %"

@@ -14,13 +14,14 @@ from veridical.coordinates import REAL, dataset_cells
 from veridical.evidence import comparison
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row, grouped, select
-from veridical.evidence.numbers import rounded
+from veridical.evidence.numbers import percent, rounded
 from veridical.evidence.variants import Variant, finals, of_cells
 from veridical.report import by_size, learning_curve, levels
 from veridical.report.judging import Evidence
 from veridical.report.labelled_rules import AS_GOOD_AS, labelled_counts
 from veridical.report.learning_curve import LEAST_BUDGETS
 from veridical.report.prices import Prices
+from veridical.report.simulator_rules import POWER_Z
 
 FIRST, LOOK, CHECK, RUN, LABEL = range(5)  # in this order steps are shown, those of one kind cheapest first
 LABELS = "labelled data"  # the price of labelling
@@ -28,7 +29,6 @@ MORE = 4  # times the simulations
 CENTRE = 0.1  # posterior sd by which chance may put the centre of a mixture off
 NEARBY, DRAWS = 400, 4_000  # most simulations near an observation; draws for each, where weights are uneven
 KS = 1.5  # times the data sets of a z-test
-_POWER_Z = 1.2816  # normal quantile of power 0.9
 
 LogDensities = Mapping[int, Mapping[int, np.ndarray]]
 
@@ -122,10 +122,6 @@ def _forecast(found: learning_curve.Curve | None, budgets: int) -> str:
     return f"{says}{':' if matters else ''}{matters}.{until}"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
 def _two(number: float) -> str:
     return f"{float(f'{number:.2g}'):,.0f}"
 
@@ -184,7 +180,7 @@ def shift_seen(data_sets: float, d: int, alpha: float, ks: float = KS) -> float:
     """
     from scipy.special import ndtri
 
-    effect = (ndtri(1 - alpha / 2 / d) + _POWER_Z) * math.sqrt(ks / 12 / data_sets)
+    effect = (ndtri(1 - alpha / 2 / d) + POWER_Z) * math.sqrt(ks / 12 / data_sets)
     return float(math.sqrt(2) * ndtri(0.5 + effect)) if effect < 0.5 else float("inf")
 
 
@@ -256,7 +252,7 @@ def pairs(verdict: Mapping[str, Any], known: Known) -> Step | None:
             {"calibration": sorted(set(sizes))},
             f"Calibrate on {least} labelled pairs in place of {learned}.",
             "Even a perfect calibration on so few may hold the truth in only "
-            f"{_percent(by_size.as_good_as(learned))}.",
+            f"{percent(by_size.as_good_as(learned))}.",
         )
         return Step(LABEL, LABELS, step.text, step.changes, step.command)
     return None
@@ -272,8 +268,8 @@ def _first_pairs(verdict: Mapping[str, Any], known: Known) -> Step:
         LABEL,
         LABELS,
         f"Label {few} data sets like these (level `real` of the task).",
-        f"A right answer then excludes coverage below {_percent(by_size.EXCLUDED_OF_FEW)}{each} with "
-        f"probability 0.9, with {max(many, by_size.MANY)} below {_percent(by_size.EXCLUDED)}. No other test "
+        f"A right answer then excludes coverage below {percent(by_size.EXCLUDED_OF_FEW)}{each} with "
+        f"probability 0.9, with {max(many, by_size.MANY)} below {percent(by_size.EXCLUDED)}. No other test "
         "sees what the parameters absorb.",
         known.prices.command({}),
     )

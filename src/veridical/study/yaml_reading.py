@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _DEEPEST = 1000  # that the reader in C, ten times as fast, is asked to follow
 _DEEP = re.compile(rf"\n {{{_DEEPEST}}}|[-?][ \t]+[-?][ \t]+[-?][ \t]")
 _TAG = "tag:yaml.org,2002:"
 _EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+")
-_MEANT = re.compile(rf"[-+]?(?:0|[1-9][0-9_]*)(?:\.[0-9]*)?|{_EXPONENT.pattern}|true|false|null")
+_MEANT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)(?:\.[0-9]*)?|true|false|null")
 # What a backslash before a letter becomes in double quotes: no text, or a formula with a gap.
 _ESCAPED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]|\$[^$]*\t[^$]*\$|\$[^$ ]*\n[^$ ]*\$")
 _ZEROS = re.compile(r"[-+]?0(?:[0-9_]+|o[0-7_]+)")
@@ -71,11 +71,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 def numbers(given: Any) -> Any:
     """Returns values of a command line, which Snakemake reads, with 1e3 as the number that it is."""
-    if isinstance(given, Mapping):
-        return {name: numbers(value) for name, value in given.items()}
-    if isinstance(given, list):
-        return [numbers(value) for value in given]
-    return float(given) if isinstance(given, str) and _EXPONENT.fullmatch(given) else given
+    return _each(given, lambda text: float(text) if _EXPONENT.fullmatch(text) else text)
 
 
 def of_command_line(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,16 +79,25 @@ def of_command_line(given: Mapping[str, Any]) -> dict[str, Any]:
 
     Snakemake leaves every number, `true`, `false` and `null` inside of lists and mappings as text.
     """
-    nested = {name: _meant(value) for name, value in given.items() if isinstance(value, Mapping | list)}
+    nested = {
+        name: _each(value, _meant) for name, value in given.items() if isinstance(value, Mapping | list)
+    }
     return {**numbers(given), **nested}
 
 
-def _meant(given: Any) -> Any:
+def _each(given: Any, reading: Callable[[str], Any]) -> Any:
+    """The same with each text in it read."""
     if isinstance(given, Mapping):
-        return {name: _meant(value) for name, value in given.items()}
+        return {name: _each(value, reading) for name, value in given.items()}
     if isinstance(given, list):
-        return [_meant(value) for value in given]
-    return yaml.load(given, _Loader) if isinstance(given, str) and _MEANT.fullmatch(given) else given  # noqa: S506
+        return [_each(value, reading) for value in given]
+    return reading(given) if isinstance(given, str) else given
+
+
+def _meant(text: str) -> Any:
+    if _EXPONENT.fullmatch(text):
+        return float(text)
+    return yaml.safe_load(text) if _MEANT.fullmatch(text) else text
 
 
 def _text(path: Path) -> str:
