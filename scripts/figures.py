@@ -8,18 +8,20 @@ def main(snakemake):
     from veridical.stages.figures import draw
 
     inputs = snakemake.input
-    sources = Sources(
-        results=inputs.results,
-        draws=inputs.draws,
-        observations=inputs.observations,
-        histories=inputs.histories,
-        table=inputs.table,
-        looks=inputs.looks,
-        prior=inputs.prior,
-        simulated=inputs.simulated,
-        records=inputs.records,
-        benchmarks={stage: inputs[stage] for stage in ("simulate", "train", "remedy", "infer", "reference")},
+    names = (
+        "results",
+        "draws",
+        "observations",
+        "histories",
+        "table",
+        "looks",
+        "prior",
+        "simulated",
+        "records",
     )
+    stages = ("simulate", "train", "remedy", "infer", "reference")
+    benchmarks = {stage: inputs[stage] for stage in stages}
+    sources = Sources(**{name: inputs[name] for name in names}, benchmarks=benchmarks)
     draw(snakemake.output.folder, sources, snakemake.params.labels, snakemake.log[0])
 
 

@@ -13,11 +13,7 @@ def main(snakemake):
         snakemake.input.proposal,
         snakemake.output.shard,
         Place(params.dataset, of["observation"], of["round"]),
-        {
-            "root": params.seed,
-            "fidelity": params.fidelity,
-            **{k: of[k] for k in ("replicate", "first", "last")},
-        },
+        dict(root=params.seed, fidelity=params.fidelity) | {k: of[k] for k in ("replicate", "first", "last")},
         key=params.key,
         workers=snakemake.threads,
         time_limit=float(limits.time_limit),

@@ -8,16 +8,14 @@ def main(snakemake):
 
     params, limits = snakemake.params, snakemake.resources
     of = coordinates.of_wildcards(snakemake.wildcards)
+    place = Place(params.method["dataset"], of.pop("observation"), of.pop("round"))
+    inputs = dict(snakemake.input.items())
     train_round(
-        params.task,
-        params.method,
-        dict(snakemake.input.items()),
-        params.folder,
-        Place(params.method["dataset"], of.pop("observation"), of.pop("round")),
+        *(params.task, params.method, inputs, params.folder, place),
         coordinates.Run(**of),
+        root=params.seed,
         fidelity=params.fidelity,
         max_invalid=float(limits.max_invalid),
-        root=params.seed,
         checkpoints=limits.checkpoints,
         code=params.code,
         deadline=job.deadline(snakemake),

@@ -20,6 +20,9 @@ from veridical.report.rules import RULES
 from veridical.report.step_estimates import CHECK, FIRST, LABEL, LABELS, LOOK, RUN, Known, Step
 
 # What it takes to answer each rule that objects; every rule with advice stands in one of them.
+OF_SIMULATIONS = (  # what more simulations answer, as the learning curve says how well
+    *("reweighted", "near_reference", "local_ranks", "local_classifier", "simulated_calibration"),
+)
 TAKES: dict[int, tuple[str, ...]] = {
     LOOK: (
         *("typical", "prior_conflict", "learned", "likelihood_ratio_intervals", "reproduces"),
@@ -27,11 +30,10 @@ TAKES: dict[int, tuple[str, ...]] = {
     ),
     RUN: (
         *("prior_matters", "possible", "covered_in_experiments", "labelled_experiments"),
-        *("reweighted", "near_reference", "local_ranks", "local_classifier", "simulated_calibration"),
+        *("learned_here", *OF_SIMULATIONS),
     ),
     LABEL: ("like_simulations", "labelled_coverage", "like_labelled"),
 }
-OF_SIMULATIONS = TAKES[RUN][4:]  # what more simulations answer, as the learning curve says how well
 _TAKES = {rule: place for place, rules in TAKES.items() for rule in rules}
 ONLY = (
     "Only labelled data, a remedy that learns from them, or a changed simulator help: more simulations, "
