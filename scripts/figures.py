@@ -9,15 +9,8 @@ def main(snakemake):
 
     inputs = snakemake.input
     names = (
-        "results",
-        "draws",
-        "observations",
-        "histories",
-        "table",
-        "looks",
-        "prior",
-        "simulated",
-        "records",
+        *("results", "draws", "observations", "histories", "table"),
+        *("looks", "prior", "simulated", "records"),
     )
     stages = ("simulate", "train", "remedy", "infer", "reference")
     benchmarks = {stage: inputs[stage] for stage in stages}
