@@ -68,7 +68,9 @@ def save_estimator(
     _write(folder / WEIGHTS, weights)
     if result is not None or cost is not None:
         write_json(folder / HISTORY, history(result) if past is None else past, indent=1)
-        write_json(folder / COST, {**costs(result), **(cost or {})}, indent=1)
+        cost = cost or {}
+        spent = {} if "steps" in cost else costs(result)  # known already where others were trained for it
+        write_json(folder / COST, {**spent, **cost}, indent=1)
     entries = {
         **(record or {}),
         **estimator.account(),

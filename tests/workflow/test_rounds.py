@@ -64,16 +64,17 @@ def test_a_change_redoes_what_follows_it(
 def test_rounds_have_the_same_bits_after_losses_and_for_other_shards(
     rounds: Project, shard_rows: int
 ) -> None:
-    """With the shards as they were, part of a round is lost, as after a kill; else all is made anew."""
-    weights = rounds.folder / "results/rounds/train/tsnpe/n1600-r0/weights.safetensors"
-    proposal = rounds.folder / ROUND / "proposal.npz"
+    """With the shards as they were, a kill in the middle of the last round; else all rounds are made anew."""
+    results, last = rounds.folder / "results/rounds", rounds.folder / ROUND
+    weights, proposal = results / "train/tsnpe/n1600-r0/weights.safetensors", last / "proposal.npz"
     before, theta = weights.read_bytes(), np.load(proposal)["theta"]
-    weights.unlink()
+    for following in ("train", "infer", "check"):
+        shutil.rmtree(results / following)
     if shard_rows == 1000:
-        proposal.unlink()
-        next((rounds.folder / ROUND).glob("rows-*")).unlink()
+        for path in (proposal, next(last.glob("rows-*")), *last.glob("*.json"), *last.glob("*.safetensors")):
+            path.unlink()
     else:
-        shutil.rmtree(rounds.folder / "results/rounds/rounds")
+        shutil.rmtree(results / "rounds")
         settings = rounds.settings("rounds")
         settings["simulation"]["shard_rows"] = shard_rows
         rounds.write(settings, "rounds")

@@ -149,9 +149,9 @@ def sources_of(wildcards):
     }
 
 
-def artifact_files(stage, *below):
+def artifact_files(stage, place="{method}/{run}"):
     """What a trained method leaves in its folder."""
-    folder = "/".join([f"{layout.results}/{stage}/{{method}}/{{run}}", *below])
+    folder = f"{layout.results}/{stage}/{place}"
     names = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
     keys = ("weights", "record", "history", "cost")
     return {key: f"{folder}/{name}" for key, name in zip(keys, names)}
@@ -245,3 +245,48 @@ if workflow.is_main_process:
 
 wildcard_constraints:
     **coordinates.WILDCARDS,
+
+
+def place_of(wildcards):
+    """Run, observation and number of the round that a job's wildcards name."""
+    return run_of(wildcards), int(wildcards.observation), int(wildcards.round)
+
+
+def round_before(wildcards):
+    """Record and weights of the round before one."""
+    run, observation, number = place_of(wildcards)
+    folder = layout.round_folder(run, observation, number - 1)
+    names = {"record": "estimator.json", "weights": "weights.safetensors"}
+    return {key: f"{folder}/{name}" for key, name in names.items()}
+
+
+def learned_from(wildcards):
+    """What a round learns from: the bank, all proposals so far and their simulations, the round before."""
+    run, observation, number = place_of(wildcards)
+    later = range(2, number + 1)
+    inputs = {
+        "data": f"{layout.results}/observe/{layout.dataset_of(wildcards.method)}.nc",
+        "bank": ancient(layout.source_shards(run)["simulations"]),
+        "proposals": [layout.proposal(run, observation, k) for k in later],
+        "shards": [s for k in later for s in layout.round_shards(run, observation, k)],
+    }
+    if number > 1:
+        before = round_before(wildcards)
+        inputs |= {"parent": before["record"], "parent_weights": before["weights"]}
+    return inputs
+
+
+def last_rounds(wildcards):
+    """Records and weights of the last round for each observation, and the costs of all rounds."""
+    run = run_of(wildcards)
+    last = max(number for _, number in layout.rounds(run))
+    ends = [layout.round_folder(run, i, k) for i, k in layout.rounds(run) if k == last]
+    return {
+        "records": [f"{folder}/estimator.json" for folder in ends],
+        "weights": [f"{folder}/weights.safetensors" for folder in ends],
+        "histories": [f"{folder}/history.json" for folder in ends],
+        "costs": [
+            f"{layout.round_folder(run, *place)}/cost.json"
+            for place in layout.rounds(run)
+        ],
+    }

@@ -3,53 +3,8 @@
 A round is told its own settings and those of rounds before it, so that another number of rounds redoes none.
 """
 
-ROUND = ("observation-{observation}", "round-{round}")
-ROUNDS = "/".join(["rounds/{method}/{run}", *ROUND])
-
-
-def place_of(wildcards):
-    """Run, observation and number of the round that a job's wildcards name."""
-    return run_of(wildcards), int(wildcards.observation), int(wildcards.round)
-
-
-def round_before(wildcards):
-    """Record and weights of the round before one."""
-    run, observation, number = place_of(wildcards)
-    folder = layout.round_folder(run, observation, number - 1)
-    names = {"record": "estimator.json", "weights": "weights.safetensors"}
-    return {key: f"{folder}/{name}" for key, name in names.items()}
-
-
-def learned_from(wildcards):
-    """What a round learns from: the bank, all proposals so far and their simulations, the round before."""
-    run, observation, number = place_of(wildcards)
-    later = range(2, number + 1)
-    inputs = {
-        "data": f"{layout.results}/observe/{layout.dataset_of(wildcards.method)}.nc",
-        "bank": ancient(layout.source_shards(run)["simulations"]),
-        "proposals": [layout.proposal(run, observation, k) for k in later],
-        "shards": [s for k in later for s in layout.round_shards(run, observation, k)],
-    }
-    if number > 1:
-        before = round_before(wildcards)
-        inputs |= {"parent": before["record"], "parent_weights": before["weights"]}
-    return inputs
-
-
-def last_rounds(wildcards):
-    """Records and weights of the last round for each observation, and the costs of all rounds."""
-    run = run_of(wildcards)
-    last = max(number for _, number in layout.rounds(run))
-    ends = [layout.round_folder(run, i, k) for i, k in layout.rounds(run) if k == last]
-    return {
-        "records": [f"{folder}/estimator.json" for folder in ends],
-        "weights": [f"{folder}/weights.safetensors" for folder in ends],
-        "histories": [f"{folder}/history.json" for folder in ends],
-        "costs": [
-            f"{layout.round_folder(run, *place)}/cost.json"
-            for place in layout.rounds(run)
-        ],
-    }
+ROUND = "{method}/{run}/observation-{observation}/round-{round}"
+ROUNDS = f"rounds/{ROUND}"
 
 
 rule propose:
@@ -116,7 +71,7 @@ rule train_round:
     input:
         unpack(learned_from),
     output:
-        **artifact_files("rounds", *ROUND),
+        **artifact_files("rounds", ROUND),
     log:
         f"{layout.results}/logs/{ROUNDS}/train.log",
     benchmark:
