@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import hypot
 from statistics import fmean, median, stdev
 
 from table_text import count, number
@@ -21,12 +22,11 @@ MEDIAN = 1.25  # standard error of a median of normal numbers, in standard error
 
 @dataclass(frozen=True)
 class Column:
-    """One number of a table: its metric and level, what stands above it, what it is changed by."""
+    """One number of a table: its metric and level, and what stands above it."""
 
     metric: str
     heading: str
     level: float | None = None
-    less_prior: bool = False
 
 
 def variants_of(rows: Iterable[Row]) -> list[Variant]:
@@ -37,12 +37,22 @@ def variants_of(rows: Iterable[Row]) -> list[Variant]:
 
 def by_replicate(rows: Sequence[Row], column: Column, dataset: str | None) -> dict[int, float]:
     """The number of each replicate, for all parameters and true values together."""
-    found = [
-        r
-        for r in select(rows, metric=column.metric, level=column.level, dataset=dataset, parameter=None)
-        if r["seed"] is not None and r["true_value"] is None and r.get("interval") is None
-    ]
-    return {r["seed"]: r["value"] for r in found}
+    found = {r["seed"]: r["value"] for r in _found(rows, column, dataset)}
+    found.pop(None, None)
+    return found
+
+
+def over_rows(rows: Sequence[Row], column: Column, dataset: str | None) -> float:
+    """The error of the mean over replicates that comes from the test rows which these share."""
+    each = by_replicate(rows, column, dataset)
+    sums = [r for r in _found(rows, column, dataset) if len(each) < 2 or r["seed"] is None]
+    together = sums[0]["stderr"] or 0.0 if sums else 0.0
+    return max(0.0, together**2 - (_error(each) or 0.0) ** 2) ** 0.5
+
+
+def _found(rows: Sequence[Row], column: Column, dataset: str | None) -> list[Row]:
+    found = select(rows, metric=column.metric, level=column.level, dataset=dataset, parameter=None)
+    return [r for r in found if r["true_value"] is None and r.get("interval") is None]
 
 
 def differences(own: Mapping[int, float], other: Mapping[int, float]) -> dict[int, float]:
@@ -50,12 +60,12 @@ def differences(own: Mapping[int, float], other: Mapping[int, float]) -> dict[in
     return {seed: own[seed] - other[seed] for seed in own if seed in other}
 
 
-def middle(each: Mapping[int, float]) -> str:
-    """The median over replicates with its error."""
+def middle(each: Mapping[int, float], rows: float = 0.0) -> str:
+    """The median over replicates with its error, to which that over shared test rows is added."""
     if not each:
         return ""
-    error = _error(each)
-    return number(median(each.values())) + ("" if error is None else f" ± {number(MEDIAN * error, 2)}")
+    error, largest = hypot(MEDIAN * (_error(each) or 0.0), rows), max(map(abs, each.values()))
+    return number(median(each.values())) + (f" ± {number(error, 2)}" if error > 1e-9 * largest else "")
 
 
 def average(each: Mapping[int, float]) -> str:

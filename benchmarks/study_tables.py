@@ -11,12 +11,22 @@ from statistics import median
 from typing import Any
 
 from estimate_tables import estimates
-from replicates import MEDIAN, Column, both, by_replicate, differences, leading_cells, middle, variants_of
+from replicates import (
+    MEDIAN,
+    Column,
+    both,
+    by_replicate,
+    differences,
+    leading_cells,
+    middle,
+    over_rows,
+    variants_of,
+)
 from table_text import count, filled, number, table
 
 from veridical.evidence import comparison, variants
 from veridical.evidence.metrics import Row, select
-from veridical.evidence.variants import PRIOR, SBI, UPPER_BOUND, Variant
+from veridical.evidence.variants import SBI, UPPER_BOUND, Variant
 
 PLAIN = UPPER_BOUND  # what methods that learn from a cheaper simulator too are compared with
 FIGURES = (
@@ -26,7 +36,7 @@ FIGURES = (
 ORDER = {word: i for i, word in enumerate(comparison.VERDICTS)}
 QUALITY = (
     Column("lpp", "LPP"),
-    Column("lpp", "LPP - prior's", less_prior=True),
+    Column("gain", "LPP - prior's"),
     Column("nltp", "NLTP"),
     Column("nltp_gap", "NLTP gap"),
     Column("c2st", "C2ST"),
@@ -147,17 +157,10 @@ def _quality(
     rows: Sequence[Row], places: Sequence[tuple[Variant, str, str]], columns: Sequence[Column]
 ) -> str:
     """A table of medians over replicates; empty where no method has any of the numbers."""
-    priors = variants_of(select(rows, method=PRIOR))
     lines = []
     for variant, name, dataset in places:
         own = select(rows, **variant.cells)
-        prior = select(rows, **priors[0].cells) if priors and variant.method != PRIOR else []
-        cells = []
-        for column in columns:
-            each = by_replicate(own, column, dataset)
-            cells.append(
-                middle(differences(each, by_replicate(prior, column, dataset)) if column.less_prior else each)
-            )
+        cells = [middle(by_replicate(own, c, dataset), over_rows(own, c, dataset)) for c in columns]
         if any(cells):
             lines.append([*leading_cells(variant, name), *cells])
     if not lines:
@@ -171,8 +174,8 @@ def _repeats(rows: Iterable[Row]) -> str:
     if n < 2:
         return "One replicate: no errors across replicates."
     return (
-        f"Median over {n} replicates ± {MEDIAN} standard errors of the mean, the error of a median of normal "
-        "numbers; of few replicates a rough guide."
+        f"Median over {n} replicates ± its error: {MEDIAN} standard errors of their mean (of a median of "
+        "normal numbers; of few replicates a rough guide), and the error over the test rows that they share."
     )
 
 

@@ -135,7 +135,8 @@ def with_outlier(x: Array) -> Array:
 
 
 CASES: tuple[Case, ...] = (
-    Case("right", wrong=False),
+    Case("right", net=(0.0, 0.0), wrong=False),
+    Case("right, net of bias 0.03, width 2 %", wrong=False),
     Case("right, net of bias 0.15, width 5 %", net=(0.15, 0.05), wrong=False),
     Case("sd 1.25 too small", scaled(1 / 1.25)),
     Case("sd 1.5 too small", scaled(1 / 1.5)),

@@ -9,6 +9,7 @@ import pytest
 from tests.report.conftest import MadeUp
 from veridical.evidence import metrics
 from veridical.evidence.comparison import VERDICTS
+from veridical.evidence.numbers import percent
 from veridical.report import error_rates, verdict
 from veridical.report.badge import badge
 
@@ -51,7 +52,7 @@ def test_the_report_states_the_rates_that_fit(study: MadeUp) -> None:
     text = error_rates.sentence(judged, metrics.read(study.table))
     rates = error_rates.fitting("observed", 3, 0)
     assert rates is not None and "1 and 4 parameters, no labelled data sets" in text
-    assert f"{100 * rates['false_alarm']:.0f} % of {rates['of_right']}" in text
+    assert f"{percent(rates['false_alarm'])} of {rates['of_right']}." in text
     assert text in study.page.read_text()
 
 
