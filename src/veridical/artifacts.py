@@ -141,11 +141,17 @@ def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
         cls = methods.method_class({**record["settings"], "type": record["type"]})
         settings = methods.typed(record["type"], record["settings"])
         task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record, own_code)
-        return cls.from_arrays(settings, task, load(weights), parent)
+        found = cls.from_arrays(settings, task, load(weights), parent)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder}: this version of veridical ({VERSION}) cannot rebuild the estimator: {error}"
         ) from error
+    if found.own_code and not own_code:
+        raise ArtifactError(
+            f"{folder}: this method asks the likelihood of a task in the file {', '.join(found.own_code)}, "
+            "which would run. Read that file and, if you trust it, say veridical.load(folder, own_code=True)."
+        )
+    return found
 
 
 def load_record(folder: str | Path) -> dict[str, Any]:
