@@ -33,8 +33,22 @@ from veridical.version import VERSION
 if TYPE_CHECKING:
     from veridical.training.session import TrainingResult
 
-FORMAT = 1
-MIGRATIONS: Migrations = {}
+FORMAT = 2
+
+
+def _without_base(record: dict[str, Any]) -> dict[str, Any]:
+    """Format 1: networks had no regression in front of them, and their weights did not decay."""
+
+    def told(settings: dict[str, Any]) -> dict[str, Any]:
+        inner = {name: told(each) if isinstance(each, dict) else each for name, each in settings.items()}
+        if "flow" not in inner or "training" not in inner:
+            return inner
+        return {**inner, "base": "none", "training": {**inner["training"], "weight_decay": 0.0}}
+
+    return {**record, "settings": told(record["settings"])}
+
+
+MIGRATIONS: Migrations = {1: _without_base}
 WEIGHTS, RECORD, HISTORY, COST = "weights.safetensors", "estimator.json", "history.json", "cost.json"
 PACKAGES = ("lightning", "numpy", "safetensors", "torch", "zuko")
 

@@ -69,13 +69,13 @@ class Ensemble(Estimator):
         parents = _parents(settings, member, task, material)
         prepared = Prepared.of(member, task, material, parents[0], run)
         networks = [
-            initial_network(member, task, parent, session.member_run(run, m))
+            initial_network(member, task, parent, session.member_run(run, m), prepared)
             for m, parent in enumerate(parents)
         ]
         if _stacks(settings):
-            results = fitting.fit_stacked(networks, prepared.data, member.training, run)
+            results = fitting.fit_stacked(networks, prepared.data, member.training, run, settings.decays)
         else:
-            results = _one_by_one(networks, prepared.data, member, run)
+            results = _one_by_one(networks, prepared.data, settings, run)
         members = [prepared.estimator(settings.member, task, network) for network in networks]
         return cls(settings, task, members), together(results)
 
@@ -228,12 +228,13 @@ def _stacks(settings: EnsembleSettings) -> bool:
 
 
 def _one_by_one(
-    networks: Sequence[PosteriorNetwork], data: fitting.Data, settings: NPESettings, run: session.Session
+    networks: Sequence[PosteriorNetwork], data: fitting.Data, settings: EnsembleSettings, run: session.Session
 ) -> list[session.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []
     for m, network in enumerate(networks):
+        training = settings.member.training.model_copy(update={"weight_decay": settings.decays[m]})
         with MemberFolder(run.folder, m) if run.folder else nullcontext() as folder:
             own = replace(session.member_run(run, m), folder=folder)
-            results.append(fitting.fit(network, data, settings.training, own))
+            results.append(fitting.fit(network, data, training, own))
     return results

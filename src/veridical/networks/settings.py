@@ -154,6 +154,16 @@ Blocks = Annotated[int, Field(ge=1, le=16, description="Residual blocks of the n
 DrawSteps = Annotated[int, Field(ge=1, le=1000)]
 
 
+BaseSettings = Annotated[
+    Literal["regression", "none"],
+    Field(
+        description="What the networks start from: a linear regression of parameters on the numbers of x, "
+        "whose predictions also stand beside the summaries. Where x is a series, an image or a set, or has "
+        "missing numbers, or a parameter is discrete, it is `none`."
+    ),
+]
+
+
 class DensitySettings(Section):
     """Base of the densities behind a summary network.
 
