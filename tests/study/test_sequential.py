@@ -100,11 +100,9 @@ def test_what_corrects_rounds_is_for_the_same_data_and_not_weighed_again(tmp_pat
     ],
 )
 def test_what_cannot_be_corrected_is_told(tmp_path: Path, remedy: dict[str, Any], told: str) -> None:
-    draws = {"type": "npe", "flow": {"type": "consistency"}}
+    methods = {"draws": {"type": "npe", "flow": {"type": "consistency"}}}
     with pytest.raises(SettingError, match=told):
-        validate(
-            make(tmp_path, methods={"draws": draws}, remedies={"fixed": {"type": "importance", **remedy}})
-        )
+        validate(make(tmp_path, methods=methods, remedies={"fixed": {"type": "importance", **remedy}}))
 
 
 @pytest.mark.parametrize(
