@@ -233,12 +233,17 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
             )
         return log_p + log_slope
 
+    def quick_log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns what `log_prob` does, in single precision; where that fails, -inf."""
+        log_p, log_slope = self._evaluated(self.network.flow.log_prob, theta, x, precise=False)
+        return np.where(np.isnan(log_p), -np.inf, log_p) + log_slope
+
     def log_prob_error(self, theta: Array, x: Array) -> Array:
         """Returns how far each of the log densities (..., N) may be off; zero where they are exact."""
         return self._evaluated(self.density_error, theta, x)[0]
 
     def _evaluated(
-        self, function: Callable[[Tensor, Tensor], Tensor], theta: Array, x: Array
+        self, function: Callable[[Tensor, Tensor], Tensor], theta: Array, x: Array, precise: bool = True
     ) -> tuple[Array, Array]:
         """A function of z and summaries at theta (..., N, D) and x, and the log slopes of z, (..., N)."""
         if not self.has_density:
@@ -252,10 +257,10 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         rows = z.reshape(-1, z.shape[-1])
         out: Array = np.empty(len(rows))
         with torch.no_grad():
-            context = self._precise_contexts(x)
+            context = self._precise_contexts(x) if precise else self.contexts(x)
             for first in range(0, len(rows), ROWS):
                 index = torch.arange(first, min(first + ROWS, len(rows)))
-                part = torch.from_numpy(rows[first : first + ROWS])
+                part = torch.from_numpy(rows[first : first + ROWS]).to(context.dtype)
                 out[first : first + ROWS] = function(part, context[index % len(x)]).numpy()
         return out.reshape(log_slope.shape), log_slope
 
