@@ -133,7 +133,7 @@ def test_each_epoch_has_noise_of_its_own_whatever_the_rounds() -> None:
 
 def test_a_line_is_learned_and_history_is_complete() -> None:
     network = Line()
-    result = train(network, epochs=60, rounds=10, learning_rate=0.1, patience=1000)
+    result = train(network, epochs=60, rounds=10, learning_rate=0.1, patience=1000, weight_decay=0.0)
     assert network.layer.weight.item() == pytest.approx(2, abs=4 * 0.1 / ROWS**0.5)
     assert result.steps == 60 * (ROWS // 32) and not result.stopped_early
     assert [e["step"] for e in result.rounds][-1] == result.steps
