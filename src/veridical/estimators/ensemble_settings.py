@@ -57,7 +57,9 @@ class EnsembleSettings(PosteriorSettings):
     @classmethod
     def _decay_after_start(cls, given: Any) -> Any:
         """Lets members that begin with the weights of others keep them, where nothing else is said."""
-        member = given.get("member", {}) if isinstance(given, dict) and given.get("start") else None
+        if not (isinstance(given, dict) and given.get("start")):
+            return given
+        member = given.get("member", {})
         training = member.get("training", {}) if isinstance(member, dict) else None
         if not isinstance(training, dict):
             return given

@@ -101,7 +101,7 @@ class PosteriorNetwork(Trainable):
 
     def regress(self, z: Array, x: Array) -> None:
         """Learns the base, where it has one, from standardised theta (N, D) and x (N, *x_shape)."""
-        if isinstance(self.summary, Regressed):
+        if isinstance(self.summary, Regressed) and isinstance(self.flow, Residual):
             regress(self.summary, self.flow, z, x)
 
     def loss(self, *batch: Tensor) -> Tensor:

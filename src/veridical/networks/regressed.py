@@ -8,8 +8,8 @@ answer before the first step; of others what is left has zero mean and unit cova
 root: it turns axes as little as can be, so that edges of bounded parameters stay aligned.
 
 Predictions stand beside the summaries, as a part of the encoder: what replaces or tunes the encoder has them
-too. They stay within those of the training rows and their parameters, and are constant where there are fewer than
-ROWS_PER_NUMBER rows for each number of x.
+too. They stay within those of the training rows and their parameters, and are constant where there are fewer
+than ROWS_PER_NUMBER rows for each number of x.
 """
 
 from __future__ import annotations

@@ -220,7 +220,13 @@ class FlowMatchingSettings(DensitySettings):
     """Flow matching: a field along which noise flows to parameters."""
 
     type: Literal["flow_matching"] = "flow_matching"
-    training: ClassVar = {"epochs": 60, "learning_rate": 2e-3, "warmup": 0.1, "patience": 10_000}
+    training: ClassVar = {
+        "epochs": 60,
+        "learning_rate": 2e-3,
+        "warmup": 0.1,
+        "patience": 10_000,
+        "weight_decay": 0.0,
+    }
     width: FieldWidth = 128
     blocks: Blocks = 3
     steps: DrawSteps = Field(default=10, description="Steps of a draw, four evaluations each.")
