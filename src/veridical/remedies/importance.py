@@ -31,8 +31,9 @@ from veridical.training.session import Session
 
 ENOUGH = 2  # candidates that count, for each draw
 MOST = 10  # times the candidates that the settings name
-NEAR = 10  # times fewer candidates for data simulated around an observation
-LEAST = 1000  # of them
+NEAR, LEAST = 20, 1000  # times fewer candidates for data simulated around an observation, but so many
+NEAR_SHARE = 0.05  # of them that has to count
+KEPT = 1_000_000  # candidates that are kept in memory for the next question
 NOTHING = np.inf, 0.0, -np.inf  # known where the likelihood is zero at all candidates
 
 
@@ -65,7 +66,7 @@ class Importance(Estimator):
         self.cloud, self.summarisers = parent.cloud, parent.summarisers
         self.own_code = likelihood.own_code
         self._known: dict[str, Known] = {}
-        self._last: tuple[str, Weighted] | None = None
+        self._kept: dict[str, Weighted] = {}
 
     @classmethod
     def fit(
@@ -87,7 +88,8 @@ class Importance(Estimator):
     def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
         """Returns the correction of what answers data near an observation; see `Estimator.around`."""
         near, cut = self.parent.around(x, prior)
-        fewer = self.settings.model_copy(update={"draws": max(LEAST, self.settings.draws // NEAR)})
+        draws, share = max(LEAST, self.settings.draws // NEAR), max(NEAR_SHARE, self.settings.least_share)
+        fewer = self.settings.model_copy(update={"draws": draws, "least_share": share})
         return Importance(fewer, self.task, near, self.likelihood, self.seed, cut), cut
 
     def standing(self, x: Array) -> Standing:
@@ -131,10 +133,12 @@ class Importance(Estimator):
     def _fixed(self, x: Array) -> Weighted:
         """The candidates that decide whether one x (*x_shape) is answered."""
         key = digest([np.asarray(x, float)])
-        if self._last is None or self._last[0] != key:
-            rng = seeds.generator(self.seed, "infer", self.type, key)
-            self._last = key, self._candidates(x, rng)
-        return self._last[1]
+        if key in self._kept:
+            return self._kept[key]
+        found = self._candidates(x, seeds.generator(self.seed, "infer", self.type, key))
+        if (len(self._kept) + 1) * self.settings.draws <= KEPT:
+            self._kept[key] = found
+        return found
 
     def _candidates(self, x: Array, rng: np.random.Generator) -> Weighted:
         """As many candidates for one x (*x_shape) as the settings say, with their weights."""
@@ -177,7 +181,8 @@ class Importance(Estimator):
         draws, log_p = np.empty((n, len(x), len(self.task.parameters))), np.empty((n, len(x)))
         for i, one in enumerate(x):
             log_evidence, parts = self._answered(one).log_evidence, [self._fixed(one)]
-            while sum(part.effective for part in parts) < ENOUGH * n and len(parts) < MOST:
+            most = MOST if self.cut is None else 1
+            while sum(part.effective for part in parts) < ENOUGH * n and len(parts) < most:
                 parts.append(self._candidates(one, rng))
             found = Weighted.together(parts)
             chosen = resampled(found.weights, n, rng)
