@@ -27,6 +27,7 @@ from veridical.bank.blocks import simulate_at
 from veridical.checks.two_sample import c2st
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.tsnpe import TSNPE
+from veridical.estimators.tsnpe_settings import TSNPESettings
 from veridical.inference.likelihoods import Exact
 from veridical.inference.truncation import TruncatedPrior
 from veridical.networks.transforms import ParameterTransform
@@ -66,38 +67,38 @@ def compared(draws: Array, reference: Array) -> dict[str, float]:
 def run(name: str, replicate: int, x: Array, reference: Array) -> list[dict[str, Any]]:
     """One line per round, and one for the correction of the last."""
     spec, task = SPECS[name], tasks.build(SPECS[name])
-    study = settings.load(STUDY).methods["tsnpe"]
-    inputs = study.posterior.inputs.transform if name == "lotka_volterra" else "none"
-    posterior = study.posterior.model_copy(update={"fidelity": None})
-    posterior.inputs.transform = inputs
-    chosen = study.model_copy(update={"posterior": posterior})
+    given = settings.load(STUDY).methods["tsnpe"].model_dump()
+    given["posterior"]["fidelity"] = None
+    if name != "lotka_volterra":
+        given["posterior"]["inputs"] = {}
+    chosen = TSNPESettings.model_validate(given)
     info, path, parts = TaskInfo.of(task), (name, replicate), []
     transform = ParameterTransform.plain(task.bounds, info.support)
     method: Any = None
     lines = []
-    for number_, n in enumerate(chosen.round_rows, 1):
+    for k, n in enumerate(chosen.round_rows, 1):
         begun = time.process_time()
-        rng = seeds.generator(ROOT, "propose", *path, number_)
+        rng = seeds.generator(ROOT, "propose", *path, k)
         theta, acceptance = task.prior.sample(rng, n), 1.0
         if method is not None:
             regions = [one.region for one in method.chains[0]]
             starts = method.sample(x[None], STARTS, rng)[:, 0]
             theta, acceptance, _ = TruncatedPrior(task.prior, transform, regions).sample(n, starts, rng)
         proposed = time.process_time()
-        block = simulate_at(task, theta, [*task.fidelities][-1], ROOT, "nearby", *path, number_).arrays
+        block = simulate_at(task, theta, [*task.fidelities][-1], ROOT, "nearby", *path, k).arrays
         good = bank.valid(block)
         parts.append(Rows(theta[good], block["x"][good], bank.validation_mask(n)[good]))
         pool = Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("theta", "x", "validation")))
         simulated = time.process_time()
         material = Material(pool, observation=x, parent=method, prior=task.prior, acceptance=acceptance)
-        method, _ = TSNPE.fit(chosen, info, material, Session(ROOT, (*path, number_)))
+        method, _ = TSNPE.fit(chosen, info, material, Session(ROOT, (*path, k)))
         seconds = {"propose": proposed - begun, "fit": time.process_time() - simulated}
         told = method.account()["rounds"][0][-1]
-        draws = method.sample(x[None], DRAWS, seeds.generator(ROOT, "infer", *path, number_))[:, 0]
+        draws = method.sample(x[None], DRAWS, seeds.generator(ROOT, "infer", *path, k))[:, 0]
         line = {
             "task": name,
             "replicate": replicate,
-            "what": f"round {number_}",
+            "what": f"round {k}",
             **compared(draws, reference),
         }
         line |= {key: told[key] for key in ("kept", "mass", "acceptance", "leakage")} | seconds
