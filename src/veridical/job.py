@@ -80,7 +80,7 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
     try:
         for path in snakemake.output:
             if not Path(path).is_dir():  # of figures, which hold their own records
-                files.write_json(path, record)
+                unchecked.write(path, **record)
         if refused:
             print(f"nothing to do: {record['unchecked']}")
             return "done in", "", False
