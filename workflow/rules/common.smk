@@ -216,7 +216,9 @@ def draws_for(wildcards):
 def answers_for_densities(wildcards):
     """The answers of a run to observed data, and to simulated test sets where it was asked about them."""
     run = run_of(wildcards)
-    answers, null = {"draws": layout.answer(run, wildcards.dataset)}, layout.null_answer_of(run)
+    answers, null = {
+        "draws": layout.answer(run, wildcards.dataset)
+    }, layout.null_answer_of(run)
     if null is not None:
         answers["simulated"] = layout.answer(null, coordinates.SIMULATED)
     return answers
