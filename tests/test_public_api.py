@@ -36,11 +36,11 @@ NAMES = {
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",
     "veridical.estimators": "ESTIMATORS Conditioned Estimator Material Rows SummaryCloud TaskInfo",
     "veridical.estimators.Estimator": "account around arrays cloud every_summary fit from_arrays given "
-    "has_density log_prob parent sample sample_and_log_prob settings summarisers summary task transforms "
-    "type",
+    "has_density log_prob own_code parent sample sample_and_log_prob settings standing summarisers summary "
+    "task transforms type",
     "veridical.estimators.Conditioned": "extras log_prob sample_and_log_prob summary",
-    "veridical.estimators.Material": "acceptance calibration classes observation parent prior require "
-    "simulate simulations validation",
+    "veridical.estimators.Material": "acceptance calibration classes likelihood observation parent "
+    "prior require simulate simulations validation",
     "veridical.estimators.Rows": "theta validation x",
     "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name of parameters "
     "support to_json units x_shape x_unit",

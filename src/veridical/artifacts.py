@@ -33,8 +33,22 @@ from veridical.version import VERSION
 if TYPE_CHECKING:
     from veridical.training.session import TrainingResult
 
-FORMAT = 1
-MIGRATIONS: Migrations = {}
+FORMAT = 2
+
+
+def _without_base(record: dict[str, Any]) -> dict[str, Any]:
+    """Format 1: networks had no regression in front of them, and their weights did not decay."""
+
+    def told(settings: dict[str, Any]) -> dict[str, Any]:
+        inner = {name: told(each) if isinstance(each, dict) else each for name, each in settings.items()}
+        if "flow" not in inner or "training" not in inner:
+            return inner
+        return {**inner, "base": "none", "training": {**inner["training"], "weight_decay": 0.0}}
+
+    return {**record, "settings": told(record["settings"])}
+
+
+MIGRATIONS: Migrations = {1: _without_base}
 WEIGHTS, RECORD, HISTORY, COST = "weights.safetensors", "estimator.json", "history.json", "cost.json"
 PACKAGES = ("lightning", "numpy", "safetensors", "torch", "zuko")
 
@@ -143,11 +157,17 @@ def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
         cls = methods.method_class({**record["settings"], "type": record["type"]})
         settings = methods.typed(record["type"], record["settings"])
         task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record, own_code)
-        return cls.from_arrays(settings, task, load(weights), parent)
+        found = cls.from_arrays(settings, task, load(weights), parent)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder}: this version of veridical ({VERSION}) cannot rebuild the estimator: {error}"
         ) from error
+    if found.own_code and not own_code:
+        raise ArtifactError(
+            f"{folder}: this method asks the likelihood of a task in the file {', '.join(found.own_code)}, "
+            "which would run. Read that file and, if you trust it, say veridical.load(folder, own_code=True)."
+        )
+    return found
 
 
 def load_record(folder: str | Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 
@@ -58,6 +59,12 @@ class Unchecked(VeridicalError, RuntimeError):
     """Raised where a check, a prediction or a figure is missing; `record` is that of a lacking input."""
 
     record: Mapping[str, Any] | None = None
+
+
+class Refused(VeridicalError, RuntimeError):
+    """Raised where a method does not answer an observation, with the reason; `about` says more of it."""
+
+    about: Mapping[str, Any] = MappingProxyType({})
 
 
 class PlanError(VeridicalError, ValueError):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from veridical import files, unchecked
-from veridical.errors import Unchecked, VeridicalError
+from veridical.errors import Refused, Unchecked, VeridicalError
 
 END_SECONDS = 120.0
 LIFE_SECONDS = 30.0  # between two signs of life of a job: the time stamp of its log
@@ -62,6 +62,11 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
     try:
         main(snakemake)
         return "done in", "", False
+    except Refused as error:  # an answer as well, and no failure
+        print(f"refused: {error}")
+        for path in snakemake.output:
+            unchecked.write(path, printable(str(error)), str(snakemake.log[0]), refused=dict(error.about))
+        return "done in", "", False
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code in _TOLD_TO_END:
             raise
@@ -71,10 +76,14 @@ def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, boo
             return "failed after", message, False
         own = {"unchecked": printable(unchecked.cause(error)), "log": str(snakemake.log[0])}
         record = (error.record if isinstance(error, Unchecked) else None) or own
+        refused = "refused" in record
     try:
         for path in snakemake.output:
             if not Path(path).is_dir():  # of figures, which hold their own records
-                unchecked.write(path, record["unchecked"], record["log"])
+                unchecked.write(path, **record)
+        if refused:
+            print(f"nothing to do: {record['unchecked']}")
+            return "done in", "", False
         unchecked.count(journal)
     except VeridicalError as error:
         return "failed after", f"{message.rstrip()}\n{type(error).__name__}: {error}", False

@@ -3,6 +3,8 @@
 Where the computation of a check, a prediction or a reference fails, its job leaves
 `{"unchecked": cause, "log": path}` under the name of its result, and the study goes on. The journal of the
 job counts such attempts; the count is a param of the job, so that the next run tries again.
+Where a method refuses a whole data set, its job leaves such a record too, with `refused`, what its weights
+said. It is no failure, and what rests on it is not tried again.
 What the machine did (no memory, a full disk, a damaged file) is no such failure: there the job fails.
 """
 
@@ -28,9 +30,9 @@ _ERRNOS = frozenset(
 )
 
 
-def write(path: str | Path, cause: str, log: str, **about: Any) -> None:
-    """Writes the record of a result that could not be made, whatever the result would have been."""
-    write_json(path, {"unchecked": cause, "log": log, **about})
+def write(path: str | Path, unchecked: str, log: str, **about: Any) -> None:
+    """Writes the record of a result that could not be made and why, whatever the result would have been."""
+    write_json(path, {"unchecked": unchecked, "log": log, **about})
 
 
 def read(path: str | Path) -> dict[str, Any] | None:

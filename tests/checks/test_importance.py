@@ -11,8 +11,8 @@ from scipy import integrate, special, stats
 from veridical import checks
 from veridical.checks.base import CheckResult
 from veridical.checks.importance import weigh, weighted_quantiles
-from veridical.checks.pareto import smoothed, tail_shape
 from veridical.checks.prior_sensitivity import distance, sensitivity
+from veridical.inference.pareto import smoothed, tail_shape
 from veridical.saved.posteriors import Draws
 
 from .gaussian_model import value

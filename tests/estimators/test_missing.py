@@ -36,6 +36,9 @@ class Measurements(Task):
         return np.where(np.arange(MOST) < noise.integers(1, MOST + 1, size=(len(theta), 1)), x, np.nan)
 
 
+RATES = {"learning_rate": 1e-2, "weight_decay": 0.0}  # small networks underfit at the default ones
+
+
 def trained(summary: dict[str, Any], **training: Any) -> Estimator:
     """An npe of 10,000 simulations."""
     task = Measurements()
@@ -43,7 +46,7 @@ def trained(summary: dict[str, Any], **training: Any) -> Estimator:
     assert valid(arrays).all()
     rows = Rows(arrays["theta"], arrays["x"], np.arange(len(arrays["x"])) % 10 == 9)
     flow = {"transforms": 1, "hidden": [32], "bins": 8}
-    spec = {"type": "npe", "summary": summary, "flow": flow, "training": {"threads": 1, **training}}
+    spec = {"type": "npe", "summary": summary, "flow": flow, "training": {**RATES, "threads": 1, **training}}
     session = Session(1, ("npe", 0), 1, None, None)
     return methods.fit(spec, TaskInfo.of(task), Material(simulations=rows), session)[0]
 

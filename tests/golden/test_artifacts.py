@@ -56,8 +56,9 @@ FORMATS = {  # of each reader: where today's version stands
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_older_version_is_migrated_step_by_step(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Today is version 3: what lies there goes through 1 and 2, in this order, and says what it said."""
+    """Two versions later, what lies there goes through both, in this order, and says what it said."""
     (module, version), folder = FORMATS[kind], HOME / "artifacts" / kind
+    today, steps = getattr(module, version), module.MIGRATIONS
     seen = []
 
     def step(record: dict[str, Any]) -> dict[str, Any]:
@@ -65,13 +66,13 @@ def test_an_older_version_is_migrated_step_by_step(kind: str, monkeypatch: pytes
         return record
 
     before = answers(folder)
-    monkeypatch.setattr(module, version, 3)
-    monkeypatch.setattr(module, "MIGRATIONS", {1: step, 2: step})
+    monkeypatch.setattr(module, version, today + 2)
+    monkeypatch.setattr(module, "MIGRATIONS", {**steps, today: step, today + 1: step})
     for name, array in answers(folder).items():
         np.testing.assert_array_equal(array, before[name], name)
-    assert seen and seen == [1, 2] * (len(seen) // 2)
-    monkeypatch.setattr(module, "MIGRATIONS", {2: step})
-    with pytest.raises(VeridicalError, match=r"expected (format|schema) 3, got 1\."):
+    assert seen and seen == [today, today + 1] * (len(seen) // 2)
+    monkeypatch.setattr(module, "MIGRATIONS", {**steps, today + 1: step})
+    with pytest.raises(VeridicalError, match=rf"expected (format|schema) {today + 2}, got {today}\."):
         answers(folder)
 
 

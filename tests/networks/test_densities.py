@@ -21,14 +21,21 @@ SECTIONS = {kind.model_fields["type"].default: kind for kind in get_args(setting
 LEARNED = ("flow_matching", "diffusion", "consistency")  # from noisy parameters, by the residual network
 
 
-def density(name: str, features: int, seed: int = 0, scale: float = 1.5, **own: Any) -> Density:
+def density(
+    name: str,
+    features: int,
+    seed: int = 0,
+    scale: float = 1.5,
+    context: int = CONTEXT,
+    **own: Any,
+) -> Density:
     """A small density in double precision, whose weights are larger than at the start."""
     section = SECTIONS[name]
     chosen = {key: value for key, value in SMALL.items() if key in section.model_fields}
     steps = {"steps": 20} if name in ("flow_matching", "diffusion") and not own else {}
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
-        made = build_density(section(**{**chosen, **steps, **own}).model_dump(), features, CONTEXT).double()
+        made = build_density(section(**{**chosen, **steps, **own}).model_dump(), features, context).double()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(scale)
@@ -58,7 +65,7 @@ def test_what_suits_a_flow_is_the_default_of_its_training() -> None:
     from veridical.estimators.npe_settings import NPESettings
 
     plain = NPESettings()
-    assert plain.flow == settings.SplineFlowSettings() and plain.training.learning_rate == 1e-2
+    assert plain.flow == settings.SplineFlowSettings() and plain.training.learning_rate == 5e-3
     given = {"flow": {"type": "diffusion"}, "training": {"epochs": 7}}
     found = NPESettings.model_validate(given).training
     assert (found.epochs, found.learning_rate, found.warmup) == (7, 2e-3, 0.1)

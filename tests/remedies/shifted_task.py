@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy import stats
 
 from veridical.bank.blocks import Simulator
 from veridical.estimators.base import Rows, TaskInfo
+from veridical.inference.likelihoods import Exact
 from veridical.tasks.base import Array, Dimension, Parameter, Task
 from veridical.tasks.priors import Product, Uniform
 
@@ -20,6 +22,23 @@ SHIFT = np.array([0.3, 0.6])  # moves the posterior by 0.3, several of its stand
 def simulate(theta: Array, rng: np.random.Generator) -> Array:
     """x = (theta, 2 theta) + N(0, 0.1^2)."""
     return (theta * [1.0, 2.0] + SD * rng.normal(size=(len(theta), 2))).astype(np.float32)
+
+
+class ShiftedTask(Task):
+    """The task itself, with its likelihood."""
+
+    name, parameters, fidelities = "shifted", (Parameter("share", 0.0, 1.0),), {"model": 1.0}
+    dimensions = (Dimension("axis0", (0, 1)),)
+    prior = PRIOR
+
+    def simulate(self, theta: Array, noise: np.random.Generator, fidelity: str) -> Array:
+        return simulate(theta, noise)
+
+    def log_likelihood(self, theta: Array, x: Array) -> Array:
+        return stats.norm.logpdf(x, theta * [1.0, 2.0], SD).sum(axis=1)
+
+
+LIKELIHOOD = Exact({"name": "shifted", "file": __file__, "class": "ShiftedTask"})
 
 
 def simulator(function: Callable[..., Array] = simulate, task: TaskInfo = SHIFTED) -> Simulator:

@@ -17,7 +17,7 @@ from veridical.evidence import answers, metrics, numbers
 from veridical.evidence.metrics import row
 from veridical.evidence.variants import Variant
 from veridical.report import compare, methods_text, next_steps, verdict
-from veridical.report.overview import _lead, _why
+from veridical.report.overview import _why, chosen
 from veridical.report.prices import Prices
 from veridical.report.step_estimates import Known
 from veridical.saved import posteriors
@@ -91,9 +91,16 @@ def judged(method: str, dataset: str, word: str) -> dict[str, object]:
 def test_the_verdict_shown_large_is_that_of_the_best_method_on_its_worst_data(
     found: list[tuple[str, str, str]], shown: tuple[str, str], words: str
 ) -> None:
-    lead, beside = _lead([judged(*one) for one in found], [Variant("b", 10), Variant("a", 10)])
+    lead, beside = chosen([judged(*one) for one in found], [Variant("b", 10), Variant("a", 10)], [])
     assert (lead["method"], lead["dataset"]) == shown
     assert words in beside and bool(words) == bool(beside)
+
+
+def test_of_equal_verdicts_the_answer_nearest_to_the_reference_is_shown_large() -> None:
+    found = [judged(name, "north", "caution") for name in ("a", "b")]
+    at = {"budget": 10, "seed": 0, "dataset": "observed", "dataset_name": "north"}
+    rows = [row(**at, method=m, metric="mean_shift_sd", value=v) for m, v in (("a", 0.02), ("b", 0.6))]
+    assert chosen(found, [Variant("b", 10), Variant("a", 10)], rows)[0]["method"] == "a"
 
 
 @pytest.mark.parametrize(

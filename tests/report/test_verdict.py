@@ -180,6 +180,8 @@ FAULTS = [
     ("covered_in_experiments", experiments(0.04, float("nan")), "caution"),
     ("learned_here", sound() + each("leakage", 0.1, **PELTS), "caution"),
     ("learned_here", sound() + each("leakage", 0.3, **PELTS), "bad"),
+    ("corrected", sound() + each("refused_share", 0.1, **PELTS), "caution"),
+    ("corrected", sound() + each("refused_share", 1.0, **PELTS), "bad"),
     ("likelihood_ratio_intervals", held_in_experiments(0.7, "likelihood_ratio", SIMULATED), "caution"),
     ("possible", changed("zero_density_share", 0.004), "caution"),
     ("possible", changed("zero_density_share", 0.2), "bad"),
@@ -236,6 +238,21 @@ def test_an_answer_for_these_data_alone_rests_on_the_checks_near_them() -> None:
     assert on_pelts(alone)["questions"]["inference"]["outcome"] == "good"
     neither = [r for r in alone if r["metric"] not in EXACT]
     assert on_pelts(neither)["questions"]["inference"]["outcome"] == "cannot tell"
+
+
+def test_a_correction_is_told_and_is_no_evidence() -> None:
+    """Weights that hold object to nothing, and answer no question that nothing else answered."""
+    told = [
+        *each("refused_share", 0.0, **PELTS),
+        *each("correction_k", 0.3, observation=0, **PELTS),
+        *each("correction_share", 0.2, observation=0, **PELTS),
+    ]
+    found = on_pelts(sound() + told)
+    assert found["verdict"] == on_pelts(sound())["verdict"]
+    (rule,) = (f for f in found["findings"] if f["rule"] == "corrected")
+    assert rule["outcome"] == "good" and "20 % of the candidates" in rule["text"].replace("\xa0", " ")
+    neither = [r for r in sound() if r["metric"] not in EXACT]
+    assert on_pelts(neither + told)["questions"]["inference"]["outcome"] == "cannot tell"
 
 
 def test_every_rule_has_a_planted_fault() -> None:

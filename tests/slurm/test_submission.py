@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import copy_project
+from tests.workflow.conftest import ROUNDS, copy_project
 
 from .conftest import digest
 from .on_slurm import FEWER, Job, SlurmProject, asked
@@ -33,6 +33,25 @@ def test_a_whole_study_runs_with_what_its_rules_ask_for(tmp_path: Path, undistur
     assert re.search(r"CUDA_VISIBLE_DEVICES: [01]\b", log.read_text()), "training saw no GPU of its own"
     assert (project.folder / "results/tiny/report.html").stat().st_size > 0
     assert digest(project) == undisturbed
+
+
+def test_rounds_on_the_cluster_have_the_bits_of_this_machine(tmp_path: Path) -> None:
+    """Every stage of a round is a job of its own."""
+    weights = []
+    for name in ("here", "there"):
+        project = SlurmProject(copy_project(tmp_path / name).folder)
+        project.fill_in_profile()
+        (project.folder / "config/data/field.csv").write_text("x0,x1\n0.3,-0.2\n")
+        project.write({**ROUNDS, "study": "tiny"})
+        if name == "here":
+            project.local.snakemake("--until", "gather")
+        else:
+            rules = [job.name.split("_wildcards")[0] for job in project.finish("--until", "gather").jobs()]
+        (found,) = project.folder.glob("results/tiny/train/tsnpe/*/weights.safetensors")
+        weights.append(found.read_bytes())
+    counts = {name: rules.count(f"rule_{name}") for name in ("propose", "simulate_round", "train_round")}
+    assert counts == {"propose": 1, "simulate_round": 1, "train_round": 2}
+    assert weights[0] == weights[1]
 
 
 def wished(job: Job, wish: dict[str, str]) -> Job:

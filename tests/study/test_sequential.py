@@ -16,7 +16,14 @@ from veridical.study.validation import validate
 TSNPE: dict[str, Any] = {"type": "tsnpe", "rounds": 3, "rows": [1000, 600], "posterior": {"type": "npe"}}
 
 
-def make(folder: Path, held: int = 1, data: str | None = None, **changes: Any) -> Layout:
+def make(
+    folder: Path,
+    held: int = 1,
+    data: str | None = None,
+    methods: dict[str, Any] | None = None,
+    remedies: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Layout:
     (folder / "field.csv").write_text("x0,x1\n" + "0.3,-0.2\n" * held)
     base = {
         "study": "small",
@@ -24,7 +31,8 @@ def make(folder: Path, held: int = 1, data: str | None = None, **changes: Any) -
         "task": {"name": "gaussian_linear", "block_rows": 500},
         "simulation": {"shard_rows": 500},
         "observations": {"field": {"file": str(folder / "field.csv"), "layout": "table"}},
-        "estimators": {"npe": {"type": "npe"}, "tsnpe": {**TSNPE, **changes}},
+        "estimators": {"npe": {"type": "npe"}, "tsnpe": {**TSNPE, **changes}, **(methods or {})},
+        "remedies": remedies or {},
         "budgets": [2000],
         "experiments": {"batches": 1, "rows": 30, "draws": 99},
         "replicates": 1,
@@ -66,6 +74,35 @@ def test_only_its_own_data_are_asked_about_and_no_calibration(tmp_path: Path) ->
     assert {run.method for run, _ in layout.experiments} == {"npe"}
     assert not any("tsnpe" in path for path in layout.control_answers())
     assert make(tmp_path, data=str(tmp_path / "new.csv")).datasets(run) == []
+
+
+def test_what_corrects_rounds_is_for_the_same_data_and_not_weighed_again(tmp_path: Path) -> None:
+    layout = make(tmp_path, remedies={"fixed": {"type": "importance", "of": "tsnpe"}})
+    validate(layout)
+    run, above = (next(r for r in layout.runs if r.method == name) for name in ("fixed", "tsnpe"))
+    assert layout.datasets(run) == ["field"] and layout.local("fixed") and layout.basis_run(run) == above
+    asked = {*layout.applicable(run, "field")}
+    assert {"local_ranks", "typicality", "predictive", "prior_sensitivity"} <= asked
+    assert "importance" in layout.applicable(above, "field") and "importance" not in asked
+    assert layout.check_inputs(run, "field", "typicality")["null"] == layout.answer(above, "simulated")
+    assert f"{layout.artifact(run)}/estimator.json" in layout.round_records
+    other = make(tmp_path, remedies={"fixed": {"type": "importance", "of": "npe"}})
+    run = next(r for r in other.runs if r.method == "fixed")
+    assert other.datasets(run) == ["simulated", "field"] and not other.local("fixed")
+    assert {"sbc", "coverage", "scores"} <= {*other.applicable(run, "simulated")}
+
+
+@pytest.mark.parametrize(
+    ("remedy", "told"),
+    [
+        ({"of": "draws"}, r"remedies.fixed.of: 'draws' gives draws without densities.*such as spline\.$"),
+        ({"of": "npe", "least_share": 1.5}, "least_share"),
+    ],
+)
+def test_what_cannot_be_corrected_is_told(tmp_path: Path, remedy: dict[str, Any], told: str) -> None:
+    methods = {"draws": {"type": "npe", "flow": {"type": "consistency"}}}
+    with pytest.raises(SettingError, match=told):
+        validate(make(tmp_path, methods=methods, remedies={"fixed": {"type": "importance", **remedy}}))
 
 
 @pytest.mark.parametrize(

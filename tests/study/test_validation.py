@@ -110,7 +110,7 @@ ROPE = {"type": "rope", "of": "npe"}
             REAL,
             {"estimators": {"npe": {**NPE, "flow": "consistency"}}, "calibration": [10],
              "remedies": {"tuned": {"type": "tuned", "of": "npe"}, "rope": {"type": "rope", "of": "tuned"}}},
-            "remedies.rope.of: 'tuned' gives draws without densities, of which type 'rope' mixes",
+            "remedies.rope.of: 'tuned' gives draws without densities, of which type 'rope' makes",
         ),
         (
             REAL,

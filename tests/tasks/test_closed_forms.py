@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from veridical.tasks import build
 from veridical.tasks.gaussian_linear import GaussianLinear
 from veridical.tasks.gaussian_variance import GaussianVariance, NormalInverseGamma
 from veridical.tasks.mixture import Mixture
@@ -100,3 +101,27 @@ def test_linear_posterior_draws(rng: np.random.Generator) -> None:
     variance = 0.25 * 0.0625 / (0.25 + 0.0625)
     assert np.abs(draws.mean(axis=0) - 0.8 * x[0]).max() < 4 * np.sqrt(variance / 20_000)
     np.testing.assert_allclose(np.cov(draws.T), variance * np.eye(3), atol=5 * variance * np.sqrt(2 / 20_000))
+
+
+NEAR = {  # parameters, and a step from them that a few data sets can bear
+    "two_moons": ([0.3, -0.2], 0.001),
+    "gaussian_mixture": ([2.0, -5.0], 0.03),
+    "slcp": ([0.7, -2.0, -1.0, -0.9, 0.6], 0.05),
+    "bernoulli_glm": ([0.5, *np.linspace(-1, 1, 9)], 0.05),
+    "sir": ([0.35, 0.12], 0.002),
+    "lotka_volterra_counts": ([0.9, 0.05, 0.8, 0.06], 0.002),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_simulations_follow_the_likelihood(name: str, sign: int, rng: np.random.Generator) -> None:
+    """The mean of p(x | other) / p(x | theta) over simulations at theta is one, whatever the other is."""
+    task, (theta, step) = build({"name": name}), NEAR[name]
+    at = np.array([theta, np.array(theta) + sign * step])
+    (level,) = task.fidelities
+    x = task.simulate(np.repeat(at[:1], 400, axis=0), task.noise(rng, 400), level)
+    log_p = np.array([task.log_likelihood(at, one) for one in x])
+    ratio = np.exp(log_p[:, 1] - log_p[:, 0])
+    error = ratio.std() / np.sqrt(len(x))
+    assert 1e-3 < error < 0.1 and abs(ratio.mean() - 1) < 4.5 * error

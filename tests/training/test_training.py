@@ -55,7 +55,7 @@ def line_data(slope: float = 2.0) -> fitting.Data:
 
 
 def train(
-    network: Line, folder: CheckpointFolder | None = None, **settings: object
+    network: trainable.Trainable, folder: CheckpointFolder | None = None, **settings: object
 ) -> session.TrainingResult:
     given = TrainingSettings.model_validate({**SIX.model_dump(), **settings})
     return fitting.fit(network, line_data(), given, replace(RUN, folder=folder))
@@ -131,9 +131,43 @@ def test_each_epoch_has_noise_of_its_own_whatever_the_rounds() -> None:
 # ---- a training ----------------------------------------------------------------------------------
 
 
+class Still(trainable.Trainable):
+    """Weights without a gradient, others that are frozen, and one that the loss needs."""
+
+    keeps_last = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.other = nn.Parameter(torch.ones(3)), nn.Parameter(torch.zeros(1))
+        self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        return (self.other - batch[1].mean()).square().sum() + 0 * self.weight.sum()
+
+
+@pytest.mark.parametrize(
+    "how", [{"epochs": 3}, {"epochs": 60}, {"schedule": "constant"}, {"learning_rate": 0.3}]
+)
+def test_without_gradient_weights_decay_as_stated_whatever_the_steps(how: dict[str, object]) -> None:
+    """To exp(-decay): a product of (1 - d_t) that add up to the decay, to a step."""
+    network = Still()
+    train(network, patience=1000, weight_decay=0.7, **how)
+    steps = session.Steps.of(ROWS, SIX.model_copy(update=how)).steps
+    assert network.weight.tolist() == pytest.approx([np.exp(-0.7)] * 3, rel=0.7**2 / steps + 0.7 / steps)
+    assert network.frozen.tolist() == [1, 1]
+
+
+def test_members_of_a_stack_decay_each_at_its_own_rate() -> None:
+    networks = [Still() for _ in range(3)]
+    settings = TrainingSettings(epochs=20, batch_size=32, patience=1000)
+    fitting.fit_stacked(networks, line_data(), settings, RUN, [0.0, 0.5, 2.0])
+    found = [network.weight.mean().item() for network in networks]
+    assert found == pytest.approx(np.exp([-0.0, -0.5, -2.0]), rel=0.06)
+
+
 def test_a_line_is_learned_and_history_is_complete() -> None:
     network = Line()
-    result = train(network, epochs=60, rounds=10, learning_rate=0.1, patience=1000)
+    result = train(network, epochs=60, rounds=10, learning_rate=0.1, patience=1000, weight_decay=0.0)
     assert network.layer.weight.item() == pytest.approx(2, abs=4 * 0.1 / ROWS**0.5)
     assert result.steps == 60 * (ROWS // 32) and not result.stopped_early
     assert [e["step"] for e in result.rounds][-1] == result.steps

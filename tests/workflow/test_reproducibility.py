@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +13,10 @@ from veridical.evidence import result_digest
 from veridical.saved import observations
 
 from .conftest import Project, copy_project
+from .killing import HOLD, hold_trainings, kill_when_held
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-PATIENCE = 240.0  # seconds
-HOLD = '''
-def hold(stage):
-    """Says that it has come this far and goes no further while a file says so."""
-    if Path(f"hold-{stage}").exists():
-        Path(f"held-{stage}").write_text(str(os.getpid()))
-        while Path(f"hold-{stage}").exists():
-            time.sleep(0.01)
-'''
 TASK = f'''
 import os
 import time
@@ -64,38 +51,6 @@ def fingerprints(paths: list[Path]) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
-def kill_when_held(project: Project, stage: str) -> None:
-    """Runs until a job is in the middle of a stage, then kills all at once, as a power cut would."""
-    mark, order = project.folder / f"held-{stage}", project.folder / f"hold-{stage}"
-    order.touch()
-    command = [*project.command, "--configfile", "config/tiny.yaml"]
-    there = {"cwd": project.folder, "env": project.environment, "start_new_session": True}
-    with (project.folder / f"killed-in-{stage}.log").open("w") as log:
-        run = subprocess.Popen(command, stdout=log, stderr=log, **there)
-    try:
-        wait_for(lambda: run.poll() is not None or (mark.exists() and mark.read_text()))
-        assert run.poll() is None, f"no job was held in {stage}:\n{Path(log.name).read_text()[-6000:]}"
-    finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    wait_for(lambda: not alive(int(mark.read_text())))
-    order.unlink()
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, "waited too long"
-        time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def test_other_shards_and_cores_in_another_folder_give_the_same_results(
     finished: Project, tmp_path: Path
 ) -> None:
@@ -123,11 +78,7 @@ def test_a_run_killed_twice_and_resumed_gives_the_same_results(finished: Project
     settings = killed.settings()
     settings["task"] |= {"file": "held.py", "class": "Held"}
     killed.write({**settings, "simulation": {"shard_rows": 500, "probe_rows": 50}})
-    checkpoints = "src/veridical/training/checkpoints.py"
-    killed.edit(checkpoints, "save_seconds: float = 10.0", "save_seconds: float = 0.0")
-    killed.edit(checkpoints, "os.replace(draft, self.state)", "os.replace(draft, self.state); hold('train')")
-    with (killed.folder / checkpoints).open("a") as stream:
-        stream.write(HOLD)
+    hold_trainings(killed)
 
     kill_when_held(killed, "simulate")
     whole = shards(killed)

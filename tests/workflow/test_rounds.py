@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Project, changeable
+from veridical.evidence import result_digest
+
+from .conftest import Project, changeable, copy_project
+from .killing import HOLD, hold_trainings, kill_when_held
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -58,6 +61,34 @@ def test_a_change_redoes_what_follows_it(
     rounds.write(settings, "rounds")
     found = rounds.reruns(study="rounds")
     assert {rule: n for rule, n in found.items() if rule not in others} == counts
+
+
+def test_a_round_that_is_killed_twice_is_resumed(finished_rounds: Project, tmp_path: Path) -> None:
+    """While it proposes and in the middle of its training: the same bits, and no round before it again."""
+    killed = copy_project(tmp_path / "killed")
+    (killed.folder / "config/data/field.csv").write_text("x0,x1\n0.3,-0.2\n")
+    killed.write(finished_rounds.settings("rounds"), "rounds")
+    hold_trainings(killed)
+    stage = "src/veridical/stages/rounds.py"
+    killed.edit(stage, "    write_npz(out, {", "    hold('propose')\n    write_npz(out, {")
+    with (killed.folder / stage).open("a") as stream:
+        stream.write(f"import os, time\n{HOLD}")
+
+    kill_when_held(killed, "propose", "rounds")
+    killed.snakemake("--unlock", study="rounds")
+    first = killed.folder / Path(ROUND).parent / "round-1/weights.safetensors"
+    before = first.stat().st_mtime_ns
+    assert not (killed.folder / ROUND / "proposal.npz").exists()
+    kill_when_held(killed, "train", "rounds")
+    killed.snakemake("--unlock", study="rounds")
+    assert list((killed.folder / ROUND).glob("rows-*")) and first.stat().st_mtime_ns == before
+
+    killed.snakemake(study="rounds")
+    history = json.loads((killed.folder / ROUND / "history.json").read_text())
+    assert history["resumed_from"] == [1], "the round's training began anew"
+    assert first.stat().st_mtime_ns == before
+    folders = [project.folder / "results/rounds" for project in (killed, finished_rounds)]
+    assert len({result_digest.digest(folder) for folder in folders}) == 1
 
 
 @pytest.mark.parametrize("shard_rows", [1000, 250])

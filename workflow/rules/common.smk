@@ -216,9 +216,11 @@ def draws_for(wildcards):
 def answers_for_densities(wildcards):
     """The answers of a run to observed data, and to simulated test sets where it was asked about them."""
     run = run_of(wildcards)
-    answers = {"draws": layout.answer(run, wildcards.dataset)}
-    if coordinates.SIMULATED in layout.datasets(run):
-        answers["simulated"] = layout.answer(run, coordinates.SIMULATED)
+    answers, null = {
+        "draws": layout.answer(run, wildcards.dataset)
+    }, layout.null_answer_of(run)
+    if null is not None:
+        answers["simulated"] = layout.answer(null, coordinates.SIMULATED)
     return answers
 
 

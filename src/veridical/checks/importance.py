@@ -27,8 +27,8 @@ from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none
 from veridical.checks.inputs import Array, Inputs, given, unlabelled
-from veridical.checks.pareto import USABLE, Smoothed, smoothed
 from veridical.errors import DataError, require_shape
+from veridical.inference.pareto import USABLE, Smoothed, smoothed
 from veridical.saved.posteriors import Draws
 from veridical.sections import Section, Share
 

@@ -31,8 +31,8 @@ from pydantic import Field
 from veridical.checks.base import Check, CheckResult, Metric, monte_carlo_p, per_parameter, proportion_stderr
 from veridical.checks.importance import weigh
 from veridical.checks.inputs import Array, Inputs, given, unlabelled
-from veridical.checks.pareto import USABLE
 from veridical.errors import require_shape
+from veridical.inference.pareto import USABLE
 from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Positive, Repeats, Section
 

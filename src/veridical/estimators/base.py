@@ -20,6 +20,7 @@ from veridical.tasks.supports import Constraint
 
 if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator
+    from veridical.inference.likelihoods import Likelihood
     from veridical.tasks.base import Prior, Task
     from veridical.training.session import Session, TrainingResult
 
@@ -128,6 +129,23 @@ class SummaryCloud:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a method says of its answers to N observations, by nothing but each observation itself.
+
+    Attributes:
+        numbers: Numbers that tell how far an answer holds, by name, shape (N,) each.
+        refused: Why some are not answered at all, by their number.
+    """
+
+    numbers: Mapping[str, Array] = field(default_factory=dict)
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+    def answered(self, n: int) -> Array:
+        """Returns which of n observations are answered, shape (n,)."""
+        return ~np.isin(np.arange(n), list(self.refused))
+
+
+@dataclass(frozen=True)
 class Rows:
     """Labelled data.
 
@@ -162,6 +180,7 @@ class Material:
             simulations were made elsewhere.
         observation: The one that a method for a single one is for, shape (*x_shape).
         acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
+        likelihood: The task's, where it has one, for methods that weigh draws.
     """
 
     simulations: Rows | None = None
@@ -173,6 +192,7 @@ class Material:
     simulate: Simulator | None = None
     observation: Array | None = None
     acceptance: float = 1.0
+    likelihood: Likelihood | None = None
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.
@@ -209,6 +229,7 @@ class Estimator(ABC):
         cloud: Mean and covariance of `every_summary` of its training rows; None where it has none.
         summarisers: How many networks' summaries, as many of each, stand side by side in `every_summary`.
         parent: The method that it builds on and needs beside its own arrays; None for most.
+        own_code: Files of the user's, beside the method's own, that asking it runs; none for most.
     """
 
     type: ClassVar[str]
@@ -217,6 +238,7 @@ class Estimator(ABC):
     cloud: SummaryCloud | None = None
     summarisers: int = 1
     parent: Estimator | None = None
+    own_code: Sequence[str] = ()
 
     @classmethod
     @abstractmethod
@@ -288,6 +310,10 @@ class Estimator(ABC):
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self.sample_and_log_prob(x, n, rng)[0]
+
+    def standing(self, x: Array) -> Standing:
+        """Returns what it says of its answers to x (N, *x_shape); most answer all that they are asked."""
+        return Standing()
 
     def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
         """Returns what answers data near an observation (*x_shape), and the prior of these answers.

@@ -69,13 +69,13 @@ class Ensemble(Estimator):
         parents = _parents(settings, member, task, material)
         prepared = Prepared.of(member, task, material, parents[0], run)
         networks = [
-            initial_network(member, task, parent, session.member_run(run, m))
+            initial_network(member, task, parent, session.member_run(run, m), prepared)
             for m, parent in enumerate(parents)
         ]
         if _stacks(settings):
-            results = fitting.fit_stacked(networks, prepared.data, member.training, run)
+            results = fitting.fit_stacked(networks, prepared.data, member.training, run, settings.decays)
         else:
-            results = _one_by_one(networks, prepared.data, member, run)
+            results = _one_by_one(networks, prepared.data, settings, run)
         members = [prepared.estimator(settings.member, task, network) for network in networks]
         return cls(settings, task, members), together(results)
 
@@ -113,7 +113,14 @@ class Ensemble(Estimator):
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
-        log_p = np.stack([member.log_prob(theta, x) for member in self.members])
+        return self._mixed([member.log_prob(theta, x) for member in self.members])
+
+    def quick_log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns what `log_prob` does, in single precision."""
+        return self._mixed([member.quick_log_prob(theta, x) for member in self.members])
+
+    def _mixed(self, log_p: Sequence[Array]) -> Array:
+        """Log densities of the mixture from those of its members, shape (..., N) each."""
         return np.asarray(logsumexp(log_p, axis=0)) - np.log(len(self.members))
 
     def summary(self, x: Array) -> Array:
@@ -228,12 +235,13 @@ def _stacks(settings: EnsembleSettings) -> bool:
 
 
 def _one_by_one(
-    networks: Sequence[PosteriorNetwork], data: fitting.Data, settings: NPESettings, run: session.Session
+    networks: Sequence[PosteriorNetwork], data: fitting.Data, settings: EnsembleSettings, run: session.Session
 ) -> list[session.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []
     for m, network in enumerate(networks):
+        training = settings.member.training.model_copy(update={"weight_decay": settings.decays[m]})
         with MemberFolder(run.folder, m) if run.folder else nullcontext() as folder:
             own = replace(session.member_run(run, m), folder=folder)
-            results.append(fitting.fit(network, data, settings.training, own))
+            results.append(fitting.fit(network, data, training, own))
     return results

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.sections import OwnBudgets
+from veridical.training.settings import Decay
 
 
 class EnsembleSettings(PosteriorSettings):
@@ -25,11 +26,22 @@ class EnsembleSettings(PosteriorSettings):
         description="An ensemble of as many members, or one `npe`, with whose weights the members begin.",
     )
     budgets: OwnBudgets = None
+    weight_decay: Annotated[list[Decay], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Weight decay of each member in place of that of `member`: one after the other, and from "
+        "the first again.",
+    )
     stacked: bool | None = Field(
         default=None,
         description="Members trained together in one loop, or one by one; where not given, together if that "
         "is faster (small batches, any GPU).",
     )
+
+    @property
+    def decays(self) -> list[float]:
+        """Weight decay of each member."""
+        given = self.weight_decay or [self.member.training.weight_decay]
+        return [given[m % len(given)] for m in range(self.members)]
 
     @property
     def network(self) -> NPESettings:
@@ -40,6 +52,18 @@ class EnsembleSettings(PosteriorSettings):
     def fidelity(self) -> str | None:
         """Fidelity it trains on; the dearest where None."""
         return self.member.fidelity
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decay_after_start(cls, given: Any) -> Any:
+        """Lets members that begin with the weights of others keep them, where nothing else is said."""
+        if not (isinstance(given, dict) and given.get("start")):
+            return given
+        member = given.get("member", {})
+        training = member.get("training", {}) if isinstance(member, dict) else None
+        if not isinstance(training, dict):
+            return given
+        return {**given, "member": {**member, "training": {"weight_decay": 0.0, **training}}}
 
     @model_validator(mode="after")
     def _own_keys(self) -> EnsembleSettings:

@@ -92,6 +92,8 @@ class JointNPE(FlowPosterior):
         both = (z_pairs.astype(np.float32), inputs(pairs.x, np.float32))
         learned = (z.astype(np.float32), inputs(simulated, np.float32), np.arange(len(z)) % len(labelled_x))
         pairs_data = fitting.Data.split(both, ~apart, apart, log_slope_pairs)
+        halves = zip(learned, pairs_data.train, strict=False)
+        network.regress(*(np.concatenate([a, b[learned[2]]]) for a, b in halves))
         slope = float(log_slope.mean() + pairs_data.offsets[0])
         half = {"batch_size": max(1, settings.training.batch_size // 2)}
         result = fitting.fit(

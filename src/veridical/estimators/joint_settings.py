@@ -9,6 +9,7 @@ from pydantic import Field
 from veridical.estimators.npe_settings import PosteriorSettings
 from veridical.networks.settings import (
     AutoSummarySettings,
+    BaseSettings,
     FlowSettings,
     InputsSettings,
     SplineFlowSettings,
@@ -39,4 +40,5 @@ class JNPESettings(PosteriorSettings):
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=AutoSummarySettings)
     flow: FlowSettings = Field(default_factory=SplineFlowSettings)
+    base: BaseSettings = "regression"
     training: JointTrainingSettings = JointTrainingSettings()

@@ -26,6 +26,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -42,6 +43,7 @@ from veridical.networks import build_density, build_summary, choice
 from veridical.networks.density import Density
 from veridical.networks.layers import rows_at_once
 from veridical.networks.mixed import MixedFlow
+from veridical.networks.regressed import Regressed, Residual, regress
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -51,24 +53,26 @@ ROWS = 8192  # draws that go through the flow at once
 CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
 FEW_ROWS = 1000  # fewer training rows than these take the statistics of theta from the prior
 PRIOR_DRAWS = 10_000  # draws of the prior that stand in for them
+DENSE = ("mlp", "none")  # summary networks of x without an order, in front of which a regression may stand
 
 
 S = TypeVar("S", bound=PosteriorSettings)
 
 
 def on_task(settings: S, task: TaskInfo) -> S:
-    """Returns the settings with the summary network that they leave to the axes of x."""
+    """Returns the settings with the summary network and the base that fit the axes of x."""
     summary = choice.resolved(settings.summary, task.x_shape, task.axes)
     if settings.summary.type == "auto":
         print(f"summary: auto takes {summary.model_dump()}")
-    return settings.model_copy(update={"summary": summary})
+    plain = summary.type in DENSE and not task.has_missing and not any(task.cells)
+    return settings.model_copy(update={"summary": summary, "base": settings.base if plain else "none"})
 
 
 class PosteriorNetwork(Trainable):
     """A summary network and a flow; its loss is the negative log density of standardised parameters.
 
     Arguments:
-        settings: Both.
+        settings: Of both, and whether a regression stands in front of them; see `on_task`.
         x_shape: Shape of one row of x.
         cells: Number of values of each latent number of the parameters; 0 where it is continuous.
         has_missing: Whether numbers of x may be missing.
@@ -84,12 +88,21 @@ class PosteriorNetwork(Trainable):
         super().__init__()
         known = choice.resolved(settings.summary, x_shape).model_dump()
         self.summary = build_summary(known, x_shape, has_missing=has_missing)
+        if settings.base == "regression":
+            self.summary = Regressed(self.summary, prod(x_shape), len(cells))
         features, flow = self.summary.features, settings.flow.model_dump()
         self.flow = (
             MixedFlow(cells, features, flow) if any(cells) else build_density(flow, len(cells), features)
         )
+        if settings.base == "regression":
+            self.flow = Residual(self.flow)
         self.kind = settings.flow.type
         self.noise, self.keeps_last = self.flow.loss_noise, self.flow.keeps_last
+
+    def regress(self, z: Array, x: Array) -> None:
+        """Learns the base, where it has one, from standardised theta (N, D) and x (N, *x_shape)."""
+        if isinstance(self.summary, Regressed) and isinstance(self.flow, Residual):
+            regress(self.summary, self.flow, z, x)
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean loss over rows, -log q(theta | x) of most flows.
@@ -220,12 +233,17 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
             )
         return log_p + log_slope
 
+    def quick_log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns what `log_prob` does, in single precision; where that fails, -inf."""
+        log_p, log_slope = self._evaluated(self.network.flow.log_prob, theta, x, precise=False)
+        return np.where(np.isnan(log_p), -np.inf, log_p) + log_slope
+
     def log_prob_error(self, theta: Array, x: Array) -> Array:
         """Returns how far each of the log densities (..., N) may be off; zero where they are exact."""
         return self._evaluated(self.density_error, theta, x)[0]
 
     def _evaluated(
-        self, function: Callable[[Tensor, Tensor], Tensor], theta: Array, x: Array
+        self, function: Callable[[Tensor, Tensor], Tensor], theta: Array, x: Array, precise: bool = True
     ) -> tuple[Array, Array]:
         """A function of z and summaries at theta (..., N, D) and x, and the log slopes of z, (..., N)."""
         if not self.has_density:
@@ -239,17 +257,18 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         rows = z.reshape(-1, z.shape[-1])
         out: Array = np.empty(len(rows))
         with torch.no_grad():
-            context = self._precise_contexts(x)
+            context = self._precise_contexts(x) if precise else self.contexts(x)
             for first in range(0, len(rows), ROWS):
                 index = torch.arange(first, min(first + ROWS, len(rows)))
-                part = torch.from_numpy(rows[first : first + ROWS])
+                part = torch.from_numpy(rows[first : first + ROWS]).to(context.dtype)
                 out[first : first + ROWS] = function(part, context[index % len(x)]).numpy()
         return out.reshape(log_slope.shape), log_slope
 
     def summary(self, x: Array) -> Array:
-        """Returns summaries (N, K) of x (N, *x_shape)."""
+        """Returns summaries (N, K) of x (N, *x_shape); where these are x itself, no predictions from it."""
         with torch.no_grad():
-            return self._precise_contexts(x).numpy()
+            found = self._precise_contexts(x).numpy()
+        return found if self.encoder is not None else found[:, : prod(self.task.x_shape)]
 
     def _precise_contexts(self, x: Array) -> Tensor:
         inputs = torch.from_numpy(self.inputs(x))
@@ -269,7 +288,7 @@ class NPE(FlowPosterior):
         settings = on_task(settings, task)
         parent = parent_of(settings, task, material)
         prepared = Prepared.of(settings, task, material, parent, run)
-        network = initial_network(settings, task, parent, run)
+        network = initial_network(settings, task, parent, run, prepared)
         result = fitting.fit(network, prepared.data, settings.training, run)
         return prepared.estimator(settings, task, network), result
 
@@ -345,18 +364,24 @@ def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> Flow
 
 def _shape(settings: PosteriorSettings, task: TaskInfo) -> dict[str, Any]:
     known = on_task(settings, task)
-    architecture = {name: getattr(known, name).model_dump() for name in settings.architecture}
+    architecture = {name: known.model_dump()[name] for name in settings.architecture}
     shape = {"parameters": task.parameters, "x_shape": task.x_shape, "has_missing": task.has_missing}
     return {**shape, "values": task.cells, **architecture}
 
 
 def initial_network(
-    settings: NPESettings, task: TaskInfo, parent: FlowPosterior | None, run: session.Session
+    settings: NPESettings,
+    task: TaskInfo,
+    parent: FlowPosterior | None,
+    run: session.Session,
+    prepared: Prepared,
 ) -> PosteriorNetwork:
-    """Returns a network to train, with the parent's weights where there is one."""
+    """Returns a network to train, with the parent's weights and regression where there is one."""
     with session.seeded_initialisation(run):
         network = NPE.build(settings, task)
-    if parent is not None:
+    if parent is None:
+        network.regress(*prepared.data.train)
+    else:
         network.load_state_dict(parent.network.state_dict())
     return network
 

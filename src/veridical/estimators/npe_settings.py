@@ -10,6 +10,7 @@ from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.networks.settings import (
     TRAINING,
     AutoSummarySettings,
+    BaseSettings,
     FlowSettings,
     InputsSettings,
     SplineFlowSettings,
@@ -22,7 +23,7 @@ from veridical.training.settings import TrainingSettings
 class PosteriorSettings(TrainedSettings):
     """Base for posteriors by a transform of x, a summary network and a flow."""
 
-    architecture: ClassVar[tuple[str, ...]] = ("inputs", "summary", "flow")
+    architecture: ClassVar[tuple[str, ...]] = ("inputs", "summary", "flow", "base")
     gives: ClassVar[tuple[str, ...]] = ("summaries", "weights", "encoder")
     takes_missing: ClassVar[bool] = True
 
@@ -30,16 +31,19 @@ class PosteriorSettings(TrainedSettings):
         inputs: InputsSettings
         summary: Any
         flow: Any
+        base: str
 
     @model_validator(mode="before")
     @classmethod
     def _training_of_flow(cls, given: Any) -> Any:
         """Fills in the settings of the training that suit the flow, where nothing else is said."""
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or "training" not in cls.model_fields:
             return given
         flow, training = given.get("flow"), given.get("training", {})
         kind = flow.get("type") if isinstance(flow, dict) else getattr(flow, "type", flow)
-        suited = TRAINING.get(kind) if isinstance(kind, str) else None
+        suited = dict(TRAINING.get(kind, {})) if isinstance(kind, str) else {}
+        if given.get("start"):  # weights that another method has learned need not begin to decay
+            suited["weight_decay"] = 0.0
         return (
             {**given, "training": {**suited, **training}} if suited and isinstance(training, dict) else given
         )
@@ -87,4 +91,5 @@ class NPESettings(PosteriorSettings):
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=AutoSummarySettings)
     flow: FlowSettings = Field(default_factory=SplineFlowSettings)
+    base: BaseSettings = "regression"
     training: TrainingSettings = TrainingSettings()

@@ -9,7 +9,7 @@ from pydantic import Field
 from veridical.estimators.settings import TrainedSettings
 from veridical.networks.settings import InputsSettings
 from veridical.sections import Count, Rate, Share, Widths
-from veridical.training.settings import TrainingSettings
+from veridical.training.settings import Decay, TrainingSettings
 
 
 class MLPTrainingSettings(TrainingSettings):
@@ -19,6 +19,7 @@ class MLPTrainingSettings(TrainingSettings):
     max_steps: Count | None = Field(default=4000, description="Optimiser steps, at most.")
     batch_size: Count = Field(default=32, description="Rows per optimiser step.")
     learning_rate: Rate = Field(default=3e-4, description="Learning rate of Adam.")
+    weight_decay: Decay = Field(default=0.0, description="As for `npe`.")
     schedule: Literal["one_cycle", "constant"] = Field(
         default="constant", description="Course of the learning rate."
     )

@@ -24,6 +24,8 @@ class MethodSettings(Section):
         discrete: Whether it can answer for parameters that take values of a list.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
         takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
+        as_parent: Whether it leaves data and networks of what it wraps as they are, so that it has the same
+            summaries, is for the same data, and so on.
     """
 
     code: ClassVar[str]
@@ -33,6 +35,7 @@ class MethodSettings(Section):
     builds_on: ClassVar[tuple[str, ...]] = ()
     takes_missing: ClassVar[bool] = False
     discrete: ClassVar[bool] = True
+    as_parent: ClassVar[bool] = False
 
     if TYPE_CHECKING:
         type: str
@@ -49,6 +52,11 @@ class MethodSettings(Section):
     @property
     def needs_density(self) -> bool:
         """Whether what it wraps has to know its densities."""
+        return False
+
+    @property
+    def needs_likelihood(self) -> bool:
+        """Whether it asks the exact likelihood of the task."""
         return False
 
     @property

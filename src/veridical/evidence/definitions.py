@@ -11,6 +11,11 @@ from veridical.checks.experiments import MEANINGS
 PAGE = "docs/metrics.md"
 
 _OF_JOBS = {
+    "correction_k": (
+        "Tail index of the weights by which remedy `importance` corrects the answer to one observation; from "
+        "0.7 on it is refused."
+    ),
+    "correction_share": "Share of its candidates for one observation that count under these weights.",
     "ess": "Effective sample size of the exact reference: how many independent draws its chains are worth.",
     "estimate": "Estimate of one number from one observation; its standard error is the total one.",
     "estimate_ratio_error": "The part of its standard error that comes from the trained method.",
@@ -36,6 +41,7 @@ _OF_JOBS = {
     ),
     "posterior_quantile": "Quantile `level` of the posterior draws for one observation.",
     "posterior_sd": "Standard deviation of the posterior draws for one observation.",
+    "refused_share": "Share of the observations of a data set that a remedy refuses to answer.",
     "region_mass": "Prior mass of the region in which the answer to one observation, after all rounds, lies.",
     "rhat": (
         "Rank R-hat of the exact reference over independent ensembles; 1 is perfect, below 1.01 converged."

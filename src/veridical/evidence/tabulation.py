@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from veridical.coordinates import Coordinates
+from veridical.coordinates import LABELLED, Coordinates
 from veridical.evidence.metrics import Row, row
 from veridical.tasks.supports import Discrete, OneOf
 
@@ -77,12 +77,36 @@ def round_rows(where: Coordinates, rounds: Sequence[Sequence[Mapping[str, Any]]]
     return found
 
 
+def standing_rows(
+    where: Coordinates, numbers: Mapping[str, Sequence[float]], refused: Collection[Any], **common: Any
+) -> list[Row]:
+    """Returns what a correction says of its answers, and the share of the observations that it refused.
+
+    Arguments:
+        where: Whose answers they are.
+        numbers: `k` and `share` of each observation, refused or not.
+        refused: Those that it refused.
+        common: Further cells.
+    """
+    n, cells = len(numbers["k"]), {**common, **where.cells}
+    part = len(refused) / n
+    error = math.sqrt(part * (1 - part) / n)
+    rows = [row(**cells, metric="refused_share", value=part, stderr=error, n=n)]
+    if where.dataset not in LABELLED:
+        each = zip(numbers["k"][:MAX_OBSERVATIONS], numbers["share"], strict=False)
+        for i, (k, share) in enumerate(each):
+            rows.append(row(**cells, metric="correction_k", value=float(k), observation=i))
+            rows.append(row(**cells, metric="correction_share", value=float(share), observation=i))
+    return rows
+
+
 def posterior_rows(
     where: Coordinates,
     names: Sequence[str],
     draws: np.ndarray,
     truth: np.ndarray | None = None,
     discrete: Mapping[str, Discrete] | None = None,
+    numbers: Sequence[int] | None = None,
     **common: Any,
 ) -> list[Row]:
     """Returns mean, sd and quantiles of posterior draws as rows, and probabilities of discrete parameters.
@@ -93,6 +117,7 @@ def posterior_rows(
         draws: Posterior draws, shape (S, N, D); only the first MAX_OBSERVATIONS observations are tabulated.
         truth: True parameters, shape (N, D), where they are known.
         discrete: The discrete parameters, by name.
+        numbers: Numbers of the observations in their data set; 0, 1, ... where None.
         common: Cells that all rows share.
     """
     draws = draws[:, :MAX_OBSERVATIONS]
@@ -107,7 +132,7 @@ def posterior_rows(
                 **common,
                 **where.cells,
                 "parameter": name,
-                "observation": i,
+                "observation": i if numbers is None else numbers[i],
                 "n": n,
                 "true_value": known,
             }
@@ -124,7 +149,11 @@ def posterior_rows(
 
 
 def mixture_rows(
-    where: Coordinates, names: Sequence[str], repeats: Sequence[np.ndarray], **common: Any
+    where: Coordinates,
+    names: Sequence[str],
+    repeats: Sequence[np.ndarray],
+    numbers: Sequence[int],
+    **common: Any,
 ) -> list[Row]:
     """Returns quantiles of the mixture of replicates, each of the same weight: the answer of a method.
 
@@ -132,13 +161,14 @@ def mixture_rows(
         where: Whose draws they are; of any of the replicates.
         names: Names of the D parameters.
         repeats: Posterior draws of each replicate, shape (S, N, D).
+        numbers: Numbers of the N observations in their data set.
         common: Cells that all rows share.
     """
     pooled = mixed(repeats)[:, :MAX_OBSERVATIONS]
     quantiles = np.quantile(pooled, QUANTILES, axis=0)
     shared = {**common, **where.cells, "seed": None, "metric": MIXTURE, "n": len(pooled)}
     return [
-        row(**shared, parameter=name, observation=i, level=level, value=float(quantiles[k, i, j]))
+        row(**shared, parameter=name, observation=numbers[i], level=level, value=float(quantiles[k, i, j]))
         for i in range(pooled.shape[1])
         for j, name in enumerate(names)
         for k, level in enumerate(QUANTILES)

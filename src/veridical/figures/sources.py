@@ -119,10 +119,14 @@ class Sources:
         by_variant = metrics.grouped(sorted(answers, key=str), lambda item: of_coordinates(item[0]))
         for variant in variants.leading(by_variant):
             for dataset, own in metrics.grouped(by_variant[variant], lambda item: item[0].dataset).items():
-                repeats = [posteriors.load(path) for _, path in own]
+                repeats = posteriors.answered_by_all([posteriors.load(path) for _, path in own])
+                if not repeats[0].numbers:
+                    continue
                 together = tabulation.mixed([one.draws for one in repeats])
                 answer = replace(repeats[EXAMPLE], draws=together, log_density=None)
                 reference = posteriors.load(exact[dataset]) if dataset in exact else None
+                if reference is not None and "refused" in answer.attrs:
+                    reference = posteriors.only(reference, answer.numbers)
                 yield variant, dataset, answer, reference
 
     @cached_property

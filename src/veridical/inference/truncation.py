@@ -11,7 +11,7 @@ Regions are intersected, so that inside the newest one the rows of every round f
 pooled without weights. The share of the pool that lies in a new region tells its prior mass.
 
 Where the region holds more than `ENOUGH` of the prior, rows come from the prior by rejection, which is exact.
-Elsewhere they come by Markov chains in unconstrained coordinates, one walker for each row, which start from
+Elsewhere they come by Markov chains in unconstrained coordinates, a few rows of a walker. Walkers start from
 draws of q and move by differential evolution between two halves; every tenth move jumps a whole difference
 (between modes). Importance resampling from q starves there: some tens of draws in thousands count.
 
@@ -35,9 +35,11 @@ from veridical.tasks.base import Array, Prior
 
 ENOUGH = 0.01  # of the prior, from which on rejection is as cheap as chains
 PILOT = 20_000  # prior draws that tell which; also drawn at a time
-MOVES = 150  # of each walker; 60 do for one mode, several take more
+MOVES = 150  # of each walker before its first row; 60 do for one mode, several take more
+BETWEEN = 30  # moves between two rows of a walker
 LEAST_WALKERS = 200  # whose differences span the region, however few rows are wanted
-_TARGET = 0.25  # acceptance that the length of moves is brought to, in the first half
+MOST_WALKERS = 2000
+_TARGET = 0.25  # acceptance that the length of moves is brought to, in the first half of those before
 _JITTER = 1e-3  # of a standard deviation of the starts
 
 
@@ -142,19 +144,21 @@ class TruncatedPrior:
                 f"regions: none of {len(draws)} draws of the newest answer lies in those of all rounds; the "
                 "answer contradicts earlier ones. Give the rounds more rows, or a smaller epsilon."
             )
-        walkers = max(n, LEAST_WALKERS)
+        walkers = min(max(n, LEAST_WALKERS), MOST_WALKERS)
         order = np.concatenate([rng.permutation(len(starts)) for _ in range(-(-walkers // len(starts)))])
         theta = starts[order[:walkers]]
         space = ParameterTransform.fit(theta, self.transform.bounds, self.transform.support)
-        z, acceptance = self._moved(space, space.forward(theta)[0], rng)
+        z, acceptance = self._moved(space, space.forward(theta)[0], -(-n // walkers), rng)
         return Proposed(space.inverse(z)[:n], acceptance, chains=True)
 
-    def _moved(self, space: ParameterTransform, z: Array, rng: np.random.Generator) -> tuple[Array, float]:
-        """Moves walkers z (W, K); returns where they end, and the acceptance of the second half."""
+    def _moved(
+        self, space: ParameterTransform, z: Array, times: int, rng: np.random.Generator
+    ) -> tuple[Array, float]:
+        """Moves walkers z (W, K); returns where they are at several times, and the acceptance by then."""
         log_p = self._log_prior(space, z)
         halves = np.array_split(rng.permutation(len(z)), 2)
-        length, accepted = 2.38 / np.sqrt(2 * z.shape[1]), []
-        for move in range(MOVES):
+        length, accepted, rows = 2.38 / np.sqrt(2 * z.shape[1]), [], []
+        for move in range(MOVES + (times - 1) * BETWEEN):
             whole = move % 10 == 9
             for own, other in (halves, halves[::-1]):
                 far = np.ones((len(own), 1)) if whole else length * rng.uniform(0.4, 1.2, (len(own), 1))
@@ -172,7 +176,9 @@ class TruncatedPrior:
                     length *= np.exp(0.2 * (good.mean() - _TARGET))
                 else:
                     accepted.append(good.mean())
-        return z, float(np.mean(accepted))
+            if move + 1 >= MOVES and (move + 1 - MOVES) % BETWEEN == 0:
+                rows.append(z.copy())
+        return np.concatenate(rows), float(np.mean(accepted))
 
     def _log_prior(self, space: ParameterTransform, z: Array) -> Array:
         """The log prior density of z (W, K) in the coordinates of the chains, shape (W,)."""

@@ -154,6 +154,16 @@ Blocks = Annotated[int, Field(ge=1, le=16, description="Residual blocks of the n
 DrawSteps = Annotated[int, Field(ge=1, le=1000)]
 
 
+BaseSettings = Annotated[
+    Literal["regression", "none"],
+    Field(
+        description="What the networks start from: a linear regression of parameters on the numbers of x, "
+        "whose predictions also stand beside the summaries. Where x is a series, an image or a set, or has "
+        "missing numbers, or a parameter is discrete, it is `none`."
+    ),
+]
+
+
 class DensitySettings(Section):
     """Base of the densities behind a summary network.
 
@@ -210,7 +220,13 @@ class FlowMatchingSettings(DensitySettings):
     """Flow matching: a field along which noise flows to parameters."""
 
     type: Literal["flow_matching"] = "flow_matching"
-    training: ClassVar = {"epochs": 60, "learning_rate": 2e-3, "warmup": 0.1, "patience": 10_000}
+    training: ClassVar = {
+        "epochs": 60,
+        "learning_rate": 2e-3,
+        "warmup": 0.1,
+        "patience": 10_000,
+        "weight_decay": 0.0,
+    }
     width: FieldWidth = 128
     blocks: Blocks = 3
     steps: DrawSteps = Field(default=10, description="Steps of a draw, four evaluations each.")

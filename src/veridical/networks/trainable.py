@@ -37,6 +37,20 @@ class Trainable(nn.Module):
         """Returns a copy of one member's weights, on the CPU."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
 
+    def trained(self) -> list[Tensor]:
+        """Returns the weights that training moves."""
+        return [part for part in self.parameters() if part.requires_grad]
+
+    @torch.no_grad()
+    def shrink(self, factors: Sequence[float]) -> None:
+        """Multiplies the weights of each member by its own factor (M,)."""
+        trained = self.trained()
+        if len(set(factors)) == 1:
+            torch._foreach_mul_(trained, factors[0])
+            return
+        for part in trained:
+            part.mul_(part.new_tensor(factors).reshape(-1, *[1] * (part.ndim - 1)))
+
 
 class Stack(Trainable):
     """Networks of one architecture whose weights lie in common tensors, so that one step trains all.
@@ -53,7 +67,11 @@ class Stack(Trainable):
         self.members, self.noise, self.keeps_last = len(networks), networks[0].noise, networks[0].keeps_last
         parameters, _ = torch.func.stack_module_state(list(networks))
         self.names = list(parameters)
-        self.stacked = nn.ParameterList([parameters[name].detach().clone() for name in self.names])
+        moved = [networks[0].get_parameter(name).requires_grad for name in self.names]
+        self.stacked = nn.ParameterList(
+            nn.Parameter(parameters[name].detach().clone(), moves)
+            for name, moves in zip(self.names, moved, strict=True)
+        )
         self.shared = _LossOf(copy.deepcopy(networks[0]).requires_grad_(False))
 
     def losses(self, *batch: Tensor) -> Tensor:

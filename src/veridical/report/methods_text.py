@@ -172,7 +172,7 @@ def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
         flow = network.get("member", network).get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
         return [*(["tsnpe"] if kind == "tsnpe" else []), "npe", family]
-    return ["rope"] if kind.startswith("rope") else []
+    return ["pareto"] if kind == "importance" else ["rope"] if kind.startswith("rope") else []
 
 
 def _listed(words: Sequence[str]) -> str:

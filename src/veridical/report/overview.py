@@ -50,7 +50,7 @@ def overview(
         return None
     found = answers.of_study(rows)
     own = [a for a in found if a.variant.method != REFERENCE]
-    lead, beside = _lead(judged, ranking)
+    lead, beside = chosen(judged, ranking, rows)
     single = own[0] if len(own) == 1 and len(judged) == 1 else None
     names = _names(own, units)
     ahead = steps(lead, known)
@@ -79,20 +79,37 @@ def overview(
     }
 
 
-def _lead(judged: Sequence[Mapping[str, Any]], ranking: Sequence[Variant]) -> tuple[Mapping[str, Any], str]:
-    """The verdict to show large, and which one that is: of the best method, on its worst data set."""
+def chosen(
+    judged: Sequence[Mapping[str, Any]], ranking: Sequence[Variant], rows: Sequence[Row]
+) -> tuple[Mapping[str, Any], str]:
+    """Returns the verdict to show large, and which one that is: of the best method, on its worst data set.
+
+    Of methods with equal verdicts the one nearest to the exact reference, if there is one, then by ranking.
+    """
     observed = [v for v in judged if dataset_kind(v["dataset"]) == "observed"] or judged
     worst = {
         variant: max(own, key=lambda v: VERDICTS.index(v["verdict"]))
         for variant, own in grouped(observed, of_cells).items()
     }
     place = {variant: i for i, variant in enumerate(ranking)}
-    best = min(worst, key=lambda v: (VERDICTS.index(worst[v]["verdict"]), place.get(v, len(place))))
+
+    def order(of: Variant) -> tuple[int, float, int]:
+        off = _distance(rows, of, worst[of]["dataset"])
+        return VERDICTS.index(worst[of]["verdict"]), off, place.get(of, len(place))
+
+    best = min(worst, key=order)
     datasets = len({v["dataset"] for v in observed})
     words = [f"the best of {len(worst)} methods, {best.label}"] if len(worst) > 1 else []
     if datasets > 1:
         words.append(f"the worst of {datasets} data sets, {worst[best]['dataset']}")
     return worst[best], " on ".join(words)
+
+
+def _distance(rows: Sequence[Row], of: Variant, dataset: str) -> float:
+    """How far the means of an answer lie from those of the exact reference; infinite where none is known."""
+    found = select(rows, metric="mean_shift_sd", **of.cells, **dataset_cells(dataset))
+    own = [row["value"] for row in found if row["parameter"] is None and row["seed"] is not None]
+    return sum(own) / len(own) if own else float("inf")
 
 
 def _names(found: Sequence[Answer], units: Mapping[str, str]) -> list[str]:

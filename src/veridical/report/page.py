@@ -23,7 +23,7 @@ from veridical.evidence.variants import Variant
 from veridical.files import read_json, reading
 from veridical.report import methods_text, missing, tables
 from veridical.report.badge import badge
-from veridical.report.overview import overview
+from veridical.report.overview import chosen, overview
 from veridical.report.prices import Prices
 from veridical.report.step_estimates import Known, LogDensities
 
@@ -152,12 +152,15 @@ def build(
     pictures = [with_finding(picture, judged) for picture in pictures]
     leading = set(variants.leading(variants.of_cells(v) for v in judged))
     shown = [v for v in judged if variants.of_cells(v) in leading]
+    compared = comparison.table(rows, judged)
+    ranking = [line["variant"] for line in compared["lines"]] if compared else []
+    if shown:
+        first, _ = chosen(shown, ranking, rows)
+        shown.sort(key=lambda v: variants.of_cells(v) != variants.of_cells(first))
     answers = [_answer(rows, pictures, found) for found in shown]
     calibration = [_calibration(rows, pictures, v) for v in sorted(leading, key=lambda v: v.order)]
     parts = [*answers, *(part for about in calibration for part in about["labelled"])]
     placed = [picture for part in parts for own in part["pictures"].values() for picture in own]
-    compared = comparison.table(rows, judged)
-    ranking = [line["variant"] for line in compared["lines"]] if compared else []
     units: dict[str, str] = next((p.data["units"] for p in pictures if "units" in p.data), {})
     known = Known(prices or Prices(settings, settings.get("scale", "laptop")), rows, judged, log_p or {})
     first_page = overview(rows, shown, units, ranking, known=known)

@@ -14,7 +14,7 @@ data set, budget, replicate, digests, versions; what is not a number or a text i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -93,6 +93,13 @@ class Draws:
         """How many networks' summaries, as many of each, stand side by side."""
         return int(self.attrs.get("summarisers", 1))
 
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of its observations in their data set, of which the method may have refused some."""
+        refused = self.attrs.get("refused", {})
+        every = range(self.draws.shape[1] + len(refused))
+        return [i for i in every if str(i) not in refused][: self.draws.shape[1]]
+
     def __post_init__(self) -> None:
         d = len(self.names)
         require_shape("draws", self.draws, None, None, d)
@@ -158,13 +165,27 @@ def load(path: str | Path, observations: int | None = None) -> Draws:
 def split(draws: Draws, size: int) -> Iterator[Draws]:
     """Yields the draws of `size` observations at a time."""
     for first in range(0, draws.draws.shape[1], size):
-        rows = slice(first, first + size)
-        fields = {
-            name: array[_rows(axes, rows)[axes[0] == "chain" :]]
-            for name, _, axes, array in _known(draws)
-            if "observation" in axes
-        }
-        yield replace(draws, draws=draws.draws[:, rows], **fields)
+        yield only(draws, slice(first, first + size))
+
+
+def only(draws: Draws, rows: slice | Sequence[int]) -> Draws:
+    """Returns the draws of some observations."""
+    fields = {
+        name: array[_rows(axes, rows)[axes[0] == "chain" :]]
+        for name, _, axes, array in _known(draws)
+        if "observation" in axes
+    }
+    return replace(draws, draws=draws.draws[:, rows], **fields)
+
+
+def answered_by_all(repeats: Sequence[Draws]) -> list[Draws]:
+    """Returns the draws of replicates for the observations that none of them refused; perhaps of none."""
+    refused = {number: why for one in repeats for number, why in one.attrs.get("refused", {}).items()}
+    if not refused:
+        return list(repeats)
+    places = [[i for i, n in enumerate(one.numbers) if str(n) not in refused] for one in repeats]
+    found = [only(one, rows) for one, rows in zip(repeats, places, strict=True)]
+    return [replace(one, attrs={**one.attrs, "refused": refused}) for one in found]
 
 
 def _known(draws: Draws) -> Iterator[tuple[str, str, tuple[str, ...], Array]]:
@@ -188,7 +209,7 @@ def _sizes(draws: Draws) -> dict[str, int]:
     return sizes
 
 
-def _rows(axes: tuple[str, ...], rows: slice) -> tuple[Any, ...]:
+def _rows(axes: tuple[str, ...], rows: slice | Sequence[int]) -> tuple[Any, ...]:
     """The index of some observations in a variable of the file."""
     return tuple({"chain": 0, "observation": rows}.get(axis, slice(None)) for axis in axes)
 

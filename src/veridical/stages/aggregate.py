@@ -57,7 +57,12 @@ def aggregate(
     """
     common = {"study": study, "task": task}
     rows: list[Row] = []
-    unchecked = [missing.entry(path, found) for path, found in _records([*results, *draws])]
+    records_left = list(_records([*results, *draws]))
+    unchecked = [missing.entry(path, one) for path, one in records_left if "refused" not in one]
+    for path, one in records_left:
+        if "refused" in one and Path(path).suffix == ".nc":
+            where = Coordinates.of(path)
+            rows += tabulation.standing_rows(where, one["refused"], one["refused"]["k"], **common)
     for path in made(results):
         rows += tabulation.check_rows(Coordinates.of(path), checks.load(path), **common)
     for path in costs:
@@ -66,7 +71,7 @@ def aggregate(
         )
     for path in records:
         found = files.read_json(path, "the record of a method")
-        where = replace(Coordinates.of(path), dataset=found["settings"]["dataset"])
+        where = replace(Coordinates.of(path), dataset=found["settings"].get("dataset") or found["dataset"])
         rows += tabulation.round_rows(where, found["rounds"], **common)
     for path in benchmarks:
         rows += _sample_rows(path, common)
@@ -161,7 +166,12 @@ def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) 
     """
     found = _tabulated(path, where)
     discrete = found.support.discrete
-    rows = tabulation.posterior_rows(where, found.names, found.draws, found.truth, discrete, **common)
+    numbers, about = found.numbers, found.attrs
+    rows = tabulation.posterior_rows(
+        where, found.names, found.draws, found.truth, discrete, numbers=numbers, **common
+    )
+    if "standing" in about:
+        rows += tabulation.standing_rows(where, about["standing"], about["refused"], **common)
     for name in ("rhat", "ess") if where.method == REFERENCE else ():
         for parameter, value in _per_parameter(found, name).items():
             cells = {**common, **where.cells, "metric": name, "parameter": parameter}
@@ -180,9 +190,9 @@ def _mixture_rows(draws: Paths, common: Mapping[str, Any]) -> list[Row]:
     for own in grouped(answers, lambda path: replace(Coordinates.of(path), replicate=None)).values():
         if len(own) > 1:
             where = Coordinates.of(own[0])
-            found = [_tabulated(path, where) for path in own]
-            repeats = [one.draws for one in found]
-            rows += tabulation.mixture_rows(where, found[0].names, repeats, **common)
+            found = posteriors.answered_by_all([_tabulated(path, where) for path in own])
+            repeats, numbers = [one.draws for one in found], found[0].numbers
+            rows += tabulation.mixture_rows(where, found[0].names, repeats, numbers, **common)
     return rows
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from veridical import checks, seeds, tasks
-from veridical.checks.base import save
+from veridical.checks.base import CheckResult, save
 from veridical.checks.experiments import aggregate
 from veridical.files import read_npz
 from veridical.saved import observations, posteriors, predictions
@@ -58,10 +59,24 @@ def check(
     if "predictive" in inputs:
         given["predictive"] = predictions.load(inputs["predictive"])
         given["prior_predictive"] = observations.load(inputs["prior"]).x
-    result = checks.build(name, **settings).run(posteriors.load(inputs["draws"]), rng, **given)
-    save(result, out)
+    draws = posteriors.load(inputs["draws"])
+    if draws.attrs.get("refused") and "reference" in given:
+        given["reference"] = posteriors.only(given["reference"], draws.numbers)
+    result = checks.build(name, **settings).run(draws, rng, **given)
+    save(_numbered(result, draws.numbers), out)
     for metric in result.metrics():
         print(metric)
+
+
+def _numbered(result: CheckResult, numbers: Sequence[int]) -> CheckResult:
+    """A result whose metrics of single observations bear their numbers in the data set."""
+    table = []
+    for metric in result.table:
+        at = (metric.extra or {}).get("observation")
+        table.append(
+            metric if at is None else replace(metric, extra={**metric.extra, "observation": numbers[at]})
+        )
+    return replace(result, table=tuple(table))
 
 
 def experiments(

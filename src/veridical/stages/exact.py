@@ -54,21 +54,24 @@ def exact(
         raise DataError(f"data set {data.name}: expected the true parameters beside the data, got none.")
     method = artifacts.load_record(folder)["method"]
     rng = seeds.generator(root, "exact", method, replicate, data.name)
-    everything, few = slice(None), slice(0, min(observations, len(data.x)))
     with cpu_threads(threads):
-        posterior = artifacts.load_estimator(folder).given(data.x)
+        estimator = artifacts.load_estimator(folder)
+        kept = estimator.standing(data.x).answered(len(data.x))
+        x, truth = data.x[kept], data.truth[kept]
+        everything, few = slice(None), slice(0, min(observations, len(x)))
+        posterior = estimator.given(x)
         arrays = {
-            "log_p_truth": task.posterior_log_prob(data.truth, data.x, fidelity),
-            "log_q_truth": posterior.log_prob(data.truth, everything),
+            "log_p_truth": task.posterior_log_prob(truth, x, fidelity),
+            "log_q_truth": posterior.log_prob(truth, everything),
         }
         if hasattr(task, "grid"):
-            arrays |= _on_grid(task, posterior, data.x, few, fidelity)
+            arrays |= _on_grid(task, posterior, x, few, fidelity)
         else:
-            arrays["draws_exact"] = task.posterior_sample(data.x[few], rng, 2 * draws, fidelity)
+            arrays["draws_exact"] = task.posterior_sample(x[few], rng, 2 * draws, fidelity)
             arrays["draws"] = posterior.sample_and_log_prob(few, draws, rng)[0]
     write_npz(out, arrays)
     gap = float(np.mean(arrays["log_p_truth"] - arrays["log_q_truth"]))
-    print(f"{data.name}: {len(data.x)} truths, {few.stop} posteriors compared; mean log p - log q {gap:.3f}")
+    print(f"{data.name}: {len(x)} truths, {few.stop} posteriors compared; mean log p - log q {gap:.3f}")
 
 
 def _on_grid(task: Task, posterior: Conditioned, x: Array, few: slice, fidelity: str) -> dict[str, Array]:

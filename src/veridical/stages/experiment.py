@@ -84,6 +84,8 @@ def _posteriors(
 ) -> dict[str, Array]:
     """Fractional ranks, levels of the highest-density regions and log densities of the truths."""
     truth, x = labelled(task, settings["rows"], fidelity, root, path)
+    answered = estimator.standing(x).answered(len(x))
+    truth, x = truth[answered], x[answered]
     rng = seeds.generator(root, "experiment", "draws", task.name, *path)
     posterior, rows = estimator.given(x), slice(0, len(x))
     draws, log_density = posterior.sample_and_log_prob(rows, settings["draws"], rng)

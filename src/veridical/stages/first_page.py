@@ -14,7 +14,7 @@ from typing import Any
 from veridical import unchecked
 from veridical.checks.predictive import draws_for
 from veridical.coordinates import LABELLED, SIMULATED, Coordinates, Run
-from veridical.errors import Unchecked
+from veridical.errors import Refused, Unchecked
 from veridical.figures.sources import Sources
 from veridical.job import printable
 from veridical.report.missing import TO_COME
@@ -56,7 +56,7 @@ def first_page(layout: Layout, table: str | Path, verdicts: str | Path, log: str
             _observe(layout, here, dataset)
             for run in layout.final_runs:
                 if dataset in layout.datasets(run):
-                    _answer(layout, here, run, dataset)
+                    _answer(layout, here, run, dataset, log)
                     _check(layout, here, run, dataset, log)
         for path in here.references:
             _to_come(path, log)
@@ -120,7 +120,7 @@ def _observe(layout: Layout, here: Layout, dataset: str) -> None:
     look(folder / f"{dataset}.nc", prior, folder / f"{dataset}.look.json")
 
 
-def _answer(layout: Layout, here: Layout, run: Run, dataset: str) -> None:
+def _answer(layout: Layout, here: Layout, run: Run, dataset: str, log: str) -> None:
     """Asks one method about the data."""
     out, study = Path(here.answer(run, dataset)), layout.study
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,12 @@ def _answer(layout: Layout, here: Layout, run: Run, dataset: str) -> None:
     if layout.answers(run.method) == "estimate":
         estimate(layout.artifact(run), data, out)
     else:
-        infer(layout.artifact(run), data, out, draws=study.draws, root=study.seed, replicate=run.replicate)
+        try:
+            infer(
+                layout.artifact(run), data, out, draws=study.draws, root=study.seed, replicate=run.replicate
+            )
+        except Refused as error:
+            unchecked.write(out, str(error), log, refused=dict(error.about))
 
 
 def _check(layout: Layout, here: Layout, run: Run, dataset: str, log: str) -> None:
@@ -168,7 +173,8 @@ def _seeds(layout: Layout, run: Run) -> dict[str, Any]:
 
 
 def _densities(layout: Layout, run: Run, dataset: str, draws: str, out: str, log: str) -> None:
-    simulated = layout.answer(run, SIMULATED) if SIMULATED in layout.datasets(run) else None
+    null = layout.null_answer_of(run)
+    simulated = None if null is None else layout.answer(null, SIMULATED)
     densities(layout.task_spec, draws, simulated, out, likelihood=False)
 
 
@@ -187,4 +193,4 @@ def _or_record(path: str | Path, log: str) -> Iterator[None]:
             raise
         print(traceback.format_exc())
         record = getattr(error, "record", None) or {"unchecked": printable(unchecked.cause(error))}
-        unchecked.write(path, record["unchecked"], log)
+        unchecked.write(path, **{**record, "log": log})

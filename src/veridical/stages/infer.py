@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from veridical import artifacts, seeds
-from veridical.errors import DataError, require_shape
-from veridical.estimators.base import Estimator
+from veridical.errors import DataError, Refused, require_shape
+from veridical.estimators.base import Estimator, Standing
 from veridical.saved import posteriors
 from veridical.saved.observations import Observations
 from veridical.saved.posteriors import Draws
-from veridical.tasks.base import usable
+from veridical.tasks.base import Array, usable
 
 PART_NUMBERS = 4_000_000  # numbers among the draws that are held at once
 
@@ -43,12 +45,19 @@ def infer(
     Raises:
         DataError: If the data have another shape than the simulations, or no row is finite.
         ArtifactError: If the estimator is damaged or gives what is not a number.
+        Refused: If the method answers none of them.
     """
     from veridical.training.devices import cpu_threads
 
     estimator = artifacts.load_estimator(folder)
     record = artifacts.load_record(folder)
     kept, dropped = _finite(data, estimator)
+    with cpu_threads(threads):
+        standing = estimator.standing(kept.x)
+    numbers = {name: values.tolist() for name, values in standing.numbers.items()}
+    if len(standing.refused) == len(kept.x):
+        raise _refusal(data.name, standing, numbers)
+    kept = _only(kept, standing.answered(len(kept.x)))
     rng = seeds.generator(root, "infer", record["method"], replicate, data.name)
     about = {
         "task": estimator.task.name,
@@ -65,11 +74,14 @@ def infer(
     }
     if type(estimator).given is not Estimator.given:
         about["asked_together"] = 1  # its answer to one observation depends on the others
+    if standing.numbers:
+        about |= {"standing": numbers, "refused": {str(i): why for i, why in standing.refused.items()}}
     if estimator.summarisers > 1:
         about["summarisers"] = estimator.summarisers
     with cpu_threads(threads):
         posteriors.write(out, len(kept.x), _parts(estimator, kept, draws, rng, about))
-    print(f"{data.name}: {draws} draws for {len(kept.x)} observation(s), {dropped} dropped")
+    refused = f", {len(standing.refused)} refused" if standing.refused else ""
+    print(f"{data.name}: {draws} draws for {len(kept.x)} observation(s), {dropped} dropped{refused}")
 
 
 def _finite(data: Observations, estimator: Estimator) -> tuple[Observations, int]:
@@ -84,9 +96,24 @@ def _finite(data: Observations, estimator: Estimator) -> tuple[Observations, int
     finite = usable(data.x, estimator.task.has_missing)
     if not finite.any():
         raise DataError(f"data set {data.name}: none of its {len(data.x)} observations is free of NaN.")
-    truth = None if data.truth is None else data.truth[finite]
-    kept = Observations(data.x[finite], truth, data.name, data.kind, data.source)
-    return kept, int((~finite).sum())
+    return _only(data, finite), int((~finite).sum())
+
+
+def _only(data: Observations, rows: Array) -> Observations:
+    """Some observations (N,) of a data set."""
+    truth = None if data.truth is None else data.truth[rows]
+    return replace(data, x=data.x[rows], truth=truth)
+
+
+def _refusal(dataset: str, standing: Standing, numbers: Mapping[str, list[float]]) -> Refused:
+    """The error that no observation of a data set is answered."""
+    said = next(iter(standing.refused.values()))
+    n = len(standing.refused)
+    error = Refused(
+        f"data set {dataset}: {'it is' if n == 1 else f'none of {n} observations is'} not answered: {said}."
+    )
+    error.about = {n: [v if math.isfinite(v) else str(v) for v in values] for n, values in numbers.items()}
+    return error
 
 
 def _parts(

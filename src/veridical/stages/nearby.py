@@ -137,11 +137,13 @@ class Neighbourhood:
     def _answered(
         self, proposal: Proposal, n: int, rng: np.random.Generator, *path: str | int
     ) -> dict[str, Array]:
-        """Simulates n rows and asks the method about those that do not fail."""
+        """Simulates n rows and asks the method about those that do not fail and that it does not refuse."""
         theta = proposal.sample(n, rng)
         block = blocks.simulate_at(self.task, theta, self.fidelity, self.root, "nearby", *path)
         valid = bank.valid(block.arrays)
         x, theta = block.arrays["x"][valid], theta[valid]
+        answered = self.method.standing(x).answered(len(x))
+        x, theta = x[answered], theta[answered]
         size = max(1, PART_NUMBERS // (self.draws * theta.shape[1]))
         parts = [
             self.method.sample(x[first : first + size], self.draws, rng) for first in range(0, len(x), size)

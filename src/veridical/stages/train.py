@@ -16,6 +16,7 @@ from veridical.bank.blocks import Simulator
 from veridical.coordinates import Run
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.files import write_text
+from veridical.inference.likelihoods import Exact
 from veridical.tasks.base import Array, FileTask, Task
 from veridical.training.checkpoints import OUTPUT, CheckpointFolder
 
@@ -121,7 +122,7 @@ def train(
         bank.require_valid(shards, sources.max_invalid)
     task = tasks.build(spec)
     parent = None if sources.parent is None else artifacts.load_estimator(sources.parent)
-    material, valid = _material(task, sources, parent)
+    material, valid = _material(spec, task, sources, parent)
     about: dict[str, Any] = {
         "method": run.method,
         "budget": run.budget,
@@ -178,7 +179,9 @@ def _account(result: Any) -> str:
     )
 
 
-def _material(task: Task, sources: Sources, parent: Estimator | None) -> tuple[Material, int]:
+def _material(
+    spec: Mapping[str, Any], task: Task, sources: Sources, parent: Estimator | None
+) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
     simulations = None
     if sources.simulations is not None:
@@ -187,6 +190,7 @@ def _material(task: Task, sources: Sources, parent: Estimator | None) -> tuple[M
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
     classes = {name: _events(*part) for name, part in sources.classes.items()}
     level = None if isinstance(task, FileTask) else sources.fidelity
+    likelihood = Exact(spec) if task.has_likelihood else None
     counts = [len(rows) for rows in (simulations, calibration) if rows is not None]
     material = Material(
         simulations=simulations,
@@ -198,6 +202,7 @@ def _material(task: Task, sources: Sources, parent: Estimator | None) -> tuple[M
         simulate=None if level is None else Simulator(task, level),
         observation=sources.observation,
         acceptance=sources.acceptance,
+        likelihood=likelihood,
     )
     return material, sum(counts) + sum(len(x) for x, _ in classes.values())
 

@@ -36,16 +36,22 @@ class Asked(Runs):
         """The data sets that a run is asked about."""
         if self.answers(run.method) == "functions":
             return []
-        if self.methods[run.method].local:
+        if self.local(run.method):
             own = [name for name in [self.dataset_of(run.method)] if name in self.observations]
-            return [SIMULATED, *own] if own else []  # for what is typical, not for answers
+            typical = [] if self.methods[run.method].as_parent else [SIMULATED]  # not for answers
+            return [*typical, *own] if own else []
         labelled = [] if self.calibrated(run.method) else [SIMULATED]
         labelled += [REAL] if REAL in self.task.fidelities else []
         return labelled + (list(self.observations) if run in self.final_runs else [])
 
     def dataset_of(self, method: str) -> str:
         """The data set that a local method answers for: the one that it names, or the study's first."""
-        return self.methods[method].setting("dataset") or next(iter(self.study.observations), "")
+        named: str | None = self.methods[self.basis(method)].setting("dataset")
+        return named or next(iter(self.study.observations), "")
+
+    def null_answer_of(self, run: Run) -> Run | None:
+        """The run whose answers to simulated data its answers are compared with: itself, or what it wraps."""
+        return next((one for one in (run, self.basis_run(run)) if SIMULATED in self.datasets(one)), None)
 
     @cached_property
     def observations(self) -> dict[str, ObservationSettings]:
@@ -67,9 +73,10 @@ class Asked(Runs):
         if self.answers(run.method) != "posterior":
             return []
         has, dense = set(), self.has_density(run.method)
-        if self.methods[run.method].offers("summaries") and not self.calibrated(run.method):
+        basis = self.methods[self.basis(run.method)]
+        if basis.offers("summaries") and not self.calibrated(run.method):
             has |= {"summary"} | ({"null"} if dataset != SIMULATED else set())
-        if self.methods[run.method].local and dataset == SIMULATED:
+        if basis.local and dataset == SIMULATED:
             return []
         if dataset in LABELLED:
             has |= {"truth"}
@@ -80,10 +87,11 @@ class Asked(Runs):
             made_elsewhere = isinstance(self.task, tasks.FileTask)
             has |= set() if made_elsewhere else {"predictive"}
             has |= set() if self.study.reference is None else {"reference"}
-            if not made_elsewhere and self.methods[run.method].amortised and not self.calibrated(run.method):
+            if not made_elsewhere and basis.amortised and not self.calibrated(run.method):
                 has |= {"nearby"}
             if self.prior_known:
-                has |= {"densities"} | ({"likelihood"} if self.task.has_likelihood and dense else set())
+                weighed = self.task.has_likelihood and dense and not self.methods[run.method].needs_likelihood
+                has |= {"densities"} | ({"likelihood"} if weighed else set())
         final = run in self.final_runs
         return [
             name
@@ -160,7 +168,7 @@ class Asked(Runs):
         return [
             (run, dataset)
             for run in self.final_runs
-            if run.method in chosen and dataset in self.datasets(run) and not self.methods[run.method].local
+            if run.method in chosen and dataset in self.datasets(run) and not self.local(run.method)
         ]
 
     @property

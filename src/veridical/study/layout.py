@@ -193,7 +193,7 @@ class Layout(Asked):
     @property
     def round_records(self) -> list[str]:
         """Paths of the records of methods that learn in rounds, which say how these went."""
-        return [f"{self.artifact(run)}/estimator.json" for run in self.runs if self.rounds(run)]
+        return [f"{self.artifact(run)}/estimator.json" for run in self.runs if self.local(run.method)]
 
     # ---- data sets and checks ----------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Layout(Asked):
         own = f"{folder}/{run.folder}/{dataset}"
         inputs = {"draws": f"{own}.nc"}
         if "null" in needs:
-            inputs["null"] = f"{folder}/{run.folder}/{SIMULATED}.nc"
+            inputs["null"] = f"{folder}/{(self.null_answer_of(run) or run).folder}/{SIMULATED}.nc"
         if check == "typicality" and self.labelled_real:
             inputs["labelled"] = f"{folder}/{run.folder}/{REAL}.nc"
         if "reference" in needs:
@@ -274,7 +274,7 @@ class Layout(Asked):
         return [
             self.answer(run, SIMULATED)
             for run in self.final_runs
-            if run.replicate == 0 and SIMULATED in self.datasets(run) and not self.methods[run.method].local
+            if run.replicate == 0 and SIMULATED in self.datasets(run) and not self.local(run.method)
         ]
 
     def labelled_answers(self) -> list[str]:
@@ -317,4 +317,5 @@ class Layout(Asked):
         specs = [self.spec(r.method) for r in (run, *self.ancestors(run))]
         sources = [code_digests.code_digest(path) for spec in specs for path in methods.sources(spec)]
         own = self.code(rule, *(module for spec in specs for module in methods.modules(spec)))
+        sources += [self.task_digest] * self.methods[run.method].needs_likelihood
         return digests.short([own, sources], 16) if sources else own

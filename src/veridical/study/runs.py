@@ -95,6 +95,20 @@ class Runs:
         own = self.methods[method].learns_from("calibration")
         return own or (parent is not None and self.calibrated(parent))
 
+    def basis(self, method: str) -> str:
+        """The method that says what data a method is for and which summaries it has: itself or its parent."""
+        parent = self.parent(method)
+        return self.basis(parent) if parent and self.methods[method].as_parent else method
+
+    def local(self, method: str) -> bool:
+        """Whether a method answers for one data set alone, so that nothing on simulated data can judge it."""
+        return self.methods[self.basis(method)].local
+
+    def basis_run(self, run: Run) -> Run:
+        """The run of that method behind a run."""
+        above = self.parent_run(run)
+        return self.basis_run(above) if above and self.methods[run.method].as_parent else run
+
     def has_density(self, method: str) -> bool:
         """Whether a method knows the densities of its answers, itself or by what it wraps."""
         own, parent = self.methods[method].has_density, self.parent(method)

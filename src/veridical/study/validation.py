@@ -254,10 +254,10 @@ def _require_labelled(layout: Layout, method: str) -> None:
 
 def _require_parent(layout: Layout, method: str) -> None:
     settings, parent = layout.methods[method], layout.parent(method)
-    if parent is None or not settings.builds_on:
+    if parent is None:
         return
     theirs, key = layout.methods[parent], "start" if method in layout.study.estimators else "of"
-    if {*settings.builds_on}.isdisjoint(theirs.gives):
+    if settings.builds_on and {*settings.builds_on}.isdisjoint(theirs.gives):
         raise SettingError(
             f"{place(layout, method)}.{key}: a method of type {settings.type!r} builds on one of type "
             f"{' or '.join(methods.giving(settings.builds_on))}, but {parent!r} is of type {theirs.type!r}."
@@ -265,8 +265,13 @@ def _require_parent(layout: Layout, method: str) -> None:
     if settings.needs_density and not layout.has_density(parent):
         raise SettingError(
             f"{place(layout, method)}.{key}: {parent!r} gives draws without densities, of which type "
-            f"{settings.type!r} mixes its answers; give it a flow with densities, such as spline, or set "
-            "`smoothing` above 0."
+            f"{settings.type!r} makes its answers; give it a flow with densities, such as spline"
+            + (", or set `smoothing` above 0." if settings.setting("smoothing") is not None else ".")
+        )
+    if settings.needs_likelihood and not layout.task.has_likelihood:
+        raise SettingError(
+            f"{place(layout, method)}: type {settings.type!r} weighs draws by the likelihood, which task "
+            f"{layout.task.name} does not state; give it a `log_likelihood`, or leave the method out."
         )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")

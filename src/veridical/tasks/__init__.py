@@ -27,16 +27,22 @@ __all__ = [
 ]
 
 TASKS = {
+    "bernoulli_glm": "veridical.tasks.bernoulli_glm:BernoulliGLM",
     "cancer_stromal": "veridical.tasks.cancer_stromal:CancerStromal",
     "gaussian_chain": "veridical.tasks.gaussian_chain:GaussianChain",
     "gaussian_classes": "veridical.tasks.gaussian_classes:GaussianClasses",
     "gaussian_linear": "veridical.tasks.gaussian_linear:GaussianLinear",
+    "gaussian_mixture": "veridical.tasks.gaussian_mixture:GaussianMixture",
     "gaussian_variance": "veridical.tasks.gaussian_variance:GaussianVariance",
     "lotka_volterra": "veridical.tasks.lotka_volterra:LotkaVolterra",
     "lotka_volterra_bf": "veridical.tasks.lotka_volterra_bf:LotkaVolterraBF",
+    "lotka_volterra_counts": "veridical.tasks.lotka_volterra_counts:LotkaVolterraCounts",
     "mixture": "veridical.tasks.mixture:Mixture",
     "ornstein_uhlenbeck": "veridical.tasks.ornstein_uhlenbeck:OrnsteinUhlenbeck",
     "pendulum": "veridical.tasks.pendulum:Pendulum",
+    "sir": "veridical.tasks.sir:SIR",
+    "slcp": "veridical.tasks.slcp:SLCP",
+    "two_moons": "veridical.tasks.two_moons:TwoMoons",
 }
 
 

@@ -62,19 +62,28 @@ def fit(network: Trainable, data: Data, settings: TrainingSettings, run: Session
 
 
 def fit_stacked(
-    networks: Sequence[Trainable], data: Data, settings: TrainingSettings, run: Session
+    networks: Sequence[Trainable],
+    data: Data,
+    settings: TrainingSettings,
+    run: Session,
+    decays: Sequence[float] | None = None,
 ) -> list[TrainingResult]:
     """Trains networks of one architecture on the same rows in one loop, in place; see `fit`.
 
     Member m has the batches of `member_run(run, m)`, its own clipping, patience and best weights: up to
     rounding, the result is that of training the members one by one. The loop ends with the last member.
-    A member's seconds are an equal share of the whole.
+    A member's seconds are an equal share of the whole. Members may differ in their weight decay, `decays`.
     """
-    return _train(Stack(networks), networks, data, settings, run)
+    return _train(Stack(networks), networks, data, settings, run, decays)
 
 
 def _train(
-    network: Trainable, into: Sequence[Trainable], data: Data, settings: TrainingSettings, run: Session
+    network: Trainable,
+    into: Sequence[Trainable],
+    data: Data,
+    settings: TrainingSettings,
+    run: Session,
+    decays: Sequence[float] | None = None,
 ) -> list[TrainingResult]:
     """Trains `network`, one or a stack, and leaves the best weights of its members in `into`."""
     from veridical.training import loop
@@ -89,7 +98,7 @@ def _train(
         fixed = loop.normal(len(capped[0]), VALIDATION_NOISE * network.noise, run, "validation")
         capped = (*capped, fixed.to(device))
     with cpu_threads(run.threads or settings.threads), _quiet():
-        module = loop.Module(network, plan, settings, run, rows, capped)
+        module = loop.Module(network, plan, settings, run, rows, capped, decays)
         offsets = (0.0, 0.0) if network.noise else data.offsets  # such losses are no densities
         progress = loop.Progress(plan, settings, run, offsets, network.members)
         trainer = loop.trainer(plan, settings, run, progress, device)
@@ -104,7 +113,7 @@ def _train(
 
 def weights_message(network: nn.Module, rows: int) -> str:
     """Says how many weights are to be learned, with a warning where they exceed the rows by far."""
-    sizes = {name: part.numel() for name, part in network.named_parameters()}
+    sizes = {name: part.numel() for name, part in network.named_parameters() if part.requires_grad}
     weights = sum(sizes.values())
     text = f"{weights:,} weights, {rows:,} training rows"
     if weights < max(_MANY[0], _MANY[1] * rows):

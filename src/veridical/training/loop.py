@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,9 +77,11 @@ class Module(pl.LightningModule):
         run: Session,
         train: tuple[Tensor, ...],
         validation: tuple[Tensor, ...],
+        decays: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.decays = decays or [settings.weight_decay] * network.members
         self.plan, self.settings, self.seed_path = plan, settings, run
         self.train_rows, self.validation_rows = train, validation
         self.losses: list[Tensor] = []
@@ -122,15 +124,23 @@ class Module(pl.LightningModule):
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Shrinks weights in proportion to the rate of the step, so that all steps shrink them as stated."""
+        if any(self.decays):
+            share = optimizer.param_groups[0]["lr"] / self.plan.sum_of_rates(self.settings)
+            self.network.shrink([1 - decay * share for decay in self.decays])
+
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         """Fused Adam, under a one-cycle schedule or at a constant rate."""
         settings = self.settings
         optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
         if settings.schedule == "constant":
             return {"optimizer": optimiser}
-        length = max(self.plan.steps, int(1 / settings.warmup) + 2)  # the warm-up needs two steps at least
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total_steps=length, pct_start=settings.warmup
+            optimiser,
+            settings.learning_rate,
+            total_steps=self.plan.length(settings),
+            pct_start=settings.warmup,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

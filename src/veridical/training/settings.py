@@ -9,6 +9,8 @@ from pydantic import Field
 
 from veridical.sections import Count, Positive, Rate, Section, Share, Threads
 
+Decay = Annotated[float, Field(ge=0, le=3)]
+
 
 class TrainingSettings(Section):
     """How a network is trained."""
@@ -19,7 +21,13 @@ class TrainingSettings(Section):
     )
     batch_size: Count = Field(default=256, description="Rows per optimiser step.")
     learning_rate: Rate = Field(
-        default=1e-2, description="Learning rate: the peak of the one cycle, or constant."
+        default=5e-3, description="Learning rate: the peak of the one cycle, or constant."
+    )
+    weight_decay: Decay = Field(
+        default=0.7,
+        description="How far weights without a gradient decay in all steps: to exp(-weight_decay) of "
+        "themselves. It is the decay of AdamW times the sum of all learning rates; 0 with `start`, if not "
+        "given.",
     )
     schedule: Literal["one_cycle", "constant"] = Field(
         default="one_cycle",

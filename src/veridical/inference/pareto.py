@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from veridical.checks.inputs import Array
+from veridical.tasks.base import Array
 
 USABLE = 0.7
 _LEAST = 5  # weights in a tail

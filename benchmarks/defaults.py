@@ -1,0 +1,190 @@
+"""How near does the default `npe` come to exact posteriors of the seven published tasks, and at what cost?
+
+    python benchmarks/defaults.py [TASK ...] [--variant default] [--page docs/results/defaults.md]
+
+10,000 simulations each, settings as they are where a study says nothing but `npe`, one thread, one seed.
+C2ST is the mean over the first observations, with its standard error over them; each is 3-fold accuracy of
+a classifier (10 D, 10 D) on 2,000 draws of either side. The observations are simulations of the project's
+own at draws of the prior, not the published ten; so is the stimulus of the GLM. Exact posteriors are
+ensembles of Markov chains, two and independent, and compared with an importance sampler that starts from a
+mixture of normal distributions (`shift`: their largest difference of means in standard deviations, `share`:
+its effective share of 50,000 draws); of the linear task they are drawn by formula. NLTP is -mean log q at
+the truths of 2,000 fresh pairs. Seconds are CPU seconds of one thread.
+
+What is default was chosen on the linear task, SLCP and the GLM; the other four confirm. `before` are the
+networks of before: no regression, no weight decay, a peak rate of 1e-2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from table_text import number, table
+
+from veridical import bank, methods, seeds, tasks
+from veridical.checks.two_sample import c2st
+from veridical.estimators.base import Material, Rows, TaskInfo
+from veridical.inference import chains
+from veridical.inference.settings import ReferenceSettings
+from veridical.networks.transforms import ParameterTransform
+from veridical.training.session import Session
+
+ROWS, DRAWS, FRESH, PROPOSED, ROOT = 10_000, 2000, 2000, 50_000, 20261129
+CHOSEN = ("gaussian_linear", "slcp", "bernoulli_glm")
+LINEAR = {"dimension": 10, "prior_sd": 0.1**0.5, "noise_sd": 0.1**0.5}
+TASKS = {name: {"name": name, "settings": LINEAR if name == "gaussian_linear" else {}} for name in CHOSEN}
+TASKS |= {name: {"name": name} for name in ("two_moons", "gaussian_mixture", "sir", "lotka_volterra_counts")}
+OLD = {"base": "none", "training": {"learning_rate": 1e-2, "weight_decay": 0.0}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {"type": "npe"},
+    "before": {"type": "npe", **OLD},
+    "three members": {"type": "ensemble", "members": 3},
+    "three decays": {"type": "ensemble", "members": 3, "weight_decay": [0.2, 0.7, 2.2]},
+}
+PUBLISHED = {  # mean C2ST over ten observations: NPE, best of six methods (Lueckmann et al., 2021)
+    "gaussian_linear": (0.552, 0.536),
+    "slcp": (0.901, 0.713),
+    "bernoulli_glm": (0.678, 0.553),
+    "two_moons": (0.606, 0.554),
+    "gaussian_mixture": (0.615, 0.551),
+    "sir": (0.680, 0.561),
+    "lotka_volterra_counts": (0.997, 0.738),
+}
+SBI = {"two_moons": 0.543, "slcp": 0.792, "gaussian_linear": 0.581, "bernoulli_glm": 0.690}  # 0.27, 1-5
+Array = np.ndarray
+
+
+def simulated(task: tasks.Task, part: str, n: int) -> tuple[Array, Array]:
+    """Theta (n, D) and x (n, *x_shape) in the precision of a bank."""
+    theta = task.prior.sample(seeds.generator(ROOT, "test", "defaults", part, "theta"), n)
+    noise = task.noise(seeds.generator(ROOT, "test", "defaults", part, "noise"), n)
+    return theta, tasks.as_arrays(task.simulate(theta, noise, [*task.fidelities][-1]))["x"].astype(
+        task.x_dtype
+    )
+
+
+def exact(task: tasks.Task, x: Array, i: int) -> tuple[Array, dict[str, float]]:
+    """Draws (2 DRAWS, D) of the exact posterior of one x, and how sure it is that they are."""
+    if task.name == "gaussian_linear":
+        rng = seeds.generator(ROOT, "exact", "defaults", i)
+        return task.posterior_sample(x[None], rng, 2 * DRAWS)[:, 0], {}
+    given = ReferenceSettings(ensembles=2, walkers=200, draws=2 * DRAWS).model_dump()
+    found = chains.combine(
+        [chains.sample_ensemble(task, x, e, given, ROOT, observation=i) for e in range(2)], given["draws"]
+    )
+    shift, share = second_opinion(task, x, found.draws, seeds.generator(ROOT, "exact", "defaults", i))
+    return found.draws, {"rhat": float(found.rhat.max()), "shift": shift, "share": share}
+
+
+def second_opinion(task: tasks.Task, x: Array, draws: Array, rng: np.random.Generator) -> tuple[float, float]:
+    """How far importance sampling puts the mean from these draws', in sd, and its effective share."""
+    from scipy.special import logsumexp
+    from scipy.stats import multivariate_normal
+    from sklearn.mixture import GaussianMixture
+
+    transform = ParameterTransform.fit(draws, task.bounds)
+    z = transform.forward(draws)[0]
+    fit = GaussianMixture(16, random_state=0, reg_covar=1e-4).fit(z[::2])
+    part = rng.choice(len(fit.weights_), PROPOSED, p=fit.weights_)
+    normal = rng.standard_normal((PROPOSED, z.shape[1]))
+    factors = 1.2 * np.linalg.cholesky(fit.covariances_)
+    proposed = fit.means_[part] + np.einsum("nij,nj->ni", factors[part], normal)
+    log_q = logsumexp(
+        [
+            np.log(w) + multivariate_normal.logpdf(proposed, m, 1.44 * c)
+            for w, m, c in zip(fit.weights_, fit.means_, fit.covariances_, strict=True)
+        ],
+        axis=0,
+    )
+    theta = transform.inverse(proposed)
+    log_p = task.prior.log_prob(theta) + task.log_likelihood(theta, x) - transform.forward(theta)[1]
+    log_w = np.where(np.isnan(log_p), -np.inf, log_p) - log_q
+    weights = np.exp(log_w - logsumexp(log_w))
+    away = np.abs(weights @ proposed - z[1::2].mean(axis=0)) / z.std(axis=0)
+    return float(away.max()), float(1 / (weights**2).sum() / PROPOSED)
+
+
+def measure(name: str, variant: str, observations: int) -> dict[str, Any]:
+    """Trains one variant on one task, and compares its draws with exact ones."""
+    task, spec = tasks.build(TASKS[name]), VARIANTS[variant]
+    rows, fresh = simulated(task, "train", ROWS), simulated(task, "fresh", FRESH)
+    good = np.isfinite(rows[1].reshape(ROWS, -1)).all(axis=1)
+    material = Material(
+        Rows(rows[0][good], rows[1][good], bank.validation_mask(ROWS)[good]), prior=task.prior
+    )
+    begun = time.process_time()
+    estimator, result = methods.fit(spec, TaskInfo.of(task), material, Session(ROOT, ("npe", 0)))
+    line: dict[str, Any] = {"task": name, "variant": variant, "seconds": time.process_time() - begun}
+    theta, x = (part[np.isfinite(fresh[1].reshape(FRESH, -1)).all(axis=1)] for part in fresh)
+    line |= {
+        "nltp": float(-estimator.log_prob(theta, x).mean()),
+        "best_epoch": float(result.rounds[result.best]["epoch"]),
+    }
+    draws = estimator.sample(x[:observations], DRAWS, seeds.generator(ROOT, "infer", "defaults"))
+    each, about = [], []
+    for i in range(observations):
+        reference, told = exact(task, x[i].astype(float), i)
+        judge = seeds.generator(ROOT, "check", "defaults", i)
+        each.append(
+            float(c2st(reference[::2], draws[:, i], judge, folds=3, max_iterations=300, patience=20).mean())
+        )
+        about.append(told)
+    line |= {
+        "c2st": float(np.mean(each)),
+        "stderr": float(np.std(each, ddof=1) / len(each) ** 0.5),
+        "c2st_each": each,
+    }
+    line |= {key: (min if key == "share" else max)(told[key] for told in about) for key in about[0]}
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()}
+
+
+def page(lines: list[dict[str, Any]]) -> str:
+    """The record as Markdown."""
+    header = ["task", "", "C2ST", "by observation", "NPE, published", "best of six, published", "sbi 0.27"]
+    header += ["NLTP", "fit, s", "R-hat", "shift", "share"]
+    cells = [
+        [
+            line["task"],
+            line["variant"],
+            f"{line['c2st']:.3f} ± {line['stderr']:.3f}",
+            ", ".join(f"{value:.3f}" for value in line["c2st_each"]),
+            *(f"{value:.3f}" for value in PUBLISHED[line["task"]]),
+            f"{SBI[line['task']]:.3f}" if line["task"] in SBI else "",
+            *(number(line.get(key)) for key in ("nltp", "seconds", "rhat", "shift", "share")),
+        ]
+        for line in lines
+    ]
+    text = str(__doc__).split("\n\n", 2)[2].strip()
+    return "\n\n".join(["# Defaults", text, table(header, cells)]) + "\n"
+
+
+def main() -> None:
+    """Prints a line per task and variant, and keeps them beside the page, which it writes anew."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tasks", nargs="*", choices=[*TASKS, []])
+    parser.add_argument("--variant", choices=VARIANTS, action="append")
+    parser.add_argument("--observations", type=int, default=3)
+    parser.add_argument("--page", type=Path)
+    options = parser.parse_args()
+    record = Path(__file__).with_suffix(".json")
+    kept = json.loads(record.read_text()) if options.page and record.is_file() else []
+    for name in options.tasks or TASKS:
+        for variant in options.variant or ["default"]:
+            line = measure(name, variant, options.observations)
+            print(json.dumps(line), flush=True)
+            kept = [old for old in kept if (old["task"], old["variant"]) != (name, variant)] + [line]
+            kept.sort(key=lambda one: ([*TASKS].index(one["task"]), [*VARIANTS].index(one["variant"])))
+            if options.page:
+                record.write_text(json.dumps(kept, indent=1) + "\n")
+                options.page.write_text(page(kept))
+
+
+if __name__ == "__main__":
+    main()

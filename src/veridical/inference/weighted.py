@@ -1,0 +1,138 @@
+r"""Draws of a posterior from those of an answer to one observation, by importance weights.
+
+Candidates come from an answer q, mixed with a little of what is wider: a Student t around it, and the prior,
+
+.. math:: m = (1 - \delta) \, q + \tfrac{\delta}{2} \, t + \tfrac{\delta}{2} \, p , \qquad
+    w_l \propto p(\theta_l) \, p(x_o \mid \theta_l) / m(\theta_l) ,
+
+so that no weight exceeds :math:`2 / \delta` times the likelihood, and a place that q forgot is seen if t or
+p reach it. Candidates come in fixed numbers from each part. The generalised Pareto distribution fitted to the
+largest weights says by its shape k whether they hold; they themselves are not smoothed: the mixture bounds
+them, so that smoothing gains nothing, and where parts lie far apart their tail is no such distribution and
+smoothing biases (docs/methods.md). Draws come by systematic resampling, which repeats a candidate only where
+its weight exceeds 1 / n.
+
+References:
+    | Safe and Effective Importance Sampling (Owen and Zhou, 2000)
+    | Pareto Smoothed Importance Sampling (Vehtari et al., 2024), https://arxiv.org/abs/1507.02646
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
+from veridical.inference.pareto import smoothed
+from veridical.networks.transforms import ParameterTransform
+from veridical.tasks.base import Array
+
+DEFENSIVE = 0.05  # share of the candidates that do not come from the answer
+FREEDOM = 4.0  # degrees of freedom of the Student t
+WIDENING = 1.5  # of its scale, in standard deviations of the answer
+_RIDGE = 1e-9  # of each variance, for parameters that depend on each other exactly
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A Student t around draws, in coordinates without bounds.
+
+    Attributes:
+        transform: Leads to those coordinates.
+        mean: Shape (K,).
+        factor: Lower triangular, factor times its transpose is the squared scale; shape (K, K).
+    """
+
+    transform: ParameterTransform
+    mean: Array
+    factor: Array
+
+    @classmethod
+    def around(cls, draws: Array, transform: ParameterTransform) -> Wide:
+        """Returns the one that has mean and covariance of draws (S, D), widened."""
+        z, _ = transform.forward(draws)
+        covariance = np.atleast_2d(np.cov(z, rowvar=False))
+        covariance += np.diag(_RIDGE * np.diag(covariance) + np.finfo(float).tiny)
+        return cls(transform, z.mean(axis=0), WIDENING * np.linalg.cholesky(covariance))
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Returns n draws (n, D)."""
+        normal = rng.standard_normal((n, len(self.mean)))
+        scale = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, (n, 1)))
+        return self.transform.inverse(self.mean + scale * normal @ self.factor.T)
+
+    def log_prob(self, theta: Array) -> Array:
+        """Returns log densities of theta (N, D), shape (N,); -inf outside the bounds."""
+        z, log_slope = self.transform.forward(theta)
+        k = len(self.mean)
+        squares = (np.linalg.solve(self.factor, (z - self.mean).T) ** 2).sum(axis=0)
+        constant = gammaln((FREEDOM + k) / 2) - gammaln(FREEDOM / 2) - k / 2 * np.log(FREEDOM * np.pi)
+        constant -= np.log(np.diag(self.factor)).sum()
+        return log_slope + constant - (FREEDOM + k) / 2 * np.log1p(squares / FREEDOM)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Candidates and their weights.
+
+    Attributes:
+        theta: The candidates, shape (S, D).
+        log_target: Log prior plus log likelihood there, shape (S,).
+        log_proposal: Log density that they come from, shape (S,).
+    """
+
+    theta: Array
+    log_target: Array
+    log_proposal: Array
+
+    @property
+    def log_weights(self) -> Array:
+        """Logarithms of the weights, not normalised, shape (S,)."""
+        return self.log_target - self.log_proposal
+
+    @property
+    def possible(self) -> bool:
+        """Whether any candidate has a weight."""
+        return bool(np.isfinite(self.log_weights).any())
+
+    @cached_property
+    def weights(self) -> Array:
+        """The weights, which add up to one, shape (S,)."""
+        w = np.exp(self.log_weights - self.log_weights.max())
+        return np.asarray(w / w.sum())
+
+    @property
+    def k(self) -> float:
+        """The shape of the tail of the weights, see `pareto`."""
+        return smoothed(self.log_weights).k
+
+    @property
+    def effective(self) -> float:
+        """How many equal weights these are worth; 0 where there is none."""
+        return float(1 / (self.weights**2).sum()) if self.possible else 0.0
+
+    @property
+    def share(self) -> float:
+        """Share of the candidates that count."""
+        return self.effective / len(self.theta)
+
+    @property
+    def log_evidence(self) -> float:
+        """Log of the mean weight: an unbiased estimate of the evidence."""
+        return float(logsumexp(self.log_weights)) - float(np.log(len(self.theta)))
+
+    @classmethod
+    def together(cls, parts: Sequence[Weighted]) -> Weighted:
+        """Returns the candidates of several parts of the same size as one."""
+        names = ("theta", "log_target", "log_proposal")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def resampled(weights: Array, n: int, rng: np.random.Generator) -> Array:
+    """Returns n indices by systematic resampling with weights (S,), in random order."""
+    steps = np.cumsum(weights)
+    at = (np.arange(n) + rng.random()) / n * steps[-1]
+    return rng.permutation(np.minimum(np.searchsorted(steps, at, side="right"), len(weights) - 1))

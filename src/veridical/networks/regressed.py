@@ -1,0 +1,124 @@
+r"""A linear regression in front of a summary network and a density, in closed form,
+
+.. math:: W = \arg\min_W \sum_i | z_i - W (1, x_i) |^2 + 10^{-6} \, n \, |W|^2 , \qquad
+    w = R^{-1} (z - W (1, x)) , \qquad R^2 = \operatorname{cov}(z - W (1, x)) ,
+
+so that :math:`\log q(z | x) = \log q_w(w | c) - \log\det R`. Of a linear Gaussian simulator that is the
+answer before the first step; of others what is left has zero mean and unit covariance. R is the symmetric
+root: it turns axes as little as can be, so that edges of bounded parameters stay aligned.
+
+Predictions stand beside the summaries, as a part of the encoder: what replaces or tunes the encoder has them
+too. They stay within those of the training rows and their parameters, and are constant where there are fewer
+than ROWS_PER_NUMBER rows for each number of x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veridical.networks.density import Density
+from veridical.networks.layers import Summary
+from veridical.tasks.base import Array
+
+RIDGE = 1e-6  # a row, in units of the variance of x
+ROWS_PER_NUMBER = 10
+_LEAST = 1e-8  # variance of what is left, in units of the parameters'
+
+
+class Regressed(Summary):
+    """The summaries of a network, and predictions of D parameters beside them.
+
+    Arguments:
+        network: Any summary network.
+        numbers: Numbers in a row of x.
+        parameters: D.
+    """
+
+    lowest: Tensor
+    highest: Tensor
+
+    def __init__(self, network: Summary, numbers: int, parameters: int) -> None:
+        super().__init__()
+        self.network, self.features = network, network.features + parameters
+        self.slope = nn.Parameter(torch.zeros(numbers, parameters), requires_grad=False)  # for tuning to move
+        self.constant = nn.Parameter(torch.zeros(parameters), requires_grad=False)
+        self.register_buffer("lowest", torch.full((parameters,), -torch.inf))
+        self.register_buffer("highest", torch.full((parameters,), torch.inf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns summaries and predictions (B, K + D) of x (B, *x_shape)."""
+        predicted = torch.clamp(x.flatten(1) @ self.slope + self.constant, self.lowest, self.highest)
+        return torch.cat([self.network(x), predicted], dim=-1)
+
+
+class Residual(Density):
+    """A density of what predictions leave of D parameters, at unit covariance.
+
+    Arguments:
+        density: That of what is left. Its context ends with the D predictions.
+    """
+
+    root: Tensor
+    inverse: Tensor
+    log_slope: Tensor
+
+    def __init__(self, density: Density) -> None:
+        super().__init__(density.features, draw_noise=density.draw_noise, loss_noise=density.loss_noise)
+        self.density, self.has_density, self.keeps_last = density, density.has_density, density.keeps_last
+        for name in ("root", "inverse"):
+            self.register_buffer(name, torch.eye(density.features, dtype=torch.float64))
+        self.register_buffer("log_slope", torch.zeros((), dtype=torch.float64))  # of w
+
+    def _left(self, theta: Tensor, context: Tensor) -> Tensor:
+        return (theta - context[..., -self.features :]) @ self.inverse.to(theta)
+
+    def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
+        return self.density.log_prob(self._left(theta, context), context) + self.log_slope.to(theta)
+
+    def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
+        """Returns how far `log_prob` may be off by its own approximation, (B,)."""
+        return self.density.log_prob_error(self._left(theta, context), context)
+
+    def loss(self, theta: Tensor, context: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Returns the mean loss of what is left; that of a density is one of theta."""
+        left = self.density.loss(self._left(theta, context), context, noise)
+        return left if self.loss_noise else left - self.log_slope.to(left)
+
+    @torch.no_grad()
+    def push(
+        self, noise: Tensor, context: Tensor, index: Tensor, density: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns draws and their log densities from base noise; see `Density.push`."""
+        left, log_p = self.density.push(noise, context, index, density)
+        theta = context[index, -self.features :] + left @ self.root.to(left)
+        return theta, None if log_p is None else log_p + self.log_slope.to(log_p)
+
+
+def regress(summary: Regressed, density: Residual, z: Array, x: Array) -> None:
+    """Gives both the regression of standardised parameters z (N, D) on standardised x (N, *x_shape)."""
+    n, z = len(z), np.asarray(z, float)
+    rows = np.asarray(x, float).reshape(n, -1)
+    centre, mean = rows.mean(axis=0), z.mean(axis=0)
+    slope = np.zeros((rows.shape[1], z.shape[1]))
+    if n >= ROWS_PER_NUMBER * rows.shape[1]:
+        gram = (rows - centre).T @ (rows - centre) + RIDGE * n * np.eye(rows.shape[1])
+        slope = np.linalg.solve(gram, (rows - centre).T @ (z - mean))
+    predicted = mean + (rows - centre) @ slope
+    left = z - predicted
+    variances, axes = np.linalg.eigh(left.T @ left / n)
+    sd = np.sqrt(np.maximum(variances, _LEAST))
+    found = {
+        summary.slope: slope,
+        summary.constant: mean - centre @ slope,
+        summary.lowest: np.minimum(z, predicted).min(axis=0),
+        summary.highest: np.maximum(z, predicted).max(axis=0),
+        density.root: axes * sd @ axes.T,
+        density.inverse: axes / sd @ axes.T,
+        density.log_slope: -np.log(sd).sum(),
+    }
+    with torch.no_grad():
+        for into, numbers in found.items():
+            into.copy_(torch.from_numpy(np.asarray(numbers)))

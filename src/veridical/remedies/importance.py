@@ -1,0 +1,236 @@
+r"""Importance correction: draws of any answer with a density, weighted by the likelihood and resampled.
+
+What is drawn follows the posterior itself as far as weights can be trusted (see `inference/weighted`), with
+
+.. math:: \log p(\theta \mid x) = \log p(\theta) + \log p(x \mid \theta) - \log \hat Z(x) .
+
+Whether they can is decided by candidates that the observation and the seed of the training fix, by nothing
+else: an observation is refused, with the reason, where the tail index k of the weights is 0.7 or more, or too
+few candidates count. Since x alone decides, checks of calibration hold for those that are answered, as for
+any data chosen by x. A place that no candidate reached stays unseen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from veridical import seeds
+from veridical.bank.shards import digest
+from veridical.errors import ArtifactError, Refused, TrainingError, require_shape
+from veridical.estimators.base import Arrays, Estimator, Material, Standing, TaskInfo
+from veridical.inference.likelihoods import Exact, Likelihood
+from veridical.inference.pareto import USABLE
+from veridical.inference.weighted import DEFENSIVE, Weighted, Wide, resampled
+from veridical.networks.transforms import ParameterTransform
+from veridical.remedies.importance_settings import CorrectionSettings
+from veridical.tasks.base import Array, Prior
+from veridical.training.session import Session
+
+ENOUGH = 2  # candidates that count, for each draw
+MOST = 10  # times the candidates that the settings name
+NEAR, LEAST = 20, 1000  # times fewer candidates for data simulated around an observation, but so many
+NEAR_SHARE = 0.05  # of them that has to count
+KEPT = 1_000_000  # candidates that are kept in memory for the next question
+NOTHING = np.inf, 0.0, -np.inf  # known where the likelihood is zero at all candidates
+
+
+class Known(NamedTuple):
+    """What the candidates for one observation say: tail index, share that counts, log evidence."""
+
+    k: float
+    share: float
+    log_evidence: float
+
+
+class Importance(Estimator):
+    """The answers of `parent`, corrected by a likelihood."""
+
+    type = "importance"
+    parent: Estimator
+
+    def __init__(
+        self,
+        settings: CorrectionSettings,
+        task: TaskInfo,
+        parent: Estimator,
+        likelihood: Likelihood,
+        seed: int,
+        prior: Prior | None = None,
+    ) -> None:
+        self.settings, self.task, self.parent = settings, task, parent
+        self.likelihood, self.seed = likelihood, seed
+        self.cut = prior  # the prior that is answered for, where it is not the task's
+        self.cloud, self.summarisers = parent.cloud, parent.summarisers
+        self.own_code = likelihood.own_code
+        self._known: dict[str, Known] = {}
+        self._kept: dict[str, Weighted] = {}
+
+    @classmethod
+    def fit(
+        cls, settings: CorrectionSettings, task: TaskInfo, material: Material, run: Session
+    ) -> tuple[Importance, None]:
+        """Returns the correction of `material.parent` by `material.likelihood`; there is nothing to train.
+
+        Raises:
+            TrainingError: If the parent knows no densities.
+        """
+        parent: Estimator = material.require("parent", settings.type)
+        if not parent.has_density:
+            raise TrainingError(
+                f"remedy {settings.type!r} needs densities, which {parent.type!r} does not give."
+            )
+        likelihood = material.require("likelihood", settings.type)
+        return cls(settings, task, parent, likelihood, seeds.integer(run.root, "remedy", *run.path)), None
+
+    def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
+        """Returns the correction of what answers data near an observation; see `Estimator.around`."""
+        near, cut = self.parent.around(x, prior)
+        draws, share = max(LEAST, self.settings.draws // NEAR), max(NEAR_SHARE, self.settings.least_share)
+        fewer = self.settings.model_copy(update={"draws": draws, "least_share": share})
+        return Importance(fewer, self.task, near, self.likelihood, self.seed, cut), cut
+
+    def standing(self, x: Array) -> Standing:
+        """Returns tail index and share that counts for each x (N, *x_shape), and which are refused."""
+        known = [self._of(one) for one in x]
+        numbers = {name: np.array([getattr(one, name) for one in known]) for name in ("k", "share")}
+        reasons = map(self._reason, known)
+        return Standing(numbers, {i: reason for i, reason in enumerate(reasons) if reason})
+
+    def _reason(self, known: Known) -> str:
+        """Why an observation is not answered; empty where it is."""
+        if known.share == 0:
+            return "the likelihood is zero at all draws of its answer and around it"
+        if not known.k < USABLE:
+            return (
+                f"a few draws hold all the weight (tail index {known.k:.2f}, expected less than {USABLE}): "
+                "the answer that is corrected has hardly any where the likelihood is high"
+            )
+        if known.share < self.settings.least_share:
+            return (
+                f"only {known.share:.2%} of the draws count, expected at least "
+                f"{self.settings.least_share:.2%} (least_share)"
+            )
+        return ""
+
+    def _of(self, x: Array) -> Known:
+        """What the candidates for one x (*x_shape) say; refused or not."""
+        key = digest([np.asarray(x, float)])
+        if key not in self._known:
+            found = self._fixed(x)
+            known = (found.k, found.share, found.log_evidence) if found.possible else NOTHING
+            self._known[key] = Known(*known)
+        return self._known[key]
+
+    def _answered(self, x: Array) -> Known:
+        known = self._of(x)
+        if reason := self._reason(known):
+            raise Refused(f"remedy {self.type}: an observation is not answered, for {reason}.")
+        return known
+
+    def _fixed(self, x: Array) -> Weighted:
+        """The candidates that decide whether one x (*x_shape) is answered."""
+        key = digest([np.asarray(x, float)])
+        if key in self._kept:
+            return self._kept[key]
+        found = self._candidates(x, seeds.generator(self.seed, "infer", self.type, key))
+        if (len(self._kept) + 1) * self.settings.draws <= KEPT:
+            self._kept[key] = found
+        return found
+
+    def _candidates(self, x: Array, rng: np.random.Generator) -> Weighted:
+        """As many candidates for one x (*x_shape) as the settings say, with their weights."""
+        n, plain = self.settings.draws, ParameterTransform.plain(self.task.bounds, self.task.support)
+        few = round(DEFENSIVE * n)
+        drawn, log_q = self.parent.sample_and_log_prob(x[None], n - few, rng)
+        if log_q is None:
+            raise ArtifactError(f"remedy {self.type}: expected a method that knows its density.")
+        wide = None if any(self.task.cells) else Wide.around(drawn[:, 0], plain)
+        others = [] if wide is None else [wide.sample(few // 2, rng)]
+        others.append(self.likelihood.prior.sample(rng, few - sum(map(len, others))))
+        theta = np.concatenate([drawn[:, 0], *others])
+        log_q = np.concatenate([log_q[:, 0], self.parent.log_prob(theta[n - few :, None], x[None])[:, 0]])
+        parts = [np.log1p(-few / n) + log_q, np.log(len(others[-1]) / n) + self._log_whole_prior(theta)]
+        if wide is not None:
+            parts.append(np.log(len(others[0]) / n) + wide.log_prob(theta))
+        log_m = np.asarray(logsumexp(parts, axis=0))
+        log_target = np.where(np.isfinite(log_m) & plain.inside(theta), self._log_target(theta, x), -np.inf)
+        return Weighted(theta, log_target, np.where(np.isfinite(log_m), log_m, 0.0))
+
+    def _log_whole_prior(self, theta: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_p = np.asarray(self.likelihood.prior.log_prob(theta), float)
+        return np.where(np.isnan(log_p), -np.inf, log_p)
+
+    def _log_target(self, theta: Array, x: Array) -> Array:
+        """Log prior plus log likelihood of one x (*x_shape) at theta (N, D); -inf outside the prior."""
+        log_p = self._log_whole_prior(theta) if self.cut is None else np.array(self.cut.log_prob(theta))
+        inside = np.isfinite(log_p)
+        if inside.any():
+            log_p[inside] += self.likelihood.log_prob(theta[inside], x)
+        return log_p
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Returns n draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N).
+
+        Raises:
+            Refused: If one of them is not answered; `standing` tells which.
+        """
+        draws, log_p = np.empty((n, len(x), len(self.task.parameters))), np.empty((n, len(x)))
+        for i, one in enumerate(x):
+            log_evidence, parts = self._answered(one).log_evidence, [self._fixed(one)]
+            most = MOST if self.cut is None else 1
+            while sum(part.effective for part in parts) < ENOUGH * n and len(parts) < most:
+                parts.append(self._candidates(one, rng))
+            found = Weighted.together(parts)
+            chosen = resampled(found.weights, n, rng)
+            draws[:, i], log_p[:, i] = found.theta[chosen], found.log_target[chosen] - log_evidence
+        return draws, log_p
+
+    def log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds.
+
+        Raises:
+            Refused: If one of them is not answered.
+        """
+        theta = np.asarray(theta, float)
+        require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
+        out: Array = np.empty(theta.shape[:-1])
+        for i, one in enumerate(x):
+            rows = theta[..., i, :].reshape(-1, theta.shape[-1])
+            log_p = self._log_target(rows, one) - self._answered(one).log_evidence
+            out[..., i] = log_p.reshape(theta.shape[:-2])
+        return out
+
+    def summary(self, x: Array) -> Array | None:
+        """Returns those of the parent."""
+        return self.parent.summary(x)
+
+    def every_summary(self, x: Array) -> Array | None:
+        """Returns those of the parent."""
+        return self.parent.every_summary(x)
+
+    def transforms(self) -> dict[str, Any]:
+        """Returns those of the parent."""
+        return self.parent.transforms()
+
+    def account(self) -> dict[str, Any]:
+        """Returns that of the parent, such as how its rounds went, and the data set that they are for."""
+        told = self.parent.account()
+        dataset = getattr(self.parent.settings, "dataset", None)
+        return {**told, "dataset": dataset} if told else told
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns the likelihood and the seed of the candidates."""
+        return {**self.likelihood.arrays(), "seed": np.array(self.seed)}
+
+    @classmethod
+    def from_arrays(
+        cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
+    ) -> Importance:
+        """Returns the correction that `arrays` came from; see `Estimator.from_arrays`."""
+        if parent is None or "seed" not in arrays:
+            raise ArtifactError(f"remedy {cls.type}: its parent or the array 'seed' is missing.")
+        return cls(settings, task, parent, Exact.from_arrays(arrays), int(arrays["seed"]))
