@@ -14,7 +14,7 @@ import veridical
 from veridical import artifacts, digests
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import SummaryCloud, TaskInfo
-from veridical.estimators.npe import NPE, PosteriorNetwork
+from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
 from veridical.files import read_json
 from veridical.networks.transforms import InputTransform, ParameterTransform
@@ -44,7 +44,7 @@ def untrained(summary: str = "mlp") -> NPE:
     }
     settings = NPESettings.model_validate(spec)
     with session.seeded_initialisation(session.Session(1, ("npe", 0))):
-        network = PosteriorNetwork(settings, TASK.x_shape, (0, 0))
+        network = NPE.build(settings, TASK)
     inputs = InputTransform.fit(rng.normal(1 / 3, 0.7, size=(50, 3, 2)), "asinh")
     parameters = ParameterTransform.fit(np.exp(rng.normal(size=(50, 2))), TASK.bounds)
     estimator = NPE(settings, TASK, inputs, parameters, network)
@@ -148,9 +148,9 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "expected format 1"),
-        ({"format": "1"}, "expected format 1"),
-        ({"format": None}, "expected format 1"),
+        ({"format": 3}, "expected format 2"),
+        ({"format": "1"}, "expected format 2"),
+        ({"format": None}, "expected format 2"),
         ({"type": "nle"}, "cannot rebuild the estimator"),
         (None, "expected JSON"),
     ],

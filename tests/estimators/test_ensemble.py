@@ -222,3 +222,31 @@ def test_keys_of_the_ensemble_are_refused_in_its_member(wrong: dict[str, object]
     settings = EnsembleSettings.model_validate({**wrong, "member": {"fidelity": "hf"}})
     assert settings.fidelity == "hf"
     assert EnsembleSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+def test_members_take_the_decays_of_a_list_in_turn_and_none_after_a_start() -> None:
+    def decays(**given: object) -> list[float]:
+        settings = EnsembleSettings.model_validate(given)
+        assert EnsembleSettings.model_validate(settings.model_dump(mode="json")) == settings
+        return settings.decays
+
+    assert decays(members=5, weight_decay=[0.2, 0.7]) == [0.2, 0.7, 0.2, 0.7, 0.2]
+    assert decays(members=2) == [0.7, 0.7] and decays(members=2, start="low") == [0.0, 0.0]
+    assert decays(members=1, start="low", member={"training": {"weight_decay": 0.1}}) == [0.1]
+    with pytest.raises(ValueError, match="2 entries, expected at most 1"):
+        decays(members=1, weight_decay=[0.2, 0.7])
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_members_alone_and_in_a_stack_decay_alike(stacked: bool) -> None:
+    """Each as an `npe` of its decay would with the member's seeds: to rounding."""
+    spec = {**NETWORKS, "training": {"epochs": 2, "batch_size": 60}}
+    given = {"members": 2, "weight_decay": [0.0, 2.0], "member": spec, "stacked": stacked}
+    ensemble, _ = Ensemble.fit(
+        EnsembleSettings.model_validate(given), BOX, Material(box_rows(300)), session.Session(1, ("e", 0))
+    )
+    for m, decay in enumerate((0.0, 2.0)):
+        own = NPESettings.model_validate({**spec, "training": {**spec["training"], "weight_decay": decay}})
+        alone, _ = NPE.fit(own, BOX, Material(box_rows(300)), session.Session(1, ("e", 0, m)))
+        for name, array in alone.arrays().items():
+            np.testing.assert_allclose(ensemble.members[m].arrays()[name], array, rtol=2e-3, atol=2e-5)

@@ -81,11 +81,11 @@ def _student(
     """Student-t draws around theta in unconstrained coordinates, with their log density in theta."""
     bijection = Bijection(bounds)
     z = bijection.to_unconstrained(theta)
-    centre, scale = np.median(z, axis=0), 1.1 * z.std(axis=0)
+    centre, factor = np.median(z, axis=0), 1.1 * np.linalg.cholesky(np.atleast_2d(np.cov(z.T)))
     t = rng.standard_t(5, size=z.shape)
-    draws = centre + scale * t
+    draws = centre + t @ factor.T
     constant = np.log(8 / (3 * np.pi * np.sqrt(5)))
-    log_q = (constant - 3 * np.log1p(t**2 / 5) - np.log(scale)).sum(axis=1)
+    log_q = (constant - 3 * np.log1p(t**2 / 5) - np.log(np.diagonal(factor))).sum(axis=1)
     return bijection.to_parameters(draws), log_q - bijection.log_jacobian(draws)
 
 

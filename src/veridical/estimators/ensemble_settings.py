@@ -67,6 +67,11 @@ class EnsembleSettings(PosteriorSettings):
 
     @model_validator(mode="after")
     def _own_keys(self) -> EnsembleSettings:
+        if self.weight_decay and len(self.weight_decay) > self.members:
+            given = len(self.weight_decay)
+            raise ValueError(
+                f"`weight_decay` has {given} entries, expected at most {self.members} (`members`)"
+            )
         for name in ("start", "budgets"):
             if getattr(self.member, name) is not None:
                 raise ValueError(f"`{name}` belongs to the ensemble, not to its `member`")
