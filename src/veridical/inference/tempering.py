@@ -31,8 +31,6 @@ from veridical.tasks.base import Array, Prior
 START_POWER = 0.5
 LEVEL_STEPS = 30  # moves at each power up to that
 Move = Callable[[Array, Array, int, Array], Array]  # see `Walkers.moved`
-    [Array, Array, int, Array], Array
-]  # z (R, W, K), powers (R,), steps, rows to (steps, R, W, K)
 
 
 class Coordinates(Protocol):
