@@ -30,7 +30,7 @@ from veridical.tasks.base import Array, Prior
 
 START_POWER = 0.5
 LEVEL_STEPS = 30  # moves at each power up to that
-Move = Callable[[Array, Array, int, Array], Array]  # see `Walkers.moved`
+Move = Callable[[Array, Array, int, Array], Array]  # see `walkers.Walkers.warmed`
 
 
 class Coordinates(Protocol):
@@ -130,7 +130,7 @@ def starts(
         )
     while len(rows):
         z = np.empty((len(rows), walkers, pool.shape[-1]))
-        for i, row in enumerate(rows):
+        for i, row in enumerate(rows.tolist()):
             rise = largest_power(log_p[i], START_POWER - powers[row], 2 * walkers)
             powers[row] += rise
             z[i] = pool[i][picked(rise * (log_p[i] - log_p[i].max()), walkers, rngs[row])]
