@@ -26,23 +26,15 @@ from torch import Tensor
 
 from veridical import seeds
 from veridical.errors import TrainingError
-from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
+from veridical.estimators.base import TaskInfo
 from veridical.estimators.nle_settings import NLESettings
-from veridical.estimators.sampled import (
-    LikelihoodNetwork,
-    SampledPosterior,
-    as_elements,
-    element_shape,
-    known_prior,
-)
+from veridical.estimators.sampled import LikelihoodNetwork, SampledPosterior, element_shape
 from veridical.networks import build_density
 from veridical.networks.settings import LikelihoodFlow
-from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training import fitting, session
+from veridical.training import session
 
 MOST_NUMBERS = 30  # in x, of which a density is learned as they are
-CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of standardised x
 
 
 class DataDensity(LikelihoodNetwork):
@@ -81,39 +73,17 @@ class NLE(SampledPosterior[DataDensity]):
         return DataDensity(settings.flow, prod(element_shape(settings, task)), len(task.cells))
 
     @classmethod
-    def fit(
-        cls, settings: NLESettings, task: TaskInfo, material: Material, run: session.Session
-    ) -> tuple[NLE, session.TrainingResult]:
-        """Returns a trained likelihood and how its training went; see `Estimator.fit`."""
-        rows, prior = (
-            labelled(material, "simulations", settings.type, task),
-            known_prior(settings, task, material),
-        )
+    def on_task(cls, settings: NLESettings, task: TaskInfo) -> NLESettings:
+        """Returns the settings; x must not hold too many numbers."""
         _require_few(settings, task)
-        learn = ~rows.validation
-        session.require_rows(int(learn.sum()), int(rows.validation.sum()))
-        each = as_elements(rows.x, settings.independent)
-        times = each.shape[1]
-        x = _continuous(each.reshape(-1, *each.shape[2:]), settings, run)
-        learn_each = np.repeat(learn, times)
-        inputs = InputTransform.fit(x[learn_each], settings.inputs.transform)
-        _require_spread(x[learn_each])
-        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
-        parameters.require_inside(rows.theta)
-        z = np.repeat(parameters.forward(rows.theta)[0].astype(np.float32), times, axis=0)
-        pair = z, inputs(x, np.float32)
-        with session.seeded_initialisation(run):
-            network = cls.build(settings, task)
-        data = fitting.Data.split(pair, learn_each, ~learn_each, np.zeros(len(z)))
-        result = fitting.fit(network, data, settings.training, run)
-        found = cls(settings, task, inputs, parameters, network, prior=prior)
-        found.cloud = SummaryCloud.of(found.summary(rows.x[learn][:CLOUD_ROWS]))
-        return found, result
+        return settings
 
-    def summary(self, x: Array) -> Array:
-        """Returns all numbers of x (N, *x_shape), standardised, as its summaries (N, K)."""
-        each = self.elements(x)
-        return self.inputs(each.reshape(-1, *each.shape[2:])).reshape(len(x), -1)
+    @classmethod
+    def learned(cls, x: Array, settings: NLESettings, run: session.Session) -> Array:
+        """Returns elements of x (N, ...) whose whole numbers have become continuous."""
+        x = _continuous(x, settings, run)
+        _require_spread(x)
+        return x
 
 
 def _require_few(settings: NLESettings, task: TaskInfo) -> None:
@@ -123,9 +93,9 @@ def _require_few(settings: NLESettings, task: TaskInfo) -> None:
         what = f"{numbers} numbers" if numbers > MOST_NUMBERS else f"a {kinds.pop()}"
         raise TrainingError(
             f"estimator {settings.type!r}: x of task {task.name} holds {what}; expected at most "
-            f"{MOST_NUMBERS} numbers without order, for it learns their density. Take an `nre`, whose network "
-            "summarises x, or give the task summary statistics for x; where entries are independent given the "
-            "parameters, name their axis as `independent`."
+            f"{MOST_NUMBERS} numbers without order, for it learns their density. Take an `nre`, whose "
+            "network summarises x, or give the task summary statistics for x; where entries are independent "
+            "given the parameters, name their axis as `independent`."
         )
 
 

@@ -33,6 +33,13 @@ class LikelihoodSettings(TrainedSettings):
         sampling: SamplingSettings
 
     @property
+    def exchangeable(self) -> int | None:
+        """Axis of an element of x whose entries its summary network takes for exchangeable, if any."""
+        summary = self.setting("summary")
+        axis: int | None = summary.axis if summary and summary.type == "deepset" else None
+        return axis
+
+    @property
     def has_density(self) -> bool:
         """False: the densities of its answers lack their constants."""
         return False

@@ -30,17 +30,28 @@ from torch import Tensor
 
 from veridical.checks.pareto import smoothed
 from veridical.errors import ArtifactError, SettingError, TaskError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
+from veridical.estimators.base import (
+    Arrays,
+    Estimator,
+    Material,
+    Rows,
+    SummaryCloud,
+    TaskInfo,
+    labelled,
+)
 from veridical.estimators.prior import draws_inside, prior_arrays, prior_from, require_written
 from veridical.estimators.transformed import Networked
 from veridical.inference import tempering, walkers
 from veridical.inference.settings import SamplingSettings
 from veridical.inference.tempering import Target
+from veridical.networks.layers import rows_at_once
 from veridical.networks.trainable import Trainable
-from veridical.networks.transforms import ParameterTransform
+from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array, Prior
+from veridical.training import fitting, session
 
 ROWS = 8192  # parameters that go through the network at once
+CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
 WALKERS = 20_000  # of all observations that are moved together
 
 Log = Callable[[Array, Array], Array]
@@ -84,6 +95,48 @@ class SampledPosterior(Networked[Network], Likelihood):
 
     prior: Prior = None  # type: ignore[assignment]
     parameters: ParameterTransform
+
+    @classmethod
+    def fit(
+        cls, settings: Any, task: TaskInfo, material: Material, run: session.Session
+    ) -> tuple[Self, session.TrainingResult]:
+        """Returns a trained method and how its training went; see `Estimator.fit`."""
+        settings, prior = cls.on_task(settings, task), known_prior(settings, task, material)
+        whole = labelled(material, "simulations", settings.type, task)
+        rows = elements_of(whole, settings.independent)
+        learn = ~rows.validation
+        session.require_rows(int((~whole.validation).sum()), int(whole.validation.sum()))
+        x = cls.learned(rows.x, settings, run)
+        kind, shared = settings.inputs.transform, settings.exchangeable
+        inputs = InputTransform.fit(x[learn], kind, shared=shared, has_missing=task.has_missing)
+        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
+        parameters.require_inside(rows.theta)
+        pair = parameters.forward(rows.theta)[0].astype(np.float32), inputs(x, np.float32)
+        with session.seeded_initialisation(run):
+            network = cls.build(settings, task)
+        data = fitting.Data.split(pair, learn, rows.validation, np.zeros(len(x)))
+        result = fitting.fit(network, data, settings.training, run)
+        found = cls(settings, task, inputs, parameters, network, prior=prior)
+        found.cloud = SummaryCloud.of(found.summary(whole.x[~whole.validation][:CLOUD_ROWS]))
+        found.judge(data.validation)
+        return found, result
+
+    @classmethod
+    @abstractmethod
+    def on_task(cls, settings: Any, task: TaskInfo) -> Any:
+        """Returns the settings with what they leave to the task.
+
+        Raises:
+            TrainingError: If the method does not suit the task.
+        """
+
+    @classmethod
+    def learned(cls, x: Array, settings: Any, run: session.Session) -> Array:
+        """Returns elements of x (N, ...) as they are learned from."""
+        return x
+
+    def judge(self, validation: tuple[Array, ...]) -> None:
+        """Looks at the validation rows, standardised z (N, K) and x (N, ...), after the training."""
 
     @property
     def has_density(self) -> bool:
@@ -138,9 +191,10 @@ class SampledPosterior(Networked[Network], Likelihood):
         steps = max(sampling.steps, -(-n // (each * sampling.walkers)))
         z, _ = walkers.sample(target, pool, own, steps=steps, **sizes)
         chains = z.reshape(len(rngs), each, *z.shape[1:])
-        rhat, ess = zip(*map(tempering.convergence, self.parameters.inverse(chains)), strict=True)
+        with np.errstate(invalid="ignore", divide="ignore"):  # of walkers that all stand still
+            rhat, ess = zip(*map(tempering.convergence, self.parameters.inverse(chains)), strict=True)
         draws = np.stack([tempering.gathered(one, n) for one in chains])
-        return draws, {"rhat": np.stack(rhat), "ess": np.stack(ess)}
+        return draws, {"rhat": np.nan_to_num(rhat, nan=np.inf), "ess": np.nan_to_num(ess)}
 
     def _by_weights(
         self, log_likelihood: Log, n: int, rngs: Sequence[np.random.Generator], sampling: SamplingSettings
@@ -169,11 +223,7 @@ class SampledPosterior(Networked[Network], Likelihood):
 
     def _log_likelihood(self, x: Array) -> Log:
         """The log likelihoods (B,) of z (B, K), each given the row of x (N, *x_shape) with its number."""
-        each = self.elements(x)
-        network = self.precise
-        with torch.no_grad():
-            seen = network.contexts(torch.from_numpy(self.inputs(each.reshape(-1, *each.shape[2:]))))
-        context = seen.reshape(*each.shape[:2], -1)
+        network, context = self.precise, self._contexts(x)
 
         def function(z: Array, rows: Array) -> Array:
             out: Array = np.empty(len(z))
@@ -194,9 +244,17 @@ class SampledPosterior(Networked[Network], Likelihood):
 
         return function
 
-    def elements(self, x: Array) -> Array:
-        """Returns x (N, *x_shape) as elements whose log likelihoods add (N, R, ...); R = 1 for most."""
-        return as_elements(x, self.settings.independent)
+    def summary(self, x: Array) -> Array:
+        """Returns what the network sees of x (N, *x_shape), as summaries (N, K)."""
+        return self._contexts(x).reshape(len(x), -1).numpy()
+
+    def _contexts(self, x: Array) -> Tensor:
+        """What the network sees of each element of x (N, *x_shape), in double precision, shape (N, R, C)."""
+        each = as_elements(x, self.settings.independent)
+        with torch.no_grad():
+            inputs = torch.from_numpy(self.inputs(each.reshape(-1, *each.shape[2:])))
+            parts = [self.precise.contexts(part) for part in inputs.split(rows_at_once(inputs.shape[1:]))]
+        return torch.cat(parts).reshape(*each.shape[:2], -1)
 
     def arrays(self) -> dict[str, Array]:
         """Returns weights, statistics and the prior by name."""
@@ -215,6 +273,16 @@ class SampledPosterior(Networked[Network], Likelihood):
 def as_elements(x: Array, axis: int | None) -> Array:
     """Returns x (N, *x_shape) as elements along one axis of x (N, R, ...); as one element without any."""
     return x[:, None] if axis is None else np.moveaxis(x, axis + 1, 1)
+
+
+def elements_of(rows: Rows, axis: int | None) -> Rows:
+    """Returns a row for each element of x, first elements before second ones.
+
+    So neighbours belong to different simulations, as pairs by rolling have to.
+    """
+    each = as_elements(rows.x, axis).swapaxes(0, 1)
+    theta = np.tile(rows.theta, (len(each), 1))
+    return Rows(theta, each.reshape(-1, *each.shape[2:]), np.tile(rows.validation, len(each)))
 
 
 def element_shape(settings: Any, task: TaskInfo) -> tuple[int, ...]:

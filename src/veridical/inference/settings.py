@@ -27,7 +27,7 @@ class SamplingSettings(Section):
 
     by: Literal["chains", "importance"] = Field(
         default="chains",
-        description="Markov chains, or weighted draws around a tempered posterior, which are less work and wrong "
+        description="Markov chains, or weighted draws around a tempered posterior: less work, but wrong "
         "where `resampling_k` is above 0.7.",
     )
     ensembles: Annotated[int, Field(ge=2, le=64)] = Field(
@@ -40,7 +40,7 @@ class SamplingSettings(Section):
         default=2_500, description="Prior draws from which the starts of an ensemble are made."
     )
     warm_up: Count = Field(default=100, description="Steps that are dropped.")
-    steps: Annotated[int, Field(ge=16)] = Field(
+    steps: Annotated[int, Field(ge=8)] = Field(
         default=100, description="Steps of all walkers, among which draws are spread evenly."
     )
     proposals: Annotated[int, Field(ge=100)] = Field(
