@@ -85,7 +85,7 @@ def test_a_row_depends_neither_on_the_others_nor_on_their_number() -> None:
 
 @pytest.mark.parametrize("power", [0.0, 0.5])
 def test_moves_keep_a_tempered_target(power: float) -> None:
-    """From exact draws of the target and back to them, lengths fixed: means, variances and one correlation."""
+    """From exact draws of the target and back to them, lengths fixed: means, variances, a correlation."""
     task, x = GaussianLinear(2, prior_sd=1.0, noise_sd=0.5), np.array([0.7, -0.4])
     precision = 1 + power / 0.25
     mean, sd = power / 0.25 * x / precision, precision**-0.5
