@@ -187,10 +187,12 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         return ("veridical.estimators.base",)
     own = settings_class(spec["type"])
     entries = [own.code]
-    if not {"summary", "member", "posterior"}.isdisjoint(own.model_fields):
+    if not {"summary", "flow", "member", "posterior"}.isdisjoint(own.model_fields):
         network = spec.get("posterior", spec)
         network = network.get("member", network)
         for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
+            if network is spec and part not in own.model_fields:
+                continue
             kind = network.get(part, {}).get("type")
             entries += [registry[kind]] if kind in registry else registry.values()
         entries += MASKED.values()

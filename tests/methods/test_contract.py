@@ -60,6 +60,7 @@ SPECS |= {f"ensemble {flow}": {"member": {"flow": flow}} for flow in ("flow_matc
 SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture")}
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
+SPECS |= {"score interval": {"score": "interval"}}
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
 CASES |= {case: (case.split()[0], None) for case in SPECS}
 CASES |= {f"{name}-npe consistency": (name, "npe consistency") for name in ("tuned", "rope")}
