@@ -128,7 +128,7 @@ LEARNED = {
 
 @pytest.mark.parametrize("case", LEARNED)
 def test_learned_likelihoods_come_near_the_exact_one(case: str) -> None:
-    """Differences between parameters of the posterior to 0.4 nats an entry, root mean square; balance near 1."""
+    """Differences between parameters of the posterior to 0.4 nats an entry (rms); balance near 1."""
     shape = (2,) if "independent" in case else ()
     rows = simulated(1500 if shape else 3000, *shape)
     task = TaskInfo("two", ("a", "b"), TWO.bounds, ("", ""), (2, *shape))
