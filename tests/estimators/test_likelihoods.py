@@ -17,6 +17,7 @@ from veridical.estimators.nle_settings import NLESettings
 from veridical.estimators.nre import Balance
 from veridical.estimators.sampled import LikelihoodNetwork, as_elements, elements_of
 from veridical.inference.settings import SamplingSettings
+from veridical.networks.trainable import Stack
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.joint import Dirichlet, Joint
 from veridical.tasks.priors import Normal, Product, Uniform
@@ -150,6 +151,19 @@ def test_learned_likelihoods_come_near_the_exact_one(case: str) -> None:
         value, stderr = found.balance
         assert abs(value - 1) < 0.02 + 4 * stderr
         assert found.account()["balance"] == {"value": value, "stderr": stderr}
+
+
+@pytest.mark.parametrize("spec", [*LEARNED.values(), {"type": "score"}], ids=[*LEARNED, "score"])
+def test_a_stack_of_members_has_the_losses_of_each(spec: dict[str, Any]) -> None:
+    settings = methods.typed(spec["type"], spec)
+    shape = (2, 2) if settings.setting("independent") is not None else (2,)
+    task = TaskInfo("two", ("a", "b"), TWO.bounds, ("", ""), shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        networks = [methods.method_class(spec).build(settings, task) for _ in range(3)]
+    z = torch.from_numpy(seeds.generator(1, "test", "stack").standard_normal((2, 40, 2))).float()
+    together = Stack(networks).losses_on_same(*z)
+    torch.testing.assert_close(together, torch.stack([network.loss(*z) for network in networks]))
 
 
 def test_a_ratio_that_is_out_of_balance_is_warned_of() -> None:
