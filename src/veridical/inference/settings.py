@@ -31,17 +31,19 @@ class SamplingSettings(Section):
         "where `resampling_k` is above 0.7.",
     )
     ensembles: Annotated[int, Field(ge=2, le=64)] = Field(
-        default=4, description="Independent ensembles for each observation; R-hat compares them."
+        default=2, description="Independent ensembles for each observation; R-hat compares them."
     )
     walkers: Annotated[int, Field(ge=16, multiple_of=2)] = Field(
-        default=100, description="Walkers of an ensemble; at least four for each parameter."
+        default=300,
+        description="Walkers of an ensemble; at least four for each parameter. Many walkers and few steps give "
+        "modes their shares.",
     )
     prior_draws: Count = Field(
         default=2_500, description="Prior draws from which the starts of an ensemble are made."
     )
-    warm_up: Count = Field(default=100, description="Steps that are dropped.")
+    warm_up: Count = Field(default=30, description="Steps that are dropped.")
     steps: Annotated[int, Field(ge=8)] = Field(
-        default=100, description="Steps of all walkers, among which draws are spread evenly."
+        default=50, description="Steps of all walkers, among which draws are spread evenly."
     )
     proposals: Annotated[int, Field(ge=100)] = Field(
         default=4_000, description="Weighted draws of `importance`, from which the draws are picked."

@@ -4,12 +4,15 @@ A prior and a likelihood make the target
 
 .. math:: p(\theta(z)) \, L(\theta(z))^{b} \, |d\theta / dz|, \qquad 0 \le b \le 1 ,
 
-of one observation or of several side by side. Starts are draws of the tempered posterior with b = 1/2, which
-is wider than the posterior, in general by the square root of two or more. They come from prior draws by a
-sequential Monte Carlo sampler: the power of the likelihood is raised as far as the importance weights keep an
-effective size of twice the number of walkers, the pool is resampled, the walkers move at that power, and the
-second half of their path is the pool for the next rise. The weights give each mode its share; starts from the
-prior would leave walkers in minor modes for thousands of steps.
+of one observation or of several side by side. Starts come from prior draws by a sequential Monte Carlo
+sampler: the power b of the likelihood is raised as far as the importance weights keep an effective size of
+twice the number of walkers, the pool is resampled, the walkers move at that power, and the second half of
+their path is the pool for the next rise. The weights give each mode its share; starts from the prior would
+leave walkers in minor modes for thousands of steps.
+
+Exact references end at b = 1/2, which is wider than the posterior, in general by the square root of two or
+more, and go on for long. Many short chains side by side end at b = 1: between modes that no move joins their
+walkers keep the shares that the weights gave them.
 
 References:
     | Sequential Monte Carlo samplers (Del Moral, Doucet and Jasra, 2006)
@@ -106,7 +109,12 @@ class Target:
 
 
 def starts(
-    target: Target, pool: Array, walkers: int, move: Move, rngs: Sequence[np.random.Generator]
+    target: Target,
+    pool: Array,
+    walkers: int,
+    move: Move,
+    rngs: Sequence[np.random.Generator],
+    power: float = START_POWER,
 ) -> Array:
     """Returns as many draws z (R, W, K) of the tempered posteriors as there are walkers.
 
@@ -116,6 +124,7 @@ def starts(
         walkers: W.
         move: Moves walkers at given powers.
         rngs: Decide what is picked, one for each row.
+        power: Of the likelihood, at which they end.
 
     Raises:
         ConvergenceError: If the likelihood of a row vanishes at all of its prior draws.
@@ -131,12 +140,12 @@ def starts(
     while len(rows):
         z = np.empty((len(rows), walkers, pool.shape[-1]))
         for i, row in enumerate(rows.tolist()):
-            rise = largest_power(log_p[i], START_POWER - powers[row], 2 * walkers)
+            rise = largest_power(log_p[i], power - powers[row], 2 * walkers)
             powers[row] += rise
             z[i] = pool[i][picked(rise * (log_p[i] - log_p[i].max()), walkers, rngs[row])]
         path = move(z, powers[rows], LEVEL_STEPS, rows)
         out[rows] = path[-1]
-        going = powers[rows] < START_POWER
+        going = powers[rows] < power
         rows = rows[going]
         if len(rows):
             pool = path[LEVEL_STEPS // 2 :, going].swapaxes(0, 1).reshape(len(rows), -1, z.shape[-1])

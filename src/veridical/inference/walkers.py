@@ -130,7 +130,7 @@ def sample(
         steps: Steps that are kept, T.
     """
     ensembles, rows, powers = Walkers.of(target, rngs), np.arange(len(pool)), np.ones(len(pool))
-    z = tempering.starts(target, pool, walkers, ensembles.warmed, rngs)
+    z = tempering.starts(target, pool, walkers, ensembles.warmed, rngs, power=1.0)
     z = ensembles.warmed(z, powers, warm_up, rows)[-1]
     path, accepted = ensembles.moved(z, powers, steps, rows)
     return path.swapaxes(0, 1), accepted
