@@ -4,10 +4,11 @@
 
 Two moons and Gaussian mixture with 10,000 simulations, the defaults of `nle` and `nre` but for what a name
 says, one seed. C2ST is the mean over the first five observations, 2,000 draws each, against exact draws by
-formula; its null is two sets of exact draws. SBC: p-value of uniform ranks in 300 fresh pairs, 250 draws each, with
-the largest R-hat among them, all parameters, and the share of them below 1.05. `importance`: the same network, draws by weights; k is the largest of five. Balance
-should be 1. Seconds are CPU seconds of one thread; those of draws are for one observation. Targets: C2ST of
-two moons near 0.516 (`nle`) and 0.531 (`nre`), SBC not rejected at 1 %, R-hat below 1.05.
+formula; its null is two sets of exact draws. SBC: p-value of uniform ranks in 300 fresh pairs, 250 draws
+each, with the largest R-hat among them, all parameters, and the share of them below 1.05. `importance`: the
+same network, draws by weights; k is the largest of five. Balance should be 1. Seconds are CPU seconds of one
+thread; those of draws are for one observation. Targets: C2ST of two moons near 0.516 (`nle`) and 0.531
+(`nre`), SBC not rejected at 1 %, R-hat below 1.05.
 """
 
 from __future__ import annotations

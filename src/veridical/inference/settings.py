@@ -35,8 +35,8 @@ class SamplingSettings(Section):
     )
     walkers: Annotated[int, Field(ge=16, multiple_of=2)] = Field(
         default=300,
-        description="Walkers of an ensemble; at least four for each parameter. Many walkers and few steps give "
-        "modes their shares.",
+        description="Walkers of an ensemble; at least four for each parameter. Many walkers and few steps "
+        "give modes their shares.",
     )
     prior_draws: Count = Field(
         default=2_500, description="Prior draws from which the starts of an ensemble are made."
