@@ -109,9 +109,8 @@ def test_the_code_of_a_run_holds_that_of_what_it_builds_on(edit: Edit) -> None:
 
 # ---- the table of docs/rerun.md ----------------------------------------------------------------------
 
-WITH_FLOWS = jobs(
-    "npe", "ensemble", "j_npe", "tsnpe", "nle"
-)  # remedies have the code of what they wrap: see above
+# Remedies have the code of what they wrap: see above.
+WITH_FLOWS = jobs("npe", "ensemble", "j_npe", "tsnpe", "nle", "score")
 BANKS = {f"bank of {task}" for task in tasks.TASKS}
 TABLE: dict[str, tuple[str, str, str, set[str]]] = {
     "one more stage of seeds": ("seeds", '"probe": 4,', '"probe": 4,\n    "propose": 16,', set()),
