@@ -83,15 +83,17 @@ def test_an_exact_likelihood_gives_the_exact_posterior(by: str) -> None:
         assert told["resampling_k"].shape == (3,) and (told["resampling_k"] < 0.7).all()
 
 
-def test_shares_stay_on_their_simplex_and_have_their_posterior() -> None:
+@pytest.mark.parametrize("by", ["chains", "importance"])
+def test_shares_stay_on_their_simplex_and_have_their_posterior(by: str) -> None:
     """Counts of three types: Dirichlet(1 + counts)."""
-    found = exact(THREE, SHARES, lambda theta, x: (x * np.log(theta)).sum(axis=1))
+    found = exact(THREE, SHARES, lambda theta, x: (x * np.log(theta)).sum(axis=1), by=by)
     x = np.array([[7.0, 3.0, 1.0], [0.0, 20.0, 5.0]])
     draws, _, told = found.drawn(x, 2000, seeds.generator(1, "test", "shares"))
     assert np.abs(draws.sum(axis=2) - 1).max() < 1e-12
     for i, counts in enumerate(x):
         for j, count in enumerate(counts):
             marginal = stats.beta(1 + count, 2 + counts.sum() - count)
+            assert told["ess"][i, j] > 150
             assert stats.kstest(draws[:, i, j], marginal.cdf).statistic < 2.2 / np.sqrt(told["ess"][i, j])
 
 

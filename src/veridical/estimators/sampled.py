@@ -202,7 +202,7 @@ class SampledPosterior(Networked[Network], Likelihood):
         """Draws z (N, n, K) by weighted kernels, one generator an observation."""
         target, k = self._target(log_likelihood), len(self.task.cells)
         count, m = sampling.ensembles * sampling.prior_draws, sampling.proposals
-        out, ks, ess = np.empty((len(rngs), n, k)), np.empty(len(rngs)), np.empty((len(rngs), k))
+        out, ks, ess = np.empty((len(rngs), n, k)), np.empty(len(rngs)), np.empty((len(rngs), 1))
         for i, rng in enumerate(rngs):
             row, pool = np.array([i]), self._prior_draws(count, rng)
             (log_p,) = target.likelihood(pool[None], row)
@@ -213,7 +213,7 @@ class SampledPosterior(Networked[Network], Likelihood):
             weights = smoothed(target.tempered(z[None], np.ones(1), row)[0] - log_q)
             out[i] = z[rng.choice(m, size=n, replace=True, p=weights.weights)]
             ks[i], ess[i] = weights.k, weights.effective
-        return out, {"ess": np.broadcast_to(ess, (len(rngs), len(self.task.parameters))), "resampling_k": ks}
+        return out, {"ess": np.repeat(ess, len(self.task.parameters), axis=1), "resampling_k": ks}
 
     def _target(self, log_likelihood: Log) -> Target:
         return Target(tempering.Transformed(self.parameters), self.prior, log_likelihood)
