@@ -61,9 +61,6 @@ class Draws:
         units: Their units.
         draws: Posterior draws, shape (S, N, D).
         log_density: Log densities of the draws, shape (S, N), or None.
-        rhat: R-hat of draws by chains, across independent ensembles, shape (N, D), or None.
-        ess: How many independent draws theirs, or those by weights, are worth, shape (N, D), or None.
-        resampling_k: Shape of the tail of weights that draws were picked by, shape (N,), or None.
         truth: True parameters, shape (N, D), or None.
         log_density_truth: Log densities of the truth, shape (N,), or None.
         summary: Summaries of the data, shape (N, K), or None.
@@ -73,6 +70,9 @@ class Draws:
         attrs: Task, method, dataset, budget, replicate, digests, versions, ...
         extras: Other arrays that figures need, by name; those of the first part are kept.
         constraints: What parameters can be beyond their bounds, as attribute `constraints` in the file.
+        rhat: R-hat of draws by chains, across independent ensembles, shape (N, D), or None.
+        ess: How many independent draws theirs, or those by weights, are worth, shape (N, D), or None.
+        resampling_k: Shape of the tail of weights that draws were picked by, shape (N,), or None.
     """
 
     names: tuple[str, ...]
@@ -80,9 +80,6 @@ class Draws:
     units: tuple[str, ...]
     draws: Array
     log_density: Array | None = None
-    rhat: Array | None = None
-    ess: Array | None = None
-    resampling_k: Array | None = None
     truth: Array | None = None
     log_density_truth: Array | None = None
     summary: Array | None = None
@@ -92,6 +89,9 @@ class Draws:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Array] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
+    rhat: Array | None = None
+    ess: Array | None = None
+    resampling_k: Array | None = None
 
     @property
     def support(self) -> Support:
