@@ -32,7 +32,7 @@ from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array, Prior
 
 START_POWER = 0.5
-LEVEL_STEPS = 30  # moves at each power up to that
+LEVEL_STEPS = 30
 Move = Callable[[Array, Array, int, Array], Array]  # see `walkers.Walkers.warmed`
 
 
@@ -114,7 +114,9 @@ def starts(
     walkers: int,
     move: Move,
     rngs: Sequence[np.random.Generator],
+    *,
     power: float = START_POWER,
+    level_steps: int = LEVEL_STEPS,
 ) -> Array:
     """Returns as many draws z (R, W, K) of the tempered posteriors as there are walkers.
 
@@ -125,6 +127,7 @@ def starts(
         move: Moves walkers at given powers.
         rngs: Decide what is picked, one for each row.
         power: Of the likelihood, at which they end.
+        level_steps: Moves at each power up to that.
 
     Raises:
         ConvergenceError: If the likelihood of a row vanishes at all of its prior draws.
@@ -143,12 +146,12 @@ def starts(
             rise = largest_power(log_p[i], power - powers[row], 2 * walkers)
             powers[row] += rise
             z[i] = pool[i][picked(rise * (log_p[i] - log_p[i].max()), walkers, rngs[row])]
-        path = move(z, powers[rows], LEVEL_STEPS, rows)
+        path = move(z, powers[rows], level_steps, rows)
         out[rows] = path[-1]
         going = powers[rows] < power
         rows = rows[going]
         if len(rows):
-            pool = path[LEVEL_STEPS // 2 :, going].swapaxes(0, 1).reshape(len(rows), -1, z.shape[-1])
+            pool = path[level_steps // 2 :, going].swapaxes(0, 1).reshape(len(rows), -1, z.shape[-1])
             log_p = target.likelihood(pool, rows)
     return out
 

@@ -31,6 +31,7 @@ from veridical.tasks.base import Array
 
 WHOLE = 10  # one move in so many is by the whole difference
 _BLOCK = 10  # moves whose random numbers are drawn at a time
+_LEVEL = 10  # moves at each power of the likelihood before the whole one
 _TARGET = 0.25  # acceptance that the length of moves is brought to
 _JITTER = 1e-3  # of the spread of the other half
 
@@ -130,7 +131,7 @@ def sample(
         steps: Steps that are kept, T.
     """
     ensembles, rows, powers = Walkers.of(target, rngs), np.arange(len(pool)), np.ones(len(pool))
-    z = tempering.starts(target, pool, walkers, ensembles.warmed, rngs, power=1.0)
+    z = tempering.starts(target, pool, walkers, ensembles.warmed, rngs, power=1.0, level_steps=_LEVEL)
     z = ensembles.warmed(z, powers, warm_up, rows)[-1]
     path, accepted = ensembles.moved(z, powers, steps, rows)
     return path.swapaxes(0, 1), accepted
