@@ -187,12 +187,14 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         return ("veridical.estimators.base",)
     own = settings_class(spec["type"])
     entries = [own.code]
-    if not {"summary", "member", "posterior"}.isdisjoint(own.model_fields):
+    parts = {"summary", "flow"} if {"member", "posterior"} & own.model_fields.keys() else own.model_fields
+    if not {"summary", "flow"}.isdisjoint(parts):
         network = spec.get("posterior", spec)
         network = network.get("member", network)
         for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
             kind = network.get(part, {}).get("type")
-            entries += [registry[kind]] if kind in registry else registry.values()
+            known = [registry[kind]] if kind in registry else registry.values()
+            entries += known if part in parts else []
         entries += MASKED.values()
     return tuple(entry.partition(":")[0] for entry in entries)
 

@@ -12,6 +12,7 @@ from scipy import stats
 from veridical import seeds, tasks
 from veridical.errors import ConvergenceError, SettingError, ShapeError, TaskError
 from veridical.inference import chains as reference
+from veridical.inference import tempering
 from veridical.tasks.gaussian_linear import GaussianLinear
 from veridical.tasks.gaussian_variance import GaussianVariance
 from veridical.tasks.joint import Dirichlet, Joint, Sorted
@@ -74,9 +75,13 @@ def test_two_modes_get_their_shares() -> None:
 def test_starts_follow_the_tempered_posterior() -> None:
     task, x = GaussianLinear(2, prior_sd=5.0, noise_sd=0.1), np.array([1.0, -2.0])
     random = np.random.RandomState(np.random.MT19937(seeds.sequence(1, "test", "moves")))
-    settings = SETTINGS | {"walkers": 800, "prior_draws": 20_000}
-    density = reference._Density(task, x)
-    z = reference._tempered_start(density, settings, seeds.generator(1, "test", "start"), random)
+    target, rng = reference._target(task, x), seeds.generator(1, "test", "start")
+
+    def move(z: np.ndarray, powers: np.ndarray, steps: int, rows: np.ndarray) -> np.ndarray:
+        return reference._run(target, z[0], float(powers[0]), steps, random).get_chain()[:, None]
+
+    pool = target.space.to_unconstrained(task.prior.sample(rng, 20_000))
+    (z,) = tempering.starts(target, pool[None], 800, move, [rng])
     expected = 1 / (1 / 25 + 0.5 / 0.01)
     assert len(np.unique(z, axis=0)) > 0.97 * len(z)
     assert z.var(axis=0).mean() == pytest.approx(expected, rel=4 * np.sqrt(2 / 800) * 1.5)
@@ -132,7 +137,7 @@ def test_what_has_no_reference_is_refused() -> None:
 
     with pytest.raises(TaskError, match="silent has no log_likelihood"):
         reference.sample_ensemble(Silent(), np.zeros(1), 0, SETTINGS, 1)
-    with pytest.raises(ConvergenceError, match="none of 2000 prior draws of task silent"):
+    with pytest.raises(ConvergenceError, match="of task silent: none of 2000 prior draws"):
         reference.sample_ensemble(Impossible(), np.zeros(1), 0, SETTINGS, 1)
     with pytest.raises(ShapeError, match="x: expected shape"):
         reference.sample_ensemble(GaussianLinear(2), np.zeros(3), 0, SETTINGS, 1)

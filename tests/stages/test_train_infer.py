@@ -13,10 +13,12 @@ import pytest
 from tests.conftest import modules_after
 from veridical import artifacts, bank, checks
 from veridical.checks.experiment_posteriors import posterior_sums
-from veridical.coordinates import Run
+from veridical.coordinates import Coordinates, Run
 from veridical.errors import DataError, SimulationError, TrainingError
+from veridical.evidence.tabulation import MAX_OBSERVATIONS
 from veridical.saved import experiments, posteriors
 from veridical.saved.observations import Observations
+from veridical.stages.aggregate import draws_rows
 from veridical.stages.experiment import experiment
 from veridical.stages.infer import infer
 from veridical.stages.train import Sources, train
@@ -202,12 +204,23 @@ def test_what_only_the_second_member_of_an_ensemble_sees_is_seen(
     assert next(m.value for m in result.metrics() if m.name == "member_p") == 1 / 201
 
 
+WALKERS = {"walkers": 20, "prior_draws": 100, "warm_up": 10, "steps": 10, "proposals": 200}
+WITHOUT_DENSITY: dict[str, dict[str, Any]] = {
+    "jumps": {**NPE, "flow": {"type": "consistency", "width": 8, "blocks": 1, "steps": 2}},
+    "chains": {"type": "nre", "training": NPE["training"], "sampling": WALKERS},
+    "weights": {"type": "nle", "training": NPE["training"], "sampling": {**WALKERS, "by": "importance"}},
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_DENSITY)
 def test_draws_without_densities_are_judged_without_them(
-    shards: list[Path], tmp_path: Path, rng: np.random.Generator
+    kind: str, shards: list[Path], tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    """By all checks of labelled data, and by pseudo-experiments; what needs densities is left out."""
-    jumps = {"type": "consistency", "width": 8, "blocks": 1, "steps": 2}
-    run(shards, tmp_path, {**NPE, "flow": jumps})
+    """By all checks of labelled data, and by pseudo-experiments; what needs densities is left out.
+
+    Convergence stands beside the draws and in the table of metrics, the worst of the observations shown.
+    """
+    run(shards, tmp_path, WITHOUT_DENSITY[kind])
     truth = rng.normal(size=(60, 2))
     data = Observations(truth + rng.normal(size=truth.shape), truth, "simulated", "simulated")
     infer(tmp_path / "out", data, tmp_path / "draws.nc", draws=99, root=3, replicate=0)
@@ -220,6 +233,16 @@ def test_draws_without_densities_are_judged_without_them(
     experiment(SPEC, tmp_path / "out", sizes, path, fidelity="model", root=3, replicate=0, batch=0)
     assert sorted(experiments.read(path)) == ["rank", "truth"]
     assert "central" in posterior_sums(experiments.read(path))
+    found = {"jumps": set(), "chains": {"rhat", "ess"}, "weights": {"ess", "resampling_k"}}[kind]
+    where = Coordinates(method="one", dataset="observed")
+    rows = draws_rows(tmp_path / "draws.nc", where, {"study": "s", "task": "t"})
+    for name in ("rhat", "ess", "resampling_k"):
+        kept = getattr(draws, name)
+        assert (kept is not None) == (name in found) == any(row["metric"] == name for row in rows)
+        if kept is not None:
+            worst = (np.min if name == "ess" else np.max)(kept[:MAX_OBSERVATIONS])
+            values = [row["value"] for row in rows if row["metric"] == name]
+            assert (min if name == "ess" else max)(values) == worst
 
 
 def test_the_size_of_parts_changes_nothing(

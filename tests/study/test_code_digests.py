@@ -109,7 +109,8 @@ def test_the_code_of_a_run_holds_that_of_what_it_builds_on(edit: Edit) -> None:
 
 # ---- the table of docs/rerun.md ----------------------------------------------------------------------
 
-WITH_FLOWS = jobs("npe", "ensemble", "j_npe", "tsnpe")  # remedies have the code of what they wrap: see above
+# Remedies have the code of what they wrap: see above.
+WITH_FLOWS = jobs("npe", "ensemble", "j_npe", "tsnpe", "nle", "score")
 BANKS = {f"bank of {task}" for task in tasks.TASKS}
 TABLE: dict[str, tuple[str, str, str, set[str]]] = {
     "one more stage of seeds": ("seeds", '"probe": 4,', '"probe": 4,\n    "propose": 16,', set()),
@@ -169,14 +170,15 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "networks.conv",
         "self.axis = axis",
         "self.axis = axis\n        self.depth = 1",
-        jobs("npe", "ensemble", "j_npe", "tsnpe"),
+        jobs("npe", "ensemble", "j_npe", "tsnpe", "nre", "score"),
     ),
     "the spline flow": ("networks.flow", "MIN_SLOPE = 1e-3", "MIN_SLOPE = 1e-4", WITH_FLOWS),
     "a family of priors that tasks use": (
         "tasks.priors",
         "self.lower + (self.upper - self.lower) * u",
         "self.upper - (self.upper - self.lower) * u",
-        {f"bank of {name}" for name in ("cancer_stromal", "ornstein_uhlenbeck", "pendulum")} | jobs("prior"),
+        {f"bank of {name}" for name in ("cancer_stromal", "ornstein_uhlenbeck", "pendulum")}
+        | jobs("prior", "nle", "nre"),
     ),
 }
 

@@ -21,6 +21,9 @@ ESTIMATORS = {  # the settings of each, which name its class
     "mlp": "veridical.estimators.regression_settings:MLPSettings",
     "ridge": "veridical.estimators.ridge_settings:RidgeSettings",
     "prior": "veridical.estimators.prior_settings:PriorSettings",
+    "nre": "veridical.estimators.nre_settings:NRESettings",
+    "nle": "veridical.estimators.nle_settings:NLESettings",
+    "score": "veridical.estimators.score_settings:ScoreSettings",
     "tsnpe": "veridical.estimators.tsnpe_settings:TSNPESettings",
     "ratios": "veridical.estimators.ratio_settings:RatiosSettings",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -315,6 +316,15 @@ class Estimator(ABC):
         """Returns what it says of its answers to x (N, *x_shape); most answer all that they are asked."""
         return Standing()
 
+    def drawn(
+        self, x: Array, n: int, rng: np.random.Generator
+    ) -> tuple[Array, Array | None, Mapping[str, Array]]:
+        """Returns what `sample_and_log_prob` does, and the convergence of draws by chains or weights.
+
+        That is `rhat` and `ess` (N, D) of chains, or `ess` and `resampling_k` (N,) of weights.
+        """
+        return *self.sample_and_log_prob(x, n, rng), {}
+
     def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
         """Returns what answers data near an observation (*x_shape), and the prior of these answers.
 
@@ -331,7 +341,13 @@ class Estimator(ABC):
 
 
 class Conditioned:
-    """The posteriors of one data set, asked for a few observations at a time."""
+    """The posteriors of one data set, asked for a few observations at a time.
+
+    Attributes:
+        convergence: Of the draws made last; see `Estimator.drawn`.
+    """
+
+    convergence: Mapping[str, Array] = MappingProxyType({})
 
     def __init__(self, estimator: Estimator, x: Array) -> None:
         self.estimator = estimator
@@ -344,7 +360,8 @@ class Conditioned:
 
         A method may leave the log densities of draws out, as None, where they would cost too much.
         """
-        return self.estimator.sample_and_log_prob(self.x[rows], n, rng)
+        draws, log_density, self.convergence = self.estimator.drawn(self.x[rows], n, rng)
+        return draws, log_density
 
     def log_prob(self, theta: Array, rows: slice) -> Array:
         """Returns log densities (..., rows) of theta (..., rows, D)."""

@@ -37,19 +37,13 @@ class PriorEstimator(Estimator):
             TrainingError: If the prior cannot be written down, for it is not made of known distributions.
         """
         prior: Prior = material.require("prior", settings.type)
-        try:
-            families.to_json(prior)
-        except TaskError as error:
-            raise TrainingError(f"estimator 'prior' of task {task.name}: {error}") from error
+        require_written(prior, settings.type, task)
         return cls(settings, task, prior), None
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n prior draws (n, N, D) for each row of x and their log densities (n, N)."""
         require_shape("x", x, None, *self.task.x_shape)
-        plain = self.task.support.plain if self.task.support else slice(None)
-        lower, upper = self.task.bounds[plain].T
-        rows = self.prior.sample(rng, len(x) * n)
-        rows[:, plain] = np.clip(rows[:, plain], np.nextafter(lower, np.inf), np.nextafter(upper, -np.inf))
+        rows = draws_inside(self.prior, self.task, len(x) * n, rng)
         draws = rows.reshape(len(x), n, -1).swapaxes(0, 1)
         return draws, self.prior.log_prob(rows).reshape(len(x), n).T
 
@@ -65,16 +59,46 @@ class PriorEstimator(Estimator):
 
     def arrays(self) -> dict[str, Array]:
         """Returns the prior's families and numbers, as the bytes of a JSON text."""
-        text = json.dumps(families.to_json(self.prior))
-        return {ARRAY: np.frombuffer(text.encode(), dtype=np.uint8)}
+        return prior_arrays(self.prior)
 
     @classmethod
     def from_arrays(
         cls, settings: PriorSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
     ) -> PriorEstimator:
         """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
-        try:
-            prior = families.from_json(json.loads(arrays[ARRAY].tobytes()))
-        except (KeyError, ValueError) as error:
-            raise ArtifactError(f"estimator {cls.type}: the prior cannot be read: {error}") from error
-        return cls(settings, task, prior)
+        return cls(settings, task, prior_from(arrays, cls.type))
+
+
+def require_written(prior: Prior, method: str, task: TaskInfo) -> None:
+    """Raises TrainingError unless a prior is made of known distributions, which can be written down."""
+    try:
+        families.to_json(prior)
+    except TaskError as error:
+        raise TrainingError(f"estimator {method!r} of task {task.name}: {error}") from error
+
+
+def prior_arrays(prior: Prior) -> dict[str, Array]:
+    """Returns a prior's families and numbers, as the bytes of a JSON text."""
+    text = json.dumps(families.to_json(prior))
+    return {ARRAY: np.frombuffer(text.encode(), dtype=np.uint8)}
+
+
+def prior_from(arrays: Arrays, method: str) -> Prior:
+    """Returns the prior that `prior_arrays` wrote down.
+
+    Raises:
+        ArtifactError: If it is missing or cannot be read.
+    """
+    try:
+        return families.from_json(json.loads(arrays[ARRAY].tobytes()))
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"estimator {method}: the prior cannot be read: {error}") from error
+
+
+def draws_inside(prior: Prior, task: TaskInfo, n: int, rng: np.random.Generator) -> Array:
+    """Returns prior draws (n, D), none of them on a bound."""
+    plain = task.support.plain if task.support else slice(None)
+    lower, upper = task.bounds[plain].T
+    rows = prior.sample(rng, n)
+    rows[:, plain] = np.clip(rows[:, plain], np.nextafter(lower, np.inf), np.nextafter(upper, -np.inf))
+    return rows

@@ -16,7 +16,10 @@ _OF_JOBS = {
         "0.7 on it is refused."
     ),
     "correction_share": "Share of its candidates for one observation that count under these weights.",
-    "ess": "Effective sample size of the exact reference: how many independent draws its chains are worth.",
+    "ess": (
+        "Effective sample size of the exact reference, or of a method that draws by chains or weights: how "
+        "many independent draws they are worth; the least of the observations shown."
+    ),
     "estimate": "Estimate of one number from one observation; its standard error is the total one.",
     "estimate_ratio_error": "The part of its standard error that comes from the trained method.",
     "estimate_statistical_error": "The part of its standard error that comes from the finite observation.",
@@ -43,8 +46,13 @@ _OF_JOBS = {
     "posterior_sd": "Standard deviation of the posterior draws for one observation.",
     "refused_share": "Share of the observations of a data set that a remedy refuses to answer.",
     "region_mass": "Prior mass of the region in which the answer to one observation, after all rounds, lies.",
+    "resampling_k": (
+        "Shape of the tail of the weights by which a method picked its draws, the largest of the "
+        "observations shown; above 0.7 they are not to be trusted."
+    ),
     "rhat": (
-        "Rank R-hat of the exact reference over independent ensembles; 1 is perfect, below 1.01 converged."
+        "Rank R-hat over independent ensembles, of the exact reference or of a method that draws by chains; "
+        "1 is perfect, below 1.01 converged; the largest of the observations shown."
     ),
     "round_shift": (
         "How far the last round moved the mean of the answer to one observation, in standard deviations of "

@@ -1,6 +1,8 @@
-"""Settings of exact references."""
+"""Settings of exact references, and of draws from what is known up to a constant."""
 
 from __future__ import annotations
+
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,3 +20,31 @@ class ReferenceSettings(Section):
     draws: Count = Field(8_000, description="Draws that are saved, of all ensembles together.")
     max_rhat: float = Field(1.01, gt=1, description="Largest R-hat that counts as converged.")
     min_ess: float = Field(1_000, gt=0, description="Least effective sample size that counts as converged.")
+
+
+class SamplingSettings(Section):
+    """How a method that learns a likelihood or a ratio draws from its posterior."""
+
+    by: Literal["chains", "importance"] = Field(
+        default="chains",
+        description="Markov chains, or weighted draws around a tempered posterior: less work, but wrong "
+        "where `resampling_k` is above 0.7.",
+    )
+    ensembles: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=2, description="Independent ensembles for each observation; R-hat compares them."
+    )
+    walkers: Annotated[int, Field(ge=16, multiple_of=2)] = Field(
+        default=300,
+        description="Walkers of an ensemble; at least four for each parameter. Many walkers and few steps "
+        "give modes their shares.",
+    )
+    prior_draws: Count = Field(
+        default=2_500, description="Prior draws from which the starts of an ensemble are made."
+    )
+    warm_up: Count = Field(default=30, description="Steps that are dropped.")
+    steps: Annotated[int, Field(ge=8)] = Field(
+        default=50, description="Steps of all walkers, among which draws are spread evenly."
+    )
+    proposals: Annotated[int, Field(ge=100)] = Field(
+        default=4_000, description="Weighted draws of `importance`, from which the draws are picked."
+    )

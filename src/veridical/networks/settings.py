@@ -287,6 +287,11 @@ _AnyFlow = (
     | DiffusionSettings
     | ConsistencySettings
 )
+LikelihoodFlow = Annotated[
+    SplineFlowSettings | MAFSettings | CouplingSettings | MixtureSettings,
+    Field(discriminator="type"),
+    BeforeValidator(_a_flow, json_schema_input_type=str | _AnyFlow),
+]
 TRAINING = {kind.model_fields["type"].default: kind.training for kind in get_args(_AnyFlow)}
 FlowSettings = Annotated[
     _AnyFlow, Field(discriminator="type"), BeforeValidator(_a_flow, json_schema_input_type=str | _AnyFlow)

@@ -40,6 +40,30 @@ PAPERS: dict[str, str] = {
         "Song, Y. & Dhariwal, P. (2024). Improved techniques for training consistency models. ICLR. "
         "arXiv:2310.14189."
     ),
+    "nle": (
+        "Papamakarios, G., Sterratt, D. & Murray, I. (2019). Sequential neural likelihood: fast "
+        "likelihood-free inference with autoregressive flows. AISTATS. arXiv:1805.07226."
+    ),
+    "binary": (
+        "Hermans, J., Begy, V. & Louppe, G. (2020). Likelihood-free MCMC with amortized approximate ratio "
+        "estimators. ICML. arXiv:1903.04057."
+    ),
+    "contrastive": (
+        "Miller, B. K., Weniger, C. & Forré, P. (2022). Contrastive neural ratio estimation. NeurIPS 35. "
+        "arXiv:2210.06170."
+    ),
+    "balanced": (
+        "Delaunoy, A. et al. (2022). Towards reliable simulation-based inference with balanced neural ratio "
+        "estimation. NeurIPS 35. arXiv:2208.13624."
+    ),
+    "differential_evolution": (
+        "ter Braak, C. J. F. (2006). A Markov chain Monte Carlo version of the genetic algorithm "
+        "differential evolution. Statistics and Computing 16, 239-249."
+    ),
+    "score": (
+        "Gneiting, T. & Raftery, A. E. (2007). Strictly proper scoring rules, prediction, and estimation. "
+        "JASA 102, 359-378."
+    ),
     "tsnpe": (
         "Deistler, M., Gonçalves, P. J. & Macke, J. H. (2022). Truncated proposals for scalable and "
         "hassle-free simulation-based inference. NeurIPS 35. arXiv:2210.04815."
@@ -172,6 +196,14 @@ def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
         flow = network.get("member", network).get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
         return [*(["tsnpe"] if kind == "tsnpe" else []), "npe", family]
+    if kind in ("nle", "nre"):
+        flow = spec.get("flow", {})
+        family = flow if isinstance(flow, str) else flow.get("type", "spline")
+        own = ["nle", family] if kind == "nle" else [spec.get("loss", "contrastive")]
+        by_weights = spec.get("sampling", {}).get("by") == "importance"
+        return [*own, "pareto" if by_weights else "differential_evolution"]
+    if kind == "score":
+        return ["score"]
     return ["pareto"] if kind == "importance" else ["rope"] if kind.startswith("rope") else []
 
 

@@ -1,7 +1,8 @@
 """Posterior draws on disk: netCDF4 that ArviZ opens, written observation by observation.
 
     group posterior       one variable per parameter, (chain = 1, draw, observation)
-    group sample_stats    log_density (chain, draw, observation)
+    group sample_stats    log_density (chain, draw, observation); of draws by chains rhat, ess (observation,
+                          parameter), by weights ess and resampling_k (observation); each where known
     group constant_data   truth (observation, parameter), log_density_truth (observation),
                           summary (observation, summary_dim), summary_mean, summary_cov; each where known
     group observed_data   x (observation, ...)
@@ -37,6 +38,9 @@ MIGRATIONS: Migrations = {}
 # Where what may be known beside the draws stands, with its axes; those of `x` go on with x_dim_0, ...
 FIELDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "log_density": ("sample_stats", ("chain", "draw", "observation")),
+    "rhat": ("sample_stats", ("observation", "parameter")),
+    "ess": ("sample_stats", ("observation", "parameter")),
+    "resampling_k": ("sample_stats", ("observation",)),
     "truth": ("constant_data", ("observation", "parameter")),
     "log_density_truth": ("constant_data", ("observation",)),
     "summary": ("constant_data", ("observation", "summary_dim")),
@@ -66,6 +70,9 @@ class Draws:
         attrs: Task, method, dataset, budget, replicate, digests, versions, ...
         extras: Other arrays that figures need, by name; those of the first part are kept.
         constraints: What parameters can be beyond their bounds, as attribute `constraints` in the file.
+        rhat: R-hat of draws by chains, across independent ensembles, shape (N, D), or None.
+        ess: How many independent draws theirs, or those by weights, are worth, shape (N, D), or None.
+        resampling_k: Shape of the tail of weights that draws were picked by, shape (N,), or None.
     """
 
     names: tuple[str, ...]
@@ -82,6 +89,9 @@ class Draws:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     extras: Mapping[str, Array] = field(default_factory=dict)
     constraints: tuple[Constraint, ...] = ()
+    rhat: Array | None = None
+    ess: Array | None = None
+    resampling_k: Array | None = None
 
     @property
     def support(self) -> Support:

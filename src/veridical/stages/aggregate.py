@@ -172,10 +172,13 @@ def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) 
     )
     if "standing" in about:
         rows += tabulation.standing_rows(where, about["standing"], about["refused"], **common)
-    for name in ("rhat", "ess") if where.method == REFERENCE else ():
+    for name in ("rhat", "ess"):
         for parameter, value in _per_parameter(found, name).items():
             cells = {**common, **where.cells, "metric": name, "parameter": parameter}
             rows.append(metrics.row(**cells, value=value, n=found.draws.shape[0]))
+    if found.resampling_k is not None:
+        cells = {**common, **where.cells, "metric": "resampling_k", "n": found.draws.shape[0]}
+        rows.append(metrics.row(**cells, value=float(found.resampling_k.max())))
     return rows
 
 
@@ -197,8 +200,12 @@ def _mixture_rows(draws: Paths, common: Mapping[str, Any]) -> list[Row]:
 
 
 def _per_parameter(found: Draws, name: str) -> dict[str, float]:
-    """What the attributes of a reference state of each parameter; the worst of several observations."""
-    stated = found.attrs.get(name)
+    """R-hat or effective size of each parameter, of a reference or of a method whose draws came by chains.
+
+    The worst of several observations.
+    """
+    own = getattr(found, name)
+    stated = found.attrs.get(name) if own is None else own
     if stated is None:
         return {}
     if isinstance(stated, Mapping):

@@ -133,6 +133,7 @@ def _parts(
             units=task.units,
             draws=draws,
             log_density=log_density,
+            **posterior.convergence,
             truth=truth,
             log_density_truth=posterior.log_prob(truth, rows) if dense and truth is not None else None,
             summary=estimator.every_summary(data.x[rows]),

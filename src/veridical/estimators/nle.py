@@ -1,0 +1,121 @@
+r"""Neural likelihood estimation: a conditional density of the data given the parameters.
+
+A density :math:`q_\phi` of standardised data given standardised, unconstrained parameters z minimises
+
+.. math:: L(\phi) = - \frac1N \sum_i \log q_\phi(x_i \mid z_i) ,
+
+and the posterior of any data set is :math:`p(\theta) \prod_r q(x_r \mid z(\theta))` up to a constant: entries
+that are independent given the parameters add. The prior enters there alone, so that rows of any proposal may
+be learned from.
+
+Whole numbers get uniform noise in [-1/2, 1/2), once for each training row; a density of the sum that is even
+within a unit is the probability of the number, and is asked for at the number itself.
+
+References:
+    | Sequential Neural Likelihood (Papamakarios, Sterratt and Murray, 2019), https://arxiv.org/abs/1805.07226
+    | A note on the evaluation of generative models (Theis, van den Oord and Bethge, 2016), for the noise
+    | https://arxiv.org/abs/1511.01844
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from torch import Tensor
+
+from veridical import seeds
+from veridical.errors import TrainingError
+from veridical.estimators.base import TaskInfo
+from veridical.estimators.nle_settings import NLESettings
+from veridical.estimators.sampled import LikelihoodNetwork, SampledPosterior, element_shape
+from veridical.networks import build_density
+from veridical.networks.settings import LikelihoodFlow
+from veridical.tasks.base import Array
+from veridical.training import session
+
+MOST_NUMBERS = 30  # in x, of which a density is learned as they are
+
+
+class DataDensity(LikelihoodNetwork):
+    """A density of x given parameters; its loss is the negative log density of standardised x.
+
+    Arguments:
+        flow: Its settings.
+        numbers: Of x, C.
+        parameters: Unconstrained ones, K.
+    """
+
+    def __init__(self, flow: LikelihoodFlow, numbers: int, parameters: int) -> None:
+        super().__init__()
+        self.flow = build_density(flow.model_dump(), numbers, parameters)
+
+    def log_likelihood(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns log densities (B,) of standardised data (B, C) given z (B, K)."""
+        found: Tensor = self.flow.log_prob(context, z)
+        return found
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """Returns the mean over rows of -log q(x | z), of z (B, K) and standardised x (B, *x_shape)."""
+        z, x = batch
+        loss: Tensor = self.flow.loss(self.contexts(x), z)
+        return loss
+
+
+class NLE(SampledPosterior[DataDensity]):
+    """A likelihood trained on simulations."""
+
+    type = "nle"
+
+    @classmethod
+    def build(cls, settings: NLESettings, task: TaskInfo) -> DataDensity:
+        """Returns a density of one element of x given the parameters."""
+        return DataDensity(settings.flow, prod(element_shape(settings, task)), len(task.cells))
+
+    @classmethod
+    def on_task(cls, settings: NLESettings, task: TaskInfo) -> NLESettings:
+        """Returns the settings; x must not hold too many numbers."""
+        _require_few(settings, task)
+        return settings
+
+    @classmethod
+    def learned(cls, x: Array, settings: NLESettings, run: session.Session) -> Array:
+        """Returns elements of x (N, ...) whose whole numbers have become continuous."""
+        x = _continuous(x, settings, run)
+        _require_spread(x)
+        return x
+
+
+def _require_few(settings: NLESettings, task: TaskInfo) -> None:
+    """Raises TrainingError where x holds too many numbers for a density of them."""
+    numbers, kinds = prod(element_shape(settings, task)), {"series", "image"} & {*task.axes}
+    if numbers > MOST_NUMBERS or kinds:
+        what = f"{numbers} numbers" if numbers > MOST_NUMBERS else f"a {kinds.pop()}"
+        raise TrainingError(
+            f"estimator {settings.type!r}: x of task {task.name} holds {what}; expected at most "
+            f"{MOST_NUMBERS} numbers without order, for it learns their density. Take an `nre`, whose "
+            "network summarises x, or give the task summary statistics for x; where entries are independent "
+            "given the parameters, name their axis as `independent`."
+        )
+
+
+def _continuous(x: Array, settings: NLESettings, run: session.Session) -> Array:
+    """X (N, ...), whose whole numbers have become continuous."""
+    if settings.counts is False:
+        return x
+    whole = np.broadcast_to(settings.counts or (x == np.round(x)).all(axis=0), x.shape[1:])
+    if not whole.any():
+        return x
+    print(f"{settings.type}: {int(whole.sum())} of {whole.size} numbers of x are whole and get uniform noise")
+    rng = seeds.generator(run.root, "initialise", *run.path, "counts")
+    return np.where(whole, x + rng.uniform(-0.5, 0.5, x.shape), x)
+
+
+def _require_spread(x: Array) -> None:
+    """Raises TrainingError where a number of x is the same in all rows, which leaves it no density."""
+    still = np.flatnonzero((x == x[0]).reshape(len(x), -1).all(axis=0))
+    if len(still):
+        raise TrainingError(
+            f"x: number {still[0]} takes one value in all {len(x)} rows, so that it has no density; leave it "
+            "out of x, or take an `npe` or `nre`."
+        )

@@ -1,0 +1,327 @@
+r"""Posteriors of methods that know a likelihood up to a constant, which Markov chains or weights then sample.
+
+A method gives :math:`\log L(\theta, x)`, up to what does not depend on theta; its posterior is
+:math:`p(\theta) \, L(\theta, x) / Z(x)` with the prior that it keeps. Z is not known, so there are draws
+without densities.
+
+**Chains** (`inference/walkers`) run in unconstrained, standardised coordinates, several independent ensembles
+for each observation, R-hat and effective sizes of which go with the draws.
+
+**Importance** takes prior draws, picked by the tempered likelihood, as centres of normal kernels, whose
+covariance is that of the centres times Scott's factor; draws of the kernels get weights, Pareto smoothed, and
+are picked by these. The shape k of their tail goes with the draws: above 0.7 they are not to be trusted.
+
+References:
+    | Pareto Smoothed Importance Sampling (Vehtari et al., 2024), https://arxiv.org/abs/1507.02646
+    | Multivariate Density Estimation (Scott, 1992)
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self, TypeVar
+
+import numpy as np
+import torch
+from scipy.special import logsumexp
+from torch import Tensor
+
+from veridical.checks.pareto import smoothed
+from veridical.errors import ArtifactError, SettingError, TaskError, TrainingError, require_shape
+from veridical.estimators.base import (
+    Arrays,
+    Estimator,
+    Material,
+    Rows,
+    SummaryCloud,
+    TaskInfo,
+    labelled,
+)
+from veridical.estimators.prior import draws_inside, prior_arrays, prior_from, require_written
+from veridical.estimators.transformed import Networked
+from veridical.inference import tempering, walkers
+from veridical.inference.settings import SamplingSettings
+from veridical.inference.tempering import Target
+from veridical.networks.layers import rows_at_once
+from veridical.networks.trainable import Trainable
+from veridical.networks.transforms import InputTransform, ParameterTransform
+from veridical.tasks.base import Array, Prior
+from veridical.training import fitting, session
+
+ROWS = 8192  # parameters that go through the network at once
+CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
+WALKERS = 20_000  # of all observations that are moved together
+
+Log = Callable[[Array, Array], Array]
+
+
+class Likelihood(Estimator):
+    """What knows a likelihood up to a constant; remedies ask for this where they would use an exact one."""
+
+    prior: Prior
+
+    @abstractmethod
+    def log_likelihood(self, theta: Array, x: Array) -> Array:
+        """Returns log likelihoods (..., N) of theta (..., N, D) given x (N, *x_shape).
+
+        They lack a constant of each x, which theta does not change; -inf out of bounds.
+        """
+
+
+class LikelihoodNetwork(Trainable):
+    """A network that gives a log likelihood of standardised parameters, up to a constant of what it sees."""
+
+    def contexts(self, x: Tensor) -> Tensor:
+        """Returns what it sees (N, C) of standardised x (N, *x_shape)."""
+        return x.reshape(len(x), -1)
+
+    def log_likelihood(self, z: Tensor, context: Tensor) -> Tensor:
+        """Returns log likelihoods (B,) of z (B, K), each given its own context (B, C)."""
+        raise NotImplementedError(f"{type(self).__name__} has no log_likelihood().")
+
+
+Network = TypeVar("Network", bound=LikelihoodNetwork)
+
+
+@dataclass(eq=False)
+class SampledPosterior(Networked[Network], Likelihood):
+    """A posterior by a network's log likelihood and the prior.
+
+    Attributes:
+        prior: The prior.
+    """
+
+    prior: Prior = None  # type: ignore[assignment]
+    parameters: ParameterTransform
+
+    @classmethod
+    def fit(
+        cls, settings: Any, task: TaskInfo, material: Material, run: session.Session
+    ) -> tuple[Self, session.TrainingResult]:
+        """Returns a trained method and how its training went; see `Estimator.fit`."""
+        settings, prior = cls.on_task(settings, task), known_prior(settings, task, material)
+        whole = labelled(material, "simulations", settings.type, task)
+        rows = elements_of(whole, settings.independent)
+        learn = ~rows.validation
+        session.require_rows(int((~whole.validation).sum()), int(whole.validation.sum()))
+        x = cls.learned(rows.x, settings, run)
+        kind, shared = settings.inputs.transform, settings.exchangeable
+        inputs = InputTransform.fit(x[learn], kind, shared=shared, has_missing=task.has_missing)
+        parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
+        parameters.require_inside(rows.theta)
+        pair = parameters.forward(rows.theta)[0].astype(np.float32), inputs(x, np.float32)
+        with session.seeded_initialisation(run):
+            network = cls.build(settings, task)
+        data = fitting.Data.split(pair, learn, rows.validation, np.zeros(len(x)))
+        result = fitting.fit(network, data, settings.training, run)
+        found = cls(settings, task, inputs, parameters, network, prior=prior)
+        found.cloud = SummaryCloud.of(found.summary(whole.x[~whole.validation][:CLOUD_ROWS]))
+        found.judge(data.validation)
+        return found, result
+
+    @classmethod
+    @abstractmethod
+    def on_task(cls, settings: Any, task: TaskInfo) -> Any:
+        """Returns the settings with what they leave to the task.
+
+        Raises:
+            TrainingError: If the method does not suit the task.
+        """
+
+    @classmethod
+    def learned(cls, x: Array, settings: Any, run: session.Session) -> Array:
+        """Returns elements of x (N, ...) as they are learned from."""
+        return x
+
+    def judge(self, validation: tuple[Array, ...]) -> None:
+        """Looks at the validation rows, standardised z (N, K) and x (N, ...), after the training."""
+
+    @property
+    def has_density(self) -> bool:
+        """False: its densities lack their constants."""
+        return False
+
+    def log_prob(self, theta: Array, x: Array) -> NoReturn:
+        """Raises TaskError: densities are not normalised."""
+        raise TaskError(
+            f"estimator {self.type} of task {self.task.name} gives draws without densities, for its "
+            "posterior is known up to a constant; `log_likelihood` and the prior give it that far."
+        )
+
+    def log_likelihood(self, theta: Array, x: Array) -> Array:
+        """Returns log likelihoods (..., N) of theta (..., N, D) up to constants; see `Likelihood`."""
+        theta = np.asarray(theta, float)
+        require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
+        z, log_slope = self.parameters.forward(theta)
+        flat = z.reshape(-1, z.shape[-1])
+        found = self._log_likelihood(x)(flat, np.arange(len(flat)) % len(x)).reshape(log_slope.shape)
+        return np.where(np.isneginf(log_slope), -np.inf, found)
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, None]:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape), and no densities."""
+        return self.drawn(x, n, rng)[0], None
+
+    def drawn(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, None, dict[str, Array]]:
+        """Returns n draws (n, N, D) for each x (N, *x_shape), no densities, and their convergence."""
+        sampling: SamplingSettings = self.settings.sampling
+        if sampling.walkers < 4 * len(self.task.cells):
+            raise SettingError(
+                f"sampling.walkers: task {self.task.name} has {len(self.task.cells)} numbers to sample; "
+                f"expected at least {4 * len(self.task.cells)} walkers, got {sampling.walkers}."
+            )
+        one = self._by_chains if sampling.by == "chains" else self._by_weights
+        size = max(1, WALKERS // (sampling.ensembles * sampling.walkers))
+        parts = [x[first : first + size] for first in range(0, len(x), size)]
+        found = [one(self._log_likelihood(part), n, rng.spawn(len(part)), sampling) for part in parts]
+        z = np.concatenate([part for part, _ in found])
+        told = {name: np.concatenate([each[name] for _, each in found]) for name in found[0][1]}
+        return self.parameters.inverse(z).swapaxes(0, 1), None, told
+
+    def _by_chains(
+        self, log_likelihood: Log, n: int, rngs: Sequence[np.random.Generator], sampling: SamplingSettings
+    ) -> tuple[Array, dict[str, Array]]:
+        """Draws z (N, n, K) by chains, one generator an observation."""
+        each = sampling.ensembles
+        own = [rng for parent in rngs for rng in parent.spawn(each)]
+        target = self._target(lambda z, rows: log_likelihood(z, rows // each))
+        pool = np.stack([self._prior_draws(sampling.prior_draws, rng) for rng in own])
+        sizes = {"walkers": sampling.walkers, "warm_up": sampling.warm_up}
+        steps = max(sampling.steps, -(-n // (each * sampling.walkers)))
+        z, _ = walkers.sample(target, pool, own, steps=steps, **sizes)
+        chains = z.reshape(len(rngs), each, *z.shape[1:])
+        with np.errstate(invalid="ignore", divide="ignore"):  # of walkers that all stand still
+            rhat, ess = zip(*map(tempering.convergence, self.parameters.inverse(chains)), strict=True)
+        draws = np.stack([tempering.gathered(one, n) for one in chains])
+        return draws, {"rhat": np.nan_to_num(rhat, nan=np.inf), "ess": np.nan_to_num(ess)}
+
+    def _by_weights(
+        self, log_likelihood: Log, n: int, rngs: Sequence[np.random.Generator], sampling: SamplingSettings
+    ) -> tuple[Array, dict[str, Array]]:
+        """Draws z (N, n, K) by weighted kernels, one generator an observation."""
+        target, k = self._target(log_likelihood), len(self.task.cells)
+        count, m = sampling.ensembles * sampling.prior_draws, sampling.proposals
+        out, ks, ess = np.empty((len(rngs), n, k)), np.empty(len(rngs)), np.empty((len(rngs), 1))
+        for i, rng in enumerate(rngs):
+            row, pool = np.array([i]), self._prior_draws(count, rng)
+            (log_p,) = target.likelihood(pool[None], row)
+            centres_wanted = sampling.ensembles * sampling.walkers
+            power = tempering.largest_power(log_p, tempering.START_POWER, centres_wanted)
+            centres = pool[tempering.picked(power * (log_p - log_p.max()), centres_wanted, rng)]
+            z, log_q = _kernels(centres, m, rng)
+            weights = smoothed(target.tempered(z[None], np.ones(1), row)[0] - log_q)
+            out[i] = z[rng.choice(m, size=n, replace=True, p=weights.weights)]
+            ks[i], ess[i] = weights.k, weights.effective
+        return out, {"ess": np.repeat(ess, len(self.task.parameters), axis=1), "resampling_k": ks}
+
+    def _target(self, log_likelihood: Log) -> Target:
+        return Target(tempering.Transformed(self.parameters), self.prior, log_likelihood)
+
+    def _prior_draws(self, n: int, rng: np.random.Generator) -> Array:
+        return self.parameters.forward(draws_inside(self.prior, self.task, n, rng))[0]
+
+    def _log_likelihood(self, x: Array) -> Log:
+        """The log likelihoods (B,) of z (B, K), each given the row of x (N, *x_shape) with its number."""
+        network, context = self.precise, self._contexts(x)
+
+        def function(z: Array, rows: Array) -> Array:
+            out: Array = np.empty(len(z))
+            step = max(1, ROWS // context.shape[1])
+            with torch.no_grad():
+                for first in range(0, len(z), step):
+                    part = slice(first, first + step)
+                    own = context[torch.from_numpy(rows[part])]
+                    many = torch.from_numpy(z[part]).repeat_interleave(own.shape[1], 0)
+                    log_l = network.log_likelihood(many, own.flatten(0, 1)).reshape(own.shape[:2])
+                    out[part] = log_l.sum(1).numpy()
+            if np.isnan(out).any():
+                raise ArtifactError(
+                    f"estimator {self.type} of task {self.task.name}: {int(np.isnan(out).sum())} log "
+                    "likelihoods are not numbers; the network is broken. Train it again."
+                )
+            return out
+
+        return function
+
+    def summary(self, x: Array) -> Array:
+        """Returns what the network sees of x (N, *x_shape), as summaries (N, K)."""
+        return self._contexts(x).reshape(len(x), -1).numpy()
+
+    def _contexts(self, x: Array) -> Tensor:
+        """What the network sees of each element of x (N, *x_shape), in double precision, shape (N, R, C)."""
+        each = as_elements(x, self.settings.independent)
+        with torch.no_grad():
+            inputs = torch.from_numpy(self.inputs(each.reshape(-1, *each.shape[2:])))
+            parts = [self.precise.contexts(part) for part in inputs.split(rows_at_once(inputs.shape[1:]))]
+        return torch.cat(parts).reshape(*each.shape[:2], -1)
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns weights, statistics and the prior by name."""
+        return {**super().arrays(), **prior_arrays(self.prior)}
+
+    @classmethod
+    def from_arrays(
+        cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
+    ) -> Self:
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
+        found = super().from_arrays(settings, task, arrays, parent)
+        found.prior = prior_from(arrays, cls.type)
+        return found
+
+
+def as_elements(x: Array, axis: int | None) -> Array:
+    """Returns x (N, *x_shape) as elements along one axis of x (N, R, ...); as one element without any."""
+    return x[:, None] if axis is None else np.moveaxis(x, axis + 1, 1)
+
+
+def elements_of(rows: Rows, axis: int | None) -> Rows:
+    """Returns a row for each element of x, first elements before second ones.
+
+    So neighbours belong to different simulations, as pairs by rolling have to.
+    """
+    each = as_elements(rows.x, axis).swapaxes(0, 1)
+    theta = np.tile(rows.theta, (len(each), 1))
+    return Rows(theta, each.reshape(-1, *each.shape[2:]), np.tile(rows.validation, len(each)))
+
+
+def element_shape(settings: Any, task: TaskInfo) -> tuple[int, ...]:
+    """Returns the shape of one element of x.
+
+    Raises:
+        TrainingError: If x has no such axis.
+    """
+    if settings.independent is not None and settings.independent >= len(task.x_shape):
+        raise TrainingError(
+            f"estimator {settings.type!r}: x of shape {task.x_shape} has no axis {settings.independent}, "
+            "which `independent` names; they count from 0."
+        )
+    return as_elements(np.empty((0, *task.x_shape)), settings.independent).shape[2:]
+
+
+def known_prior(settings: Any, task: TaskInfo, material: Material) -> Prior:
+    """Returns the prior that draws will need.
+
+    Raises:
+        TrainingError: If parameters are discrete, or the prior cannot be written down.
+    """
+    if any(task.cells):
+        raise TrainingError(
+            f"estimator {settings.type!r}: parameters of task {task.name} are discrete, which no chain moves "
+            "through; take an `npe`."
+        )
+    prior: Prior = material.require("prior", settings.type)
+    require_written(prior, settings.type, task)
+    return prior
+
+
+def _kernels(centres: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draws z (n, K) of normal kernels around centres (C, K), and their log densities (n,)."""
+    c, k = centres.shape
+    spread = np.cov(centres, rowvar=False).reshape(k, k) + 1e-12 * np.eye(k)
+    factor = c ** (-1 / (k + 4)) * np.linalg.cholesky(spread)
+    z = centres[rng.integers(c, size=n)] + rng.standard_normal((n, k)) @ factor.T
+    inverse = np.linalg.inv(factor).T
+    own, other = z @ inverse, centres @ inverse
+    squares = (own**2).sum(1)[:, None] + (other**2).sum(1) - 2 * own @ other.T
+    return z, np.asarray(logsumexp(-0.5 * squares, axis=1))
