@@ -193,7 +193,7 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
             kind = network.get(part, {}).get("type")
             entries += [registry[kind]] if kind in registry else registry.values()
-        entries += MASKED.values()
+        entries += [MASKED]
     return tuple(entry.partition(":")[0] for entry in entries)
 
 

@@ -42,6 +42,7 @@ from veridical.networks import build_density, build_summary, choice
 from veridical.networks.density import Density
 from veridical.networks.layers import rows_at_once
 from veridical.networks.mixed import MixedFlow
+from veridical.networks.standardised import standardised
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -58,7 +59,7 @@ S = TypeVar("S", bound=PosteriorSettings)
 
 def on_task(settings: S, task: TaskInfo) -> S:
     """Returns the settings with the summary network that they leave to the axes of x."""
-    summary = choice.resolved(settings.summary, task.x_shape, task.axes)
+    summary = choice.resolved(settings.summary, task.x_shape, task.axes, task.names)
     if settings.summary.type == "auto":
         print(f"summary: auto takes {summary.model_dump()}")
     return settings.model_copy(update={"summary": summary})
@@ -367,15 +368,8 @@ def _input_transform(
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
-    kind, shared = settings.inputs.transform, exchangeable(settings)
-    own = InputTransform.fit(x, kind, shared=shared, has_missing=task.has_missing)
+    own = standardised(settings.summary, x, settings.inputs.transform, has_missing=task.has_missing)
     return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
-
-
-def exchangeable(settings: PosteriorSettings) -> int | None:
-    """Returns the axis of x whose entries the summary network takes for exchangeable, if any."""
-    axis: int | None = settings.summary.axis if settings.summary.type == "deepset" else None
-    return axis
 
 
 def _parameter_transform(

@@ -9,11 +9,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from veridical.errors import ShapeError
+from veridical.networks.entries import Block, numbered, ranges
 from veridical.networks.settings import (
     ConvSummarySettings,
     DeepSetSummarySettings,
     ImageSummarySettings,
     MLPSummarySettings,
+    PartsSummarySettings,
 )
 
 IMAGE, SERIES = (
@@ -22,10 +25,16 @@ IMAGE, SERIES = (
 )  # least lengths of axes that are taken for an image and a series without being declared
 LONG, SHORT = 256, 16  # steps of a series from which on its network grows with it, and that this leaves
 LARGE, SMALL = 32, 4  # the same of the longer axis of an image
+SEEN = 128  # steps, or patches of them, that see each other at most
 FIRST, FURTHER = 32, 64  # channels of the convolutions
 
 
-def resolved(summary: Any, x_shape: tuple[int, ...], axes: Sequence[str] = ()) -> Any:
+def resolved(
+    summary: Any,
+    x_shape: tuple[int, ...],
+    axes: Sequence[str] = (),
+    names: Sequence[Sequence[str]] = (),
+) -> Any:
     """Returns the settings of a summary network with nothing left open.
 
     Arguments:
@@ -33,23 +42,86 @@ def resolved(summary: Any, x_shape: tuple[int, ...], axes: Sequence[str] = ()) -
         x_shape: Shape of one row of x.
         axes: The kind of each axis: as the task declares it, `vector` where its coordinates are names, else
             empty.
+        names: The names of the entries along each axis, none where they have numbers.
+
+    Raises:
+        UnknownName: If x has no entry that is named.
+        ShapeError: If x has no axis for it, or blocks overlap or leave entries out.
     """
     axes = tuple(axes) or ("",) * len(x_shape)
+    names = tuple(names) or ((),) * len(x_shape)
+    if summary.type == "parts":
+        return _shared_out(summary, x_shape, axes, names)
     if summary.type == "auto":
         summary = _chosen(summary.features, x_shape, axes)
     found: dict[str, Any] = {}
     if summary.type == "image":
         found["axes"] = list(_declared("image", axes)) or list(range(max(2, len(x_shape))))[-2:]
-    elif summary.type in ("conv", "gru", "deepset"):
-        kind = "exchangeable" if summary.type == "deepset" else "series"
+    elif "axis" in type(summary).model_fields:
+        kind = "exchangeable" if summary.exchangeable else "series"
         found["axis"] = (_declared(kind, axes) or (0,))[0]
     given = summary.model_dump(exclude_none=True)
     found = {**found, **given}
+    for name in {"energy", "times"} & {*given}:
+        found[name] = _beside(found["axis"], given[name], x_shape, names, f"{summary.type}.{name}")
+    if summary.type == "transformer":
+        found = {"patch": max(1, math.ceil(x_shape[found["axis"]] / SEEN)), **found}
     if summary.type == "conv":
         found = {**_along(x_shape[found["axis"] : found["axis"] + 1], summary), **found}
     elif summary.type == "image":
         found = {**_over([x_shape[axis] for axis in found["axes"] if axis < len(x_shape)], summary), **found}
     return type(summary)(**found)
+
+
+def _beside(
+    axis: int, entry: int | str, x_shape: tuple[int, ...], names: Sequence[Sequence[str]], what: str
+) -> int:
+    """The number of an entry along the other one of two axes."""
+    if len(x_shape) != 2 or axis > 1:
+        raise ShapeError(
+            f"summary {what}: expected x with two axes, elements and their numbers, got shape {x_shape}."
+        )
+    found = numbered(entry, x_shape[1 - axis], names[1 - axis])
+    if len(found) > 1:
+        raise ShapeError(f"summary {what}: expected one entry, got {len(found)} for {entry!r}.")
+    return found[0]
+
+
+def _shared_out(
+    summary: PartsSummarySettings,
+    x_shape: tuple[int, ...],
+    axes: Sequence[str],
+    names: Sequence[Sequence[str]],
+) -> PartsSummarySettings:
+    """Several blocks, each with a network of known settings."""
+    axis = summary.axis
+    if axis is None:
+        axis = max((i for i, own in enumerate(names) if own), default=len(x_shape) - 1)
+    if not 0 <= axis < len(x_shape):
+        raise ShapeError(f"summary 'parts': x of shape {x_shape} has no axis {axis}; they count from 0.")
+    parts, taken = {}, []
+    for name, part in summary.parts.items():
+        block = Block.of(part.model_dump(), x_shape, axis, names[axis])
+        taken += block.entries
+        kinds, own = part.kinds, [*names]
+        if part.shape:
+            kinds, own = kinds or [""] * len(block.shape), [()] * len(block.shape)
+        elif names[axis]:
+            own[axis] = [names[axis][i] for i in block.entries]
+        parts[name] = part.model_copy(
+            update={
+                "entries": ranges(block.entries),
+                "summary": resolved(part.summary, block.shape, kinds or axes, own),
+            }
+        )
+    wrong = [i for i in range(x_shape[axis]) if taken.count(i) != 1]
+    if wrong:
+        known = [names[axis][i] for i in wrong] if names[axis] else ranges(wrong)
+        raise ShapeError(
+            f"summary 'parts': expected each entry of x in one block, got {len(wrong)} in none or in "
+            f"several: {', '.join(map(str, known[:10]))}. Name all of them once."
+        )
+    return summary.model_copy(update={"axis": axis, "parts": parts})
 
 
 def _declared(kind: str, axes: Sequence[str]) -> tuple[int, ...]:
