@@ -192,7 +192,7 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         network = network.get("member", network)
         for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
             kind = network.get(part, {}).get("type")
-            entries += [registry[kind]] if kind in registry else registry.values()
+            entries += [registry[kind]] if kind in registry and kind != "parts" else registry.values()
         entries += [MASKED]
     return tuple(entry.partition(":")[0] for entry in entries)
 

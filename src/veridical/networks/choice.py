@@ -63,7 +63,7 @@ def resolved(
     given = summary.model_dump(exclude_none=True)
     found = {**found, **given}
     for name in {"energy", "times"} & {*given}:
-        found[name] = _beside(found["axis"], given[name], x_shape, names, f"{summary.type}.{name}")
+        found[name] = _beside(found["axis"], given[name], x_shape, names, f"summary.{name}")
     if summary.type == "transformer":
         found = {"patch": max(1, math.ceil(x_shape[found["axis"]] / SEEN)), **found}
     if summary.type == "conv":
@@ -79,11 +79,11 @@ def _beside(
     """The number of an entry along the other one of two axes."""
     if len(x_shape) != 2 or axis > 1:
         raise ShapeError(
-            f"summary {what}: expected x with two axes, elements and their numbers, got shape {x_shape}."
+            f"{what}: expected x with two axes, elements and their numbers, got shape {x_shape}."
         )
     found = numbered(entry, x_shape[1 - axis], names[1 - axis])
     if len(found) > 1:
-        raise ShapeError(f"summary {what}: expected one entry, got {len(found)} for {entry!r}.")
+        raise ShapeError(f"{what}: expected one entry, got {len(found)} for {entry!r}.")
     return found[0]
 
 

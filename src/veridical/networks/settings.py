@@ -90,6 +90,14 @@ class ImageSummarySettings(SummarySection):
         default=None,
         description="Axes of x that make the image, from 0; else those declared, or the last two.",
     )
+    blocks: Annotated[int, Field(ge=0, le=8)] = Field(
+        default=0, description="Residual blocks of two convolutions behind each of these."
+    )
+    places: bool = Field(
+        default=True,
+        description="Whether the dense network sees what is left at each place; else the means of channels "
+        "alone, for which it is the same wherever something is.",
+    )
     hidden: Widths = Field(default=[128], description="Widths of the hidden dense layers.")
     features: Width = Field(default=32, description="Number of summaries.")
 
