@@ -25,7 +25,8 @@ IMAGE, SERIES = (
 )  # least lengths of axes that are taken for an image and a series without being declared
 LONG, SHORT = 256, 16  # steps of a series from which on its network grows with it, and that this leaves
 LARGE, SMALL = 32, 4  # the same of the longer axis of an image
-SEEN = 128  # steps, or patches of them, that see each other at most
+SEEN = 64  # steps, or patches of them, that see each other at most
+DIRECTLY, POINTS = 32, 16  # exchangeable rows that do so without a detour, and points of it for more
 FIRST, FURTHER = 32, 64  # channels of the convolutions
 
 
@@ -64,13 +65,22 @@ def resolved(
     found = {**found, **given}
     for name in {"energy", "times"} & {*given}:
         found[name] = _beside(found["axis"], given[name], x_shape, names, f"summary.{name}")
-    if summary.type == "transformer":
-        found = {"patch": max(1, math.ceil(x_shape[found["axis"]] / SEEN)), **found}
+    along = found.get("axes", [found.get("axis", 0)])
+    lengths = [x_shape[axis] for axis in along if axis < len(x_shape)] or [1]
+    return type(summary)(**{**_of_lengths(summary, lengths), **found})
+
+
+def _of_lengths(summary: Any, lengths: Sequence[int]) -> dict[str, Any]:
+    """What the lengths of its axes decide of a network."""
     if summary.type == "conv":
-        found = {**_along(x_shape[found["axis"] : found["axis"] + 1], summary), **found}
-    elif summary.type == "image":
-        found = {**_over([x_shape[axis] for axis in found["axes"] if axis < len(x_shape)], summary), **found}
-    return type(summary)(**found)
+        return _along(lengths[0], summary)
+    if summary.type == "image":
+        return _over(max(lengths), summary)
+    if summary.type == "transformer":
+        return {"patch": math.ceil(lengths[0] / SEEN)}
+    if summary.type == "set_transformer":
+        return {"inducing": POINTS if lengths[0] > DIRECTLY else 0}
+    return {}
 
 
 def _beside(
@@ -145,17 +155,15 @@ def _chosen(features: int, x_shape: tuple[int, ...], axes: Sequence[str]) -> Any
     )
 
 
-def _along(lengths: Sequence[int], settings: ConvSummarySettings) -> dict[str, Any]:
+def _along(length: int, settings: ConvSummarySettings) -> dict[str, Any]:
     """What the length of a series decides."""
-    (length,) = lengths or (1,)
     if settings.channels is not None or length <= LONG:
         return {"channels": [FIRST, FURTHER], "patch": 2, "means": False}
     return {**_halvings(length, settings.patch or max(2, math.ceil(length / LONG)), SHORT), "means": True}
 
 
-def _over(lengths: Sequence[int], settings: ImageSummarySettings) -> dict[str, Any]:
+def _over(longest: int, settings: ImageSummarySettings) -> dict[str, Any]:
     """What the size of an image decides."""
-    longest = max(lengths, default=1)
     wanted = 2 if settings.channels is not None else max(2, math.ceil(longest / LARGE))
     return _halvings(longest, settings.patch or wanted, SMALL)
 

@@ -36,7 +36,7 @@ class SummarySection(Section):
 class _Attention(SummarySection):
     """What both networks of attention have."""
 
-    width: Width = Field(default=64, description="Width of the elements inside.")
+    width: Width = Field(default=32, description="Width of the elements inside.")
     heads: Heads = 4
 
     @model_validator(mode="after")
@@ -51,10 +51,10 @@ class SetTransformerSummarySettings(_Attention):
 
     type: Literal["set_transformer"] = "set_transformer"
     blocks: Blocks = Field(default=2, description="Times that all rows look at each other.")
-    inducing: Annotated[int, Field(ge=0, le=1024)] = Field(
-        default=16,
-        description="Learned points by way of which they do, so that the cost grows with their number; 0: "
-        "directly, at a cost that grows with its square.",
+    inducing: Annotated[int, Field(ge=0, le=1024)] | None = Field(
+        default=None,
+        description="Learned points by way of which they do, so that the cost grows with the number of rows; "
+        "0: directly, so that it grows with the square. Where not given, 0 up to 32 rows, and 16 above.",
     )
     seeds: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="Queries that pool the rows.")
     axis: Axis | None = Field(
@@ -80,7 +80,7 @@ class TransformerSummarySettings(_Attention):
     )
     patch: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,
-        description="Steps from one element to the next; where not given, as many as leave 128 or fewer.",
+        description="Steps from one element to the next; where not given, as many as leave 64 or fewer.",
     )
     times: Entry | None = Field(
         default=None,
