@@ -143,8 +143,12 @@ def test_contract_with_missing_numbers(name: str, x_shape: tuple[int, ...], rng:
 
 @pytest.mark.parametrize(
     ("name", "more"),
-    [("deepset", {}), ("set_transformer", {"inducing": 0}), ("set_transformer", {"inducing": 4})]
-    + [("energy_flow", {})],
+    [
+        ("deepset", {}),
+        ("set_transformer", {"inducing": 0}),
+        ("set_transformer", {"inducing": 4}),
+        ("energy_flow", {}),
+    ],
 )
 def test_sets_can_be_padded_and_shuffled(
     name: str, more: dict[str, object], rng: np.random.Generator
@@ -316,6 +320,7 @@ def test_blocks_along_an_axis_keep_the_other_one(rng: np.random.Generator) -> No
         ({"a": {"entries": ["3:9"]}}, UnknownName, "none of the 8 entries"),
         ({"a": {"entries": [8]}}, UnknownName, "none of the 8 entries"),
         ({"a": {"entries": ["0:"], "shape": [3, 2]}}, ShapeError, "expected 8 numbers in a block of 8"),
+        ({"a": {"entries": ["0:"], "shape": [4, 2], "kinds": ["series"]}}, ShapeError, "a kind for each"),
     ],
 )
 def test_blocks_that_do_not_fit_are_refused(parts: Any, error: type[Exception], message: str) -> None:

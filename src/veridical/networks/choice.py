@@ -113,15 +113,20 @@ def _shared_out(
     for name, part in summary.parts.items():
         block = Block.of(part.model_dump(), x_shape, axis, names[axis])
         taken += block.entries
-        kinds, own = part.kinds, [*names]
+        kinds, own = part.kinds or axes, [*names]
         if part.shape:
-            kinds, own = kinds or [""] * len(block.shape), [()] * len(block.shape)
+            kinds, own = part.kinds or [""] * len(block.shape), [()] * len(block.shape)
         elif names[axis]:
             own[axis] = [names[axis][i] for i in block.entries]
+        if len(kinds) != len(block.shape):
+            raise ShapeError(
+                f"summary 'parts': block {name!r}: expected a kind for each axis of its shape {block.shape}, "
+                f"got {kinds}."
+            )
         parts[name] = part.model_copy(
             update={
                 "entries": ranges(block.entries),
-                "summary": resolved(part.summary, block.shape, kinds or axes, own),
+                "summary": resolved(part.summary, block.shape, kinds, own),
             }
         )
     wrong = [i for i in range(x_shape[axis]) if taken.count(i) != 1]
