@@ -50,7 +50,7 @@ class Attention(nn.Module):
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for part in (query, *pair.chunk(2, -1))
         )
-        score = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        score = (q / q.shape[-1] ** 0.5) @ k.transpose(-2, -1)
         if there is not None:
             score = torch.where(there[:, None, None] > 0, score, torch.finfo(score.dtype).min)
         return (score.softmax(-1) @ v).transpose(-3, -2).flatten(-2)
