@@ -123,6 +123,8 @@ def test_axes_of_a_task_are_known_to_its_methods() -> None:
     task.dimensions = description.dimensions_of(described, None)  # type: ignore[assignment]
     info = TaskInfo.of(task)
     assert info.axes == ("", "vector", "exchangeable")
+    assert info.names == ((), ("a", "b"), ())
     assert TaskInfo.from_json(info.to_json()).axes == info.axes
+    assert TaskInfo.from_json(info.to_json()).names == info.names
     old = {name: value for name, value in info.to_json().items() if name != "axes"}
     assert TaskInfo.from_json(old).axes == ()
