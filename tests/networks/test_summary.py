@@ -194,6 +194,14 @@ def test_no_gradient_reaches_an_element_that_is_not_there(name: str, rng: np.ran
     assert not reached[:, absent].any() and reached[:, :4].all() and reached[:, 8].all()
 
 
+@pytest.mark.parametrize("name", ["deepset", "set_transformer", "transformer", "energy_flow"])
+def test_a_block_of_which_nothing_is_there_has_a_summary(name: str) -> None:
+    """Such as one of several in a row of which others are; infinities would ruin all weights."""
+    network = masked_network(name, (9, 2))
+    network(torch.full((3, 9, 2), torch.nan).double()).square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
+
+
 @pytest.mark.parametrize("name", ["deepset", "set_transformer"])
 def test_a_set_knows_how_many_rows_it_has(name: str) -> None:
     """The mean of equal rows is the same for any number of them, and so are all networks without a count."""

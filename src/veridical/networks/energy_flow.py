@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from veridical.errors import ShapeError
@@ -45,14 +46,14 @@ class EnergyFlowSummary(Summary):
                 "use 'deepset'."
             )
         self.features, self.axis, self.energy, self.has_missing = features, axis, energy, has_missing
-        self.others = [i for i in range(numbers) if i != energy]
         self.element = nn.Sequential(dense([(numbers - 1) * (1 + has_missing), *element]), nn.ReLU())
         self.layers = dense([element[-1], *hidden, features])
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries (B, K) of x (B, *x_shape)."""
         particles = as_series(x, self.axis)
-        energy, others = particles[..., [self.energy]], particles[..., self.others]
+        before, energy, after = particles.tensor_split([self.energy, self.energy + 1], dim=-1)
+        others = torch.cat([before, after], dim=-1)
         if self.has_missing:
             energy, others = with_mask(energy)[..., 0], with_mask(others).flatten(2)
         return self.layers((energy * self.element(others)).sum(dim=1))

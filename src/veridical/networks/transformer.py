@@ -60,7 +60,9 @@ class TransformerSummary(ElementsSummary):
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries (B, K) of x (B, *x_shape)."""
         steps, there = self.elements(x)
-        time = self.even.expand(len(x), -1, -1) if self.times is None else steps[..., [self.times]]
+        time = self.even.expand(len(x), -1, -1)
+        if self.times is not None:
+            time = steps[..., self.times : self.times + 1]
         told = torch.cat([(time * self.turns).sin(), (time * self.turns).cos()], dim=-1)
         if there is not None:
             told = told * there[..., None]
