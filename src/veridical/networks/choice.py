@@ -6,6 +6,7 @@ What is chosen is written into the settings that a trained method keeps, so that
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from veridical.networks.settings import (
     DeepSetSummarySettings,
     ImageSummarySettings,
     MLPSummarySettings,
+    PartSettings,
     PartsSummarySettings,
 )
 
@@ -109,34 +111,36 @@ def _shared_out(
         axis = max((i for i, own in enumerate(names) if own), default=len(x_shape) - 1)
     if not 0 <= axis < len(x_shape):
         raise ShapeError(f"summary 'parts': x of shape {x_shape} has no axis {axis}; they count from 0.")
-    parts, taken = {}, []
-    for name, part in summary.parts.items():
-        block = Block.of(part.model_dump(), x_shape, axis, names[axis])
-        taken += block.entries
-        kinds, own = part.kinds or axes, [*names]
-        if part.shape:
-            kinds, own = part.kinds or [""] * len(block.shape), [()] * len(block.shape)
-        elif names[axis]:
-            own[axis] = [names[axis][i] for i in block.entries]
-        if len(kinds) != len(block.shape):
-            raise ShapeError(
-                f"summary 'parts': block {name!r}: expected a kind for each axis of its shape {block.shape}, "
-                f"got {kinds}."
-            )
-        parts[name] = part.model_copy(
-            update={
-                "entries": ranges(block.entries),
-                "summary": resolved(part.summary, block.shape, kinds, own),
-            }
-        )
-    wrong = [i for i in range(x_shape[axis]) if taken.count(i) != 1]
-    if wrong:
+    blocks = {
+        name: Block.of(part.model_dump(), x_shape, axis, names[axis]) for name, part in summary.parts.items()
+    }
+    times = Counter(entry for block in blocks.values() for entry in block.entries)
+    if wrong := [i for i in range(x_shape[axis]) if times[i] != 1]:
         known = [names[axis][i] for i in wrong] if names[axis] else ranges(wrong)
         raise ShapeError(
             f"summary 'parts': expected each entry of x in one block, got {len(wrong)} in none or in "
             f"several: {', '.join(map(str, known[:10]))}. Name all of them once."
         )
+    parts = {name: _known(name, part, blocks[name], axes, names) for name, part in summary.parts.items()}
     return summary.model_copy(update={"axis": axis, "parts": parts})
+
+
+def _known(
+    name: str, part: PartSettings, block: Block, axes: Sequence[str], names: Sequence[Sequence[str]]
+) -> PartSettings:
+    """One block, its entries as ranges, with a network of known settings."""
+    kinds, own = part.kinds or axes, [*names]
+    if part.shape:
+        kinds, own = part.kinds or [""] * len(block.shape), [()] * len(block.shape)
+    elif names[block.axis]:
+        own[block.axis] = [names[block.axis][i] for i in block.entries]
+    if len(kinds) != len(block.shape):
+        raise ShapeError(
+            f"summary 'parts': block {name!r}: expected a kind for each axis of its shape {block.shape}, "
+            f"got {kinds}."
+        )
+    network = resolved(part.summary, block.shape, kinds, own)
+    return part.model_copy(update={"entries": ranges(block.entries), "summary": network})
 
 
 def _declared(kind: str, axes: Sequence[str]) -> tuple[int, ...]:
