@@ -64,3 +64,11 @@ def test_anything_else_is_refused_with_file_class_and_remedy(returned: str, got:
         f"{spec['file']}: Mine.fit: expected a pair, the fitted estimator and its TrainingResult or None, "
         f"got {got}. Write `return estimator, None` where nothing was iterated."
     )
+
+
+@pytest.mark.parametrize(("summary", "there"), [("mlp", False), ("set_transformer", True), ("parts", True)])
+def test_the_code_of_a_posterior_holds_its_networks(summary: str, there: bool) -> None:
+    """Those of blocks, too, whichever they are."""
+    code = methods.modules({"type": "npe", "summary": {"type": summary}, "flow": {"type": "spline"}})
+    assert ("veridical.networks.set_transformer" in code) == there
+    assert {"veridical.networks.masked", "veridical.networks.flow"} <= {*code}

@@ -42,8 +42,8 @@ NAMES = {
     "veridical.estimators.Material": "acceptance calibration classes likelihood observation parent "
     "prior require simulate simulations validation",
     "veridical.estimators.Rows": "theta validation x",
-    "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name of parameters "
-    "support to_json units x_shape x_unit",
+    "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name names of "
+    "parameters support to_json units x_shape x_unit",
     "veridical.networks.transforms.ParameterTransform": "arrays bounds fit forward from_arrays inside "
     "inverse kinds mean plain require_inside scale support",
 }

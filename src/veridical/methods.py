@@ -193,9 +193,9 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         network = network.get("member", network)
         for part, registry in (("summary", SUMMARIES), ("flow", DENSITIES)):
             kind = network.get(part, {}).get("type")
-            known = [registry[kind]] if kind in registry else registry.values()
+            known = [registry[kind]] if kind in registry and kind != "parts" else registry.values()
             entries += known if part in parts else []
-        entries += MASKED.values()
+        entries += [MASKED]
     return tuple(entry.partition(":")[0] for entry in entries)
 
 

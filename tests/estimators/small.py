@@ -15,6 +15,10 @@ NETWORKS = {
     "summary": {"type": "mlp", "hidden": [8], "features": 3},
     "flow": {"transforms": 1, "hidden": [8], "bins": 4},
 }
+REQUIRED: dict[str, dict[str, Any]] = {  # settings of summary networks that have no default
+    "energy_flow": {"energy": 0},
+    "parts": {"parts": {"one": {"entries": [0]}, "rest": {"entries": ["1:"], "summary": "transformer"}}},
+}
 BOUNDED = TaskInfo("bounded", ("rate", "share"), np.array([(0, np.inf), (0, 1)]), ("1/s", ""), (3,))
 
 

@@ -88,6 +88,10 @@ def test_a_member_trained_alone_is_the_same(trained: tuple[Ensemble, session.Tra
         {"type": "conv", "channels": [4], "kernel": 3, "hidden": [8], "features": 3},
         {"type": "conv", "channels": [4, 4], "patch": 3, "means": True, "hidden": [8], "features": 3},
         {"type": "image", "channels": [4, 4], "hidden": [8], "features": 3},
+        {"type": "set_transformer", "width": 8, "heads": 2, "inducing": 2, "features": 3},
+        {"type": "transformer", "width": 8, "heads": 2, "blocks": 1, "features": 3},
+        {"type": "energy_flow", "energy": 0, "element": [8], "features": 3},
+        {"type": "parts", "parts": {"a": {"entries": [0]}, "b": {"entries": [1, 2], "summary": "deepset"}}},
     ],
     ids=lambda s: s["type"],
 )
@@ -98,7 +102,7 @@ def test_stacked_training_equals_training_one_by_one(summary: dict[str, object],
     """
     rates = {"learning_rate": 1e-3, "schedule": schedule, "clip": 0.5}
     member = {**MEMBER, "summary": summary, "training": {**MEMBER["training"], **rates}}  # type: ignore[dict-item]
-    x_shape = (1, 3) if summary["type"] == "image" else (3,)
+    x_shape = (1, 3) if summary["type"] in ("image", "energy_flow") else (3,)
     together, history = fit(member=member, stacked=True, x_shape=x_shape)
     alone, expected = fit(member=member, stacked=False, x_shape=x_shape)
     first, second = together.arrays(), alone.arrays()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.estimators.small import REQUIRED
 from veridical import methods
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import SUMMARIES
@@ -21,7 +22,8 @@ def test_an_empty_section_is_complete() -> None:
 
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_every_summary_network_of_the_registry_has_settings(name: str) -> None:
-    assert NPESettings.model_validate({"summary": {"type": name}}).summary.type == name
+    given = {"type": name, **REQUIRED.get(name, {})}
+    assert NPESettings.model_validate({"summary": given}).summary.type == name
 
 
 def test_a_summary_without_type_is_of_the_default_type() -> None:

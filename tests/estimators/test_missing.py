@@ -15,7 +15,7 @@ from veridical.errors import DataError
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
-from veridical.networks.masked import MaskedDeepSet
+from veridical.networks.deepset import DeepSetSummary
 from veridical.tasks import Dimension, Task
 from veridical.tasks.priors import Normal, Product
 from veridical.training.session import Session
@@ -59,7 +59,7 @@ def posterior() -> Estimator:
 def test_a_set_with_gaps_gets_a_deep_set_that_sees_them() -> None:
     with torch.random.fork_rng(devices=[]):
         network = NPE.build(NPESettings(), TaskInfo.of(Measurements()))
-    assert isinstance(network.summary, MaskedDeepSet)
+    assert isinstance(network.summary, DeepSetSummary) and network.summary.has_missing
 
 
 def observed(n: int, rows: int, rng: np.random.Generator) -> np.ndarray:

@@ -32,10 +32,22 @@ LINEAR = build({"name": "gaussian_linear", "settings": {"dimension": 2}})
 FEW = {"epochs": 2, "batch_size": 20, "threads": 1}
 FLOW = {"transforms": 1, "bins": 3, "hidden": [4]}
 MLP = {"type": "mlp", "hidden": [4], "features": 2}
-SUMMARIES = {
+ATTENTION = {"width": 4, "heads": 2, "blocks": 1, "hidden": [], "features": 1}
+SUMMARIES: dict[str, dict[str, Any]] = {
     "conv": {"channels": [2], "kernel": 3, "hidden": [4], "features": 2},
     "gru": {"state": 3, "hidden": [4], "features": 2},
     "deepset": {"element": [4], "hidden": [4], "features": 2},
+    "parts": {
+        "axis": 0,
+        "parts": {
+            "set": {"entries": [0], "summary": {"type": "set_transformer", **ATTENTION}},
+            "series": {"entries": [1], "summary": {"type": "transformer", **ATTENTION}},
+            "jet": {
+                "entries": ["2:"],
+                "summary": {"type": "energy_flow", "energy": 1, "element": [4], "hidden": [], "features": 1},
+            },
+        },
+    },
     "none": {},
 }
 NPE = {"type": "npe", "summary": MLP, "flow": FLOW, "training": FEW}

@@ -55,6 +55,15 @@ for _name in methods.METHODS:
 
 # Of the densities that a posterior can have, each; and what holds or wraps such posteriors.
 SPECS: dict[str, dict[str, Any]] = {f"npe {flow}": {"flow": flow} for flow in DENSITIES if flow != "spline"}
+SPECS |= {f"npe {network}": {"summary": network} for network in ("set_transformer", "transformer")}
+SPECS["npe parts"] = {
+    "summary": {
+        "type": "parts",
+        "parts": {
+            "jet": {"entries": ["0:"], "shape": [1, 2], "summary": {"type": "energy_flow", "energy": 0}},
+        },
+    }
+}
 SPECS |= {f"j_npe {flow}": {"flow": flow} for flow in ("diffusion", "consistency")}
 SPECS |= {f"ensemble {flow}": {"member": {"flow": flow}} for flow in ("flow_matching", "consistency")}
 SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture")}
@@ -88,8 +97,8 @@ def small(settings: BaseModel) -> dict[str, Any]:
         value = getattr(settings, name)
         if isinstance(value, BaseModel) or name in SMALL:
             found[name] = small(value) if isinstance(value, BaseModel) else SMALL[name]
-        if name == "flow":
-            found[name]["type"] = value.type
+        if name in ("flow", "summary"):
+            found[name] = {**value.model_dump(exclude_none=True), **found[name]}
     return found
 
 

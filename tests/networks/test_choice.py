@@ -57,6 +57,25 @@ def test_auto_takes_what_fits_the_axes(
 
 
 @pytest.mark.parametrize(
+    ("given", "length", "expected"),
+    [
+        ({"type": "set_transformer"}, 32, {"inducing": 0}),
+        ({"type": "set_transformer"}, 33, {"inducing": 16}),
+        ({"type": "set_transformer", "inducing": 0}, 33, {"inducing": 0}),
+        ({"type": "transformer"}, 64, {"patch": 1}),
+        ({"type": "transformer"}, 1000, {"patch": 16}),
+        ({"type": "transformer", "patch": 3}, 1000, {"patch": 3}),
+    ],
+)
+def test_lengths_decide_how_elements_see_each_other(
+    given: dict[str, Any], length: int, expected: dict[str, Any]
+) -> None:
+    found = resolved(NPESettings.model_validate({"summary": {**given, "axis": 1}}).summary, (2, length))
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert built(found, (2, length))(torch.zeros(2, 2, length)).shape == (2, 32)
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({}, {"channels": [32, 64], "patch": 2, "means": False}),
@@ -72,9 +91,9 @@ def test_what_is_given_is_kept(given: dict[str, Any], expected: dict[str, Any]) 
     assert {name: getattr(found, name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("name", ["conv", "gru", "deepset"])
+@pytest.mark.parametrize("name", ["conv", "gru", "transformer", "deepset", "set_transformer"])
 def test_networks_named_by_the_user_follow_the_declared_axis(name: str, rng: np.random.Generator) -> None:
-    axes = ("", "exchangeable" if name == "deepset" else "series")
+    axes = ("", "exchangeable" if "set" in name else "series")
     given = NPESettings.model_validate({"summary": name}).summary
     settings = resolved(given, (3, 40), axes)
     assert settings.axis == 1 and resolved(given, (3, 40)).axis == 0
@@ -104,6 +123,8 @@ def test_axes_of_a_task_are_known_to_its_methods() -> None:
     task.dimensions = description.dimensions_of(described, None)  # type: ignore[assignment]
     info = TaskInfo.of(task)
     assert info.axes == ("", "vector", "exchangeable")
+    assert info.names == ((), ("a", "b"), ())
     assert TaskInfo.from_json(info.to_json()).axes == info.axes
+    assert TaskInfo.from_json(info.to_json()).names == info.names
     old = {name: value for name, value in info.to_json().items() if name != "axes"}
     assert TaskInfo.from_json(old).axes == ()

@@ -90,8 +90,19 @@ def test_a_wrong_setting_is_named_with_its_remedy(place: str, value: Any, told: 
     [
         (
             at("estimators.npe.summary.type", "cnv"),
-            "estimators.npe.summary.type: expected 'auto', 'mlp', 'conv', 'image', 'gru', 'deepset', 'none'; "
-            "got 'cnv'. Did you mean 'conv'?",
+            "estimators.npe.summary.type: expected 'auto', 'mlp', 'conv', 'image', 'gru', 'transformer', "
+            "'deepset', 'set_transformer', 'energy_flow', 'none', 'parts'; got 'cnv'. Did you mean 'conv'?",
+        ),
+        (
+            at(
+                "estimators.npe.summary",
+                {"type": "parts", "parts": {"a": {"entries": [0], "summary": {"type": "gru", "stat": 3}}}},
+            ),
+            "estimators.npe.summary.parts.a.summary.stat: unknown setting. Did you mean 'state'?",
+        ),
+        (
+            at("estimators.npe.summary", {"type": "transformer", "width": 30}),
+            "width: expected a multiple of the 4 heads, got 30",
         ),
         (
             at("estimators.npe.summary", {"type": "gru", "stat": 3}),

@@ -298,6 +298,38 @@ def test_two_files_of_one_stem_do_not_share_a_report(tmp_path: Path, monkeypatch
         validate(given("b"))
 
 
+# ---- summary networks --------------------------------------------------------------------------------
+
+PARTICLES: dict[str, Any] = {
+    **PLAIN,
+    "task": {
+        "name": "jets",
+        "command": "true {theta} {out}",
+        "parameters": {"a": {"prior": "normal", "mean": 0.0, "sd": 1.0}},
+        "dimensions": [
+            {"name": "particle", "length": 9, "kind": "exchangeable"},
+            {"name": "what", "coordinates": ["pt", "y", "phi"]},
+        ],
+    },
+}
+
+
+def test_what_a_summary_network_asks_of_x_by_name_is_there(tmp_path: Path) -> None:
+    def study(**summary: Any) -> dict[str, Any]:
+        return {"estimators": {"npe": {**NPE, "summary": {"hidden": [8], "features": 2, **summary}}}}
+
+    check(PARTICLES, study(type="energy_flow", energy="pt"))
+    with pytest.raises(SettingError, match=r"estimators\.npe: 'pT' is none .* Did you mean 'pt'"):
+        check(PARTICLES, study(type="energy_flow", energy="pT"))
+    parts = {"a": {"entries": ["pt"]}, "b": {"entries": ["phi"]}}
+    with pytest.raises(
+        SettingError, match=r"estimators\.own: summary 'parts': .* 1 in none or in several: y"
+    ):
+        check(
+            PARTICLES, {"estimators": {"own": {"type": "npe", "summary": {"type": "parts", "parts": parts}}}}
+        )
+
+
 # ---- missing values ----------------------------------------------------------------------------------
 
 GAPS: dict[str, Any] = {

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, Array]  # what is saved of a method, by name
 _TUPLES = ("parameters", "units", "x_shape", "axes")  # of a TaskInfo, which JSON keeps as lists
+_WHERE_ANY = ("constraints", "names")  # which it leaves out where there are none
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class TaskInfo:
         axes: The kind of each axis of x: as declared, `vector` where its coordinates are names, else empty.
         has_missing: Whether numbers of x may be missing, which are NaN.
         constraints: What its parameters can be beyond their bounds; see `veridical.tasks.supports`.
+        names: The coordinates of each axis where they are names; none where they are numbers.
     """
 
     name: str
@@ -54,6 +56,7 @@ class TaskInfo:
     axes: tuple[str, ...] = ()
     has_missing: bool = False
     constraints: tuple[Constraint, ...] = ()
+    names: tuple[tuple[str, ...], ...] = ()
 
     @property
     def support(self) -> Support | None:
@@ -69,17 +72,20 @@ class TaskInfo:
     def of(cls, task: Task) -> TaskInfo:
         """Returns what an estimator keeps of a task."""
         units = tuple(p.unit for p in task.parameters)
+        found = [tuple(map(str, d.coordinates)) for d in task.dimensions]
         named = [any(isinstance(value, str) for value in d.coordinates) for d in task.dimensions]
         axes = tuple(d.kind or "vector" * names for d, names in zip(task.dimensions, named, strict=True))
         about = task.name, task.parameter_names, task.bounds, units, task.x_shape, task.x_unit, axes
-        return cls(*about, has_missing=task.has_missing, constraints=task.constraints)
+        names = tuple(each if has else () for each, has in zip(found, named, strict=True))
+        return cls(*about, task.has_missing, task.constraints, names if any(named) else ())
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data; an infinite bound is None."""
         bounds = [[float(b) if np.isfinite(b) else None for b in pair] for pair in self.bounds]
         record = {**vars(self), **{name: list(getattr(self, name)) for name in _TUPLES}, "bounds": bounds}
-        constraints = [constraint.to_json() for constraint in record.pop("constraints")]
-        return {**record, "constraints": constraints} if constraints else record
+        record["constraints"] = [constraint.to_json() for constraint in self.constraints]
+        record["names"] = [list(names) for names in self.names]
+        return {name: value for name, value in record.items() if value or name not in _WHERE_ANY}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TaskInfo:
@@ -88,7 +94,8 @@ class TaskInfo:
         bounds = np.where(np.isnan(bounds), (-np.inf, np.inf), bounds)
         constraints = tuple(supports.from_json(each) for each in record.get("constraints", ()))
         tuples = {name: tuple(record.get(name, ())) for name in _TUPLES}
-        return cls(**{**record, **tuples, "bounds": bounds, "constraints": constraints})
+        names = tuple(map(tuple, record.get("names", ())))
+        return cls(**{**record, **tuples, "bounds": bounds, "constraints": constraints, "names": names})
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,6 @@ from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 
 STACKED_ROWS = 512  # rows per batch up to which training together is faster on a CPU
-UNSTACKABLE = ("gru",)  # summary networks whose kernels know no axis of members
 
 
 class Ensemble(Estimator):
@@ -218,12 +217,12 @@ def _stacks(settings: EnsembleSettings) -> bool:
     Raises:
         TrainingError: If that was asked for and their summary network cannot be stacked.
     """
-    summary = settings.member.summary.type
-    if summary in UNSTACKABLE:
+    summary = settings.member.summary
+    if not summary.stackable:
         if settings.stacked:
             raise TrainingError(
-                f"stacked: a summary network of type {summary!r} cannot be trained stacked; leave `stacked` "
-                "out, or choose another summary."
+                f"stacked: a summary network of type {summary.type!r} cannot be trained stacked; leave "
+                "`stacked` out, or choose another summary."
             )
         return False
     if settings.stacked is not None:

@@ -28,10 +28,11 @@ from torch import Tensor
 
 from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.joint_settings import JNPESettings
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork, exchangeable, on_task
+from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork, on_task
 from veridical.estimators.regression import held_out
 from veridical.networks import trainable
-from veridical.networks.transforms import InputTransform, ParameterTransform
+from veridical.networks.standardised import standardised
+from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 
@@ -81,8 +82,8 @@ class JointNPE(FlowPosterior):
         learn, apart = ~rows.validation, held_out(len(pairs), settings.type)
         session.require_rows(int(learn.sum()), int(apart.sum()))
         simulated, labelled_x = rows.x[learn], pairs.x[~apart]
-        kind, shared = settings.inputs.transform, exchangeable(settings)
-        transform = partial(InputTransform.fit, kind=kind, shared=shared, has_missing=task.has_missing)
+        kind = settings.inputs.transform
+        transform = partial(standardised, settings.summary, kind=kind, has_missing=task.has_missing)
         inputs = transform(simulated).pooled(transform(labelled_x))
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         with session.seeded_initialisation(run):

@@ -44,6 +44,7 @@ from veridical.networks.density import Density
 from veridical.networks.layers import rows_at_once
 from veridical.networks.mixed import MixedFlow
 from veridical.networks.regressed import Regressed, Residual, regress
+from veridical.networks.standardised import standardised
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
@@ -61,7 +62,7 @@ S = TypeVar("S", bound=PosteriorSettings)
 
 def on_task(settings: S, task: TaskInfo) -> S:
     """Returns the settings with the summary network and the base that fit the axes of x."""
-    summary = choice.resolved(settings.summary, task.x_shape, task.axes)
+    summary = choice.resolved(settings.summary, task.x_shape, task.axes, task.names)
     if settings.summary.type == "auto":
         print(f"summary: auto takes {summary.model_dump()}")
     plain = summary.type in DENSE and not task.has_missing and not any(task.cells)
@@ -392,15 +393,8 @@ def _input_transform(
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
-    kind, shared = settings.inputs.transform, exchangeable(settings)
-    own = InputTransform.fit(x, kind, shared=shared, has_missing=task.has_missing)
+    own = standardised(settings.summary, x, settings.inputs.transform, has_missing=task.has_missing)
     return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
-
-
-def exchangeable(settings: PosteriorSettings) -> int | None:
-    """Returns the axis of x whose entries the summary network takes for exchangeable, if any."""
-    axis: int | None = settings.summary.axis if settings.summary.type == "deepset" else None
-    return axis
 
 
 def _parameter_transform(

@@ -48,6 +48,14 @@ class PosteriorSettings(TrainedSettings):
             {**given, "training": {**suited, **training}} if suited and isinstance(training, dict) else given
         )
 
+    @model_validator(mode="after")
+    def _as_they_are(self) -> PosteriorSettings:
+        """Refuses a transform of x that its summary network cannot do with."""
+        summary, kind = self.setting("summary"), self.network.inputs.transform
+        if summary is not None and summary.linear and kind != "none":
+            raise ValueError(f"inputs.transform: `energy_flow` wants energies that add up, not their {kind}")
+        return self
+
     @property
     def has_density(self) -> bool:
         """Whether it knows the densities of its answers, or gives draws alone."""

@@ -1,8 +1,8 @@
 """Summary networks, the densities behind them and the transforms around both.
 
 A summary network is a `layers.Summary` that is built as `Class(x_shape, **settings)`. One more is a file, a
-line of the registry and its settings in `settings.py`. Where numbers of x may be missing (NaN), that of
-`MASKED` is built in its place, or else it sees x as `masked.Masked` shows it. Densities are
+line of the registry and its settings in `settings.py`. Where numbers of x may be missing (NaN), one that says
+so (`sees_missing`) is told `has_missing`, and all others see x as `masked.Masked` shows it. Densities are
 found likewise, see `density.Density`.
 """
 
@@ -19,7 +19,11 @@ SUMMARIES = {
     "conv": "veridical.networks.conv:ConvSummary",
     "image": "veridical.networks.image:ImageSummary",
     "gru": "veridical.networks.gru:GRUSummary",
+    "transformer": "veridical.networks.transformer:TransformerSummary",
     "deepset": "veridical.networks.deepset:DeepSetSummary",
+    "set_transformer": "veridical.networks.set_transformer:SetTransformerSummary",
+    "energy_flow": "veridical.networks.energy_flow:EnergyFlowSummary",
+    "parts": "veridical.networks.parts:PartsSummary",
     "none": "veridical.networks.none:NoSummary",
 }
 
@@ -33,7 +37,7 @@ DENSITIES = {
     "consistency": "veridical.networks.consistency:ConsistencyModel",
 }
 
-MASKED = {"deepset": "veridical.networks.masked:MaskedDeepSet"}
+MASKED = "veridical.networks.masked:Masked"
 
 
 def build_summary(settings: Mapping[str, Any], x_shape: tuple[int, ...], *, has_missing: bool = False) -> Any:
@@ -43,12 +47,12 @@ def build_summary(settings: Mapping[str, Any], x_shape: tuple[int, ...], *, has_
         UnknownName: If the registry has no such type.
     """
     name, options = _named(settings, SUMMARIES, "summary network")
-    network = _imported({**SUMMARIES, **(MASKED if has_missing else {})}[name])
-    if not has_missing or name in MASKED:
+    network = _imported(SUMMARIES[name])
+    if not has_missing:
         return network(tuple(x_shape), **options)
-    from veridical.networks.masked import Masked
-
-    return Masked(network((*x_shape, 2), **options))
+    if network.sees_missing:
+        return network(tuple(x_shape), **options, has_missing=True)
+    return _imported(MASKED)(network((*x_shape, 2), **options))
 
 
 def build_density(settings: Mapping[str, Any], features: int, context: int) -> Any:

@@ -31,6 +31,8 @@ class ConvolvedSummary(Summary):
         means: Whether the dense network also sees the means of all layers.
         hidden: Widths of the hidden dense layers.
         features: Number of summaries.
+        blocks: Residual blocks behind each convolution.
+        places: Whether the dense network sees what is left at each place; else means alone.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class ConvolvedSummary(Summary):
         means: bool,
         hidden: Sequence[int],
         features: int,
+        blocks: int = 0,
+        places: bool = True,
     ) -> None:
         super().__init__()
-        self.features, self.channels, self.means = features, list(channels), means
+        self.features, self.channels, self.means, self.places = features, list(channels), means, places
         convolution: Any = nn.Conv1d if len(lengths) == 1 else nn.Conv2d
         layers: list[nn.Module] = []
         for i, after in enumerate(channels):
@@ -53,11 +57,12 @@ class ConvolvedSummary(Summary):
             size = kernel if stride == 2 else max(kernel, stride)
             padding = tuple(_padding(n, size, stride) for n in lengths)
             layers += [convolution(before, after, size, stride=stride, padding=padding), nn.ReLU()]
+            layers += [Residual(convolution, after) for _ in range(blocks)]
             lengths = tuple((n + 2 * p - size) // stride + 1 for n, p in zip(lengths, padding, strict=True))
             before = after
         self.steps = max(lengths)  # left of the longest axis
         self.convolutions = nn.Sequential(*layers)
-        width = math.prod(lengths) * before + means * sum(channels)
+        width = places * math.prod(lengths) * before + means * sum(channels) * (1 + blocks)
         self.layers = nn.Sequential(nn.Flatten(), dense([width, *hidden, features]))
 
     def arranged(self, x: Tensor) -> Tensor:
@@ -72,9 +77,30 @@ class ConvolvedSummary(Summary):
         means = []
         for layer in self.convolutions:
             h = layer(h)
-            if isinstance(layer, nn.ReLU):
+            if isinstance(layer, nn.ReLU | Residual):
                 means.append(h.flatten(2).mean(dim=2))
-        return self.layers(torch.cat([h.flatten(1), *means], dim=1))
+        return self.layers(torch.cat([h.flatten(1), *means] if self.places else means, dim=1))
+
+
+class Residual(nn.Module):
+    """Two convolutions whose outcome is added to what they see; no statistics of the batch.
+
+    References:
+        | Deep Residual Learning for Image Recognition (He et al., 2016)
+        | https://arxiv.org/abs/1512.03385
+    """
+
+    def __init__(self, convolution: Any, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            convolution(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            convolution(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Returns channels (B, C, *lengths) of those before."""
+        return (h + self.layers(h)).relu()
 
 
 def _padding(length: int, size: int, stride: int) -> int:

@@ -23,6 +23,8 @@ class ImageSummary(ConvolvedSummary):
         features: int,
         patch: int = 2,
         axes: Sequence[int] = (-2, -1),
+        blocks: int = 0,
+        places: bool = True,
     ) -> None:
         if len(x_shape) < 2 or not all(-len(x_shape) <= axis < len(x_shape) for axis in axes):
             raise ShapeError(
@@ -32,7 +34,7 @@ class ImageSummary(ConvolvedSummary):
         found = tuple(axis % len(x_shape) for axis in axes)
         lengths = tuple(x_shape[axis] for axis in found)
         before = math.prod(x_shape) // math.prod(lengths)
-        super().__init__(lengths, before, channels, kernel, patch, True, hidden, features)
+        super().__init__(lengths, before, channels, kernel, patch, True, hidden, features, blocks, places)
         self.axes = tuple(axis + 1 for axis in found)
 
     def arranged(self, x: Tensor) -> Tensor:

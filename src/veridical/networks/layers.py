@@ -18,9 +18,11 @@ class Summary(nn.Module):
 
     Attributes:
         features: Number of summaries K.
+        sees_missing: Whether it takes x with missing numbers, if told `has_missing`.
     """
 
     features: int
+    sees_missing = False
 
     def narrower(self) -> str:
         """Returns which settings would leave fewer weights, where it knows of any."""

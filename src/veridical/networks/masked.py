@@ -6,13 +6,10 @@ beside it says that it is none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from veridical.networks.deepset import DeepSetSummary
-from veridical.networks.layers import Summary, as_series, dense
+from veridical.networks.layers import Summary
 
 
 def with_mask(x: Tensor) -> Tensor:
@@ -32,31 +29,3 @@ class Masked(Summary):
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries (B, K) of x (B, *x_shape)."""
         return self.network(with_mask(x))
-
-
-class MaskedDeepSet(DeepSetSummary):
-    """A deep set of the rows that are there: their mean, and how many they are.
-
-    The mean alone would not tell three rows from twenty, on which the width of a posterior depends. Absent
-    rows change nothing, so that sets of differing size can be padded to any length. A row is there if any
-    number of it is; values and mask of its numbers are what the first network sees.
-    """
-
-    def __init__(
-        self,
-        x_shape: tuple[int, ...],
-        element: Sequence[int],
-        hidden: Sequence[int],
-        features: int,
-        axis: int = 0,
-    ) -> None:
-        super().__init__((*x_shape, 2), element, hidden, features, axis)
-        self.layers = dense([element[-1] + 1, *hidden, features])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns summaries (B, K) of x (B, *x_shape)."""
-        rows = with_mask(as_series(x, self.axis))
-        there = rows[..., 1].amax(dim=2)
-        count = there.sum(dim=1, keepdim=True)
-        mean = (self.element(rows.flatten(2)) * there[..., None]).sum(dim=1) / count.clamp(min=1)
-        return self.layers(torch.cat([mean, count.log1p()], dim=1))

@@ -7,7 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from veridical.sections import Section, Width, Widths
+from veridical.networks.summary_settings import (
+    Axis,
+    EnergyFlowSummarySettings,
+    Entry,
+    SetTransformerSummarySettings,
+    SummarySection,
+    TransformerSummarySettings,
+)
+from veridical.sections import Count, Name, Section, Width, Widths
 
 
 class InputsSettings(Section):
@@ -18,10 +26,7 @@ class InputsSettings(Section):
     )
 
 
-Axis = Annotated[int, Field(ge=0, le=31)]
-
-
-class AutoSummarySettings(Section):
+class AutoSummarySettings(SummarySection):
     """The network that fits the axes of x: `deepset`, `image`, `conv` or `mlp`, with its own defaults.
 
     See docs/methods.md for the rules.
@@ -31,7 +36,7 @@ class AutoSummarySettings(Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class MLPSummarySettings(Section):
+class MLPSummarySettings(SummarySection):
     """A dense network on all numbers of x."""
 
     type: Literal["mlp"] = "mlp"
@@ -39,7 +44,7 @@ class MLPSummarySettings(Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class ConvSummarySettings(Section):
+class ConvSummarySettings(SummarySection):
     """Convolutions along one axis of x, then a dense network on what remains of it."""
 
     type: Literal["conv"] = "conv"
@@ -66,7 +71,7 @@ class ConvSummarySettings(Section):
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class ImageSummarySettings(Section):
+class ImageSummarySettings(SummarySection):
     """Convolutions over two axes of x, then a dense network on what remains and on the means of channels."""
 
     type: Literal["image"] = "image"
@@ -85,11 +90,19 @@ class ImageSummarySettings(Section):
         default=None,
         description="Axes of x that make the image, from 0; else those declared, or the last two.",
     )
+    blocks: Annotated[int, Field(ge=0, le=8)] = Field(
+        default=0, description="Residual blocks of two convolutions behind each of these."
+    )
+    places: bool = Field(
+        default=True,
+        description="Whether the dense network sees what is left at each place; else the means of channels "
+        "alone, for which it is the same wherever something is.",
+    )
     hidden: Widths = Field(default=[128], description="Widths of the hidden dense layers.")
     features: Width = Field(default=32, description="Number of summaries.")
 
 
-class GRUSummarySettings(Section):
+class GRUSummarySettings(SummarySection):
     """A recurrent network along one axis of x; its last state, then a dense network."""
 
     type: Literal["gru"] = "gru"
@@ -101,8 +114,13 @@ class GRUSummarySettings(Section):
     hidden: Widths = Field(default=[64], description="Widths of the hidden dense layers.")
     features: Width = Field(default=32, description="Number of summaries.")
 
+    @property
+    def stackable(self) -> bool:
+        """False: its kernels know no axis of members."""
+        return False
 
-class DeepSetSummarySettings(Section):
+
+class DeepSetSummarySettings(SummarySection):
     """For exchangeable rows of x: a dense network per row, their mean, another dense network."""
 
     type: Literal["deepset"] = "deepset"
@@ -116,8 +134,13 @@ class DeepSetSummarySettings(Section):
     hidden: Widths = Field(default=[64], description="Widths of the hidden layers applied to the mean.")
     features: Width = Field(default=32, description="Number of summaries.")
 
+    @property
+    def exchangeable(self) -> bool:
+        """True."""
+        return True
 
-class NoSummarySettings(Section):
+
+class NoSummarySettings(SummarySection):
     """No summary network: the flow sees all numbers of x."""
 
     type: Literal["none"] = "none"
@@ -130,15 +153,66 @@ def _typed(summary: object) -> object:
     return {"type": MLPSummarySettings().type, **summary} if isinstance(summary, dict) else summary
 
 
-_Any = (
+_One = (
     AutoSummarySettings
     | MLPSummarySettings
     | ConvSummarySettings
     | ImageSummarySettings
     | GRUSummarySettings
+    | TransformerSummarySettings
     | DeepSetSummarySettings
+    | SetTransformerSummarySettings
+    | EnergyFlowSummarySettings
     | NoSummarySettings
 )
+OneSummarySettings = Annotated[
+    _One, Field(discriminator="type"), BeforeValidator(_typed, json_schema_input_type=str | _One)
+]
+
+
+class PartSettings(Section):
+    """A block of x with a summary network of its own."""
+
+    entries: Annotated[list[Entry], Field(min_length=1)] = Field(
+        description="Entries of x that it is made of: numbers from 0, names, patterns such as `flux*`, and "
+        "ranges such as `0:100`, whose end is not part of them."
+    )
+    shape: Annotated[list[Count], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Shape that the numbers of the block are put into, row by row; where not given, that of "
+        "x with fewer entries.",
+    )
+    kinds: list[Literal["exchangeable", "series", "image", "vector", ""]] | None = Field(
+        default=None,
+        description="Kind of each axis of the block, as dimensions declare it; where not given, those of x.",
+    )
+    summary: OneSummarySettings = Field(default_factory=AutoSummarySettings)
+
+
+class PartsSummarySettings(SummarySection):
+    """Several blocks of x, each seen by a summary network of its own; their summaries side by side."""
+
+    type: Literal["parts"] = "parts"
+    axis: Axis | None = Field(
+        default=None,
+        description="Axis of x whose entries the blocks share out; else the one with names, or the last.",
+    )
+    parts: Annotated[dict[Name, PartSettings], Field(min_length=1)] = Field(
+        description="Blocks by name; each entry belongs to one."
+    )
+
+    @property
+    def stackable(self) -> bool:
+        """Whether the networks of all blocks can be trained in one stack."""
+        return all(part.summary.stackable for part in self.parts.values())
+
+    @property
+    def linear(self) -> bool:
+        """Whether one of them wants numbers of x as they are."""
+        return any(part.summary.linear for part in self.parts.values())
+
+
+_Any = _One | PartsSummarySettings
 SummarySettings = Annotated[
     _Any, Field(discriminator="type"), BeforeValidator(_typed, json_schema_input_type=str | _Any)
 ]

@@ -16,9 +16,11 @@ from veridical.bank import shards
 from veridical.bank.data_demands import beyond_type
 from veridical.coordinates import LABELLED, REAL
 from veridical.digests import file_digest
-from veridical.errors import DataError, SettingError, suggest
+from veridical.errors import DataError, SettingError, ShapeError, UnknownName, suggest
+from veridical.estimators.base import TaskInfo
 from veridical.evidence import provenance
 from veridical.job import printable
+from veridical.networks import choice
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
@@ -157,6 +159,7 @@ def _require_methods(layout: Layout) -> None:
         _require_labelled(layout, name)
         _require_parent(layout, name)
         _require_takes_missing(layout, name)
+        _require_summary(layout, name)
     _require_answers(layout)
     _require_experiments(layout)
     _require_stored_rows(layout)
@@ -291,6 +294,18 @@ def _require_takes_missing(layout: Layout, method: str) -> None:
         f"{layout.task.name} may have along {', '.join(along)}; use {', '.join(trained)}{own}, see "
         "docs/missing.md."
     )
+
+
+def _require_summary(layout: Layout, method: str) -> None:
+    """Stops on a summary network whose settings name what x does not have."""
+    summary = getattr(layout.methods[method].setting("network"), "summary", None)
+    if summary is None:
+        return
+    task = TaskInfo.of(layout.task)
+    try:
+        choice.resolved(summary, task.x_shape, task.axes, task.names)
+    except (ShapeError, UnknownName) as error:
+        raise SettingError(f"{place(layout, method)}: {error}") from error
 
 
 def _require_answers(layout: Layout) -> None:
