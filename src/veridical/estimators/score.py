@@ -27,12 +27,13 @@ from torch import Tensor, nn
 
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork, exchangeable, on_task
+from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork, on_task
 from veridical.estimators.npe_settings import PosteriorSettings
 from veridical.estimators.score_settings import ScoreSettings
 from veridical.networks import build_summary, choice
 from veridical.networks.scores import Quantiles
-from veridical.networks.transforms import InputTransform, ParameterTransform
+from veridical.networks.standardised import standardised
+from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 
@@ -90,8 +91,8 @@ class Score(FlowPosterior):
         rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
-        kind, shared = settings.inputs.transform, exchangeable(settings)
-        inputs = InputTransform.fit(rows.x[learn], kind, shared=shared, has_missing=task.has_missing)
+        kind = settings.inputs.transform
+        inputs = standardised(settings.summary, rows.x[learn], kind, has_missing=task.has_missing)
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         parameters.require_inside(rows.theta)
         with session.seeded_initialisation(run):
