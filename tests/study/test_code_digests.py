@@ -177,7 +177,17 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "tasks.priors",
         "self.lower + (self.upper - self.lower) * u",
         "self.upper - (self.upper - self.lower) * u",
-        {f"bank of {name}" for name in ("cancer_stromal", "ornstein_uhlenbeck", "pendulum")}
+        {
+            f"bank of {name}"
+            for name in (
+                "cancer_stromal",
+                "gaussian_mixture",
+                "ornstein_uhlenbeck",
+                "pendulum",
+                "slcp",
+                "two_moons",
+            )
+        }
         | jobs("prior", "nle", "nre"),
     ),
 }
