@@ -28,7 +28,6 @@ import torch
 from scipy.special import logsumexp
 from torch import Tensor
 
-from veridical.checks.pareto import smoothed
 from veridical.errors import ArtifactError, SettingError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import (
     Arrays,
@@ -42,6 +41,7 @@ from veridical.estimators.base import (
 from veridical.estimators.prior import draws_inside, prior_arrays, prior_from, require_written
 from veridical.estimators.transformed import Networked
 from veridical.inference import tempering, walkers
+from veridical.inference.pareto import smoothed
 from veridical.inference.settings import SamplingSettings
 from veridical.inference.tempering import Target
 from veridical.networks.layers import rows_at_once
