@@ -14,8 +14,7 @@ References:
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrik, gammaln
 
 from veridical.errors import TaskError, require_shape
 from veridical.tasks.base import Array, Dimension, Task
@@ -23,7 +22,7 @@ from veridical.tasks.priors import LogNormal, Product
 
 PEOPLE, TESTED, DAYS = 1e6, 1000, tuple(range(0, 154, 17))
 _STEPS = 34  # Runge-Kutta steps between two days of tests
-_LEAST = 1e-300  # share: so that its logarithm is finite
+_LEAST = 1e-15  # share of infected people: far below what 1,000 tests see
 
 
 class SIR(Task):
@@ -47,14 +46,17 @@ class SIR(Task):
         """Simulates theta (N, 2), shape (N, 10)."""
         if fidelity != "ode":
             raise TaskError(f"task {self.name} has no fidelity {fidelity!r}; expected ode.")
-        return binom.ppf(noise["counts"], TESTED, self._infected(theta)).astype(float)
+        u, share = noise["counts"], self._infected(theta)
+        counts = np.ceil(bdtrik(u, TESTED, share))  # the quantile, up to rounding
+        below = np.maximum(counts - 1, 0)
+        return np.where(bdtr(below, TESTED, share) >= u, below, counts)
 
     def log_likelihood(self, theta: Array, x: Array) -> Array:
         """Returns log p(x | theta) for one x (10,) at theta (N, 2), shape (N,)."""
         require_shape("x", x, len(DAYS))
         share = self._infected(theta)
         ways = gammaln(TESTED + 1) - gammaln(x + 1) - gammaln(TESTED - x + 1)
-        return (ways + x * np.log(np.maximum(share, _LEAST)) + (TESTED - x) * np.log1p(-share)).sum(axis=1)
+        return (ways + x * np.log(share) + (TESTED - x) * np.log1p(-share)).sum(axis=1)
 
     def _infected(self, theta: Array) -> Array:
         """Shares of infected people on the days of tests, (N, 10)."""
@@ -76,4 +78,4 @@ class SIR(Task):
                 k4 = rates(state + step * k3)
                 state = state + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
             found.append(state[1])
-        return np.clip(np.stack(found, axis=1), 0, 1 - 1e-12)
+        return np.clip(np.stack(found, axis=1), _LEAST, 1 - 1e-12)
