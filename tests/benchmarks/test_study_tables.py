@@ -32,16 +32,31 @@ def cells(page: str, *start: str) -> list[str]:
     return found[len(start) :]
 
 
-def test_medians_have_their_error_and_the_prior_is_taken_off_by_replicate(study_tables: ModuleType) -> None:
-    rows = numbers("prior", "lpp", [-3.0, -4.0, -5.0], budget=0, dataset="real")
-    rows += numbers("rope", "lpp", [-1.0, -2.0, -3.5], budget=100, dataset="real", n_calibration=50)
+def summed(stderr: float, metric: str, **cells: Any) -> Row:
+    """The line for all replicates, of which the tables take the error."""
+    return row(metric=metric, value=0.0, stderr=stderr, **cells)
+
+
+def test_medians_have_the_errors_over_replicates_and_over_the_rows_that_they_share(
+    study_tables: ModuleType,
+) -> None:
+    rope: dict[str, Any] = {"method": "rope", "budget": 100, "dataset": "real", "n_calibration": 50}
+    rows = [*numbers(metric="lpp", values=[-1.0, -2.0, -3.5], **rope), summed(0.9, "lpp", **rope)]
+    rows += [*numbers(metric="gain", values=[2.0, 2.0, 1.5], **rope), summed(1 / 6, "gain", **rope)]
     rows += numbers("npe", "lpp", [float("-inf"), -9.0, -8.0], budget=100, dataset="real")
+    rows += numbers("npe", "gain", [-7.0], budget=100, dataset="real")[:1]
     rows += numbers("npe", "lpp", [6.0, 6.0, 6.0], budget=100, dataset="simulated")
     page = "\n".join(study_tables.methods(rows, "real"))
-    # sd of (-1, -2, -3.5) is 1.258; of the differences (2, 2, 1.5) 0.2887; each / sqrt(3) * 1.25
-    assert cells(page, "rope", "50", "100") == ["-2 ± 0.91", "2 ± 0.21"]
-    assert cells(page, "npe", "", "100") == ["-9", "-5"]
+    # Errors of means across replicates are 0.726 and 0.167: 0.9 leaves sqrt(0.9^2 - 0.726^2) = 0.53 to rows,
+    # 1 / 6 nothing. Medians: sqrt((1.25 * 0.726)^2 + 0.53^2) = 1.05, and 1.25 * 0.167 = 0.21.
+    assert cells(page, "rope", "50", "100") == ["-2 ± 1.1", "2 ± 0.21"]
+    assert cells(page, "npe", "", "100") == ["-9", "-7"]
     assert cells(page, "sbi (npe, simulated)", "", "100")[0] == "6"
+
+
+def test_a_single_replicate_has_the_error_over_its_rows(study_tables: ModuleType) -> None:
+    one = row(method="npe", metric="lpp", seed=0, value=1.0, stderr=0.25, budget=100, dataset="simulated")
+    assert cells("\n".join(study_tables.methods([one], "simulated")), "npe", "100") == ["1 ± 0.25"]
 
 
 def test_methods_of_two_fidelities_are_paired_with_every_budget_of_the_plain_one(
