@@ -14,8 +14,9 @@ import veridical
 from veridical import artifacts, digests
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import SummaryCloud, TaskInfo
-from veridical.estimators.npe import NPE, PosteriorNetwork
+from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.posterior_network import PosteriorNetwork
 from veridical.files import read_json
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.training import session
