@@ -11,8 +11,8 @@ from veridical.errors import TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.joint import HalfAndHalf, JointNPE
 from veridical.estimators.joint_settings import JNPESettings
-from veridical.estimators.npe import PosteriorNetwork
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.posterior_network import PosteriorNetwork
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.training.session import Session, seeded_initialisation

@@ -12,8 +12,9 @@ from tests.estimators.small import BOX, NETWORKS
 from tests.networks.test_densities import dense, density, every, numbers
 from veridical import seeds
 from veridical.estimators.base import Material, Rows, TaskInfo
-from veridical.estimators.npe import NPE, PosteriorNetwork, on_task
+from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.networks.density import Density, log_normal
 from veridical.networks.none import NoSummary
 from veridical.networks.regressed import ROWS_PER_NUMBER, Regressed, Residual, regress

@@ -39,7 +39,11 @@ def test_nothing_after_a_change_that_cannot_matter(project: Project) -> None:
     )
     networks = project.folder / "src/veridical/networks"
     (networks / "mixed.py").rename(networks / "moved.py")
-    project.edit("src/veridical/estimators/npe.py", "veridical.networks.mixed", "veridical.networks.moved")
+    project.edit(
+        "src/veridical/estimators/posterior_network.py",
+        "veridical.networks.mixed",
+        "veridical.networks.moved",
+    )
     for path in (
         "stages/train.py",
         "stages/simulate.py",

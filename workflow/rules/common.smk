@@ -229,26 +229,6 @@ def check_inputs(wildcards):
     return layout.check_inputs(run_of(wildcards), wildcards.dataset, wildcards.check)
 
 
-if not config.keys() - {"scale", "data"}:
-    raise WorkflowError(
-        f"No study is named. Add `--configfile config/NAME.yaml`; {names_of_studies()}."
-    )
-
-layout = read_study(config)
-study = layout.study
-root = study.seed
-attempts = unchecked.attempts(
-    *(f"{folder}/unchecked" for folder in {layout.results, layout.report})
-)
-simulation = resources.simulation_needs(layout)
-if workflow.is_main_process:
-    logger.info("", extra={"study": layout})  # for `--logger veridical`
-
-
-wildcard_constraints:
-    **coordinates.WILDCARDS,
-
-
 def place_of(wildcards):
     """Run, observation and number of the round that a job's wildcards name."""
     return run_of(wildcards), int(wildcards.observation), int(wildcards.round)
@@ -292,3 +272,23 @@ def last_rounds(wildcards):
             for place in layout.rounds(run)
         ],
     }
+
+
+if not config.keys() - {"scale", "data"}:
+    raise WorkflowError(
+        f"No study is named. Add `--configfile config/NAME.yaml`; {names_of_studies()}."
+    )
+
+layout = read_study(config)
+study = layout.study
+root = study.seed
+attempts = unchecked.attempts(
+    *(f"{folder}/unchecked" for folder in {layout.results, layout.report})
+)
+simulation = resources.simulation_needs(layout)
+if workflow.is_main_process:
+    logger.info("", extra={"study": layout})  # for `--logger veridical`
+
+
+wildcard_constraints:
+    **coordinates.WILDCARDS,

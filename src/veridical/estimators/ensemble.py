@@ -31,13 +31,12 @@ from veridical.estimators.npe import (
     NPE,
     ROWS,
     FlowPosterior,
-    PosteriorNetwork,
     Prepared,
     initial_network,
-    on_task,
     parent_of,
 )
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.networks import weights
 from veridical.tasks.base import Array
 from veridical.training import devices, fitting, session

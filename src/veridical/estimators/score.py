@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior, PosteriorNetwork, on_task
+from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.npe_settings import PosteriorSettings
+from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.estimators.score_settings import ScoreSettings
 from veridical.networks import build_summary, choice
 from veridical.networks.scores import Quantiles
