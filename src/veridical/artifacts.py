@@ -61,6 +61,7 @@ def save_estimator(
     record: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
     parent: str | Path | None = None,
+    likelihood: str | Path | None = None,
     past: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes an estimator into a folder, the record last; each file at once or not at all.
@@ -72,6 +73,7 @@ def save_estimator(
         record: More entries for `estimator.json`: digests, seeds, budget.
         cost: More entries for `cost.json`.
         parent: Folder of the method that the estimator builds on; kept where it is needed on loading.
+        likelihood: Folder of the method whose likelihood it asks.
         past: What `history.json` holds where no training of this estimator itself does.
     """
     from safetensors.numpy import save
@@ -88,7 +90,8 @@ def save_estimator(
     entries = {
         **(record or {}),
         **estimator.account(),
-        "parent": _parent_entry(folder, parent) if estimator.parent is not None else None,
+        "parent": _entry(folder, parent) if estimator.parent is not None else None,
+        **({} if likelihood is None else {"likelihood": _entry(folder, likelihood)}),
         "format": FORMAT,
         "type": estimator.type,
         "settings": _plain(estimator.settings),
@@ -156,8 +159,10 @@ def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
     try:
         cls = methods.method_class({**record["settings"], "type": record["type"]})
         settings = methods.typed(record["type"], record["settings"])
-        task, parent = TaskInfo.from_json(record["task"]), _load_parent(folder, record, own_code)
-        found = cls.from_arrays(settings, task, load(weights), parent)
+        task, parent = TaskInfo.from_json(record["task"]), _load_beside(folder, record, "parent", own_code)
+        asked = _load_beside(folder, record, "likelihood", own_code)
+        others = {} if asked is None else {"likelihood": asked}
+        found = cls.from_arrays(settings, task, load(weights), parent, **others)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder}: this version of veridical ({VERSION}) cannot rebuild the estimator: {error}"
@@ -200,17 +205,17 @@ def _weights(folder: Path, record: Mapping[str, Any]) -> bytes:
     return weights
 
 
-def _parent_entry(folder: Path, parent: str | Path | None) -> dict[str, str]:
-    """Where the method lies that a remedy wraps, as seen from the remedy's folder, and what it was."""
-    if parent is None:
+def _entry(folder: Path, other: str | Path | None) -> dict[str, str]:
+    """Where the method lies that a remedy wraps or asks, as seen from its own folder, and what it was."""
+    if other is None:
         raise ArtifactError(f"{folder}: a remedy needs the folder of the method that it wraps.")
-    path = Path(os.path.relpath(parent, folder)).as_posix()
-    return {"path": path, "record_sha256": load_record(parent)["record_sha256"]}
+    path = Path(os.path.relpath(other, folder)).as_posix()
+    return {"path": path, "record_sha256": load_record(other)["record_sha256"]}
 
 
-def _load_parent(folder: Path, record: Mapping[str, Any], own_code: bool) -> Estimator | None:
-    """The method that a remedy wraps, which must be the one it was fitted with."""
-    entry = record.get("parent")
+def _load_beside(folder: Path, record: Mapping[str, Any], role: str, own_code: bool) -> Estimator | None:
+    """The method that a remedy wraps or asks, which must be the one it was fitted with."""
+    entry = record.get(role)
     if entry is None:
         return None
     found = load_record(folder / entry["path"])["record_sha256"]

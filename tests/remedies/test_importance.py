@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,21 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp, ndtr, ndtri
 
-from tests.remedies.shifted_task import LIKELIHOOD, PRIOR, SD, SHIFTED, ShiftedTask, simulate
+from tests.estimators.test_likelihoods import exact
+from tests.remedies.shifted_task import LIKELIHOOD, PRIOR, SD, SHIFTED, ShiftedTask, rows, simulate
 from veridical import artifacts, methods, seeds
+from veridical.coordinates import Run
 from veridical.errors import ArtifactError, Refused, TrainingError
 from veridical.estimators.base import Estimator, Material, TaskInfo
-from veridical.inference.likelihoods import Exact
+from veridical.estimators.nle import NLE
+from veridical.inference.likelihoods import Exact, Learned
 from veridical.inference.weighted import Wide, resampled
 from veridical.networks.transforms import ParameterTransform
 from veridical.remedies.importance import Importance
 from veridical.remedies.importance_settings import CorrectionSettings
+from veridical.stages.train import Sources, train
 from veridical.tasks.base import Array
+from veridical.tasks.priors import Normal, Product
 from veridical.training.session import Session
 
 FREE = np.array([(-np.inf, np.inf)])
@@ -271,3 +277,57 @@ def test_a_likelihood_that_is_no_number_is_none() -> None:
     exact.task.log_likelihood = lambda theta, x: np.array([np.nan, 1.0])  # type: ignore[method-assign]
     assert exact.log_prob(np.zeros((2, 1)), np.zeros(2)).tolist() == [-np.inf, 1.0]
     assert ShiftedTask.name == SHIFTED.name
+
+
+@pytest.mark.parametrize("noise", [0.5, 0.75])
+def test_a_learned_likelihood_is_what_the_corrected_answer_follows(
+    noise: float, rng: np.random.Generator
+) -> None:
+    """Right or wrong: posteriors are those of the noise that was learned, by Kolmogorov and Smirnov.
+
+    A factor of each observation, which ratios lack, changes nothing but densities' constant.
+    """
+
+    def log_ratio(theta: Array, x: Array) -> Array:
+        return -0.5 * (((x - theta) / noise) ** 2).sum(axis=1) + 7 * x[:, 0]
+
+    prior = Product({"a": Normal(0.0, 3.0), "b": Normal(0.0, 3.0)})
+    info = TaskInfo("normals", ("a", "b"), TWO, ("", ""), (2,))
+    method = corrected(lambda one: stats.norm(one, 0.8), Learned(exact(info, prior, log_ratio)))
+    x = np.array([[1.0, -2.0], [0.3, 4.0]])
+    draws, log_p = method.sample_and_log_prob(x, 2000, rng)
+    sd = {width: width * np.sqrt(9 / (9 + width**2)) for width in (0.5, noise)}
+    z = {width: (draws - x * sd[width] ** 2 / width**2) / sd[width] for width in sd}
+    counted = np.minimum(2000, 20_000 * method.standing(x).numbers["share"])
+    assert (stats.kstest(z[noise], "norm").statistic < 2.2 / np.sqrt(counted)[:, None]).all()
+    assert (stats.kstest(z[0.5], "norm").statistic > 0.08).all() == (noise != 0.5)
+    expected = stats.norm.logpdf(z[noise]).sum(axis=2) - 2 * np.log(sd[noise])
+    assert np.abs(log_p - expected).max() < 0.05
+
+
+def test_a_learned_likelihood_lies_beside_the_correction(tmp_path: Path) -> None:
+    """Trained in a stage, found again by its record, and refused where it is another one."""
+    folders = {name: tmp_path / name for name in ("prior", "nle", "other", "corrected")}
+    material = Material(rows(400, False, seeds.generator(1, "test")), prior=PRIOR)
+    spec = {"type": "nle", "flow": {"type": "maf", "transforms": 1, "hidden": [8]}}
+    for name in ("prior", "nle", "other"):
+        own = {"type": "prior"} if name == "prior" else {**spec, "training": {"max_steps": 20}}
+        made, result = methods.fit(own, SHIFTED, material, Session(1, (name, 0)))
+        artifacts.save_estimator(made, folders[name], result, record={"method": name})
+    sources = Sources(parent=folders["prior"], likelihood=folders["nle"])
+    settings = {"type": "importance", "of": "prior", "likelihood": "nle"}
+    run = Run("corrected", 0, 0)
+    train(LIKELIHOOD.spec, settings, sources, folders["corrected"], run, root=1, checkpoints=tmp_path / "c")
+    found = artifacts.load_estimator(folders["corrected"], own_code=False)
+    assert isinstance(found, Importance) and isinstance(found.likelihood, Learned)
+    x, theta = np.array([[0.5, 1.0]]), np.array([[[0.4]], [[0.6]]])
+    learned = artifacts.load_estimator(folders["nle"])
+    assert isinstance(learned, NLE)
+    log_p, log_l = found.log_prob(theta, x), learned.log_likelihood(theta, x)
+    np.testing.assert_allclose(np.diff(log_p[:, 0]), np.diff(log_l[:, 0]))  # the prior is even
+    built = artifacts.load_record(folders["corrected"])
+    assert built["weighed_by"] == artifacts.load_record(folders["nle"])["record_sha256"]
+    shutil.rmtree(folders["nle"])
+    shutil.copytree(folders["other"], folders["nle"])
+    with pytest.raises(ArtifactError, match="not the method"):
+        artifacts.load_estimator(folders["corrected"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,43 @@ def test_what_corrects_rounds_is_for_the_same_data_and_not_weighed_again(tmp_pat
     run = next(r for r in other.runs if r.method == "fixed")
     assert other.datasets(run) == ["simulated", "field"] and not other.local("fixed")
     assert {"sbc", "coverage", "scores"} <= {*other.applicable(run, "simulated")}
+
+
+def test_a_correction_depends_on_the_likelihood_that_it_names(tmp_path: Path) -> None:
+    """Rows that both have learned from cost once; the exact likelihood has its say in a check."""
+    fixed = {"type": "importance", "of": "tsnpe", "likelihood": "nle"}
+    layout = make(tmp_path, methods={"nle": {"type": "nle", "budgets": [1500]}}, remedies={"fixed": fixed})
+    validate(layout)
+    run, above, weigher = (next(r for r in layout.runs if r.method == m) for m in ("fixed", "tsnpe", "nle"))
+    assert layout.weigher_run(run) == weigher and layout.ancestors(run) == [above, weigher]
+    assert layout.ledger(run) == {"model": 1500 + 2 * 600}
+    assert "importance" in layout.applicable(run, "field")
+    twice = {"fixed": fixed, "again": {"type": "importance", "of": "fixed"}}
+    other = make(tmp_path, methods={"nle": {"type": "nle"}}, remedies=twice)
+    assert [r.method for r in other.ancestors(replace(run, method="again"))] == ["fixed", "tsnpe", "nle"]
+
+
+@pytest.mark.parametrize(("named", "got"), [("npe", "of type 'npe'"), ("nl", "no method of this study")])
+def test_only_what_learns_a_likelihood_is_asked_for_one(tmp_path: Path, named: str, got: str) -> None:
+    told = rf"remedies.fixed.likelihood: expected a method of type nle or nre, got {named!r}, which is {got}"
+    fixed = {"type": "importance", "of": "npe", "likelihood": named}
+    with pytest.raises(SettingError, match=rf"{told}\. (Did you mean|Choose from) '?nle"):
+        make(tmp_path, methods={"nle": {"type": "nle"}}, remedies={"fixed": fixed})
+    with pytest.raises(SettingError, match=rf"{told}\. Add one to `estimators`"):
+        make(tmp_path, remedies={"fixed": fixed})
+
+
+@pytest.mark.parametrize("named", [{}, {"likelihood": "nle"}])
+def test_where_no_likelihood_is_known_one_has_to_be_learned(named: dict[str, str]) -> None:
+    study = {"study": "cells", "seed": 1, "task": "cancer_stromal", "budgets": [2000]}
+    study |= {"estimators": {name: {"type": name} for name in ("npe", "nle")}}
+    study |= {"remedies": {"fixed": {"type": "importance", "of": "npe", **named}}}
+    layout = Layout(settings.parse(study))
+    if named:
+        validate(layout)
+    else:
+        with pytest.raises(SettingError, match=r"cancer_stromal does not state; give it .* as `likelihood`"):
+            validate(layout)
 
 
 @pytest.mark.parametrize(

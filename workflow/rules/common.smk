@@ -177,9 +177,13 @@ def method_files(wildcards):
 
 
 def parent_files(wildcards):
-    """Record and weights of the run that a run builds on."""
-    parent = layout.parent_run(run_of(wildcards))
-    return dict(zip(("parent", "parent_weights"), record_and_weights(parent)))
+    """Record and weights of the run that a run builds on, and of the one whose likelihood it asks."""
+    run, files = run_of(wildcards), {}
+    others = {"parent": layout.parent_run(run), "likelihood": layout.weigher_run(run)}
+    for role, other in others.items():
+        if other is not None:
+            files[role], files[f"{role}_weights"] = record_and_weights(other)
+    return files
 
 
 def threads_of(wildcards):

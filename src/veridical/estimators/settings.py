@@ -11,8 +11,8 @@ class MethodSettings(Section):
     """Base of the settings of methods, estimators and remedies alike.
 
     Some settings mean the same wherever a method has them: `fidelity` and `budgets` of its simulations,
-    `members`, `threads` and `gpus` of its jobs, and the method that it builds on, `start` (whose weights it
-    begins with) or `of` (which it wraps).
+    `members`, `threads` and `gpus` of its jobs, the method that it builds on, `start` (whose weights it
+    begins with) or `of` (which it wraps), and the one whose `likelihood` it asks.
 
     Attributes:
         code: Its class, as `module:Class`, which is imported on use.
@@ -20,7 +20,7 @@ class MethodSettings(Section):
         learns: What it learns from: `simulations` of its fidelity, `calibration` pairs, events of `classes`.
         gives: What checks and other methods may ask of it: `summaries` of data, `weights` to begin with,
             those of `members`, an `encoder` of simulations, a `tuned encoder` of real data, `functions` of
-            events.
+            events, a `likelihood` of data.
         discrete: Whether it can answer for parameters that take values of a list.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
         takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
@@ -73,6 +73,11 @@ class MethodSettings(Section):
     def parent(self) -> str | None:
         """Name of the method that it builds on; None for most."""
         return self.setting("of") or self.setting("start")
+
+    @property
+    def weighed_by(self) -> str | None:
+        """Name of the method whose learned likelihood it asks; None for most."""
+        return self.setting("likelihood")
 
     def learns_from(self, *what: str) -> bool:
         """Returns whether it learns from any of these."""

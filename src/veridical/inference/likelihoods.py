@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from veridical import tasks
 from veridical.errors import ArtifactError, TaskError
 from veridical.tasks.base import Array, Prior, Task
+
+if TYPE_CHECKING:
+    from veridical.estimators.sampled import Likelihood as Method
 
 TASK = "task.json"
 
@@ -89,3 +92,32 @@ class Exact:
             return cls(json.loads(arrays[TASK].tobytes()))
         except (KeyError, ValueError) as error:
             raise ArtifactError(f"likelihood: the task's settings cannot be read: {error}") from error
+
+
+class Learned:
+    """The likelihood or ratio that a trained method has learned; that is kept as a method of its own.
+
+    Arguments:
+        method: Gives `log_likelihood` up to a constant of each observation.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+
+    @property
+    def prior(self) -> Prior:
+        """The prior of the method, which is the task's."""
+        return self.method.prior
+
+    @property
+    def own_code(self) -> list[str]:
+        """Files of the user's that the method runs."""
+        return list(self.method.own_code)
+
+    def log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns log p(x | theta) up to a constant, at theta (N, D) for one x (*x_shape)."""
+        return self.method.log_likelihood(theta[:, None], x[None])[:, 0]
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns nothing: the method lies in a folder of its own."""
+        return {}

@@ -21,7 +21,7 @@ from veridical import seeds
 from veridical.bank.shards import digest
 from veridical.errors import ArtifactError, Refused, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, Standing, TaskInfo
-from veridical.inference.likelihoods import Exact, Likelihood
+from veridical.inference.likelihoods import Exact, Learned, Likelihood
 from veridical.inference.pareto import USABLE
 from veridical.inference.weighted import DEFENSIVE, Weighted, Wide, resampled
 from veridical.networks.transforms import ParameterTransform
@@ -223,14 +223,23 @@ class Importance(Estimator):
         return {**told, "dataset": dataset} if told else told
 
     def arrays(self) -> dict[str, Array]:
-        """Returns the likelihood and the seed of the candidates."""
+        """Returns the likelihood, where it is the task's, and the seed of the candidates."""
         return {**self.likelihood.arrays(), "seed": np.array(self.seed)}
 
     @classmethod
     def from_arrays(
-        cls, settings: Any, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
+        cls,
+        settings: Any,
+        task: TaskInfo,
+        arrays: Arrays,
+        parent: Estimator | None = None,
+        likelihood: Any = None,
     ) -> Importance:
-        """Returns the correction that `arrays` came from; see `Estimator.from_arrays`."""
+        """Returns the correction that `arrays` came from; see `Estimator.from_arrays`.
+
+        `likelihood` is the method whose likelihood it asks, where it is not the task's.
+        """
         if parent is None or "seed" not in arrays:
             raise ArtifactError(f"remedy {cls.type}: its parent or the array 'seed' is missing.")
-        return cls(settings, task, parent, Exact.from_arrays(arrays), int(arrays["seed"]))
+        weighs = Exact.from_arrays(arrays) if likelihood is None else Learned(likelihood)
+        return cls(settings, task, parent, weighs, int(arrays["seed"]))

@@ -11,7 +11,7 @@ from veridical.sections import Threads
 
 
 class CorrectionSettings(MethodSettings):
-    """Any posterior with a density, weighted by the task's exact likelihood."""
+    """Any posterior with a density, weighted by the task's exact likelihood or by a learned one."""
 
     code: ClassVar[str] = "veridical.remedies.importance:Importance"
     learns: ClassVar[tuple[str, ...]] = ()
@@ -20,6 +20,10 @@ class CorrectionSettings(MethodSettings):
 
     type: Literal["importance"] = "importance"
     of: str = Field(description="The method that is corrected; it must know its densities.")
+    likelihood: str | None = Field(
+        default=None,
+        description="The `nle` or `nre` that weighs the draws; the task's exact likelihood where not given.",
+    )
     draws: Annotated[int, Field(ge=1000, le=1_000_000)] = Field(
         default=20_000,
         description="Candidates for each observation, weighted by the likelihood; up to ten times as many "
@@ -37,8 +41,8 @@ class CorrectionSettings(MethodSettings):
 
     @property
     def needs_likelihood(self) -> bool:
-        """It weighs by the task's likelihood."""
-        return True
+        """It weighs by the task's likelihood, unless it is told another one."""
+        return self.likelihood is None
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""

@@ -16,7 +16,7 @@ from veridical.bank.blocks import Simulator
 from veridical.coordinates import Run
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.files import write_text
-from veridical.inference.likelihoods import Exact
+from veridical.inference.likelihoods import Exact, Learned, Likelihood
 from veridical.tasks.base import Array, FileTask, Task
 from veridical.training.checkpoints import OUTPUT, CheckpointFolder
 
@@ -30,6 +30,7 @@ class Sources:
         calibration: Shards of labelled real data, and the number of rows.
         classes: Shards of each class of a class task, and the number of rows of each.
         parent: Folder of the method that this one builds on.
+        likelihood: Folder of the method whose likelihood this one asks in place of the task's.
         fidelity: The level of its simulations, at which it may simulate; None for none.
         max_invalid: Largest share of failed simulations.
         further: Shards of later rounds, and the number of rows of each.
@@ -41,6 +42,7 @@ class Sources:
     calibration: tuple[Sequence[str | Path], int] | None = None
     classes: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
     parent: str | Path | None = None
+    likelihood: str | Path | None = None
     fidelity: str | None = None
     max_invalid: float = 1.0
     further: Sequence[tuple[Sequence[str | Path], int]] = ()
@@ -54,15 +56,17 @@ class Sources:
         """Returns the sources of a job.
 
         Arguments:
-            inputs: Shards by the part that they belong to, and perhaps `parent`, the record of a method.
+            inputs: Shards by the part that they belong to; records of methods, `parent` and `likelihood`.
             rows: Number of rows of each part: `simulations`, `calibration`, or the name of a class.
             fidelity: The level of its simulations.
             max_invalid: Largest share of failed simulations.
         """
         parts = {name: (listed(inputs[name]), n) for name, n in rows.items()}
         simulations, calibration = parts.pop("simulations", None), parts.pop("calibration", None)
-        parent = Path(inputs["parent"]).parent if "parent" in inputs else None
-        return cls(simulations, calibration, parts, parent, fidelity, max_invalid)
+        parent, likelihood = (
+            Path(inputs[role]).parent if role in inputs else None for role in ("parent", "likelihood")
+        )
+        return cls(simulations, calibration, parts, parent, likelihood, fidelity, max_invalid)
 
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
@@ -138,6 +142,8 @@ def train(
             seed_path += ("round", place["observation"], place["round"])
     if sources.parent is not None:
         about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
+    if sources.likelihood is not None:
+        about["weighed_by"] = artifacts.load_record(sources.likelihood)["record_sha256"]
     info = TaskInfo.of(task)
     identity = [about, info.to_json(), dict(method_spec), threads, artifacts.versions()]
     about["training"] = digests.short(identity, 20)
@@ -159,7 +165,8 @@ def train(
                 "cpu_seconds": time.process_time() - started[1],
             }
         folder.require()
-        artifacts.save_estimator(fitted, out, result, record=about, cost=cost, parent=sources.parent)
+        beside: dict[str, Any] = {"parent": sources.parent, "likelihood": sources.likelihood}
+        artifacts.save_estimator(fitted, out, result, record=about, cost=cost, **beside)
         folder.clear()
     print(f"{run.method}: {valid} valid of {sources.rows} rows; {_account(result)}")
 
@@ -190,7 +197,10 @@ def _material(
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
     classes = {name: _events(*part) for name, part in sources.classes.items()}
     level = None if isinstance(task, FileTask) else sources.fidelity
-    likelihood = Exact(spec) if task.has_likelihood else None
+    likelihood: Likelihood | None = Exact(spec) if task.has_likelihood else None
+    if sources.likelihood is not None:
+        learned: Any = artifacts.load_estimator(sources.likelihood)
+        likelihood = Learned(learned)
     counts = [len(rows) for rows in (simulations, calibration) if rows is not None]
     material = Material(
         simulations=simulations,

@@ -156,15 +156,17 @@ class Runs:
         pairs = run.calibration if self.calibrated(parent) else None
         return Run(parent, self.budgets(parent)[-1], run.replicate, pairs)
 
+    def weigher_run(self, run: Run) -> Run | None:
+        """The run whose learned likelihood a run asks."""
+        name = self.methods[run.method].weighed_by
+        return None if name is None else Run(name, self.budgets(name)[-1], run.replicate)
+
     def ancestors(self, run: Run) -> list[Run]:
-        """The runs that a run needs when it is asked: what it wraps, and what that wraps."""
-        found = []
-        while run.method in self.study.remedies:
-            above = self.parent_run(run)
-            assert above is not None
-            run = above
-            found.append(run)
-        return found
+        """The runs that a run needs when it is asked: what it wraps or asks, and what that wraps."""
+        if run.method not in self.study.remedies:
+            return []
+        above = [one for one in (self.parent_run(run), self.weigher_run(run)) if one is not None]
+        return [found for one in above for found in (one, *self.ancestors(one))]
 
     def parts(self, run: Run) -> list[tuple[str, str, int]]:
         """What a run itself learns from: fidelity, split and number of rows of each part of the bank."""
@@ -194,13 +196,21 @@ class Runs:
 
     def ledger(self, run: Run) -> dict[str, int]:
         """How many rows of each fidelity a run cost, those of the methods that it builds on included."""
-        above = self.parent_run(run)
-        rows = dict(self.ledger(above)) if above is not None else {}
-        for fidelity, _, n in self.parts(run):
+        rows: dict[str, int] = {}
+        for (fidelity, _), n in self._bought(run).items():
             rows[fidelity] = rows.get(fidelity, 0) + n
-        if further := sum(self.methods[run.method].round_rows[1:]):
-            rows[self.fidelity(run.method)] += further * self.methods[run.method].setting("observations")
         return rows
+
+    def _bought(self, run: Run) -> dict[tuple[str, str], int]:
+        """Those rows by fidelity and by what they are part of: rows that several methods share count once."""
+        settings = self.methods[run.method]
+        bought = {(fidelity, split): n for fidelity, split, n in self.parts(run)}
+        if further := sum(settings.round_rows[1:]):
+            bought[self.fidelity(run.method), run.method] = further * settings.setting("observations")
+        for other in (self.parent_run(run), self.weigher_run(run)):
+            for part, n in self._bought(other).items() if other is not None else ():
+                bought[part] = max(n, bought.get(part, 0))
+        return bought
 
     def ledgers(self) -> dict[str, dict[str, Any]]:
         """What each run cost and is made of, by its folder: for the table of metrics."""

@@ -19,7 +19,7 @@ from veridical.checks.experiment_settings import ExperimentSettings
 from veridical.coordinates import LABELLED, REFERENCE
 from veridical.errors import SettingError, suggest
 from veridical.inference.settings import ReferenceSettings
-from veridical.methods import EstimatorSettings, MethodSettings, RemedySettings
+from veridical.methods import EstimatorSettings, MethodSettings, RemedySettings, giving
 from veridical.saved.settings import ObservationSettings
 from veridical.sections import Name, Section
 from veridical.setting_messages import sentence, shown
@@ -132,6 +132,7 @@ class StudySettings(Section):
                 if parent in chain:
                     raise ValueError(f"methods build on each other in a circle: {', '.join(chain)}")
                 chain.append(parent)
+            self._require_likelihood(name)
             if not self.calibration and any(methods[m].learns_from("calibration") for m in chain):
                 raise ValueError(
                     f"method {name!r} learns from labelled real data, but `calibration` is empty; give sizes"
@@ -142,6 +143,22 @@ class StudySettings(Section):
                     f"experiments.methods: {name!r} is no method of this study. {suggest(name, methods)}"
                 )
         return self
+
+    def _require_likelihood(self, name: str) -> None:
+        """Raises ValueError where a method asks the likelihood of one that has none."""
+        other = self.methods[name].weighed_by
+        if other is None:
+            return
+        known = [m for m, settings in self.methods.items() if settings.offers("likelihood")]
+        if other in known:
+            return
+        theirs = self.methods.get(other)
+        got = f"of type {theirs.type!r}" if theirs else "no method of this study"
+        raise ValueError(
+            f"remedies.{name}.likelihood: expected a method of type "
+            f"{' or '.join(sorted(giving(['likelihood'])))}, got {other!r}, which is {got}. "
+            f"{suggest(other, known) if known else 'Add one to `estimators`.'}"
+        )
 
     @property
     def methods(self) -> dict[str, MethodSettings]:

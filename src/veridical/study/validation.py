@@ -274,7 +274,8 @@ def _require_parent(layout: Layout, method: str) -> None:
     if settings.needs_likelihood and not layout.task.has_likelihood:
         raise SettingError(
             f"{place(layout, method)}: type {settings.type!r} weighs draws by the likelihood, which task "
-            f"{layout.task.name} does not state; give it a `log_likelihood`, or leave the method out."
+            f"{layout.task.name} does not state; give it a `log_likelihood`, or name an `nle` or `nre` "
+            "of the study that learns one, as `likelihood`."
         )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
