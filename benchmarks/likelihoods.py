@@ -77,14 +77,19 @@ def measure(name: str, task: str) -> dict[str, Any]:
     for by, kind in (("chains", "chain"), ("importance", "importance")):
         begun = time.process_time()
         rng = seeds.generator(1, "test", "draws")
-        draws, _, told = _by(estimator, by=by).drawn(x[:OBSERVATIONS], DRAWS, rng)
+        asked = _by(estimator, by=by)
+        standing = asked.standing(x[:OBSERVATIONS])
+        (answered,) = np.nonzero(standing.answered(OBSERVATIONS))
+        draws = asked.sample(x[answered], DRAWS, rng)
         found[f"{kind}_seconds"] = (time.process_time() - begun) / OBSERVATIONS
-        each = [_c2st(task, i, references[i], draws[:, i]) for i in range(OBSERVATIONS)]
-        found["c2st" if by == "chains" else "c2st_importance"] = float(np.mean(each))
+        each = [
+            _c2st(task, i, references[i], own) for i, own in zip(answered, draws.swapaxes(0, 1), strict=True)
+        ]
+        found["c2st" if by == "chains" else "c2st_importance"] = float(np.mean(each)) if each else np.nan
         if by == "chains":
             found["c2st_each"] = [round(one, 3) for one in each]
         else:
-            found["importance_k"] = float(told["resampling_k"].max())
+            found["importance_k"] = float(standing.numbers["k"].max())
     again = exact(x[0], DRAWS, _classifier(task, OBSERVATIONS))
     found["c2st_null"] = _c2st(task, OBSERVATIONS, references[0], again)
     rng = seeds.generator(1, "test", "ranks", task, name)

@@ -241,7 +241,7 @@ def answers_of_check(path: Path) -> dict[str, np.ndarray]:
 def answers_of_draws(path: Path) -> dict[str, np.ndarray]:
     found = dict(vars(posteriors.load(path)))
     assert not found.pop("constraints")  # once there were none
-    assert all(found.pop(name) is None for name in ("rhat", "ess", "resampling_k"))  # nor these
+    assert all(found.pop(name) is None for name in ("rhat", "ess"))  # nor these
     told = json.dumps({name: found.pop(name) for name in ("names", "units", "attrs")}, sort_keys=True)
     return {"told": np.array(told), **found.pop("extras"), **found}
 

@@ -233,7 +233,9 @@ def build_study(folder: Path, **options: Any) -> MadeUp:
             made.looks.append(made.save_json(seen, "observe", f"{name}.look.json"))
     references = {}
     for name, x in observed.items() if o.reference else ():
-        attrs = {"rhat": [o.rhat] * 3, "ess": [1400.0] * 3, "method": "reference"}
+        told = {"rhat": o.rhat, "ess": 1400.0}
+        attrs = {key: dict.fromkeys(TASK.parameter_names, value) for key, value in told.items()}
+        attrs["method"] = "reference"
         references[name] = replace(_draws(x, None, o, 1500, rng, exact=True), attrs=attrs)
         made.add_draws("reference", name, references[name])
     for method in o.methods:

@@ -124,6 +124,16 @@ def experiments(gap: float, p: float) -> list[Row]:
     return rows
 
 
+def drawn(rhat: float | None = 1.01, ess: float = 2000.0, seeds: tuple[int, ...] = SEEDS) -> list[Row]:
+    """Sound metrics of a method that draws by chains, or by weights alone, with parameter b as given."""
+    rows = sound()
+    for parameter, other in (("a", 1.01), ("b", rhat)):
+        at = {**PELTS, "parameter": parameter, "observation": 4}
+        rows += each("ess", ess if parameter == "b" else 2500.0, seeds, **at)
+        rows += [] if rhat is None else each("rhat", other, seeds, **at)
+    return rows
+
+
 def held_in_experiments(
     share: float, interval: str | None = None, dataset: dict = REAL, n: int = 1000
 ) -> list[Row]:
@@ -182,6 +192,12 @@ FAULTS = [
     ("learned_here", sound() + each("leakage", 0.3, **PELTS), "bad"),
     ("corrected", sound() + each("refused_share", 0.1, **PELTS), "caution"),
     ("corrected", sound() + each("refused_share", 1.0, **PELTS), "bad"),
+    ("converged", drawn(rhat=1.2), "bad"),
+    ("converged", drawn(rhat=1.05), "bad"),
+    ("converged", drawn(rhat=float("nan")), "bad"),
+    ("converged", drawn(ess=300.0), "caution"),
+    ("converged", drawn(ess=60.0), "bad"),
+    ("converged", drawn(rhat=None, ess=60.0), "bad"),
     ("likelihood_ratio_intervals", held_in_experiments(0.7, "likelihood_ratio", SIMULATED), "caution"),
     ("possible", changed("zero_density_share", 0.004), "caution"),
     ("possible", changed("zero_density_share", 0.2), "bad"),
@@ -253,6 +269,36 @@ def test_a_correction_is_told_and_is_no_evidence() -> None:
     assert rule["outcome"] == "good" and "20 % of the candidates" in rule["text"].replace("\xa0", " ")
     neither = [r for r in sound() if r["metric"] not in EXACT]
     assert on_pelts(neither + told)["questions"]["inference"]["outcome"] == "cannot tell"
+
+
+def test_chains_that_agree_are_told_and_are_no_evidence() -> None:
+    found = on_pelts(drawn())
+    assert found["verdict"] == CONDITIONAL
+    (rule,) = (f for f in found["findings"] if f["rule"] == "converged")
+    assert rule["outcome"] == "good" and "R-hat at most 1.01" in rule["text"]
+    neither = [r for r in drawn() if r["metric"] not in EXACT or (r["method"] == "npe" and r["parameter"])]
+    neither = [r for r in neither if r["metric"] not in ("reference_coverage", "reference_width")]
+    assert on_pelts(neither)["questions"]["inference"]["outcome"] == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (drawn(rhat=1.3), "do not agree on the answer to these data for b (observation 5): R-hat is 1.30"),
+        (drawn(ess=60.0), "worth 60 independent ones for b (observation 5)"),
+        (drawn(rhat=None, ess=60.0), "worth 60 independent ones for b (observation 5)"),
+    ],
+)
+def test_what_keeps_draws_from_being_trusted_is_said(rows: list[Row], told: str) -> None:
+    found = on_pelts(rows)
+    assert found["verdict"] == "do not trust" and found["questions"]["inference"]["outcome"] == "bad"
+    assert told in next(f["text"] for f in found["findings"] if f["rule"] == "converged")
+
+
+def test_chains_that_did_not_converge_in_one_replicate_forbid_trust() -> None:
+    rows = [r for r in drawn() if r["seed"] != 0 or r["metric"] != "rhat" or r["parameter"] == "a"]
+    at = {**PELTS, "parameter": "b", "observation": 4}
+    assert on_pelts(rows + each("rhat", 1.3, (0,), **at))["verdict"] == "caution"
 
 
 def test_every_rule_has_a_planted_fault() -> None:

@@ -76,7 +76,7 @@ def test_the_reference_and_single_findings_go_by_the_number_in_the_data_set(fold
     path, rng = asked(folder, X), np.random.Generator(np.random.PCG64(1))
     found = posteriors.load(path)
     exact = np.concatenate([found.draws[:, :1], rng.random((400, 1, 1)), found.draws[:, 1:] + 0.2], axis=1)
-    about = {"rhat": [1.0], "ess": [400.0]}
+    about = {"rhat": {"share": 1.0}, "ess": {"share": 400.0}}
     reference = Draws(found.names, found.bounds, found.units, exact, attrs=about)
     posteriors.save(folder.parent / "reference.nc", reference)
     inputs = {"draws": str(path), "reference": str(folder.parent / "reference.nc")}

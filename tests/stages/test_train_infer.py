@@ -233,16 +233,21 @@ def test_draws_without_densities_are_judged_without_them(
     experiment(SPEC, tmp_path / "out", sizes, path, fidelity="model", root=3, replicate=0, batch=0)
     assert sorted(experiments.read(path)) == ["rank", "truth"]
     assert "central" in posterior_sums(experiments.read(path))
-    found = {"jumps": set(), "chains": {"rhat", "ess"}, "weights": {"ess", "resampling_k"}}[kind]
+    found = {"jumps": set(), "chains": {"rhat", "ess"}, "weights": {"ess"}}[kind]
     where = Coordinates(method="one", dataset="observed")
     rows = draws_rows(tmp_path / "draws.nc", where, {"study": "s", "task": "t"})
-    for name in ("rhat", "ess", "resampling_k"):
+    assert ("k" in draws.attrs.get("standing", {})) == (kind == "weights")
+    assert any(row["metric"] == "refused_share" for row in rows) == (kind == "weights")
+    for name in ("rhat", "ess"):
         kept = getattr(draws, name)
         assert (kept is not None) == (name in found) == any(row["metric"] == name for row in rows)
         if kept is not None:
             worst = (np.min if name == "ess" else np.max)(kept[:MAX_OBSERVATIONS])
-            values = [row["value"] for row in rows if row["metric"] == name]
-            assert (min if name == "ess" else max)(values) == worst
+            own = (min if name == "ess" else max)(
+                (row for row in rows if row["metric"] == name), key=lambda row: row["value"]
+            )
+            assert own["value"] == worst
+            assert kept[draws.numbers.index(own["observation"])].tolist().count(worst)
 
 
 def test_the_size_of_parts_changes_nothing(

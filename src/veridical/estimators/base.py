@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from veridical.errors import TrainingError, require_shape
+from veridical.errors import Refused, TrainingError, require_shape
 from veridical.tasks import supports
 from veridical.tasks.base import Array
 from veridical.tasks.latents import Support
@@ -22,6 +22,7 @@ from veridical.tasks.supports import Constraint
 if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator
     from veridical.inference.likelihoods import Likelihood
+    from veridical.inference.weighted import Known
     from veridical.tasks.base import Prior, Task
     from veridical.training.session import Session, TrainingResult
 
@@ -141,12 +142,25 @@ class Standing:
     """What a method says of its answers to N observations, by nothing but each observation itself.
 
     Attributes:
-        numbers: Numbers that tell how far an answer holds, by name, shape (N,) each.
+        numbers: What tells how far an answer holds: of answers by weights their tail index `k` and the
+            `share` of the candidates that counts, shape (N,) each.
         refused: Why some are not answered at all, by their number.
     """
 
     numbers: Mapping[str, Array] = field(default_factory=dict)
     refused: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def by_weights(cls, known: Sequence[Known], least_share: float = 0.0) -> Standing:
+        """Returns it of answers by weights: refused are those whose weights fail, or count too little."""
+        numbers = {name: np.array([getattr(one, name) for one in known]) for name in ("k", "share")}
+        reasons = [one.refusal(least_share) for one in known]
+        return cls(numbers, {i: reason for i, reason in enumerate(reasons) if reason})
+
+    def require(self, method: str) -> None:
+        """Raises Refused where an observation is not answered."""
+        for reason in self.refused.values():
+            raise Refused(f"{method}: an observation is not answered, for {reason}.")
 
     def answered(self, n: int) -> Array:
         """Returns which of n observations are answered, shape (n,)."""
@@ -326,9 +340,10 @@ class Estimator(ABC):
     def drawn(
         self, x: Array, n: int, rng: np.random.Generator
     ) -> tuple[Array, Array | None, Mapping[str, Array]]:
-        """Returns what `sample_and_log_prob` does, and the convergence of draws by chains or weights.
+        """Returns what `sample_and_log_prob` does, and how far the draws can be trusted where they differ.
 
-        That is `rhat` and `ess` (N, D) of chains, or `ess` and `resampling_k` (N,) of weights.
+        That is `ess`, how many independent draws they are worth (N, D), and of chains `rhat` (N, D). Draws
+        that depend on nothing but x and noise of their own have neither.
         """
         return *self.sample_and_log_prob(x, n, rng), {}
 

@@ -9,7 +9,7 @@ for each observation, R-hat and effective sizes of which go with the draws.
 
 **Importance** takes prior draws, picked by the tempered likelihood, as centres of normal kernels, whose
 covariance is that of the centres times Scott's factor; draws of the kernels get weights, Pareto smoothed, and
-are picked by these. The shape k of their tail goes with the draws: above 0.7 they are not to be trusted.
+are picked by these. Where their tail index k is 0.7 or more, the observation is refused with the reason.
 
 References:
     | Pareto Smoothed Importance Sampling (Vehtari et al., 2024), https://arxiv.org/abs/1507.02646
@@ -21,6 +21,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
@@ -28,12 +29,14 @@ import torch
 from scipy.special import logsumexp
 from torch import Tensor
 
+from veridical import seeds
 from veridical.errors import ArtifactError, SettingError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import (
     Arrays,
     Estimator,
     Material,
     Rows,
+    Standing,
     SummaryCloud,
     TaskInfo,
     labelled,
@@ -44,6 +47,8 @@ from veridical.inference import tempering, walkers
 from veridical.inference.pareto import smoothed
 from veridical.inference.settings import SamplingSettings
 from veridical.inference.tempering import Target
+from veridical.inference.weighted import Fixed, Weighted, resampled
+from veridical.networks import weights
 from veridical.networks.layers import rows_at_once
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
@@ -91,9 +96,11 @@ class SampledPosterior(Networked[Network], Likelihood):
 
     Attributes:
         prior: The prior.
+        seed: Of the candidates for draws by weights.
     """
 
     prior: Prior = None  # type: ignore[assignment]
+    seed: int = 0
     parameters: ParameterTransform
 
     @classmethod
@@ -116,7 +123,8 @@ class SampledPosterior(Networked[Network], Likelihood):
             network = cls.build(settings, task)
         data = fitting.Data.split(pair, learn, rows.validation, np.zeros(len(x)))
         result = fitting.fit(network, data, settings.training, run)
-        found = cls(settings, task, inputs, parameters, network, prior=prior)
+        seed = seeds.integer(run.root, "infer", *run.path)
+        found = cls(settings, task, inputs, parameters, network, prior=prior, seed=seed)
         found.cloud = SummaryCloud.of(found.summary(whole.x[~whole.validation][:CLOUD_ROWS]))
         found.judge(data.validation)
         return found, result
@@ -164,26 +172,31 @@ class SampledPosterior(Networked[Network], Likelihood):
         return self.drawn(x, n, rng)[0], None
 
     def drawn(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, None, dict[str, Array]]:
-        """Returns n draws (n, N, D) for each x (N, *x_shape), no densities, and their convergence."""
+        """Returns n draws (n, N, D) for each x (N, *x_shape), no densities, and what they are worth.
+
+        Raises:
+            Refused: If weights fail for one of them; `standing` tells which.
+        """
         sampling: SamplingSettings = self.settings.sampling
         if sampling.walkers < 4 * len(self.task.cells):
             raise SettingError(
                 f"sampling.walkers: task {self.task.name} has {len(self.task.cells)} numbers to sample; "
                 f"expected at least {4 * len(self.task.cells)} walkers, got {sampling.walkers}."
             )
-        one = self._by_chains if sampling.by == "chains" else self._by_weights
+        if sampling.by == "importance":
+            return self._by_weights(x, n, rng)
         size = max(1, WALKERS // (sampling.ensembles * sampling.walkers))
         parts = [x[first : first + size] for first in range(0, len(x), size)]
-        found = [one(self._log_likelihood(part), n, rng.spawn(len(part)), sampling) for part in parts]
+        found = [self._by_chains(part, n, rng.spawn(len(part)), sampling) for part in parts]
         z = np.concatenate([part for part, _ in found])
         told = {name: np.concatenate([each[name] for _, each in found]) for name in found[0][1]}
         return self.parameters.inverse(z).swapaxes(0, 1), None, told
 
     def _by_chains(
-        self, log_likelihood: Log, n: int, rngs: Sequence[np.random.Generator], sampling: SamplingSettings
+        self, x: Array, n: int, rngs: Sequence[np.random.Generator], sampling: SamplingSettings
     ) -> tuple[Array, dict[str, Array]]:
         """Draws z (N, n, K) by chains, one generator an observation."""
-        each = sampling.ensembles
+        each, log_likelihood = sampling.ensembles, self._log_likelihood(x)
         own = [rng for parent in rngs for rng in parent.spawn(each)]
         target = self._target(lambda z, rows: log_likelihood(z, rows // each))
         pool = np.stack([self._prior_draws(sampling.prior_draws, rng) for rng in own])
@@ -196,24 +209,39 @@ class SampledPosterior(Networked[Network], Likelihood):
         draws = np.stack([tempering.gathered(one, n) for one in chains])
         return draws, {"rhat": np.nan_to_num(rhat, nan=np.inf), "ess": np.nan_to_num(ess)}
 
-    def _by_weights(
-        self, log_likelihood: Log, n: int, rngs: Sequence[np.random.Generator], sampling: SamplingSettings
-    ) -> tuple[Array, dict[str, Array]]:
-        """Draws z (N, n, K) by weighted kernels, one generator an observation."""
-        target, k = self._target(log_likelihood), len(self.task.cells)
-        count, m = sampling.ensembles * sampling.prior_draws, sampling.proposals
-        out, ks, ess = np.empty((len(rngs), n, k)), np.empty(len(rngs)), np.empty((len(rngs), 1))
-        for i, rng in enumerate(rngs):
-            row, pool = np.array([i]), self._prior_draws(count, rng)
-            (log_p,) = target.likelihood(pool[None], row)
-            centres_wanted = sampling.ensembles * sampling.walkers
-            power = tempering.largest_power(log_p, tempering.START_POWER, centres_wanted)
-            centres = pool[tempering.picked(power * (log_p - log_p.max()), centres_wanted, rng)]
-            z, log_q = _kernels(centres, m, rng)
-            weights = smoothed(target.tempered(z[None], np.ones(1), row)[0] - log_q)
-            out[i] = z[rng.choice(m, size=n, replace=True, p=weights.weights)]
-            ks[i], ess[i] = weights.k, weights.effective
-        return out, {"ess": np.repeat(ess, len(self.task.parameters), axis=1), "resampling_k": ks}
+    def standing(self, x: Array) -> Standing:
+        """Returns tail index and share that counts for each x (N, *x_shape), of draws by weights."""
+        if self.settings.sampling.by == "chains":
+            return Standing()
+        return Standing.by_weights([self._fixed.known(one) for one in x])
+
+    def _by_weights(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, None, dict[str, Array]]:
+        """Draws (n, N, D) by weighted kernels, no densities, and how many of the candidates count."""
+        self.standing(x).require(f"estimator {self.type}")
+        draws, ess = np.empty((n, len(x), len(self.task.parameters))), np.empty((len(x), 1))
+        for i, one in enumerate(x):
+            found = self._fixed.of(one)
+            picked = smoothed(found.log_weights)
+            draws[:, i] = self.parameters.inverse(found.theta[resampled(picked.weights, n, rng)])
+            ess[i] = picked.effective
+        return draws, None, {"ess": np.repeat(ess, len(self.task.parameters), axis=1)}
+
+    @cached_property
+    def _fixed(self) -> Fixed:
+        """The candidates that decide whether an observation is answered."""
+        return Fixed(self._candidates, self.seed, self.type)
+
+    def _candidates(self, x: Array, rng: np.random.Generator) -> Weighted:
+        """Draws z (M, K) of kernels for one x (*x_shape), with their weights."""
+        sampling: SamplingSettings = self.settings.sampling
+        target, row = self._target(self._log_likelihood(x[None])), np.zeros(1, int)
+        pool = self._prior_draws(sampling.ensembles * sampling.prior_draws, rng)
+        (log_p,) = target.likelihood(pool[None], row)
+        wanted = sampling.ensembles * sampling.walkers
+        power = tempering.largest_power(log_p, tempering.START_POWER, wanted)
+        centres = pool[tempering.picked(power * (log_p - log_p.max()), wanted, rng)]
+        z, log_q = _kernels(centres, sampling.proposals, rng)
+        return Weighted(z, target.tempered(z[None], np.ones(1), row)[0], log_q)
 
     def _target(self, log_likelihood: Log) -> Target:
         return Target(tempering.Transformed(self.parameters), self.prior, log_likelihood)
@@ -257,8 +285,8 @@ class SampledPosterior(Networked[Network], Likelihood):
         return torch.cat(parts).reshape(*each.shape[:2], -1)
 
     def arrays(self) -> dict[str, Array]:
-        """Returns weights, statistics and the prior by name."""
-        return {**super().arrays(), **prior_arrays(self.prior)}
+        """Returns weights, statistics, the prior and the seed of candidates by name."""
+        return {**super().arrays(), **prior_arrays(self.prior), "seed": np.array(self.seed)}
 
     @classmethod
     def from_arrays(
@@ -267,6 +295,8 @@ class SampledPosterior(Networked[Network], Likelihood):
         """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         found = super().from_arrays(settings, task, arrays, parent)
         found.prior = prior_from(arrays, cls.type)
+        with weights.fitting(f"estimator {cls.type}"):
+            found.seed = int(arrays["seed"])
         return found
 
 

@@ -12,8 +12,8 @@ PAGE = "docs/metrics.md"
 
 _OF_JOBS = {
     "correction_k": (
-        "Tail index of the weights by which remedy `importance` corrects the answer to one observation; from "
-        "0.7 on it is refused."
+        "Tail index of the weights by which the draws for one observation are picked, of remedy `importance` "
+        "or of a likelihood with `sampling: {by: importance}`; from 0.7 on it is refused."
     ),
     "correction_share": "Share of its candidates for one observation that count under these weights.",
     "ess": (
@@ -44,15 +44,12 @@ _OF_JOBS = {
     ),
     "posterior_quantile": "Quantile `level` of the posterior draws for one observation.",
     "posterior_sd": "Standard deviation of the posterior draws for one observation.",
-    "refused_share": "Share of the observations of a data set that a remedy refuses to answer.",
+    "refused_share": "Share of the observations of a data set that a method refuses to answer.",
     "region_mass": "Prior mass of the region in which the answer to one observation, after all rounds, lies.",
-    "resampling_k": (
-        "Shape of the tail of the weights by which a method picked its draws, the largest of the "
-        "observations shown; above 0.7 they are not to be trusted."
-    ),
     "rhat": (
         "Rank R-hat over independent ensembles, of the exact reference or of a method that draws by chains; "
-        "1 is perfect, below 1.01 converged; the largest of the observations shown."
+        "1 is perfect; a reference has converged below 1.01, and an answer from 1.05 on is not one; the "
+        "largest of the observations shown."
     ),
     "round_shift": (
         "How far the last round moved the mean of the answer to one observation, in standard deviations of "

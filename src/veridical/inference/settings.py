@@ -27,8 +27,8 @@ class SamplingSettings(Section):
 
     by: Literal["chains", "importance"] = Field(
         default="chains",
-        description="Markov chains, or weighted draws around a tempered posterior: less work, but wrong "
-        "where `resampling_k` is above 0.7.",
+        description="Markov chains, or weighted draws around a tempered posterior: less work, but no "
+        "answer where these weights fail.",
     )
     ensembles: Annotated[int, Field(ge=2, le=64)] = Field(
         default=2, description="Independent ensembles for each observation; R-hat compares them."

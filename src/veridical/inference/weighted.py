@@ -12,6 +12,9 @@ them, so that smoothing gains nothing, and where parts lie far apart their tail 
 smoothing biases (docs/methods.md). Draws come by systematic resampling, which repeats a candidate only where
 its weight exceeds 1 / n.
 
+Whether weights hold is decided by candidates that the observation and a seed fix, by nothing else: since x
+alone decides, checks of calibration hold for the observations that are answered, as for any data chosen by x.
+
 References:
     | Safe and Effective Importance Sampling (Owen and Zhou, 2000)
     | Pareto Smoothed Importance Sampling (Vehtari et al., 2024), https://arxiv.org/abs/1507.02646
@@ -19,20 +22,24 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from veridical.inference.pareto import smoothed
+from veridical import seeds
+from veridical.bank.shards import digest
+from veridical.inference.pareto import USABLE, smoothed
 from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
 
 DEFENSIVE = 0.05  # share of the candidates that do not come from the answer
 FREEDOM = 4.0  # degrees of freedom of the Student t
 WIDENING = 1.5  # of its scale, in standard deviations of the answer
+KEPT = 1_000_000  # candidates that are kept in memory for the next question
 _RIDGE = 1e-9  # of each variance, for parameters that depend on each other exactly
 
 
@@ -124,11 +131,73 @@ class Weighted:
         """Log of the mean weight: an unbiased estimate of the evidence."""
         return float(logsumexp(self.log_weights)) - float(np.log(len(self.theta)))
 
+    @property
+    def known(self) -> Known:
+        """What they say of the answer."""
+        return Known(self.k, self.share, self.log_evidence) if self.possible else Known(np.inf, 0.0, -np.inf)
+
     @classmethod
     def together(cls, parts: Sequence[Weighted]) -> Weighted:
         """Returns the candidates of several parts of the same size as one."""
         names = ("theta", "log_target", "log_proposal")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+class Known(NamedTuple):
+    """What the candidates for one observation say: tail index, share that counts, log evidence."""
+
+    k: float
+    share: float
+    log_evidence: float
+
+    def refusal(self, least_share: float = 0.0) -> str:
+        """Returns why the observation is not answered; empty where it is."""
+        if self.share == 0:
+            return "the likelihood is zero at all draws of its answer and around it"
+        if not self.k < USABLE:
+            return (
+                f"a few draws hold all the weight (tail index {self.k:.2f}, expected less than {USABLE}): "
+                "what they were drawn from has hardly any where the likelihood is high"
+            )
+        if self.share < least_share:
+            return (
+                f"only {self.share:.2%} of the draws count, expected at least {least_share:.2%} (least_share)"
+            )
+        return ""
+
+
+class Fixed:
+    """Candidates that each observation fixes with a seed; those asked for first are kept, what all say is.
+
+    Arguments:
+        make: Makes them, of one x (*x_shape) and a generator.
+        seed: Of all of them.
+        path: What else names their generators.
+    """
+
+    def __init__(
+        self, make: Callable[[Array, np.random.Generator], Weighted], seed: int, *path: str | int
+    ) -> None:
+        self._make, self._seed, self._path = make, seed, path
+        self._known: dict[str, Known] = {}
+        self._kept: dict[str, Weighted] = {}
+
+    def known(self, x: Array) -> Known:
+        """Returns what the candidates for one x (*x_shape) say."""
+        key = digest([np.asarray(x, float)])
+        if key not in self._known:
+            self._known[key] = self.of(x).known
+        return self._known[key]
+
+    def of(self, x: Array) -> Weighted:
+        """Returns the candidates for one x (*x_shape)."""
+        key = digest([np.asarray(x, float)])
+        if key in self._kept:
+            return self._kept[key]
+        found = self._make(x, seeds.generator(self._seed, "infer", *self._path, key))
+        if (len(self._kept) + 1) * len(found.theta) <= KEPT:
+            self._kept[key] = found
+        return found
 
 
 def resampled(weights: Array, n: int, rng: np.random.Generator) -> Array:

@@ -4,26 +4,22 @@ What is drawn follows the posterior itself as far as weights can be trusted (see
 
 .. math:: \log p(\theta \mid x) = \log p(\theta) + \log p(x \mid \theta) - \log \hat Z(x) .
 
-Whether they can is decided by candidates that the observation and the seed of the training fix, by nothing
-else: an observation is refused, with the reason, where the tail index k of the weights is 0.7 or more, or too
-few candidates count. Since x alone decides, checks of calibration hold for those that are answered, as for
-any data chosen by x. A place that no candidate reached stays unseen.
+An observation is refused, with the reason, where the tail index k of the weights is 0.7 or more, or too few
+candidates count. A place that no candidate reached stays unseen.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
 
 from veridical import seeds
-from veridical.bank.shards import digest
-from veridical.errors import ArtifactError, Refused, TrainingError, require_shape
+from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, Standing, TaskInfo
 from veridical.inference.likelihoods import Exact, Learned, Likelihood
-from veridical.inference.pareto import USABLE
-from veridical.inference.weighted import DEFENSIVE, Weighted, Wide, resampled
+from veridical.inference.weighted import DEFENSIVE, Fixed, Known, Weighted, Wide, resampled
 from veridical.networks.transforms import ParameterTransform
 from veridical.remedies.importance_settings import CorrectionSettings
 from veridical.tasks.base import Array, Prior
@@ -33,16 +29,6 @@ ENOUGH = 2  # candidates that count, for each draw
 MOST = 10  # times the candidates that the settings name
 NEAR, LEAST = 20, 1000  # times fewer candidates for data simulated around an observation, but so many
 NEAR_SHARE = 0.05  # of them that has to count
-KEPT = 1_000_000  # candidates that are kept in memory for the next question
-NOTHING = np.inf, 0.0, -np.inf  # known where the likelihood is zero at all candidates
-
-
-class Known(NamedTuple):
-    """What the candidates for one observation say: tail index, share that counts, log evidence."""
-
-    k: float
-    share: float
-    log_evidence: float
 
 
 class Importance(Estimator):
@@ -65,8 +51,7 @@ class Importance(Estimator):
         self.cut = prior  # the prior that is answered for, where it is not the task's
         self.cloud, self.summarisers = parent.cloud, parent.summarisers
         self.own_code = likelihood.own_code
-        self._known: dict[str, Known] = {}
-        self._kept: dict[str, Weighted] = {}
+        self._fixed = Fixed(self._candidates, seed, self.type)
 
     @classmethod
     def fit(
@@ -94,51 +79,12 @@ class Importance(Estimator):
 
     def standing(self, x: Array) -> Standing:
         """Returns tail index and share that counts for each x (N, *x_shape), and which are refused."""
-        known = [self._of(one) for one in x]
-        numbers = {name: np.array([getattr(one, name) for one in known]) for name in ("k", "share")}
-        reasons = map(self._reason, known)
-        return Standing(numbers, {i: reason for i, reason in enumerate(reasons) if reason})
-
-    def _reason(self, known: Known) -> str:
-        """Why an observation is not answered; empty where it is."""
-        if known.share == 0:
-            return "the likelihood is zero at all draws of its answer and around it"
-        if not known.k < USABLE:
-            return (
-                f"a few draws hold all the weight (tail index {known.k:.2f}, expected less than {USABLE}): "
-                "the answer that is corrected has hardly any where the likelihood is high"
-            )
-        if known.share < self.settings.least_share:
-            return (
-                f"only {known.share:.2%} of the draws count, expected at least "
-                f"{self.settings.least_share:.2%} (least_share)"
-            )
-        return ""
-
-    def _of(self, x: Array) -> Known:
-        """What the candidates for one x (*x_shape) say; refused or not."""
-        key = digest([np.asarray(x, float)])
-        if key not in self._known:
-            found = self._fixed(x)
-            known = (found.k, found.share, found.log_evidence) if found.possible else NOTHING
-            self._known[key] = Known(*known)
-        return self._known[key]
+        return Standing.by_weights([self._fixed.known(one) for one in x], self.settings.least_share)
 
     def _answered(self, x: Array) -> Known:
-        known = self._of(x)
-        if reason := self._reason(known):
-            raise Refused(f"remedy {self.type}: an observation is not answered, for {reason}.")
-        return known
-
-    def _fixed(self, x: Array) -> Weighted:
-        """The candidates that decide whether one x (*x_shape) is answered."""
-        key = digest([np.asarray(x, float)])
-        if key in self._kept:
-            return self._kept[key]
-        found = self._candidates(x, seeds.generator(self.seed, "infer", self.type, key))
-        if (len(self._kept) + 1) * self.settings.draws <= KEPT:
-            self._kept[key] = found
-        return found
+        """What the candidates for one x (*x_shape) say, which must not be refused."""
+        self.standing(x[None]).require(f"remedy {self.type}")
+        return self._fixed.known(x)
 
     def _candidates(self, x: Array, rng: np.random.Generator) -> Weighted:
         """As many candidates for one x (*x_shape) as the settings say, with their weights."""
@@ -178,16 +124,22 @@ class Importance(Estimator):
         Raises:
             Refused: If one of them is not answered; `standing` tells which.
         """
+        return self.drawn(x, n, rng)[:2]
+
+    def drawn(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array, dict[str, Array]]:
+        """Returns these, and how many independent draws they are worth; see `Estimator.drawn`."""
         draws, log_p = np.empty((n, len(x), len(self.task.parameters))), np.empty((n, len(x)))
+        ess = np.empty(draws.shape[1:])
         for i, one in enumerate(x):
-            log_evidence, parts = self._answered(one).log_evidence, [self._fixed(one)]
+            log_evidence, parts = self._answered(one).log_evidence, [self._fixed.of(one)]
             most = MOST if self.cut is None else 1
             while sum(part.effective for part in parts) < ENOUGH * n and len(parts) < most:
                 parts.append(self._candidates(one, rng))
             found = Weighted.together(parts)
             chosen = resampled(found.weights, n, rng)
             draws[:, i], log_p[:, i] = found.theta[chosen], found.log_target[chosen] - log_evidence
-        return draws, log_p
+            ess[i] = found.effective
+        return draws, log_p, {"ess": ess}
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds.

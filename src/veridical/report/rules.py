@@ -7,7 +7,7 @@ number that is not a number counts as failing. To add one, write it into the fil
 from __future__ import annotations
 
 from veridical.report import (
-    correction_rules,
+    drawing_rules,
     inference_rules,
     labelled_rules,
     local_rules,
@@ -21,7 +21,7 @@ RULES: tuple[Rule, ...] = (
     *labelled_rules.RULES,
     *inference_rules.RULES,
     *round_rules.RULES,
-    *correction_rules.RULES,
+    *drawing_rules.RULES,
     *local_rules.RULES,
     *simulator_rules.RULES,
     *prior_rules.RULES,

@@ -1,8 +1,8 @@
 """Posterior draws on disk: netCDF4 that ArviZ opens, written observation by observation.
 
     group posterior       one variable per parameter, (chain = 1, draw, observation)
-    group sample_stats    log_density (chain, draw, observation); of draws by chains rhat, ess (observation,
-                          parameter), by weights ess and resampling_k (observation); each where known
+    group sample_stats    log_density (chain, draw, observation); ess (observation, parameter), how many
+                          independent draws they are worth, and of chains rhat; each where known
     group constant_data   truth (observation, parameter), log_density_truth (observation),
                           summary (observation, summary_dim), summary_mean, summary_cov; each where known
     group observed_data   x (observation, ...)
@@ -40,7 +40,6 @@ FIELDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "log_density": ("sample_stats", ("chain", "draw", "observation")),
     "rhat": ("sample_stats", ("observation", "parameter")),
     "ess": ("sample_stats", ("observation", "parameter")),
-    "resampling_k": ("sample_stats", ("observation",)),
     "truth": ("constant_data", ("observation", "parameter")),
     "log_density_truth": ("constant_data", ("observation",)),
     "summary": ("constant_data", ("observation", "summary_dim")),
@@ -72,7 +71,6 @@ class Draws:
         constraints: What parameters can be beyond their bounds, as attribute `constraints` in the file.
         rhat: R-hat of draws by chains, across independent ensembles, shape (N, D), or None.
         ess: How many independent draws theirs, or those by weights, are worth, shape (N, D), or None.
-        resampling_k: Shape of the tail of weights that draws were picked by, shape (N,), or None.
     """
 
     names: tuple[str, ...]
@@ -91,7 +89,6 @@ class Draws:
     constraints: tuple[Constraint, ...] = ()
     rhat: Array | None = None
     ess: Array | None = None
-    resampling_k: Array | None = None
 
     @property
     def support(self) -> Support:

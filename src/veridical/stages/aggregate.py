@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from veridical import checks, files
 from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
 from veridical.digests import file_digest
@@ -173,12 +171,9 @@ def draws_rows(path: str | Path, where: Coordinates, common: Mapping[str, Any]) 
     if "standing" in about:
         rows += tabulation.standing_rows(where, about["standing"], about["refused"], **common)
     for name in ("rhat", "ess"):
-        for parameter, value in _per_parameter(found, name).items():
-            cells = {**common, **where.cells, "metric": name, "parameter": parameter}
+        for parameter, (value, i) in _per_parameter(found, name).items():
+            cells = {**common, **where.cells, "metric": name, "parameter": parameter, "observation": i}
             rows.append(metrics.row(**cells, value=value, n=found.draws.shape[0]))
-    if found.resampling_k is not None:
-        cells = {**common, **where.cells, "metric": "resampling_k", "n": found.draws.shape[0]}
-        rows.append(metrics.row(**cells, value=float(found.resampling_k.max())))
     return rows
 
 
@@ -199,17 +194,14 @@ def _mixture_rows(draws: Paths, common: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def _per_parameter(found: Draws, name: str) -> dict[str, float]:
-    """R-hat or effective size of each parameter, of a reference or of a method whose draws came by chains.
+def _per_parameter(found: Draws, name: str) -> dict[str, tuple[float, int | None]]:
+    """R-hat or effective size of each parameter, and the number of the observation where that is worst.
 
-    The worst of several observations.
+    Of a reference, which states the worst of its observations, there is no number.
     """
     own = getattr(found, name)
-    stated = found.attrs.get(name) if own is None else own
-    if stated is None:
-        return {}
-    if isinstance(stated, Mapping):
-        return {key: float(value) for key, value in stated.items()}
-    values = np.asarray(stated, dtype=float).reshape(-1, len(found.names))
-    worst = values.max(axis=0) if name == "rhat" else values.min(axis=0)
-    return dict(zip(found.names, worst.tolist(), strict=True))
+    if own is None:
+        return {key: (float(value), None) for key, value in found.attrs.get(name, {}).items()}
+    worst = own.argmax(axis=0) if name == "rhat" else own.argmin(axis=0)
+    places = enumerate(zip(found.names, worst.tolist(), strict=True))
+    return {key: (float(own[i, j]), found.numbers[i]) for j, (key, i) in places}
