@@ -82,9 +82,7 @@ def measure(name: str, task: str) -> dict[str, Any]:
         (answered,) = np.nonzero(standing.answered(OBSERVATIONS))
         draws = asked.sample(x[answered], DRAWS, rng)
         found[f"{kind}_seconds"] = (time.process_time() - begun) / OBSERVATIONS
-        each = [
-            _c2st(task, i, references[i], own) for i, own in zip(answered, draws.swapaxes(0, 1), strict=True)
-        ]
+        each = [_c2st(task, i, references[i], draws[:, place]) for place, i in enumerate(answered.tolist())]
         found["c2st" if by == "chains" else "c2st_importance"] = float(np.mean(each)) if each else np.nan
         if by == "chains":
             found["c2st_each"] = [round(one, 3) for one in each]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from veridical import tasks
 from veridical.errors import ArtifactError, TaskError
 from veridical.tasks.base import Array, Prior, Task
-
-if TYPE_CHECKING:
-    from veridical.estimators.sampled import Likelihood as Method
 
 TASK = "task.json"
 
@@ -94,11 +91,22 @@ class Exact:
             raise ArtifactError(f"likelihood: the task's settings cannot be read: {error}") from error
 
 
+class Method(Protocol):
+    """A trained method that has learned a likelihood, such as an `nle` or `nre`."""
+
+    prior: Prior
+    own_code: Sequence[str]
+
+    def log_likelihood(self, theta: Array, x: Array) -> Array:
+        """Returns log likelihoods (..., N) of theta (..., N, D) given x (N, *x_shape), up to constants."""
+        ...
+
+
 class Learned:
     """The likelihood or ratio that a trained method has learned; that is kept as a method of its own.
 
     Arguments:
-        method: Gives `log_likelihood` up to a constant of each observation.
+        method: The method.
     """
 
     def __init__(self, method: Method) -> None:
