@@ -13,6 +13,7 @@ def main(snakemake):
         observations.load(snakemake.input.data),
         snakemake.output.draws,
         draws=params.draws,
+        rows=params.rows,
         root=params.seed,
         replicate=coordinates.of_wildcards(snakemake.wildcards)["replicate"],
         threads=snakemake.threads,

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from veridical import methods, seeds
-from veridical.errors import SettingError, TrainingError
+from veridical.errors import TrainingError
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.nle import NLE, _continuous
 from veridical.estimators.nle_settings import NLESettings
@@ -189,6 +189,7 @@ def test_whole_numbers_become_continuous_once_and_others_do_not() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "many numbers": ({}, {"x_shape": (40,)}, "holds 40 numbers; expected at most 30"),
+    "more numbers": ({"most_numbers": 35}, {"x_shape": (40,)}, "holds 40 numbers; expected at most 35"),
     "a series": ({}, {"x_shape": (10,), "axes": ("series",)}, "holds a series.*Take an `nre`"),
     "no such axis": ({"independent": 3}, {}, "has no axis 3"),
     "a constant": ({"counts": False}, {"x_shape": (1,)}, "takes one value in all"),
@@ -218,5 +219,6 @@ def test_priors_and_samplers_that_cannot_do_are_refused() -> None:
         NLE.fit(NLESettings(), TWO, Material(simulated(100), prior=Own()), RUN)
     many = Product({f"p{i}": Normal(0.0, 1.0) for i in range(5)})
     five = TaskInfo("five", tuple(many.marginals), np.tile([-np.inf, np.inf], (5, 1)), ("",) * 5, (5,))
-    with pytest.raises(SettingError, match="expected at least 20 walkers, got 16"):
-        exact(five, many, normal, walkers=16).sample(np.zeros((1, 5)), 10, seeds.generator(1, "test"))
+    few = NLESettings(sampling=SamplingSettings(walkers=16))
+    with pytest.raises(TrainingError, match="expected at least 20 walkers, got 16"):
+        NLE.fit(few, five, Material(simulated(100), prior=many), RUN)

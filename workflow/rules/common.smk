@@ -217,6 +217,12 @@ def draws_for(wildcards):
     return study.test_draws if labelled else study.draws
 
 
+def rows_for(wildcards):
+    """How many of the labelled data sets a method is asked about, where not about all."""
+    labelled = wildcards.dataset in coordinates.LABELLED
+    return layout.rows_asked(wildcards.method) if labelled else None
+
+
 def answers_for_densities(wildcards):
     """The answers of a run to observed data, and to simulated test sets where it was asked about them."""
     run = run_of(wildcards)

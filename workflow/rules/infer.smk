@@ -21,6 +21,7 @@ rule infer:
     params:
         folder=subpath(input.record, parent=True),
         draws=draws_for,
+        rows=rows_for,
         seed=root,
         code=lambda wildcards: layout.method_code("infer", run_of(wildcards)),
     script:

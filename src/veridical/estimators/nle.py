@@ -34,8 +34,6 @@ from veridical.networks.settings import LikelihoodFlow
 from veridical.tasks.base import Array
 from veridical.training import session
 
-MOST_NUMBERS = 30  # in x, of which a density is learned as they are
-
 
 class DataDensity(LikelihoodNetwork):
     """A density of x given parameters; its loss is the negative log density of standardised x.
@@ -73,30 +71,11 @@ class NLE(SampledPosterior[DataDensity]):
         return DataDensity(settings.flow, prod(element_shape(settings, task)), len(task.cells))
 
     @classmethod
-    def on_task(cls, settings: NLESettings, task: TaskInfo) -> NLESettings:
-        """Returns the settings; x must not hold too many numbers."""
-        _require_few(settings, task)
-        return settings
-
-    @classmethod
     def learned(cls, x: Array, settings: NLESettings, run: session.Session) -> Array:
         """Returns elements of x (N, ...) whose whole numbers have become continuous."""
         x = _continuous(x, settings, run)
         _require_spread(x)
         return x
-
-
-def _require_few(settings: NLESettings, task: TaskInfo) -> None:
-    """Raises TrainingError where x holds too many numbers for a density of them."""
-    numbers, kinds = prod(element_shape(settings, task)), {"series", "image"} & {*task.axes}
-    if numbers > MOST_NUMBERS or kinds:
-        what = f"{numbers} numbers" if numbers > MOST_NUMBERS else f"a {kinds.pop()}"
-        raise TrainingError(
-            f"estimator {settings.type!r}: x of task {task.name} holds {what}; expected at most "
-            f"{MOST_NUMBERS} numbers without order, for it learns their density. Take an `nre`, whose "
-            "network summarises x, or give the task summary statistics for x; where entries are independent "
-            "given the parameters, name their axis as `independent`."
-        )
 
 
 def _continuous(x: Array, settings: NLESettings, run: session.Session) -> Array:

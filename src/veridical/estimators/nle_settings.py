@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from math import prod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +12,11 @@ from veridical.inference.settings import SamplingSettings
 from veridical.networks.settings import Axis, InputsSettings, LikelihoodFlow, SplineFlowSettings
 from veridical.sections import Fidelity, OwnBudgets
 from veridical.training.settings import DECAY, Decay, TrainingSettings
+
+if TYPE_CHECKING:
+    from veridical.estimators.base import TaskInfo
+
+MOST_NUMBERS = 30  # in x, of which a density is learned as they are
 
 
 class LikelihoodTrainingSettings(TrainingSettings):
@@ -24,6 +30,7 @@ class LikelihoodSettings(TrainedSettings):
 
     gives: ClassVar[tuple[str, ...]] = ("summaries", "likelihood")
     discrete: ClassVar[bool] = False
+    sampled: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         inputs: InputsSettings
@@ -36,6 +43,21 @@ class LikelihoodSettings(TrainedSettings):
         summary = self.setting("summary")
         axis: int | None = summary.axis if summary and summary.type == "deepset" else None
         return axis
+
+    def unsuited(self, task: TaskInfo) -> str | None:
+        """Returns what keeps it from a task: an axis that x has not, or too few walkers."""
+        if self.independent is not None and self.independent >= len(task.x_shape):
+            return (
+                f"x of shape {task.x_shape} has no axis {self.independent}, which `independent` names; they "
+                "count from 0."
+            )
+        least = 4 * len(task.cells)
+        if self.sampling.walkers < least:
+            return (
+                f"sampling.walkers: task {task.name} has {len(task.cells)} numbers to sample; expected at "
+                f"least {least} walkers, got {self.sampling.walkers}."
+            )
+        return None
 
     @property
     def has_density(self) -> bool:
@@ -61,6 +83,26 @@ class NLESettings(LikelihoodSettings):
         description="Whether x holds whole numbers, which uniform noise of one unit then makes continuous; "
         "where not given, those numbers of x that are whole in all training rows.",
     )
+    most_numbers: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="How many numbers x may hold, whose density is learned as they are, those of series and "
+        "images included; where not given, 30 without order.",
+    )
     flow: LikelihoodFlow = Field(default_factory=SplineFlowSettings)
     training: LikelihoodTrainingSettings = LikelihoodTrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
+
+    def unsuited(self, task: TaskInfo) -> str | None:
+        """Returns what keeps it from a task: x that holds too much for a density of it, too."""
+        numbers = prod(n for axis, n in enumerate(task.x_shape) if axis != self.independent)
+        most, kinds = self.most_numbers or MOST_NUMBERS, {"series", "image"} & {*task.axes}
+        if numbers <= most and (self.most_numbers or not kinds):
+            return super().unsuited(task)
+        what = f"{numbers} numbers" if numbers > most else f"a {kinds.pop()}"
+        return (
+            f"x of task {task.name} holds {what}; expected at most {most} numbers without order, for it "
+            "learns their density. Take an `nre`, whose network summarises x, or give the task summary "
+            "statistics for x; where entries are independent given the parameters, name their axis as "
+            "`independent`; where so many numbers have a density that is easily learned, say so as "
+            "`most_numbers`."
+        )

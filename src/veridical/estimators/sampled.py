@@ -30,7 +30,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from veridical import seeds
-from veridical.errors import ArtifactError, SettingError, TaskError, TrainingError, require_shape
+from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import (
     Arrays,
     Estimator,
@@ -108,6 +108,8 @@ class SampledPosterior(Networked[Network], Likelihood):
         cls, settings: Any, task: TaskInfo, material: Material, run: session.Session
     ) -> tuple[Self, session.TrainingResult]:
         """Returns a trained method and how its training went; see `Estimator.fit`."""
+        if wrong := settings.unsuited(task):
+            raise TrainingError(f"estimator {settings.type!r}: {wrong}")
         settings, prior = cls.on_task(settings, task), known_prior(settings, task, material)
         whole = labelled(material, "simulations", settings.type, task)
         rows = elements_of(whole, settings.independent)
@@ -130,13 +132,9 @@ class SampledPosterior(Networked[Network], Likelihood):
         return found, result
 
     @classmethod
-    @abstractmethod
     def on_task(cls, settings: Any, task: TaskInfo) -> Any:
-        """Returns the settings with what they leave to the task.
-
-        Raises:
-            TrainingError: If the method does not suit the task.
-        """
+        """Returns the settings with what they leave to the task."""
+        return settings
 
     @classmethod
     def learned(cls, x: Array, settings: Any, run: session.Session) -> Array:
@@ -178,11 +176,6 @@ class SampledPosterior(Networked[Network], Likelihood):
             Refused: If weights fail for one of them; `standing` tells which.
         """
         sampling: SamplingSettings = self.settings.sampling
-        if sampling.walkers < 4 * len(self.task.cells):
-            raise SettingError(
-                f"sampling.walkers: task {self.task.name} has {len(self.task.cells)} numbers to sample; "
-                f"expected at least {4 * len(self.task.cells)} walkers, got {sampling.walkers}."
-            )
         if sampling.by == "importance":
             return self._by_weights(x, n, rng)
         size = max(1, WALKERS // (sampling.ensembles * sampling.walkers))
@@ -316,16 +309,7 @@ def elements_of(rows: Rows, axis: int | None) -> Rows:
 
 
 def element_shape(settings: Any, task: TaskInfo) -> tuple[int, ...]:
-    """Returns the shape of one element of x.
-
-    Raises:
-        TrainingError: If x has no such axis.
-    """
-    if settings.independent is not None and settings.independent >= len(task.x_shape):
-        raise TrainingError(
-            f"estimator {settings.type!r}: x of shape {task.x_shape} has no axis {settings.independent}, "
-            "which `independent` names; they count from 0."
-        )
+    """Returns the shape of one element of x."""
     return as_elements(np.empty((0, *task.x_shape)), settings.independent).shape[2:]
 
 

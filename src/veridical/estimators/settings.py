@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from veridical.sections import Section
 
+if TYPE_CHECKING:
+    from veridical.estimators.base import TaskInfo
+
 
 class MethodSettings(Section):
     """Base of the settings of methods, estimators and remedies alike.
@@ -24,6 +27,7 @@ class MethodSettings(Section):
         discrete: Whether it can answer for parameters that take values of a list.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
         takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
+        sampled: Whether each answer costs chains or weights of its own, tens of thousands of evaluations.
         as_parent: Whether it leaves data and networks of what it wraps as they are, so that it has the same
             summaries, is for the same data, and so on.
     """
@@ -36,6 +40,7 @@ class MethodSettings(Section):
     takes_missing: ClassVar[bool] = False
     discrete: ClassVar[bool] = True
     as_parent: ClassVar[bool] = False
+    sampled: ClassVar[bool] = False
 
     if TYPE_CHECKING:
         type: str
@@ -89,6 +94,10 @@ class MethodSettings(Section):
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything; None if they fit."""
+        return None
+
+    def unsuited(self, task: TaskInfo) -> str | None:
+        """Returns what keeps it from answering for a task, if anything."""
         return None
 
     @property

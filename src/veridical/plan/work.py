@@ -7,6 +7,7 @@ A job is known by the stem of its log below the folder of results or of the bank
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,7 +103,7 @@ def amount(piece: Piece, layout: Layout) -> float | None:
         sizes = layout.prediction_sizes
         return float((sizes["bands"] or 0) + (sizes["draws"] or draws_for(1)) * (sizes["replicates"] or 0))
     if piece.kind in ("infer", "densities", "check"):
-        return float(np.prod(_answers(where["dataset"], layout)))
+        return float(np.prod(_answers(where, layout)))
     if piece.kind == "exact":
         return float(layout.exact_sizes["observations"] * layout.exact_sizes["draws"])
     if piece.kind == "experiment":
@@ -121,7 +122,7 @@ def size(piece: Piece, layout: Layout) -> float | None:
     if piece.kind in ("simulate", "simulate_round"):
         return float(rows_of(piece) * row + MANIFEST_BYTES)
     if piece.kind == "infer" and not layout.of_classes:
-        observations, draws = _answers(piece.where["dataset"], layout)
+        observations, draws = _answers(piece.where, layout)
         return float(observations * (8 * (len(layout.task.parameters) + 1) * draws + row))
     return None
 
@@ -131,12 +132,13 @@ def rows_of(piece: Piece) -> int:
     return int(piece.where["last"]) - int(piece.where["first"]) + 1
 
 
-def _answers(dataset: str, layout: Layout) -> tuple[int, int]:
+def _answers(where: Mapping[str, str], layout: Layout) -> tuple[int, int]:
     """Observations of a data set, and draws for each."""
     study = layout.study
-    if dataset in LABELLED:
+    if where["dataset"] in LABELLED:
         values = study.experiments.true_values if layout.of_classes and study.experiments else ()
-        return (len(values) or study.test_rows, study.test_draws)
+        asked = layout.rows_asked(where["method"]) if where.get("method") in layout.methods else None
+        return (len(values) or min(study.test_rows, asked or study.test_rows), study.test_draws)
     return 1, study.draws
 
 

@@ -29,6 +29,7 @@ def infer(
     draws: int,
     root: int,
     replicate: int,
+    rows: int | None = None,
     threads: int = 1,
 ) -> None:
     """Writes posterior draws for all observations whose numbers are finite, or may be missing; counts others.
@@ -40,6 +41,7 @@ def infer(
         draws: Number of draws per observation.
         root: Root seed.
         replicate: The estimator's replicate, for seeds.
+        rows: How many of the first observations are asked; all where None.
         threads: CPU threads.
 
     Raises:
@@ -51,7 +53,7 @@ def infer(
 
     estimator = artifacts.load_estimator(folder)
     record = artifacts.load_record(folder)
-    kept, dropped = _finite(data, estimator)
+    kept, dropped = _finite(_only(data, slice(rows)), estimator)
     with cpu_threads(threads):
         standing = estimator.standing(kept.x)
     numbers = {name: values.tolist() for name, values in standing.numbers.items()}
@@ -99,8 +101,8 @@ def _finite(data: Observations, estimator: Estimator) -> tuple[Observations, int
     return _only(data, finite), int((~finite).sum())
 
 
-def _only(data: Observations, rows: Array) -> Observations:
-    """Some observations (N,) of a data set."""
+def _only(data: Observations, rows: Array | slice) -> Observations:
+    """Some observations of a data set."""
     truth = None if data.truth is None else data.truth[rows]
     return replace(data, x=data.x[rows], truth=truth)
 

@@ -44,6 +44,10 @@ class Asked(Runs):
         labelled += [REAL] if REAL in self.task.fidelities else []
         return labelled + (list(self.observations) if run in self.final_runs else [])
 
+    def rows_asked(self, method: str) -> int | None:
+        """How many of the labelled data sets a method is asked about; all of them where None."""
+        return self.study.sampled_rows if self.methods[method].sampled else None
+
     def dataset_of(self, method: str) -> str:
         """The data set that a local method answers for: the one that it names, or the study's first."""
         named: str | None = self.methods[self.basis(method)].setting("dataset")
@@ -87,7 +91,9 @@ class Asked(Runs):
             made_elsewhere = isinstance(self.task, tasks.FileTask)
             has |= set() if made_elsewhere else {"predictive"}
             has |= set() if self.study.reference is None else {"reference"}
-            if not made_elsewhere and basis.amortised and not self.calibrated(run.method):
+            few = self.rows_asked(run.method) or self.nearby_sizes["simulations"]
+            affordable = self.nearby_sizes["simulations"] <= few
+            if not made_elsewhere and basis.amortised and affordable and not self.calibrated(run.method):
                 has |= {"nearby"}
             if self.prior_known:
                 weighed = self.task.has_likelihood and dense and not self.methods[run.method].needs_likelihood

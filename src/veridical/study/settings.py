@@ -69,6 +69,11 @@ class StudySettings(Section):
         3, description="Independent repetitions of everything."
     )
     test_rows: Annotated[int, Field(ge=20)] = Field(500, description="Simulated data sets for the checks.")
+    sampled_rows: Annotated[int, Field(ge=40)] | None = Field(
+        None,
+        description="How many of these are asked of methods whose answers cost chains (`nle`, `nre`); all "
+        "where not given. Checks near the observation are left out where they would ask more.",
+    )
     draws: Annotated[int, Field(ge=100)] = Field(4000, description="Posterior draws per observation.")
     test_draws: Annotated[int, Field(ge=99)] = Field(
         999, description="Posterior draws per simulated data set."

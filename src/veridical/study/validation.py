@@ -158,6 +158,7 @@ def _require_methods(layout: Layout) -> None:
         _require_fidelity(layout, name)
         _require_labelled(layout, name)
         _require_parent(layout, name)
+        _require_suited(layout, name)
         _require_takes_missing(layout, name)
         _require_summary(layout, name)
     _require_answers(layout)
@@ -279,6 +280,13 @@ def _require_parent(layout: Layout, method: str) -> None:
         )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
+
+
+def _require_suited(layout: Layout, method: str) -> None:
+    if layout.of_classes:
+        return
+    if wrong := layout.methods[method].unsuited(TaskInfo.of(layout.task)):
+        raise SettingError(f"{place(layout, method)}: {wrong}")
 
 
 def _require_takes_missing(layout: Layout, method: str) -> None:
