@@ -7,14 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from veridical.estimators.npe_settings import PosteriorSettings
-from veridical.networks.settings import (
-    AutoSummarySettings,
-    BaseSettings,
-    FlowSettings,
-    InputsSettings,
-    SplineFlowSettings,
-    SummarySettings,
-)
+from veridical.networks.density_settings import FlowSettings, SplineFlowSettings
+from veridical.networks.settings import AutoSummarySettings, BaseSettings, InputsSettings, SummarySettings
 from veridical.sections import Count, Fidelity
 from veridical.training.settings import TrainingSettings
 

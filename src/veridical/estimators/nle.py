@@ -30,7 +30,7 @@ from veridical.estimators.base import TaskInfo
 from veridical.estimators.nle_settings import NLESettings
 from veridical.estimators.sampled import LikelihoodNetwork, SampledPosterior, element_shape
 from veridical.networks import build_density
-from veridical.networks.settings import LikelihoodFlow
+from veridical.networks.density_settings import LikelihoodFlow
 from veridical.tasks.base import Array
 from veridical.training import session
 

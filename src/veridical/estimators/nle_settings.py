@@ -9,7 +9,8 @@ from pydantic import Field
 
 from veridical.estimators.settings import TrainedSettings
 from veridical.inference.settings import SamplingSettings
-from veridical.networks.settings import Axis, InputsSettings, LikelihoodFlow, SplineFlowSettings
+from veridical.networks.density_settings import LikelihoodFlow, SplineFlowSettings
+from veridical.networks.settings import Axis, InputsSettings
 from veridical.sections import Fidelity, OwnBudgets
 from veridical.training.settings import DECAY, Decay, TrainingSettings
 

@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from veridical.estimators.settings import MethodSettings, TrainedSettings
-from veridical.networks.settings import (
-    TRAINING,
-    AutoSummarySettings,
-    BaseSettings,
-    FlowSettings,
-    InputsSettings,
-    SplineFlowSettings,
-    SummarySettings,
-)
+from veridical.networks.density_settings import TRAINING, FlowSettings, SplineFlowSettings
+from veridical.networks.settings import AutoSummarySettings, BaseSettings, InputsSettings, SummarySettings
 from veridical.sections import Fidelity, OwnBudgets
 from veridical.training.settings import TrainingSettings
 

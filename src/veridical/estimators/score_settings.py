@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from veridical.estimators.npe_settings import PosteriorSettings
-from veridical.networks.settings import AutoSummarySettings, Hidden, InputsSettings, SummarySettings
+from veridical.networks.density_settings import Hidden
+from veridical.networks.settings import AutoSummarySettings, InputsSettings, SummarySettings
 from veridical.sections import Fidelity, OwnBudgets, Share
 from veridical.training.settings import TrainingSettings
 

@@ -3,7 +3,7 @@
 A summary network is a `layers.Summary` that is built as `Class(x_shape, **settings)`. One more is a file, a
 line of the registry and its settings in `settings.py`. Where numbers of x may be missing (NaN), one that says
 so (`sees_missing`) is told `has_missing`, and all others see x as `masked.Masked` shows it. Densities are
-found likewise, see `density.Density`.
+found likewise, with settings in `density_settings.py`; see `density.Density`.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from veridical.networks import build_density
 from veridical.networks.density import Density
+from veridical.networks.density_settings import SplineFlowSettings
 from veridical.networks.flow import SplineFlow
-from veridical.networks.settings import SplineFlowSettings
 
 ONE_HOT = 16  # values up to which a discrete number is told to the flows after it as so many zeros and a one
 _LEAST = 1e-6  # by which logarithms of F at two edges differ at least
