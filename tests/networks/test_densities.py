@@ -11,13 +11,13 @@ import torch
 from scipy.stats import chisquare, kstest, norm
 
 from veridical import seeds
-from veridical.networks import DENSITIES, build_density, settings, trajectories
+from veridical.networks import DENSITIES, build_density, density_settings, trajectories
 from veridical.networks.density import Density, log_normal
 from veridical.networks.trainable import Stack, Trainable
 
 CONTEXT = 3
 SMALL = {"transforms": 4, "bins": 4, "hidden": [8, 8], "components": 3, "width": 16, "blocks": 2, "sizes": 10}
-SECTIONS = {kind.model_fields["type"].default: kind for kind in get_args(settings._AnyFlow)}
+SECTIONS = {kind.model_fields["type"].default: kind for kind in get_args(density_settings._AnyFlow)}
 LEARNED = ("flow_matching", "diffusion", "consistency")  # from noisy parameters, by the residual network
 
 
@@ -56,7 +56,7 @@ dense = pytest.mark.parametrize("name", [name for name in DENSITIES if SECTIONS[
 
 
 def test_settings_and_registry_have_the_same_types() -> None:
-    assert list(SECTIONS) == list(DENSITIES) == list(settings.TRAINING)
+    assert list(SECTIONS) == list(DENSITIES) == list(density_settings.TRAINING)
     for name, section in SECTIONS.items():
         assert density(name, 2).has_density == section().has_density
 
@@ -65,7 +65,7 @@ def test_what_suits_a_flow_is_the_default_of_its_training() -> None:
     from veridical.estimators.npe_settings import NPESettings
 
     plain = NPESettings()
-    assert plain.flow == settings.SplineFlowSettings() and plain.training.learning_rate == 5e-3
+    assert plain.flow == density_settings.SplineFlowSettings() and plain.training.learning_rate == 5e-3
     given = {"flow": {"type": "diffusion"}, "training": {"epochs": 7}}
     found = NPESettings.model_validate(given).training
     assert (found.epochs, found.learning_rate, found.warmup) == (7, 2e-3, 0.1)

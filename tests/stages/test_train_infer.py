@@ -250,6 +250,15 @@ def test_draws_without_densities_are_judged_without_them(
             assert kept[draws.numbers.index(own["observation"])].tolist().count(worst)
 
 
+def test_as_many_observations_are_answered_as_are_asked(trained: Path, tmp_path: Path) -> None:
+    x = np.array([[0.5, 1], [np.nan, 0], [1, 1], [0, 0]])
+    data = Observations(x, None, "mine", "observed")
+    infer(trained, data, tmp_path / "d.nc", draws=20, root=3, replicate=0, rows=3)
+    draws = posteriors.load(tmp_path / "d.nc")
+    np.testing.assert_array_equal(draws.x, x[[0, 2]])
+    assert draws.attrs["dropped"] == 1
+
+
 def test_the_size_of_parts_changes_nothing(
     trained: Path, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from veridical import bank, checks
 from veridical.errors import SettingError
+from veridical.plan.work import Piece, amount
 from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import dataset_name, validate
@@ -230,6 +231,22 @@ def test_checks_that_simulate_near_an_answer_ask_methods_whose_answers_stand_alo
         found = layout.applicable(run, "field")
         assert {"local_ranks", "local_c2st"} <= set(found) if asked else not set(LOCAL[:2]) & set(found)
         assert {"importance", "prior_sensitivity"} <= set(found)
+
+
+@pytest.mark.parametrize(("rows", "near"), [(None, True), (100, True), (99, False)])
+def test_methods_that_are_dear_to_ask_are_asked_about_few(rows: int | None, near: bool) -> None:
+    """As many labelled data sets as are named; simulations near the data only where these are no more."""
+    checked = {"local_ranks": {"simulations": 100}}
+    layout = make(estimators={"nle": {"type": "nle"}}, sampled_rows=rows, checks=checked, **FIELD)
+    assert (layout.rows_asked("nle"), layout.rows_asked("npe")) == (rows, None)
+    for method, asked in {"nle": near, "npe": True}.items():
+        (run, *_) = [run for run in layout.final_runs if run.method == method]
+        assert ("local_ranks" in layout.applicable(run, "field")) == asked
+        assert {"sbc", "coverage"} <= {*layout.applicable(run, "simulated")}
+        piece = Piece.of(f"infer/{method}/n1000-r0/simulated")
+        assert piece is not None
+        n = rows if rows and method == "nle" else layout.study.test_rows
+        assert amount(piece, layout) == n * layout.study.test_draws
 
 
 def test_a_check_that_is_switched_off_is_not_run() -> None:
