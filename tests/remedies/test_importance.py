@@ -20,7 +20,7 @@ from veridical.errors import ArtifactError, Refused, TrainingError
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.nle import NLE
 from veridical.inference.likelihoods import Exact, Learned
-from veridical.inference.weighted import Wide, resampled
+from veridical.inference.weighted import Weighted, Wide, resampled
 from veridical.networks.transforms import ParameterTransform
 from veridical.remedies.importance import Importance
 from veridical.remedies.importance_settings import CorrectionSettings
@@ -204,6 +204,18 @@ def test_more_candidates_come_where_too_few_count(rng: np.random.Generator) -> N
     assert method.standing(x).numbers["share"][0] < 0.1
     draws = method.sample(x, 800, rng)[:, 0]
     assert len(np.unique(draws[:, 0])) > 0.9 * len(draws)
+
+
+def test_a_tail_that_holds_hardly_any_weight_has_no_say() -> None:
+    """At least half of n candidates count: no weight above sqrt(2 / n), here with a tail like no other."""
+    log_w = np.zeros(4000)
+    log_w[:60] = np.linspace(0.01, 0.05, 60)
+    log_w[:6] = 2.0
+    found = Weighted(np.zeros((4000, 1)), log_w, np.zeros(4000)).known
+    assert found.k > 0.7 and found.share > 0.9 and not found.refusal()
+    log_w[:6] = 8.0
+    found = Weighted(np.zeros((4000, 1)), log_w, np.zeros(4000)).known
+    assert found.share < 0.5 and "tail index" in found.refusal()
 
 
 def test_systematic_resampling_is_unbiased_and_even(rng: np.random.Generator) -> None:

@@ -7,12 +7,12 @@ without densities.
 **Chains** (`inference/walkers`) run in unconstrained, standardised coordinates, several independent ensembles
 for each observation, R-hat and effective sizes of which go with the draws.
 
-**Importance** takes prior draws, picked by the tempered likelihood, as centres of normal kernels, whose
-covariance is that of the centres times Scott's factor; draws of the kernels get weights, Pareto smoothed, and
-are picked by these. Where their tail index k is 0.7 or more, the observation is refused with the reason.
+**Importance** takes prior draws, picked by the tempered likelihood, as centres of kernels (Student t), whose
+covariance is that of the centres times Scott's factor; draws of the kernels, mixed with what is wider, get
+weights and are picked by these (`inference/weighted`). Where their tail index is 0.7 or more, the observation
+is refused with the reason.
 
 References:
-    | Pareto Smoothed Importance Sampling (Vehtari et al., 2024), https://arxiv.org/abs/1507.02646
     | Multivariate Density Estimation (Scott, 1992)
 """
 
@@ -26,7 +26,7 @@ from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 import torch
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp
 from torch import Tensor
 
 from veridical import seeds
@@ -44,10 +44,9 @@ from veridical.estimators.base import (
 from veridical.estimators.prior import draws_inside, prior_arrays, prior_from, require_written
 from veridical.estimators.transformed import Networked
 from veridical.inference import tempering, walkers
-from veridical.inference.pareto import smoothed
 from veridical.inference.settings import SamplingSettings
 from veridical.inference.tempering import Target
-from veridical.inference.weighted import Fixed, Weighted, resampled
+from veridical.inference.weighted import FREEDOM, Fixed, Weighted, log_density, mixed, resampled
 from veridical.networks import weights
 from veridical.networks.layers import rows_at_once
 from veridical.networks.trainable import Trainable
@@ -214,9 +213,7 @@ class SampledPosterior(Networked[Network], Likelihood):
         draws, ess = np.empty((n, len(x), len(self.task.parameters))), np.empty((len(x), 1))
         for i, one in enumerate(x):
             found = self._fixed.of(one)
-            picked = smoothed(found.log_weights)
-            draws[:, i] = self.parameters.inverse(found.theta[resampled(picked.weights, n, rng)])
-            ess[i] = picked.effective
+            draws[:, i], ess[i] = found.theta[resampled(found.weights, n, rng)], found.effective
         return draws, None, {"ess": np.repeat(ess, len(self.task.parameters), axis=1)}
 
     @cached_property
@@ -225,16 +222,27 @@ class SampledPosterior(Networked[Network], Likelihood):
         return Fixed(self._candidates, self.seed, self.type)
 
     def _candidates(self, x: Array, rng: np.random.Generator) -> Weighted:
-        """Draws z (M, K) of kernels for one x (*x_shape), with their weights."""
+        """Draws of kernels around likely prior draws, and of what is wider, for one x (*x_shape)."""
         sampling: SamplingSettings = self.settings.sampling
-        target, row = self._target(self._log_likelihood(x[None])), np.zeros(1, int)
+        log_likelihood, wanted = self._log_likelihood(x[None]), sampling.ensembles * sampling.walkers
         pool = self._prior_draws(sampling.ensembles * sampling.prior_draws, rng)
-        (log_p,) = target.likelihood(pool[None], row)
-        wanted = sampling.ensembles * sampling.walkers
+        (log_p,) = self._target(log_likelihood).likelihood(pool[None], np.zeros(1, int))
         power = tempering.largest_power(log_p, tempering.START_POWER, wanted)
-        centres = pool[tempering.picked(power * (log_p - log_p.max()), wanted, rng)]
-        z, log_q = _kernels(centres, sampling.proposals, rng)
-        return Weighted(z, target.tempered(z[None], np.ones(1), row)[0], log_q)
+        kernels = Kernels.around(pool[tempering.picked(power * (log_p - log_p.max()), wanted, rng)])
+
+        def log_q(theta: Array) -> Array:
+            z, log_slope = self.parameters.forward(theta)
+            return kernels.log_prob(z) + log_slope
+
+        def draw(n: int) -> tuple[Array, Array]:
+            theta = self.parameters.inverse(kernels.sample(n, rng))
+            return theta, log_q(theta)
+
+        def log_target(theta: Array) -> Array:
+            z, _ = self.parameters.forward(theta)
+            return log_density(self.prior, theta) + log_likelihood(z, np.zeros(len(z), int))
+
+        return mixed(sampling.proposals, draw, log_q, self.prior, log_target, self.parameters, rng)
 
     def _target(self, log_likelihood: Log) -> Target:
         return Target(tempering.Transformed(self.parameters), self.prior, log_likelihood)
@@ -329,13 +337,38 @@ def known_prior(settings: Any, task: TaskInfo, material: Material) -> Prior:
     return prior
 
 
-def _kernels(centres: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draws z (n, K) of normal kernels around centres (C, K), and their log densities (n,)."""
-    c, k = centres.shape
-    spread = np.cov(centres, rowvar=False).reshape(k, k) + 1e-12 * np.eye(k)
-    factor = c ** (-1 / (k + 4)) * np.linalg.cholesky(spread)
-    z = centres[rng.integers(c, size=n)] + rng.standard_normal((n, k)) @ factor.T
-    inverse = np.linalg.inv(factor).T
-    own, other = z @ inverse, centres @ inverse
-    squares = (own**2).sum(1)[:, None] + (other**2).sum(1) - 2 * own @ other.T
-    return z, np.asarray(logsumexp(-0.5 * squares, axis=1))
+@dataclass(frozen=True)
+class Kernels:
+    """A Student t around each of several centres, whose tails are heavier than those of priors.
+
+    Attributes:
+        centres: Shape (C, K).
+        factor: Lower triangular, factor times its transpose is their covariance; shape (K, K).
+    """
+
+    centres: Array
+    factor: Array
+
+    @classmethod
+    def around(cls, centres: Array) -> Kernels:
+        """Returns those around centres (C, K), whose covariance times Scott's factor is theirs."""
+        c, k = centres.shape
+        spread = np.cov(centres, rowvar=False).reshape(k, k) + 1e-12 * np.eye(k)
+        return cls(centres, c ** (-1 / (k + 4)) * np.linalg.cholesky(spread))
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Returns n draws (n, K)."""
+        c, k = self.centres.shape
+        scale = np.sqrt(FREEDOM / rng.chisquare(FREEDOM, (n, 1)))
+        return self.centres[rng.integers(c, size=n)] + scale * rng.standard_normal((n, k)) @ self.factor.T
+
+    def log_prob(self, z: Array) -> Array:
+        """Returns log densities of z (N, K), shape (N,)."""
+        c, k = self.centres.shape
+        inverse = np.linalg.inv(self.factor).T
+        own, other = z @ inverse, self.centres @ inverse
+        squares = (own**2).sum(1)[:, None] + (other**2).sum(1) - 2 * own @ other.T
+        constant = gammaln((FREEDOM + k) / 2) - gammaln(FREEDOM / 2) - k / 2 * np.log(FREEDOM * np.pi)
+        constant -= np.log(c) + np.log(np.diag(self.factor)).sum()
+        log_p = -(FREEDOM + k) / 2 * np.log1p(np.maximum(squares, 0) / FREEDOM)
+        return np.asarray(logsumexp(log_p, axis=1)) + constant

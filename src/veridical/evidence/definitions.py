@@ -13,7 +13,8 @@ PAGE = "docs/metrics.md"
 _OF_JOBS = {
     "correction_k": (
         "Tail index of the weights by which the draws for one observation are picked, of remedy `importance` "
-        "or of a likelihood with `sampling: {by: importance}`; from 0.7 on it is refused."
+        "or of a likelihood with `sampling: {by: importance}`; from 0.7 on it is refused, unless half of the "
+        "candidates count."
     ),
     "correction_share": "Share of its candidates for one observation that count under these weights.",
     "ess": (

@@ -34,11 +34,12 @@ from veridical import seeds
 from veridical.bank.shards import digest
 from veridical.inference.pareto import USABLE, smoothed
 from veridical.networks.transforms import ParameterTransform
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, Prior
 
 DEFENSIVE = 0.05  # share of the candidates that do not come from the answer
 FREEDOM = 4.0  # degrees of freedom of the Student t
 WIDENING = 1.5  # of its scale, in standard deviations of the answer
+EVEN = 0.5  # share from which on no candidate of n weighs more than sqrt(2 / n), whatever the tail looks like
 KEPT = 1_000_000  # candidates that are kept in memory for the next question
 _RIDGE = 1e-9  # of each variance, for parameters that depend on each other exactly
 
@@ -143,6 +144,53 @@ class Weighted:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def mixed(
+    n: int,
+    draw: Callable[[int], tuple[Array, Array]],
+    log_q: Callable[[Array], Array],
+    prior: Prior,
+    log_target: Callable[[Array], Array],
+    transform: ParameterTransform,
+    rng: np.random.Generator,
+    *,
+    wide: bool = True,
+) -> Weighted:
+    """Returns n candidates from an answer, mixed with what is wider.
+
+    Arguments:
+        n: How many.
+        draw: Returns k draws of the answer (k, D) and their log densities (k,).
+        log_q: Log densities of the answer at theta (N, D), shape (N,).
+        prior: The prior of the task.
+        log_target: Log prior plus log likelihood at theta (N, D), shape (N,); asked inside the support alone.
+        transform: Leads to coordinates without bounds, for the Student t.
+        rng: Decides what the answer does not.
+        wide: Whether there is a Student t: where no parameter is discrete.
+    """
+    few = round(DEFENSIVE * n)
+    drawn, own = draw(n - few)
+    around = Wide.around(drawn, transform) if wide else None
+    others = [] if around is None else [around.sample(few // 2, rng)]
+    others.append(prior.sample(rng, few - sum(map(len, others))))
+    theta = np.concatenate([drawn, *others])
+    own = np.concatenate([own, log_q(theta[n - few :])])
+    parts = [np.log1p(-few / n) + own, np.log(len(others[-1]) / n) + log_density(prior, theta)]
+    if around is not None:
+        parts.append(np.log(len(others[0]) / n) + around.log_prob(theta))
+    log_m = np.asarray(logsumexp(parts, axis=0))
+    possible = np.isfinite(log_m) & transform.inside(theta)
+    target = np.full(n, -np.inf)
+    target[possible] = log_target(theta[possible])
+    return Weighted(theta, target, np.where(np.isfinite(log_m), log_m, 0.0))
+
+
+def log_density(prior: Prior, theta: Array) -> Array:
+    """Returns log densities of a prior at theta (N, D), shape (N,); -inf where it has none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_p = np.asarray(prior.log_prob(theta), float)
+    return np.where(np.isnan(log_p), -np.inf, log_p)
+
+
 class Known(NamedTuple):
     """What the candidates for one observation say: tail index, share that counts, log evidence."""
 
@@ -154,7 +202,7 @@ class Known(NamedTuple):
         """Returns why the observation is not answered; empty where it is."""
         if self.share == 0:
             return "the likelihood is zero at all draws of its answer and around it"
-        if not self.k < USABLE:
+        if not self.k < USABLE and self.share < EVEN:
             return (
                 f"a few draws hold all the weight (tail index {self.k:.2f}, expected less than {USABLE}): "
                 "what they were drawn from has hardly any where the likelihood is high"

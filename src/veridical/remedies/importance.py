@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, Standing, TaskInfo
 from veridical.inference.likelihoods import Exact, Learned, Likelihood
-from veridical.inference.weighted import DEFENSIVE, Fixed, Known, Weighted, Wide, resampled
+from veridical.inference.weighted import Fixed, Known, Weighted, log_density, mixed, resampled
 from veridical.networks.transforms import ParameterTransform
 from veridical.remedies.importance_settings import CorrectionSettings
 from veridical.tasks.base import Array, Prior
@@ -88,31 +87,29 @@ class Importance(Estimator):
 
     def _candidates(self, x: Array, rng: np.random.Generator) -> Weighted:
         """As many candidates for one x (*x_shape) as the settings say, with their weights."""
-        n, plain = self.settings.draws, ParameterTransform.plain(self.task.bounds, self.task.support)
-        few = round(DEFENSIVE * n)
-        drawn, log_q = self.parent.sample_and_log_prob(x[None], n - few, rng)
-        if log_q is None:
-            raise ArtifactError(f"remedy {self.type}: expected a method that knows its density.")
-        wide = None if any(self.task.cells) else Wide.around(drawn[:, 0], plain)
-        others = [] if wide is None else [wide.sample(few // 2, rng)]
-        others.append(self.likelihood.prior.sample(rng, few - sum(map(len, others))))
-        theta = np.concatenate([drawn[:, 0], *others])
-        log_q = np.concatenate([log_q[:, 0], self.parent.log_prob(theta[n - few :, None], x[None])[:, 0]])
-        parts = [np.log1p(-few / n) + log_q, np.log(len(others[-1]) / n) + self._log_whole_prior(theta)]
-        if wide is not None:
-            parts.append(np.log(len(others[0]) / n) + wide.log_prob(theta))
-        log_m = np.asarray(logsumexp(parts, axis=0))
-        log_target = np.where(np.isfinite(log_m) & plain.inside(theta), self._log_target(theta, x), -np.inf)
-        return Weighted(theta, log_target, np.where(np.isfinite(log_m), log_m, 0.0))
+        plain = ParameterTransform.plain(self.task.bounds, self.task.support)
 
-    def _log_whole_prior(self, theta: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_p = np.asarray(self.likelihood.prior.log_prob(theta), float)
-        return np.where(np.isnan(log_p), -np.inf, log_p)
+        def draw(n: int) -> tuple[Array, Array]:
+            theta, log_q = self.parent.sample_and_log_prob(x[None], n, rng)
+            if log_q is None:
+                raise ArtifactError(f"remedy {self.type}: expected a method that knows its density.")
+            return theta[:, 0], log_q[:, 0]
+
+        return mixed(
+            self.settings.draws,
+            draw,
+            lambda theta: self.parent.log_prob(theta[:, None], x[None])[:, 0],
+            self.likelihood.prior,
+            lambda theta: self._log_target(theta, x),
+            plain,
+            rng,
+            wide=not any(self.task.cells),
+        )
 
     def _log_target(self, theta: Array, x: Array) -> Array:
         """Log prior plus log likelihood of one x (*x_shape) at theta (N, D); -inf outside the prior."""
-        log_p = self._log_whole_prior(theta) if self.cut is None else np.array(self.cut.log_prob(theta))
+        whole = self.likelihood.prior
+        log_p = log_density(whole, theta) if self.cut is None else np.array(self.cut.log_prob(theta))
         inside = np.isfinite(log_p)
         if inside.any():
             log_p[inside] += self.likelihood.log_prob(theta[inside], x)
