@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from estimate_tables import estimates
+from reference_tables import against_reference
 from replicates import (
     MEDIAN,
     Column,
@@ -78,7 +79,9 @@ def sections(rows: Sequence[Row], found: Mapping[str, Any]) -> list[str]:
     """
     rows = variants.summarised(rows)
     dataset = comparison.labelled_dataset(rows)
-    parts = ["## Verdicts", verdicts(found["verdicts"]), *methods(rows, dataset)]
+    judged = found["verdicts"]
+    parts = ["## Verdicts", verdicts(judged), *against_reference(rows, [v["dataset"] for v in judged])]
+    parts += methods(rows, dataset)
     parts += pseudo_experiments(rows) + detection(rows, dataset) + multifidelity(rows) + estimates(rows)
     return [*parts, "## Costs", costs(rows, dataset)]
 
@@ -227,11 +230,11 @@ def _gains(rows: Sequence[Row], low: Sequence[Variant], plain: Sequence[Variant]
 # ---- figures -------------------------------------------------------------------------------------
 
 
-def figures(folder: Path, rows: Sequence[Row]) -> list[Path]:
+def figures(folder: Path, rows: Sequence[Row], judged: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Returns the figures to show, those of all methods first.
 
-    Where a kind has none of all methods, it is that of the method with the highest LPP; the look at the data
-    is that of the plainest method, whose summaries no real data have changed.
+    Where a kind has none of all methods, it is that of the most trusted one, of these that with the highest
+    LPP; the look at the data is that of the plainest method, whose summaries no real data have changed.
     """
     dataset = comparison.labelled_dataset(rows)
     lpp = {
@@ -239,6 +242,10 @@ def figures(folder: Path, rows: Sequence[Row]) -> list[Path]:
         for v in variants_of(rows)
         if (each := by_replicate(select(rows, **v.cells), QUALITY[0], dataset))
     }
+    trusted: dict[str, int] = {}
+    for one in judged:
+        key = variants.of_cells(one).key
+        trusted[key] = min(trusted.get(key, 0), -ORDER[one["verdict"]])
     plain = {v.key: -place for place, v in enumerate(variants_of(rows))}
     whole, single = [], []
     for kind in FIGURES:
@@ -247,6 +254,11 @@ def figures(folder: Path, rows: Sequence[Row]) -> list[Path]:
         if together.exists():
             whole.append(together)
         elif own:
-            rank = plain if kind == "detection" else lpp
-            single.append(max(own, key=lambda p: rank.get(p.name.split("--")[1], float("-inf"))))
+            rank = [plain] if kind == "detection" else [trusted, lpp]
+            single.append(max(own, key=lambda p: [_of(ranks, p) for ranks in rank]))
     return whole + single
+
+
+def _of(ranks: Mapping[str, float], figure: Path) -> float:
+    """The rank of the method that a figure shows."""
+    return ranks.get(figure.name.split("--")[1], float("-inf"))

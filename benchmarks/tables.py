@@ -49,7 +49,7 @@ def study_page(folder: Path) -> str:
     parts = [f"# Study {folder.name.replace('@', ', ')}", _made_by(folder)]
     if len({variants.of_cells(judged) for judged in found["verdicts"]}) > 1:
         parts += study_tables.sections(rows, found)
-        parts += _figures(folder, study_tables.figures(folder, rows))
+        parts += _figures(folder, study_tables.figures(folder, rows, found["verdicts"]))
     else:
         parts += _one_method(rows, found) + _figures(folder, _kinds(folder))
     return "\n\n".join(dict.fromkeys(parts)) + "\n"

@@ -111,5 +111,23 @@ def test_figures_of_all_methods_come_first(study_tables: ModuleType, tmp_path: P
         (tmp_path / "figures" / f"{name}.svg").touch()
     rows = numbers("npe", "lpp", [-9.0], budget=9, dataset="real")
     rows += numbers("rope", "lpp", [-1.0], budget=9, n_calibration=50, dataset="real")
-    shown = [path.stem for path in study_tables.figures(tmp_path, rows)]
+    cells = {"budget": 9, "dataset": "real", "verdict": "caution"}
+    judged = [{"method": "npe", "n_calibration": None, **cells}]
+    judged.append({"method": "rope", "n_calibration": 50, **cells})
+    shown = [path.stem for path in study_tables.figures(tmp_path, rows, judged)]
     assert shown == ["tradeoff--all", "posterior--rope-c50--real"]
+    judged[1]["verdict"] = "do not trust"
+    shown = [path.stem for path in study_tables.figures(tmp_path, rows, judged)]
+    assert shown == ["tradeoff--all", "posterior--npe--real"]
+
+
+def test_distances_from_exact_answers_stand_by_replicate(study_tables: ModuleType) -> None:
+    where: dict[str, Any] = {"budget": 9, "dataset": "observed", "dataset_name": "field"}
+    rows = numbers("npe", "mean_shift_sd", [0.2, 0.3], **where)
+    for name, shifts, ratios in (("a", [0.1, 0.5], [0.9, 1.1]), ("b", [0.3, 0.1], [1.2, 0.7])):
+        rows += numbers("npe", "mean_shift_sd", shifts, parameter=name, **where)
+        rows += numbers("npe", "sd_ratio", ratios, parameter=name, **where)
+    rows += numbers("npe", "c2st", [0.6, 0.7], **where)
+    page = "\n".join(study_tables.against_reference(rows, ["field", "field", "other"]))
+    told = ["0.2 / 0.3", "0.3 / 0.5", "0.9 / 0.7", "1.2 / 1.1", "0.6 / 0.7", "", ""]
+    assert cells(page, "npe", "9") == told and "other" not in page

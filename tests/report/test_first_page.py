@@ -6,6 +6,8 @@ import html
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from veridical.evidence import answers, metrics, numbers
 from veridical.evidence.metrics import row
 from veridical.evidence.variants import Variant
 from veridical.report import compare, methods_text, next_steps, verdict
-from veridical.report.overview import _why, chosen
+from veridical.report.overview import _lines, _why, chosen
 from veridical.report.prices import Prices
 from veridical.report.step_estimates import Known
 from veridical.saved import posteriors
@@ -101,6 +103,15 @@ def test_of_equal_verdicts_the_answer_nearest_to_the_reference_is_shown_large() 
     at = {"budget": 10, "seed": 0, "dataset": "observed", "dataset_name": "north"}
     rows = [row(**at, method=m, metric="mean_shift_sd", value=v) for m, v in (("a", 0.02), ("b", 0.6))]
     assert chosen(found, [Variant("b", 10), Variant("a", 10)], rows)[0]["method"] == "a"
+
+
+def test_the_table_of_answers_begins_with_the_one_shown_large() -> None:
+    words = {"a": "do not trust", "b": "caution", "c": "caution"}
+    said: dict[str, Any] = {"questions": {}, "labelled": {"outcome": "cannot tell"}}
+    found: Any = [{**judged(method, "north", word), **said} for method, word in words.items()]
+    own: Any = [SimpleNamespace(dataset="north", variant=Variant(m, 10), observation=0) for m in words]
+    lines = _lines(own, found, [], found[2])
+    assert [line["method"] for line in lines] == ["c", "b", "a"]
 
 
 @pytest.mark.parametrize(

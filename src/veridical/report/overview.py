@@ -70,7 +70,7 @@ def overview(
         **{name: any(line[name] for line in parameters) for name in shown},
         "columns": names[:MAX_COLUMNS],
         "units": units,
-        "lines": [] if single else _lines(own, judged, names[:MAX_COLUMNS]),
+        "lines": [] if single else _lines(own, judged, names[:MAX_COLUMNS], lead),
         "shown": MAX_LINES,
         "example": lead["dataset"] if dataset_kind(lead["dataset"]) != "observed" else "",
         "of_data": len({(a.dataset, a.observation) for a in own}) > 1,
@@ -157,9 +157,14 @@ def _parameters(
 
 
 def _lines(
-    own: Sequence[Answer], judged: Sequence[Mapping[str, Any]], names: Sequence[str]
+    own: Sequence[Answer],
+    judged: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    lead: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Lines of the table of several answers, each with its verdict; verdicts without an answer come last."""
+    """Lines of the table of several answers, each with its verdict: of each data set the answer that leads
+    first, then the most trusted ones; verdicts without an answer come last.
+    """
     by_verdict = {(of_cells(v), v["dataset"]): v for v in judged}
     observations = {a.dataset: 1 + max(b.observation for b in own if b.dataset == a.dataset) for a in own}
     lines = []
@@ -169,6 +174,14 @@ def _lines(
         about += f" {answer.observation + 1}" if observations[about] > 1 else ""
         cells = [_cell(answer, name) for name in names]
         lines.append(_line(about, answer.variant.label, verdict, cells))
+    places = {data: i for i, data in enumerate(dict.fromkeys(line["data"] for line in lines))}
+
+    def order(line: Mapping[str, Any]) -> tuple[int, bool, int]:
+        verdict = line["verdict"]
+        trusted = len(VERDICTS) if verdict is None else VERDICTS.index(verdict["verdict"])
+        return places[line["data"]], verdict is not lead, trusted
+
+    lines.sort(key=order)
     lines += [
         _line(dataset, variant.label, verdict, [""] * len(names))
         for (variant, dataset), verdict in by_verdict.items()
