@@ -44,10 +44,11 @@ def main() -> None:
     torch.set_num_threads(own["threads"])
     keras.utils.set_random_seed(own["seed"])
     epochs, family = own["epochs"] or EPOCHS, own["family"]
-    adapter = bf.Adapter().convert_dtype("float64", "float32")
+    lower, upper = own["bounds"].T
+    adapter = bf.Adapter()
     if np.isfinite(own["bounds"]).all():
-        lower, upper = own["bounds"].T
-        adapter = bf.Adapter().constrain("theta", lower=lower, upper=upper).convert_dtype("float64", "float32")
+        adapter = adapter.constrain("theta", lower=lower, upper=upper)
+    adapter = adapter.convert_dtype("float64", "float32")
     adapter = adapter.rename("theta", "inference_variables").rename("x", "inference_conditions")
 
     def log_prob(part: str) -> np.ndarray:
@@ -57,7 +58,7 @@ def main() -> None:
         x = own["x_test"][:observations]
         return workflow.sample(num_samples=draws, conditions={"x": x})["theta"].swapaxes(0, 1)
 
-    own.clock.__init__()
+    own.start()
     network = FAMILIES[family](epochs * -(-len(own["theta"]) // BATCH))
     workflow = bf.BasicWorkflow(adapter=adapter, inference_network=network, standardize="all")
     workflow.fit_offline(

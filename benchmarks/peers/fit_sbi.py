@@ -38,10 +38,8 @@ def main() -> None:
     torch.manual_seed(own["seed"])
     base = FIELDS.get(own["family"], NPE)
     chosen = {} if base is not NPE else {"density_estimator": own["family"]}
-    rows = [
-        torch.as_tensor(np.concatenate([own[name], own[f"{name}_apart"]])) for name in ("theta", "x")
-    ]
-    own.clock.__init__()
+    rows = [torch.as_tensor(np.concatenate([own[name], own[f"{name}_apart"]])) for name in ("theta", "x")]
+    own.start()
     inference = watched(base, own)(show_progress_bars=False, **chosen)
     limit = {"max_num_epochs": own["epochs"]} if own["epochs"] else {}
     network = inference.append_simulations(*rows).train(**limit)

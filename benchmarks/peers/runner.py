@@ -1,4 +1,4 @@
-"""What the runners of the toolboxes share: what they are given, a clock that can be stopped, what they hand back.
+"""What the runners share: what they are given, a clock that can be stopped, what they hand back.
 
 A runner is called with a folder. It finds there `job.json` and arrays (`theta`, `x` to learn from,
 `theta_apart`, `x_apart` to validate on, `theta_test`, `x_test`, `bounds`), and leaves `draws.npy`,
@@ -46,6 +46,10 @@ class Job:
         found = {path.stem: np.load(path, allow_pickle=False) for path in self.folder.glob("*.npy")}
         self.arrays = {name: array.astype(dtype) for name, array in found.items()}
         self.looks: list[list[float]] = []
+        self.start()
+
+    def start(self) -> None:
+        """Starts the clock."""
         self.clock = Clock()
 
     def __getitem__(self, name: str) -> Any:
@@ -59,7 +63,11 @@ class Job:
             print(len(self.looks), *(f"{value:.4f}" for value in self.looks[-1]), flush=True)
 
     def finish(
-        self, version: str, draw: Callable[[int, int], Any], log_prob: Callable[[str], Any] | None, epochs: int
+        self,
+        version: str,
+        draw: Callable[[int, int], Any],
+        log_prob: Callable[[str], Any] | None,
+        epochs: int,
     ) -> None:
         """Measures draws and log densities, and hands back what was found.
 
