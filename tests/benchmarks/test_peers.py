@@ -61,7 +61,7 @@ def test_what_a_runner_measures_comes_back_and_a_stopped_clock_stands_still(stub
 
 
 def test_a_runner_that_fails_says_why(stub: Any) -> None:
-    with pytest.raises(SystemExit, match="stub broken failed:\n(.|\n)*no such family"):
+    with pytest.raises(SystemExit, match=r"stub broken failed:\n(.|\n)*no such family"):
         stub("stub", "broken", rows(), observations=1)
 
 
