@@ -1,6 +1,6 @@
 """How soon are we as good as other toolboxes at their end, and how fast are draws?
 
-    python benchmarks/compare_peers.py [--only ours sbi bayesflow] [--page docs/results/peers.md]
+    python benchmarks/compare_peers.py [--only ours sbi bayesflow] [--trial] [--page docs/results/peers.md]
 
 Task `lotka_volterra_bf`: 5,556 simulations, of which every tenth is for validation, the same rows for all;
 300 further ones as observations. Everyone sees the 20 numbers of x as they are, without a summary network,
@@ -47,6 +47,7 @@ from veridical.training.session import Session
 
 ROWS, OBSERVATIONS, DRAWS, ROOT = 5556, 300, 1000, 20261121
 FIELDS = ("flow_matching", "diffusion", "consistency")  # of ours, whose losses are no densities
+RECORD = Path(__file__).with_name("peers.json")
 SHARES = (1 / 16, 1 / 4, 1.0)  # of their epochs
 PEERS: dict[str, dict[str, dict[str, Any]]] = {  # family of the peer: ours, and what is not its default
     "sbi": {
@@ -154,16 +155,19 @@ def measured(estimator: Any, rows: dict[str, Array], draw: bool) -> dict[str, An
 
 
 def theirs(
-    tool: str, family: str, rows: dict[str, Array], seed: int, threads: int, epochs: int | None
+    tool: str, family: str, rows: dict[str, Array], seed: int, threads: int, trial: bool
 ) -> dict[str, Any]:
     """Has a peer train one of its families, in a process of its own."""
     known = PEERS[tool][family]
-    observations, limit = known.get("observations", OBSERVATIONS), epochs or known.get("epochs")
-    found, draws = environment.fit(
-        tool, family, rows, seed=seed, threads=threads, draws=DRAWS, observations=observations, epochs=limit
+    observations, limit = known.get("observations", OBSERVATIONS), known.get("epochs")
+    draws = DRAWS
+    if trial:
+        observations, limit, draws = min(observations, 3), 1, 20
+    found, drawn = environment.fit(
+        tool, family, rows, seed=seed, threads=threads, draws=draws, observations=observations, epochs=limit
     )
     line = {"tool": tool, "family": family, "seed": seed, "ours": known["ours"], "limit": limit}
-    return line | found | {"observations": observations, "energy": energy(draws, rows)}
+    return line | found | {"observations": observations, "energy": energy(drawn, rows)}
 
 
 def energy(draws: Array, rows: dict[str, Array]) -> float:
@@ -185,7 +189,7 @@ def fits(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         return [ours(family, info, rows, seed, options.threads) for family in wanted(DENSITIES)]
 
     def one_of_theirs(tool: str, family: str, seed: int) -> list[dict[str, Any]]:
-        return [theirs(tool, family, rows, seed, options.threads, options.epochs)]
+        return [theirs(tool, family, rows, seed, options.threads, options.trial)]
 
     with ThreadPoolExecutor(options.jobs) as pool:
         waiting = [pool.submit(all_of_ours, seed) for seed in range(options.seeds) if "ours" in options.only]
@@ -203,24 +207,24 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", choices=["ours", *PEERS], default=["ours", *PEERS])
     parser.add_argument("--families", nargs="+", help="of any of them; else all")
-    parser.add_argument("--epochs", type=int, help="limit for all peers, for a trial")
+    parser.add_argument("--trial", action="store_true", help="one epoch of peers, few draws, no record")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="fits at a time")
-    parser.add_argument("--record", type=Path, default=Path(__file__).with_name("peers.json"))
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     import veridical.training.loop  # noqa: F401  imports torch and Lightning before any clock starts
 
     environment.python()
-    kept = json.loads(options.record.read_text())["lines"] if options.record.is_file() else []
+    kept = json.loads(RECORD.read_text())["lines"] if RECORD.is_file() and not options.trial else []
     made = tables.made([sys.executable, *sys.argv])
     for line in fits(options):
         print(json.dumps({key: value for key, value in line.items() if key != "looks"}), flush=True)
         kept = [old for old in kept if key_of(old) != key_of(line)] + [line]
         kept.sort(key=key_of)
         record = {**made, "jobs": options.jobs, "threads": options.threads, "lines": kept}
-        options.record.write_text(json.dumps(record, indent=1) + "\n")
+        if not options.trial:
+            RECORD.write_text(json.dumps(record, indent=1) + "\n")
         if options.page:
             options.page.write_text(peer_tables.page(str(__doc__), record))
 
