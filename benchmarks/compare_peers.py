@@ -113,6 +113,8 @@ class Watch:
 
 def ours(family: str, info: TaskInfo, rows: dict[str, Array], seed: int, threads: int) -> dict[str, Any]:
     """Trains one family of ours, once or in several lengths, and measures it at its defaults."""
+    import veridical.training.loop  # noqa: F401  imports torch and Lightning before the clock starts
+
     mask = np.repeat([False, True], [len(rows["x"]), len(rows["x_apart"])])
     simulations = Rows(
         *(np.concatenate([rows[name], rows[f"{name}_apart"]]) for name in ("theta", "x")), mask
@@ -213,8 +215,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="fits at a time")
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    import veridical.training.loop  # noqa: F401  imports torch and Lightning before any clock starts
-
     environment.python()
     kept = json.loads(RECORD.read_text())["lines"] if RECORD.is_file() and not options.trial else []
     made = tables.made([sys.executable, *sys.argv])

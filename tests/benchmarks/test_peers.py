@@ -65,14 +65,32 @@ def test_a_runner_that_fails_says_why(stub: Any) -> None:
         stub("stub", "broken", rows(), observations=1)
 
 
-def test_our_looks_are_at_the_loss_that_densities_have_and_in_order(
-    peers: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in {"ROWS": 600, "OBSERVATIONS": 20, "DRAWS": 50}.items():
+@pytest.fixture
+def few(peers: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The comparison with few rows and draws."""
+    for name, value in {"ROWS": 600, "OBSERVATIONS": 20, "DRAWS": 50, "SHARES": (0.05, 0.1)}.items():
         monkeypatch.setattr(peers, name, value)
-    info, simulated = peers.simulated()
+    return peers
+
+
+@pytest.mark.parametrize(("family", "score"), [("flow_matching", "apart"), ("consistency", "energy")])
+def test_families_that_learn_fields_are_judged_after_whole_trainings(
+    family: str, score: str, few: ModuleType
+) -> None:
+    line = few.ours(family, *few.simulated(), 0, 1)
+    first, second = line["looks"]
+    assert second == [line["seconds"], line["cpu_seconds"], line[score]]
+    assert first[2] != second[2]
+    assert line["epochs"] == {"flow_matching": 6, "consistency": 12}[family]
+
+
+def test_our_looks_are_at_the_loss_that_densities_have_and_in_order(
+    few: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(few, "SHARES", (0.5, 1.0))
+    info, simulated = few.simulated()
     assert (len(simulated["theta"]), len(simulated["x_apart"]), len(simulated["x_test"])) == (540, 60, 20)
-    line = peers.ours("maf", info, simulated, 0, 1)
+    line = few.ours("maf", info, simulated, 0, 1)
     seconds, cpu, losses = np.array(line["looks"]).T
     assert line["apart"] == pytest.approx(losses.min(), abs=1e-3)  # single precision, and double
     assert len(losses) == line["epochs"]
