@@ -45,7 +45,7 @@ def until(lines: Sequence[Line]) -> Iterator[list[str]]:
         end = score(peer)
         best = min(peer["looks"], key=lambda look: look[2], default=None)
         yield [
-            *(peer["tool"], peer["family"] + limited(peer), own["family"]),
+            *(peer["tool"], peer["family"] + limited(peer), named(own)),
             "loss" if "apart" in peer else "energy",
             *(f"{end:.3f}", number(peer["cpu_seconds"])),
             *faster(peer["cpu_seconds"], reached(own["looks"], end)),
@@ -64,7 +64,7 @@ def draws(lines: Sequence[Line]) -> Iterator[list[str]]:
     for peer, own in pairs(lines):
         theirs, ours = scaled(peer), scaled(own)
         yield [
-            *(peer["tool"], peer["family"], own["family"], str(peer["observations"]), number(theirs)),
+            *(peer["tool"], peer["family"], named(own), str(peer["observations"]), number(theirs)),
             *(faster(theirs, ours)),
             str(ASKED.get((peer["tool"], peer["family"]), "")),
         ]
@@ -78,18 +78,24 @@ def families(lines: Sequence[Line]) -> Iterator[list[str]]:
     for line in lines:
         all_drawn = line["observations"] == OBSERVATIONS
         yield [
-            *(line["tool"], line["family"], f"{line['epochs']}{limited(line)}", number(line["cpu_seconds"])),
+            *(line["tool"], named(line), f"{line['epochs']}{limited(line)}", number(line["cpu_seconds"])),
             *(f"{line[part]:.3f}" if part in line else "" for part in ("apart", "test")),
             *(f"{line['energy']:.4f}" if all_drawn else "", number(scaled(line))),
         ]
 
 
 def pairs(lines: Sequence[Line]) -> Iterator[tuple[Line, Line]]:
-    """Each fit of a peer, and ours of that family and seed."""
-    own = {(line["family"], line["seed"]): line for line in lines if line["tool"] == "veridical"}
-    for line in lines:
-        if (line.get("ours"), line["seed"]) in own:
-            yield line, own[line["ours"], line["seed"]]
+    """Each fit of a peer, and each of ours of that family and seed."""
+    for peer in lines:
+        for own in lines if "ours" in peer else ():
+            if (own["tool"], own["family"], own["seed"]) == ("veridical", peer["ours"], peer["seed"]):
+                yield peer, own
+
+
+def named(line: Line) -> str:
+    """The family of a fit, and what is not its default."""
+    variant = line.get("variant", "default")
+    return str(line["family"]) if variant == "default" else f"{line['family']}, {variant}"
 
 
 def reached(looks: Sequence[Sequence[float]], target: float) -> float | None:

@@ -115,7 +115,9 @@ def test_our_seconds_end_with_the_first_look_that_is_as_good(
     own = {**both, "tool": "veridical", "family": "maf", "looks": looks, "cpu_seconds": 3.5, "apart": -2.0}
     peer = {**both, "tool": "sbi", "family": "maf", "ours": "maf", "cpu_seconds": 100.0, "apart": end}
     peer |= {"looks": [[9, 40.0, end - 0.5], [9, 100.0, end]], "observations": 3}
-    (cells,) = peers.peer_tables.until([own, peer])
+    chosen = {**own, "variant": "asinh", "looks": []}
+    cells, other = peers.peer_tables.until([own, chosen, peer])
+    assert (cells[2], other[2], other[6]) == ("maf", "maf, asinh", "not reached")
     named = list(zip(peers.peer_tables.UNTIL, cells, strict=True))
     assert named[3:9] == [
         ("score", "loss"),
@@ -127,5 +129,5 @@ def test_our_seconds_end_with_the_first_look_that_is_as_good(
     ]
     best = ("3", "13.3") if end > -2 else ("not reached", "")
     assert (cells[9], cells[10], (cells[11], cells[12])) == (f"{end - 0.5:.3f}", "40", best)
-    (drawn,) = peers.peer_tables.draws([own, peer])
+    drawn, _ = peers.peer_tables.draws([own, chosen, peer])
     assert drawn[3:7] == ["3", "200", "2", "100"]  # 2 s for 3 of 300 observations
