@@ -1,5 +1,5 @@
 # make demo | test | study | plan | status | infer | compare | export | digest | verify | gc | docs | format | lint
-# | slurm-test | chaos      (see README.md)
+# | bench | slurm-test | chaos      (see README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,21 +22,23 @@ override DELETE := $(value DELETE)
 override NAME := $(value NAME)
 override WITH := $(value WITH)
 override SET := $(value SET)
+override PARTS := $(value PARTS)
 STUDY := $(NAME)
 override STUDY := $(value STUDY)
 override SUFFIX := $(if $(filter-out laptop,$(SCALE)),@$(SCALE))
-export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX WITH SET
+export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX WITH SET PARTS
 OPTIONS = --config "scale=$$SCALE" $(if $(SET),"scales={$$SCALE: {$$SET}}")
 define KNOWN
 @test -f "config/$$STUDY.yaml" || { \
   printf 'There is no study %s: config/ has %s.\n' "$$STUDY" "$$(cd config && echo *.yaml | sed 's/[.]yaml//g')" >&2; exit 2; }
 endef
-.PHONY: demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint format clean help
+.PHONY: demo test bench slurm-test chaos study plan status infer compare export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo                          install, then run study lynx_hare on real data"
 	@echo "make test                          install, then run the whole test suite"
+	@echo "make bench                         time sbi and BayesFlow beside us, in an environment of theirs (30 minutes)"
 	@echo "make slurm-test                    as root: test submission and faults on a SLURM cluster of its own"
 	@echo "make chaos SEED=1                  as root: kill jobs at random on that cluster, compare the results"
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
@@ -56,6 +58,10 @@ demo: study
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n "$$WORKERS" --dist loadfile --no-loadscope-reorder $$TESTS
+
+# sbi and BayesFlow get an environment of their own, in benchmarks/peers/.venv (2 GB); PARTS="--only sbi" measures a part.
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/compare_peers.py $$PARTS --page docs/results/peers.md
 
 # Both start a cluster of their own and stop it. `tests/slurm/cluster install` installs what they need.
 slurm-test: $(VENV)/.dev

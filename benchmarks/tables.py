@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import study_tables
@@ -194,35 +193,38 @@ def _mean(rows: Sequence[Row]) -> str:
 
 def record(name: str, command: Sequence[str]) -> None:
     """Runs a benchmark and keeps the JSON in its last line, with what made it."""
-    load = os.getloadavg()[0]
+    before = made(command)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     print(done.stdout, end="")
+    out = json.loads(done.stdout.strip().splitlines()[-1])
+    metrics.write_text(OUT / f"{name}.json", json.dumps({**before, "result": out}, indent=1) + "\n")
+
+
+def made(command: Sequence[str]) -> dict[str, Any]:
+    """Returns what a record says of how it is made, before it begins."""
     commit, dirty = provenance.revision()
-    made = {
+    return {
         "command": shlex.join(["python" if word == sys.executable else word for word in command]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "revision": commit,
         "uncommitted_changes": dirty,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load_before": round(load, 2)},
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load_before": round(os.getloadavg()[0], 2)},
         "versions": {"python": platform.python_version(), **provenance.versions()},
     }
-    out = json.loads(done.stdout.strip().splitlines()[-1])
-    metrics.write_text(OUT / f"{name}.json", json.dumps({**made, "result": out}, indent=1) + "\n")
 
 
 def benchmarks_page() -> str:
     """Returns the page of all benchmarks that were recorded."""
     parts = ["# Benchmarks", RECORDED]
     for path in sorted(OUT.glob("*.json")):
-        made = json.loads(path.read_text())
-        shown = _sbi(made["result"]) if path.stem.startswith("sbi_comparison") else _values(made["result"])
-        machine = made["machine"]
+        kept = json.loads(path.read_text())
+        machine = kept["machine"]
         parts += [
             f"## {path.stem.replace('_', ' ')}",
-            f"`{made['command']}` on {made['date'][:10]}, revision `{str(made['revision'])[:10]}`, "
+            f"`{kept['command']}` on {kept['date'][:10]}, revision `{str(kept['revision'])[:10]}`, "
             f"{machine['cores']} cores of {machine['cpu']}, load {machine['load_before']} before it began. "
             f"Versions and all numbers: [{path.name}]({path.name}).",
-            shown,
+            _values(kept["result"]),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -230,21 +232,6 @@ def benchmarks_page() -> str:
 def _values(result: dict[str, Any]) -> str:
     lines = [[f"`{name}`", _short(given)] for name, given in result.items()]
     return table(["number", "value"], lines)
-
-
-def _sbi(result: dict[str, Any]) -> str:
-    """Median over seeds of each method, lowest and highest behind it."""
-    names = ("fit_seconds", "cpu_seconds", "nltp", "nrmse", "nrmse_worst", "calibration_error", "contraction")
-    lines = []
-    for method in dict.fromkeys(row["method"] for row in result["rows"]):
-        own = [row for row in result["rows"] if row["method"] == method]
-        cells = [[row[name] for row in own] for name in names]
-        spread = [f"{number(median(of))} ({number(min(of))} .. {number(max(of))})" for of in cells]
-        lines.append([method, str(len(own)), *spread])
-    return (
-        f"CPU threads of each: {result['threads']}; data from root seed {result['seed']}. Median (lowest .. "
-        f"highest) over seeds.\n\n{table(['method', 'seeds', *(f'`{name}`' for name in names)], lines)}"
-    )
 
 
 def _cpu() -> str:
