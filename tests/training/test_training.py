@@ -93,7 +93,7 @@ def test_the_plan_counts_steps_and_looks(
 
 
 def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
-    from veridical.training.loop import Batches
+    from veridical.training.batches import Batches
 
     rows = (torch.arange(ROWS),)
     seen = {}
@@ -112,7 +112,7 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
 
 def test_each_epoch_has_noise_of_its_own_whatever_the_rounds() -> None:
     """And what ranks no weights keeps the last ones; noise of looks is the same in all of them."""
-    from veridical.training.loop import Batches, normal
+    from veridical.training.batches import Batches, normal
 
     plan = session.Steps.of(ROWS, TrainingSettings(batch_size=20, epochs=2, rounds=1))
     whole = [noise for _, noise in Batches((torch.arange(ROWS),), plan, RUN, 0, plan.steps, 3)]
