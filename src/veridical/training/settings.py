@@ -75,6 +75,12 @@ class RatioTrainingSettings(Section):
         description="These networks are too small to gain from a GPU; `auto` takes one if there.",
     )
 
+    def plain(self) -> TrainingSettings:
+        """Returns them as the loop takes them: a constant rate, nothing clipped, every look waited for."""
+        shared = {"epochs", "batch_size", "learning_rate", "threads", "accelerator"}
+        own = {"schedule": "constant", "weight_decay": 0.0, "clip": inf, "patience": self.epochs}
+        return TrainingSettings.model_validate({**self.model_dump(include=shared), **own})
+
     def visits(self, rows: int) -> float:
         """Returns how many events a member sees in all."""
         return rows * self.epochs
