@@ -19,6 +19,7 @@ from veridical.errors import TrainingError
 from veridical.networks import build_summary, choice, trainable
 from veridical.networks.settings import ConvSummarySettings
 from veridical.training import devices, fitting, session
+from veridical.training.batches import Held
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
 
@@ -222,6 +223,58 @@ def test_too_few_rows_are_an_error(learn: int, validate: int) -> None:
         session.require_rows(learn, validate)
 
 
+class Slope(trainable.Trainable):
+    """A constant gradient c, by which Adam at a constant rate takes steps of exactly the rate."""
+
+    keeps_last = True
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([start, -start]))
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        return (self.weight * self.weight.new_tensor([100.0, -300.0])).sum() + 0 * batch[0].sum()
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.9, 0.999])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_the_running_mean_of_the_weights_is_judged_and_kept(stacked: bool, beta: float) -> None:
+    """After n steps w_i = w_0 -+ i r: sum of beta^(n - i) w_i over that of beta^(n - i)."""
+    rate, still = 0.01, {"weight_decay": 0.0, "schedule": "constant", "patience": 1000}
+    settings = SIX.model_copy(update={"learning_rate": rate, "ema": beta, "epochs": 2, "rounds": 3, **still})
+    networks = [Slope(1.0), Slope(5.0)]
+    if stacked:
+        results = fitting.fit_stacked(networks, line_data(), settings, RUN)
+    else:
+        results = [fitting.fit(network, line_data(), settings, RUN) for network in networks]
+    for start, network, result in zip((1.0, 5.0), networks, results, strict=True):
+        for look in result.rounds:
+            steps = np.arange(1, look["step"] + 1)
+            moved = rate * np.average(steps, weights=beta ** (look["step"] - steps))
+            expected = np.array([start - moved, -start + moved])
+            assert look["validation_loss"] == pytest.approx(expected @ [100, -300], rel=1e-5)
+        assert network.weight.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_noise_added_to_x_is_new_in_every_batch_and_the_same_in_every_run(stacked: bool) -> None:
+    """Its mean and spread by their standard errors; the other parts and validation rows have none."""
+    z, x = torch.arange(ROWS, dtype=torch.float32)[:, None], torch.zeros(ROWS, 500)
+    plan = session.Steps.of(ROWS, SIX.model_copy(update={"epochs": 2}))
+    runs = [session.member_run(RUN, m) for m in range(2)] if stacked else [RUN]
+    source = Held((z, x), (z, x), plan, runs, augment=0.3, stacked=stacked)
+    whole = list(source.batches(0, plan.steps))
+    parts = [batch for step in range(plan.steps) for batch in source.batches(step, step + 1)]
+    assert all(torch.equal(a, b) for one, two in zip(whole, parts, strict=True) for a, b in zip(one, two))
+    plain = list(Held((z, x), (z, x), plan, runs, stacked=stacked).batches(0, plan.steps))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(whole, plain, strict=True))
+    noise = torch.stack([batch[1] for batch in whole])
+    n = noise.numel()
+    assert noise.unique().numel() > 0.9 * n and abs(noise.mean()) < 5 * 0.3 / n**0.5
+    assert noise.std().item() == pytest.approx(0.3, rel=5 / (2 * n) ** 0.5)
+    assert all((batch[1] == 0).all() for _, batch in source.looks())
+
+
 # ---- interruptions -------------------------------------------------------------------------------
 
 KILLED = """
@@ -248,23 +301,29 @@ def test_a_killed_training_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     assert fingerprint(resumed, after) == fingerprint(undisturbed, train(undisturbed))
 
 
-@pytest.mark.parametrize("noise", [0, 2])
-def test_several_interruptions_change_nothing(tmp_path: Path, noise: int) -> None:
+@pytest.mark.parametrize(
+    ("noise", "settings"),
+    [(0, {}), (2, {}), (0, {"ema": 0.9, "augment": 0.1})],
+    ids=["plain", "noise", "ema"],
+)
+def test_several_interruptions_change_nothing(
+    tmp_path: Path, noise: int, settings: dict[str, object]
+) -> None:
     """An error in the middle of a round, then a time limit at the end of one, then the end."""
-    undisturbed = Line(noise=noise)
-    expected = fingerprint(undisturbed, train(undisturbed))
+    undisturbed, given = Line(noise=noise), SIX.model_copy(update=settings)
+    expected = fingerprint(undisturbed, train(undisturbed, **settings))
 
     def fail() -> None:
         raise OSError("the disk went away")
 
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
-        train(Line(9, fail, noise), folder)
+        train(Line(9, fail, noise), folder, **settings)
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        fitting.fit(Line(noise=noise), line_data(), SIX, replace(RUN, folder=folder, deadline=0.0))
+        fitting.fit(Line(noise=noise), line_data(), given, replace(RUN, folder=folder, deadline=0.0))
     last = Line(noise=noise)
     with always(tmp_path) as folder:
-        result = train(last, folder)
+        result = train(last, folder, **settings)
     assert fingerprint(last, result) == expected
     assert result.resumed_from == [6, 12]
 

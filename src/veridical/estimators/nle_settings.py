@@ -49,6 +49,10 @@ class NLESettings(LikelihoodSettings):
     """Neural likelihood estimation: a density of x given the parameters, whose posterior chains draw."""
 
     code: ClassVar[str] = "veridical.estimators.nle:NLE"
+    refuses: ClassVar = {
+        **TrainedSettings.refuses,
+        "augment": "noise on x would widen the density of x that it learns",
+    }
     type: Literal["nle"] = "nle"
     fidelity: Fidelity = None
     budgets: OwnBudgets = None

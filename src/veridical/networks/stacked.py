@@ -47,6 +47,8 @@ class StackedMLP(Trainable):
         layers = list(pairwise((*widths, 1)))
         self.weights = nn.ParameterList(torch.zeros(members, fan_in, out) for fan_in, out in layers)
         self.biases = nn.ParameterList(torch.zeros(members, 1, out) for _, out in layers)
+        self._parts: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}  # leaves of groups
+        self._parts_of: list[int] = []
 
     @torch.no_grad()
     def initialise(self, generators: Sequence[np.random.Generator]) -> None:
@@ -82,16 +84,31 @@ class StackedMLP(Trainable):
 
         A batch is the events of both classes that each member sees, (M, b, d) each, numerator first.
         """
-        for parameter in self.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        self._hold_parts()
         first, found = batch[0].shape[1], []
         for group in self.groups(sum(part.shape[1] for part in batch)):
-            f = apply(*self.leaves(group), torch.cat([part[group] for part in batch], dim=1), self.slope)
+            if (key := (group.start, group.stop)) not in self._parts:
+                self._parts[key] = self.leaves(group)
+            f = apply(*self._parts[key], torch.cat([part[group] for part in batch], dim=1), self.slope)
             loss = losses(self.kind, f[:, :first]).mean(dim=1) + losses(self.kind, -f[:, first:]).mean(dim=1)
             loss.sum().backward()
             found.append(loss.detach())
         return torch.cat(found)
+
+    def _hold_parts(self) -> None:
+        """Gives all weights gradients, and forgets leaves that are not theirs."""
+        held = []
+        for parameter in self.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            held += [parameter.data_ptr(), parameter.grad.data_ptr()]
+        if held != self._parts_of:
+            self._parts_of = held
+            self._parts.clear()
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Makes gradients zero; they stay where they are, for the leaves of groups."""
+        super().zero_grad(set_to_none=False)
 
     def losses_on_same(self, *batch: Tensor) -> Tensor:
         """Returns what events (B, d) of one class add to the mean loss of each member, (M,).
@@ -114,6 +131,7 @@ class StackedMLP(Trainable):
     def take(self, weights: Sequence[dict[str, Tensor]]) -> None:
         """Takes the weights of each member, and stays on the CPU."""
         names = dict(self.named_parameters())
+        self._parts.clear()
         self.cpu().load_state_dict({name: torch.stack([own[name] for own in weights]) for name in names})
 
 

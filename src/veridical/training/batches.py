@@ -50,6 +50,7 @@ class Held:
         plan: The steps.
         runs: One for each member; its path names the order of its rows.
         noise: Standard normal numbers that the loss of a row needs.
+        augment: Standard deviation of the noise that is added to x, the second part of a batch.
         stacked: Whether the parts of a batch have an axis of members.
         offsets: See `Source`.
     """
@@ -62,17 +63,23 @@ class Held:
         runs: Sequence[Session],
         *,
         noise: int = 0,
+        augment: float | None = None,
         stacked: bool = False,
         offsets: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.train, self.validation, self.plan, self.runs = train, validation, plan, runs
-        self.noise, self.stacked, self.offsets = noise, stacked, offsets
+        self.noise, self.augment, self.stacked, self.offsets = noise, augment, stacked, offsets
         self.judged = len(validation[0])
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Yields the batches of the steps first, ..., last - 1."""
-        members = [Batches(self.train, self.plan, run, first, last, self.noise) for run in self.runs]
+        members = [self.member(run, first, last) for run in self.runs]
         return side_by_side(members) if self.stacked else iter(members[0])
+
+    def member(self, run: Session, first: int, last: int) -> Iterable[Batch]:
+        """Returns those of one member."""
+        batches = Batches(self.train, self.plan, run, first, last, self.noise)
+        return noisy(batches, self.augment, run, first) if self.augment else batches
 
     def looks(self) -> Iterator[tuple[float, Batch]]:
         """Yields the validation rows in order, in chunks that stay in the cache."""
@@ -84,9 +91,7 @@ class Held:
 class Batches:
     """Batches of one member, for the steps first, ..., last - 1, with so many standard normal numbers a row."""
 
-    def __init__(
-        self, rows: Batch, plan: Steps, run: Session, first: int, last: int, noise: int = 0
-    ) -> None:
+    def __init__(self, rows: Batch, plan: Steps, run: Session, first: int, last: int, noise: int = 0) -> None:
         self.rows, self.plan, self.run, self.first, self.last = rows, plan, run, first, last
         self.noise = noise
 
@@ -109,6 +114,14 @@ def normal(rows: int, numbers: int, run: Session, *path: int | str) -> Tensor:
     """Returns standard normal numbers (rows, numbers) for what `path` names: an epoch, or `validation`."""
     rng = seeds.generator(run.root, "batches", *run.path, "noise", *path)
     return torch.from_numpy(rng.standard_normal((rows, numbers), dtype=np.float32))
+
+
+def noisy(batches: Iterable[Batch], sd: float, run: Session, first: int) -> Iterator[Batch]:
+    """Yields batches of the steps from `first` on with normal noise added to their second part, x."""
+    for step, (z, x, *others) in enumerate(batches, first):
+        rng = seeds.generator(run.root, "batches", *run.path, "augment", step)
+        noise = torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32))
+        yield z, x + sd * noise.to(x.device), *others
 
 
 def side_by_side(members: Sequence[Iterable[Batch]]) -> Iterator[Batch]:

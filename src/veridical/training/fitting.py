@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from veridical.training import batches
 from veridical.training.devices import cpu_threads, device_for
 from veridical.training.session import Session, Steps, TrainingResult, member_run
 from veridical.training.settings import TrainingSettings
+from veridical.training.streamed import Stream, StreamedRows
 
 VALIDATION_NOISE = 8  # times that the loss of a validation row is taken, at the same noise in every look
 _MANY = 1_000_000, 100  # weights in all, and for each row, from which on their number is a warning
@@ -32,11 +34,18 @@ class Data:
         train: Arrays of training rows, first axis N.
         validation: The same for validation rows.
         offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
+        stream: All training rows, where `train` is only the first ones.
     """
 
     train: tuple[Array, ...]
     validation: tuple[Array, ...]
     offsets: tuple[float, float] = (0.0, 0.0)
+    stream: Stream | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of training rows."""
+        return self.stream.rows if self.stream else len(self.train[0])
 
     @classmethod
     def split(cls, rows: tuple[Array, ...], learn: Array, apart: Array, log_slope: Array) -> Data:
@@ -88,7 +97,7 @@ def _fit(
     decays: Sequence[float] | None = None,
 ) -> list[TrainingResult]:
     """Trains a network or a stack, whose members have orders of rows by `runs`."""
-    plan, stacked = Steps.of(len(data.train[0]), settings), isinstance(network, Stack)
+    plan, stacked = Steps.of(data.rows, settings), isinstance(network, Stack)
     size = weights_message(network.into[0] if isinstance(network, Stack) else network, plan.rows)
     print(size)
     device = device_for(settings.accelerator)
@@ -96,9 +105,14 @@ def _fit(
     if network.noise:
         fixed = batches.normal(len(capped[0]), VALIDATION_NOISE * network.noise, run, "validation")
         capped = (*capped, fixed.numpy())
-    held = _tensors(data.train, device), _tensors(capped, device)
     offsets = (0.0, 0.0) if network.noise else data.offsets  # such losses are no densities
-    source = batches.Held(*held, plan, runs, noise=network.noise, stacked=stacked, offsets=offsets)
+    needs: dict[str, Any] = {"noise": network.noise, "augment": settings.augment, "offsets": offsets}
+    first = tuple(part[:1] for part in data.train) if data.stream else data.train
+    held = _tensors(first, device), _tensors(capped, device), plan, runs
+    if data.stream:
+        source: batches.Source = StreamedRows(data.stream, *held, **needs, stacked=stacked)
+    else:
+        source = batches.Held(*held, **needs, stacked=stacked)
     results = train(network, source, settings, run, device, decays)
     return [replace(result, size=size) for result in results]
 

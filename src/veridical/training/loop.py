@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,13 @@ from torch import Tensor
 
 from veridical.errors import TrainingError
 from veridical.networks.trainable import Trainable
+from veridical.training.average import Average
 from veridical.training.batches import Batch, Source
 from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
 from veridical.training.step import Step
+
+STRETCH = 32  # steps between two looks of Lightning at what else there is to do
 
 
 def trainer(plan: Steps, run: Session, progress: Progress, device: str) -> pl.Trainer:
@@ -77,25 +82,36 @@ class Module(pl.LightningModule):
         self.network, self.source = network, source
         decays = decays or [settings.weight_decay] * network.members
         self.step = Step(network, source.plan, settings, decays)
+        self.average = Average(network, settings.ema) if settings.ema else None
         self.losses: list[Tensor] = []
-        self.validation_losses: list[Tensor] = []
 
     def train_dataloader(self) -> Round:
         """The batches of the current round; Lightning calls this once per round."""
         return Round(self.source, self.current_epoch)
 
-    def val_dataloader(self) -> Looks:
-        """What a look judges."""
-        return Looks(self.source)
+    def training_step(self, batch: Iterator[Batch], index: int) -> None:
+        """Makes the steps of one stretch; raises SIGTERMException where the job is told to end."""
+        done = self.source.plan.ends[self.current_epoch - 1] if self.current_epoch else 0
+        for one in batch:
+            if self.trainer.received_sigterm:
+                raise SIGTERMException
+            self.losses.append(self.step(*one))
+            if self.average:
+                self.average.update(done + len(self.losses))
 
-    def training_step(self, batch: Batch, index: int) -> None:
-        """Makes one step."""
-        self.losses.append(self.step(*batch))
+    @torch.no_grad()
+    def look(self) -> tuple[Tensor, Tensor]:
+        """Returns the mean training and validation losses (M,) of the round that ends; see `judged`."""
+        self.network.eval()
+        parts = [self.network.losses_on_same(*batch) * weight for weight, batch in self.source.looks()]
+        self.network.train()
+        train_losses = torch.stack([part.mean() for part in torch.stack(self.losses, dim=1)])
+        self.losses.clear()
+        return train_losses, torch.stack([p.sum() for p in torch.stack(parts, dim=1)]) / self.source.judged
 
-    def validation_step(self, batch: tuple[float, Batch], index: int) -> None:
-        """Adds the loss of one part of a look, with its weight."""
-        weight, parts = batch
-        self.validation_losses.append(self.network.losses_on_same(*parts) * weight)
+    def judged(self) -> AbstractContextManager[None]:
+        """Has the weights in the network that looks judge: running means where they are wanted."""
+        return self.average.inside() if self.average else nullcontext()
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         """The optimiser and the schedule of a step, for Lightning to keep in a saved state."""
@@ -105,29 +121,20 @@ class Module(pl.LightningModule):
         return {"optimizer": step.optimiser, "lr_scheduler": {"scheduler": step.schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """The rows lie on the device already."""
+        """The rows of its batches lie on the device already."""
         return batch
 
 
 class Round:
-    """The batches of one round, as what Lightning goes through."""
+    """One round in stretches of steps, each of which Lightning takes for a batch: it costs as much as a step."""
 
     def __init__(self, source: Source, done: int) -> None:
         ends = (0, *source.plan.ends)
         self.source, self.span = source, ends[done : done + 2]
 
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.source.batches(*self.span))
-
-
-class Looks:
-    """The parts of a look, likewise."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def __iter__(self) -> Iterator[tuple[float, Batch]]:
-        return iter(self.source.looks())
+    def __iter__(self) -> Iterator[Iterator[Batch]]:
+        batches, (first, last) = iter(self.source.batches(*self.span)), self.span
+        return (islice(batches, STRETCH) for _ in range(first, last, STRETCH))
 
 
 @dataclass
@@ -175,13 +182,15 @@ class Progress(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Records the round (Lightning's epoch) that ended, and decides how to go on."""
         assert isinstance(pl_module, Module)
-        step = self.plan.ends[self.done]
-        judged = pl_module.source.judged
-        train_losses = [part.mean() for part in torch.stack(pl_module.losses, dim=1)]
-        validation_losses = [part.sum() / judged for part in torch.stack(pl_module.validation_losses, dim=1)]
-        pl_module.losses.clear()
-        pl_module.validation_losses.clear()
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        with pl_module.judged():
+            self._look(pl_module, float(trainer.optimizers[0].param_groups[0]["lr"]))
+        self.done += 1
+        trainer.should_stop = self.finished
+        self._keep(trainer, self.plan.ends[self.done - 1])
+
+    def _look(self, module: Module, rate: float) -> None:
+        """Looks at the losses of all members that train on."""
+        step, (train_losses, validation_losses) = self.plan.ends[self.done], module.look()
         for member, course in enumerate(self.courses):
             if course.finished:
                 continue
@@ -190,12 +199,9 @@ class Progress(pl.Callback):
                 "epoch": step / self.plan.steps_per_epoch,
                 "train_loss": float(train_losses[member]) - self.offsets[0],
                 "validation_loss": float(validation_losses[member]) - self.offsets[1],
-                "learning_rate": float(rate),
+                "learning_rate": rate,
             }
-            self._record(course, entry, pl_module.network, member)
-        self.done += 1
-        trainer.should_stop = self.finished
-        self._keep(trainer, step)
+            self._record(course, entry, module.network, member)
 
     def _record(self, course: Course, entry: dict[str, float], network: Trainable, member: int) -> None:
         """Adds a look at one member's losses to its course."""

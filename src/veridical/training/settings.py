@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from veridical.sections import Count, Positive, Rate, Section, Share, Threads
+from veridical.sections import Count, Positive, Rate, Section, Share, Threads, no_boolean
 
 Decay = Annotated[float, Field(ge=0, le=3)]
 
@@ -35,6 +35,16 @@ class TrainingSettings(Section):
     )
     warmup: Share = Field(default=0.2, description="Share of the steps before the peak of the one cycle.")
     clip: Positive = Field(default=5.0, description="Largest norm of the gradient.")
+    ema: Share | None = Field(
+        default=None,
+        description="Decay, a step, of a running mean of the weights, such as 0.999; the means are what looks "
+        "judge and what is kept. Where not given, the weights themselves.",
+    )
+    augment: Positive | None = Field(
+        default=None,
+        description="Standard deviation of normal noise that is added to x in every batch, after its transform "
+        "and so in units of a number's own spread; validation rows get none.",
+    )
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=20,
         description="Looks at the validation loss, at least (one per epoch where there are more epochs).",
@@ -50,6 +60,12 @@ class TrainingSettings(Section):
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="`auto` takes a GPU where there is one."
+    )
+    streaming: Annotated[int, Field(ge=1), BeforeValidator(no_boolean)] | None = Field(
+        default=None,
+        description="For a bank larger than memory: MB of rows held at once. Rows are read in shuffled blocks; "
+        "the first ones that fit give means, scales, the regression and the validation rows. Where not given, "
+        "all rows are held.",
     )
 
     def visits(self, rows: int) -> float:
