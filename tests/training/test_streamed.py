@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_each_epoch_shows_each_row_once_whatever_the_rounds(shards: list[Path], members: int) -> None:
-    """Two readers, each with an order of its own; a buffer of a fifth of the rows; noise of x the same too."""
+    """Readers with orders of their own, a buffer of a fifth of the rows, the same noise of x."""
     streamed = Streamed(shards, ROWS, 1)
     arrays = streamed.head()
     learned = ~bank.validation_mask(ROWS) & (np.arange(ROWS) % 100 != 0)
@@ -87,10 +88,12 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds(shards: list[Path], 
     one, two = source(), source()
     whole = list(one.batches(0, plan.steps))
     ends = [0, 5, plan.steps_per_epoch, plan.steps_per_epoch + 7, plan.steps]
-    parts = [b for first, last in zip(ends, ends[1:], strict=False) for b in two.batches(first, last)]
+    parts = [b for first, last in pairwise(ends) for b in two.batches(first, last)]
     late = list(source().batches(5, plan.steps))  # as after an interruption
     for found in (parts, [*whole[:5], *late]):
-        assert all(torch.equal(a, b) for x, y in zip(whole, found, strict=True) for a, b in zip(x, y))
+        assert all(
+            torch.equal(a, b) for x, y in zip(whole, found, strict=True) for a, b in zip(x, y, strict=True)
+        )
     z = np.float32(parameters.forward(arrays["theta"])[0][np.isin(arrays["row"], np.flatnonzero(learned))])
     shown = torch.stack([batch[0] for batch in whole]).reshape(2, -1, members, 70, 2).movedim(2, 0)
     for of_member in shown.flatten(2, 3):
@@ -127,7 +130,7 @@ def test_a_killed_streamed_training_has_the_bits_of_an_undisturbed_one(
 
 
 PEAK = """
-import json, sys
+import gc, json, sys
 from pathlib import Path
 from veridical.coordinates import Run
 from veridical.stages.train import Sources, train
@@ -141,8 +144,10 @@ for n in (20_000, 60_000):
     sources, out = Sources((shards, n), fidelity="model"), folder / f"out-{n}-{streaming}"
     spec, run = {**NPE, "training": training}, Run("npe", n, 0)
     train(task, spec, sources, out, run, root=1, checkpoints=folder / "checkpoints")
+    gc.collect()
     status = Path("/proc/self/status").read_text()
-    peaks.append(next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")))
+    (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    peaks.append(int(peak.split()[1]) / 1024)
 print(json.dumps(peaks))
 """
 
@@ -151,24 +156,17 @@ print(json.dumps(peaks))
 def test_memory_does_not_grow_with_a_streamed_bank(tmp_path: Path) -> None:
     """From 14 to 43 MB of rows, of which a stream holds 3."""
     make_bank(tmp_path, 60_000, 6000, 60)
-    grown = []
+    grown, threads = [], {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(sys.path)}
     for streaming in ("3", "null"):
         command = [sys.executable, "-W", "ignore", "-c", PEAK, str(tmp_path), streaming]
         done = subprocess.run(
-            [*command, str(Path(__file__).parent)],
-            capture_output=True,
-            text=True,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "MALLOC_ARENA_MAX": "1",
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            },
+            [*command, str(Path(__file__).parent)], capture_output=True, text=True, env=environment
         )
         assert done.returncode == 0, done.stderr
         first, second = json.loads(done.stdout.splitlines()[-1])
         grown.append(second - first)
-    assert grown[0] < 10 and grown[1] > 50, grown
+    assert grown[0] < 25 < 100 < grown[1], grown  # MB; some 10 stay behind from any training
 
 
 @pytest.mark.parametrize("kind", ["nle", "nre", "score", "j_npe", "tsnpe"])
@@ -180,7 +178,10 @@ def test_who_needs_all_rows_at_once_refuses_a_stream(kind: str) -> None:
 
 
 def test_settings_of_a_training_that_do_not_suit_are_refused() -> None:
-    for kind, why in (("nle", "would widen the density"), ("j_npe", "labelled pairs would go without")):
+    for kind, why in (
+        ("nle", "it would learn a wider density"),
+        ("j_npe", "labelled pairs would go without"),
+    ):
         with pytest.raises(ValidationError, match=why):
             methods.typed(kind, {"type": kind, "training": {"augment": 0.1}})
     with pytest.raises(ValidationError, match="not with `permuted`"):

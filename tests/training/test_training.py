@@ -265,7 +265,11 @@ def test_noise_added_to_x_is_new_in_every_batch_and_the_same_in_every_run(stacke
     source = Held((z, x), (z, x), plan, runs, augment=0.3, stacked=stacked)
     whole = list(source.batches(0, plan.steps))
     parts = [batch for step in range(plan.steps) for batch in source.batches(step, step + 1)]
-    assert all(torch.equal(a, b) for one, two in zip(whole, parts, strict=True) for a, b in zip(one, two))
+    assert all(
+        torch.equal(a, b)
+        for one, two in zip(whole, parts, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
     plain = list(Held((z, x), (z, x), plan, runs, stacked=stacked).batches(0, plan.steps))
     assert all(torch.equal(a[0], b[0]) for a, b in zip(whole, plain, strict=True))
     noise = torch.stack([batch[1] for batch in whole])

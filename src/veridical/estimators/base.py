@@ -178,7 +178,7 @@ class Material:
     """What a method may learn from; a method finds here what its settings declare that it uses.
 
     Attributes:
-        simulations: Valid simulations at the method's fidelity; a stream of them where the settings ask for one.
+        simulations: Valid simulations at the method's fidelity; as a stream where its settings say so.
         calibration: Labelled real data; no row of them is marked for validation.
         classes: Events of each class of a class task, by its name, shape (N, *x_shape).
         validation: Whether an event serves validation, by class, shape (N,).

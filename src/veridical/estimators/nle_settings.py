@@ -51,7 +51,7 @@ class NLESettings(LikelihoodSettings):
     code: ClassVar[str] = "veridical.estimators.nle:NLE"
     refuses: ClassVar = {
         **TrainedSettings.refuses,
-        "augment": "noise on x would widen the density of x that it learns",
+        "augment": "it would learn a wider density",
     }
     type: Literal["nle"] = "nle"
     fidelity: Fidelity = None

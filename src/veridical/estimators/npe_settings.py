@@ -106,7 +106,5 @@ class NPESettings(PosteriorSettings):
     @model_validator(mode="after")
     def _permuted_in_memory(self) -> NPESettings:
         if self.permuted and self.training.streaming:
-            raise ValueError(
-                "training.streaming: not with `permuted`, for it needs all rows in memory at once"
-            )
+            raise ValueError("training.streaming: not with `permuted`, which needs all rows at once")
         return self

@@ -69,7 +69,7 @@ class Held:
     ) -> None:
         self.train, self.validation, self.plan, self.runs = train, validation, plan, runs
         self.noise, self.augment, self.stacked, self.offsets = noise, augment, stacked, offsets
-        self.judged = len(validation[0])
+        self.judged = float(len(validation[0]))
 
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Yields the batches of the steps first, ..., last - 1."""
@@ -89,7 +89,7 @@ class Held:
 
 
 class Batches:
-    """Batches of one member, for the steps first, ..., last - 1, with so many standard normal numbers a row."""
+    """Batches of one member for the steps first, ..., last - 1, with so much noise for the loss of a row."""
 
     def __init__(self, rows: Batch, plan: Steps, run: Session, first: int, last: int, noise: int = 0) -> None:
         self.rows, self.plan, self.run, self.first, self.last = rows, plan, run, first, last

@@ -126,7 +126,7 @@ class Module(pl.LightningModule):
 
 
 class Round:
-    """One round in stretches of steps, each of which Lightning takes for a batch: it costs as much as a step."""
+    """One round in stretches of steps, each a batch to Lightning, whose share in a step may be large."""
 
     def __init__(self, source: Source, done: int) -> None:
         ends = (0, *source.plan.ends)

@@ -37,13 +37,13 @@ class TrainingSettings(Section):
     clip: Positive = Field(default=5.0, description="Largest norm of the gradient.")
     ema: Share | None = Field(
         default=None,
-        description="Decay, a step, of a running mean of the weights, such as 0.999; the means are what looks "
-        "judge and what is kept. Where not given, the weights themselves.",
+        description="Decay, a step, of running means of the weights, such as 0.999: these are judged and "
+        "kept. Where not given, the weights themselves.",
     )
     augment: Positive | None = Field(
         default=None,
-        description="Standard deviation of normal noise that is added to x in every batch, after its transform "
-        "and so in units of a number's own spread; validation rows get none.",
+        description="Standard deviation of normal noise that is added to transformed x in every batch, in "
+        "units of a number's own spread; validation rows get none.",
     )
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=20,
@@ -61,11 +61,16 @@ class TrainingSettings(Section):
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="`auto` takes a GPU where there is one."
     )
+    captured: bool = Field(
+        default=False,
+        description="On a GPU: gradients are recorded once as a CUDA graph, for all members of a stack, and "
+        "replayed, which spares small networks their launches. Equal to rounding; nothing on a CPU.",
+    )
     streaming: Annotated[int, Field(ge=1), BeforeValidator(no_boolean)] | None = Field(
         default=None,
-        description="For a bank larger than memory: MB of rows held at once. Rows are read in shuffled blocks; "
-        "the first ones that fit give means, scales, the regression and the validation rows. Where not given, "
-        "all rows are held.",
+        description="For a bank larger than memory: MB of rows held at once. They are read in shuffled "
+        "blocks; those that fit first give means, scales, regression and validation rows. Where not given, "
+        "all are held.",
     )
 
     def visits(self, rows: int) -> float:

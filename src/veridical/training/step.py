@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from veridical.networks.trainable import Trainable
+from veridical.training.captured import Captured
 from veridical.training.session import Steps
 from veridical.training.settings import TrainingSettings
 
@@ -36,6 +37,8 @@ class Step:
             )
         self.sum_of_rates = plan.sum_of_rates(settings)
         self.gradients: Callable[..., Tensor] = self.plain_gradients
+        if settings.captured and next(network.parameters()).is_cuda:
+            self.gradients = Captured(self.plain_gradients)
 
     def __call__(self, *batch: Tensor) -> Tensor:
         """Moves the weights by one batch; returns the losses before, (M,)."""
@@ -50,7 +53,7 @@ class Step:
 
     def plain_gradients(self, *batch: Tensor) -> Tensor:
         """Leaves the clipped gradients of a batch in the weights; returns the losses (M,)."""
-        self.network.zero_grad()
+        self.network.zero_grad(set_to_none=True)
         losses = self.network.accumulate(*batch)
         if isfinite(self.settings.clip):
             self.network.clip(self.settings.clip)
