@@ -18,30 +18,30 @@ WARM_UP = 3  # steps before the recording, in which libraries choose their kerne
 
 
 class Captured:
-    """A function of tensors that leaves gradients in weights; its last calls are replays.
+    """A function of tensors that leaves gradients in weights; all but its first calls are replays.
 
     Arguments:
-        function: Sets the gradients of a batch and returns tensors of losses. It must make its gradients
-            anew, neither read a number back nor branch on one, and draw no random numbers.
-        graph: Makes what records; a CUDA graph.
+        function: Sets the gradients of a batch and returns losses (M,). It must make its gradients anew,
+            neither read a number back nor branch on one, and draw no random numbers.
+        graph: Makes what warms up, records and replays; a CUDA graph.
     """
 
     def __init__(self, function: Callable[..., Tensor], graph: Callable[[], Any] | None = None) -> None:
-        self.function, self.graph, self.calls = function, graph or CudaGraph, 0
-        self.recorded: Any = None
+        self.function, self.graph = function, (graph or CudaGraph)()
+        self.calls, self.inputs, self.losses = 0, (), torch.empty(0)
 
     def __call__(self, *batch: Tensor) -> Tensor:
         """Returns the losses of a batch, (M,)."""
         self.calls += 1
         if self.calls <= WARM_UP:
-            return self.function(*batch)
-        if self.recorded is None:
+            warm: Tensor = self.graph.warm_up(lambda: self.function(*batch))
+            return warm
+        if self.calls == WARM_UP + 1:
             self.inputs = tuple(part.clone() for part in batch)
-            self.recorded = self.graph()
-            self.losses = self.recorded.record(lambda: self.function(*self.inputs))
+            self.losses = self.graph.record(lambda: self.function(*self.inputs))
         for held, part in zip(self.inputs, batch, strict=True):
             held.copy_(part)
-        self.recorded.replay()
+        self.graph.replay()
         return self.losses.clone()
 
 
@@ -49,7 +49,15 @@ class CudaGraph:
     """Records what a function does on the GPU, without doing it, and does it again."""
 
     def __init__(self) -> None:
-        self.graph = torch.cuda.CUDAGraph()
+        self.graph, self.stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+
+    def warm_up(self, function: Callable[[], Tensor]) -> Tensor:
+        """Calls a function on a stream of its own, as a recording needs it."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            found = function()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return found
 
     def record(self, function: Callable[[], Tensor]) -> Tensor:
         """Returns where the function leaves its result at each replay.
@@ -57,14 +65,13 @@ class CudaGraph:
         Raises:
             TrainingError: If the function cannot be recorded.
         """
-        torch.cuda.synchronize()
         try:
-            with torch.cuda.graph(self.graph):
+            with torch.cuda.graph(self.graph, stream=self.stream):
                 return function()
         except RuntimeError as error:
             raise TrainingError(
-                "training.captured: the loss of this network cannot be recorded as a CUDA graph, for it needs a "
-                f"number on the CPU or memory of a size that changes ({error}); leave `captured` out."
+                "training.captured: the loss of this network cannot be recorded as a CUDA graph, for it needs "
+                f"a number on the CPU or memory of a size that changes ({error}); leave `captured` out."
             ) from error
 
     def replay(self) -> None:
