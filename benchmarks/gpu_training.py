@@ -2,9 +2,9 @@
 
     python benchmarks/gpu_training.py [--members 5] [--replicates 3] [--batch 256] [--steps 300]
 
-One stack holds the members of all replicates, which learn from rows of their own. For each way of making a step
-(Adam, decay and clipping included) it prints member-steps per second and, on a GPU, the share of the time in
-which a kernel runs. Without a GPU it says so and measures the CPU alone, where nothing can be captured.
+One stack holds the members of all replicates, which learn from rows of their own. For each way of making a
+step (Adam, decay and clipping included) it prints member-steps per second and, on a GPU, the share of the
+time in which a kernel runs. Without a GPU it says so and measures the CPU alone, which captures nothing.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class Captured:
 
     def __init__(self, function: Callable[..., Tensor], graph: Callable[[], Any] | None = None) -> None:
         self.function, self.graph = function, (graph or CudaGraph)()
-        self.calls, self.inputs, self.losses = 0, (), torch.empty(0)
+        self.calls, self.losses = 0, torch.empty(0)
+        self.inputs: tuple[Tensor, ...] = ()
 
     def __call__(self, *batch: Tensor) -> Tensor:
         """Returns the losses of a batch, (M,)."""
@@ -70,7 +71,7 @@ class CudaGraph:
                 return function()
         except RuntimeError as error:
             raise TrainingError(
-                "training.captured: the loss of this network cannot be recorded as a CUDA graph, for it needs "
+                "training.captured: this network cannot be recorded as a CUDA graph, for its loss needs "
                 f"a number on the CPU or memory of a size that changes ({error}); leave `captured` out."
             ) from error
 
