@@ -14,10 +14,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import numpy as np
 
@@ -133,13 +134,18 @@ def estimates(folder: Path, n: int) -> int:
     return max(metric.n or 0 for metric in found.table)
 
 
-def training(folder: Path, n: int) -> int:
+def streamed_training(folder: Path, n: int) -> int:
+    """A training of a small npe that holds 50 MB of rows, one pass over all of them."""
+    return training(folder, n, {"epochs": 1, "batch_size": 10_000, "streaming": 50})
+
+
+def training(folder: Path, n: int, given: Mapping[str, int] = MappingProxyType({"max_steps": 2})) -> int:
     """A training of a small npe, cut after two steps: its rows in memory, and whatever it makes of them."""
     from veridical.coordinates import Run
     from veridical.stages import train
 
     method = {"type": "npe", "summary": {"type": "none"}, "flow": {"transforms": 1, "hidden": [8]}}
-    method["training"] = {"max_steps": 2, "rounds": 1, "accelerator": "cpu"}
+    method["training"] = {**given, "rounds": 1, "accelerator": "cpu"}
     sources = train.Sources(simulations=(shards(folder, n), n), fidelity="model")
     with TemporaryDirectory() as out:
         place, checkpoints = Path(out) / "npe", Path(out) / "checkpoints"
@@ -151,7 +157,7 @@ CASES: dict[str, Callable[[Path, int], int]] = {
     case.__name__: case
     for case in (
         *(shuffled, summaries, validity, provenance, bank_digest, draws_digest, draws_metrics),
-        *(posteriors, estimates, training),
+        *(posteriors, estimates, training, streamed_training),
     )
 }
 

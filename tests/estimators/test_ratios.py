@@ -21,7 +21,7 @@ from veridical.networks.stacked import StackedMLP
 from veridical.tasks.gaussian_classes import GaussianClasses
 from veridical.training import session
 from veridical.training.checkpoints import CheckpointFolder
-from veridical.training.ratio_loop import RatioTraining, choose
+from veridical.training.events import choose
 
 RUN = session.Session(5, ("ratios", 0))
 TASK = GaussianClasses(0.5)
@@ -124,25 +124,23 @@ def test_stacked_networks_are_dense_networks() -> None:
             torch.testing.assert_close(b.grad[m, 0], layer.bias.grad)
 
 
-def test_each_member_keeps_its_best_look() -> None:
+def test_each_member_keeps_its_best_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """At a rate that throws members about, the weights left at the end have the least loss of all looks."""
-    data = material(TASK, 400)
-    settings = RatiosSettings.model_validate(
-        {"members": 4, "training": {"epochs": 20, "look_every": 1, "learning_rate": 0.2, "batch_size": 100}}
-    )
-    chosen = choose("bootstrap", 4, list(data.validation.values()), RUN)
-    network = StackedMLP(4, (1, 8), 0.2)
-    network.initialise([seeds.generator(1, "test", m) for m in range(4)])
-    signal, background = data.classes.values()
-    loop = RatioTraining(network, (signal, background), chosen, "mlc", settings.training, RUN, "cpu")
-    looks = []
-    judge = loop._validation_loss
-    loop._validation_loss = lambda: looks.append(judge()) or looks[-1]  # type: ignore[method-assign]
-    loop.fit()
-    assert len(looks) == 20
-    best, at = torch.stack(looks).min(0)
-    torch.testing.assert_close(judge(), best)
-    assert len(set(at.tolist())) > 1 and (looks[-1] > best).any()
+    looks, judge = [], StackedMLP.losses_on_same
+
+    def judged(self: StackedMLP, *batch: torch.Tensor) -> torch.Tensor:
+        looks.append(judge(self, *batch))
+        batches.append(batch)
+        return looks[-1]
+
+    batches: list[tuple[torch.Tensor, ...]] = []
+    monkeypatch.setattr(StackedMLP, "losses_on_same", judged)
+    hard = {"epochs": 20, "look_every": 1, "learning_rate": 0.2, "batch_size": 100}
+    ratios, _ = train(4, 400, training=hard, hidden=[8])
+    by_look = torch.stack(looks).reshape(20, 2, 4).sum(1)  # of a chunk of each class
+    best, at = by_look.min(0)
+    torch.testing.assert_close(sum(judge(ratios.network, *batch) for batch in batches[:2]), best)
+    assert len(set(at.tolist())) > 1 and (by_look[-1] > best).any()
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(
@@ -152,17 +150,18 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         undisturbed = fit(run=session.Session(5, ("ratios", 0), folder=folder))
     with CheckpointFolder(tmp_path / "b", save_seconds=0.0) as folder:
         run = session.Session(5, ("ratios", 0), folder=folder)
-        look = RatioTraining._look
+        steps, accumulate = [], StackedMLP.accumulate
 
-        def fails(self: RatioTraining, loss: torch.Tensor) -> None:
-            if self.epoch == 6:
+        def fails(self: StackedMLP, *batch: torch.Tensor) -> torch.Tensor:
+            steps.append(len(steps))
+            if len(steps) == 28:
                 raise InterruptedError
-            look(self, loss)
+            return accumulate(self, *batch)
 
-        monkeypatch.setattr(RatioTraining, "_look", fails)
+        monkeypatch.setattr(StackedMLP, "accumulate", fails)
         with pytest.raises(InterruptedError):
             fit(run=run)
-        monkeypatch.setattr(RatioTraining, "_look", look)
+        monkeypatch.setattr(StackedMLP, "accumulate", accumulate)
         resumed, result = train(run=run)
         assert result.resumed_from == [4 * 5] and len(result.rounds) == 3
         assert same(resumed, undisturbed)
@@ -172,7 +171,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 
 def test_time_runs_out_with_the_state_saved(tmp_path: Path) -> None:
     with CheckpointFolder(tmp_path / "c") as folder:
-        with pytest.raises(TrainingError, match="after 2 of 6 epochs; run again"):
+        with pytest.raises(TrainingError, match="after 10 of 30 steps; run again"):
             fit(run=session.Session(5, ("ratios", 0), folder=folder, deadline=0.0))
         assert folder.state.exists()
     with pytest.raises(TrainingError, match="nothing was saved"):
@@ -185,7 +184,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     data = material(task, 400)
     data.classes["background"][9] = 1e5
     spec = {"members": 2, "training": {**QUICK, "learning_rate": 0.5}}
-    with pytest.raises(TrainingError, match="not finite at epoch"):
+    with pytest.raises(TrainingError, match=r"not finite at step .* choose loss: bce"):
         Ratios.fit(RatiosSettings(**spec), TaskInfo.of(task), data, RUN)
 
 

@@ -92,3 +92,17 @@ def test_a_stack_on_a_gpu_is_its_members_up_to_rounding() -> None:
             sorted((entry["member"], entry["step"], entry["validation_loss"]) for entry in result.rounds)
         )
     np.testing.assert_allclose(*losses, atol=0.05)
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_captured_steps_are_eager_ones_up_to_rounding(ema: float | None) -> None:
+    """All members of a stack by one recorded graph, past the warm-up, at every look."""
+    losses = []
+    for captured in (False, True):
+        member = spec("gpu")
+        member["training"] |= {"captured": captured, "ema": ema}
+        given = {"members": 3, "member": member, "stacked": True}
+        _, result = Ensemble.fit(EnsembleSettings(**given), TASK, material(), RUN)
+        losses.append([entry["validation_loss"] for entry in result.rounds])
+    np.testing.assert_allclose(losses[1][:3], losses[0][:3], atol=1e-3)  # the first look of each member
+    np.testing.assert_allclose(losses[1], losses[0], atol=0.05)

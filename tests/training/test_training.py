@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from veridical.errors import TrainingError
 from veridical.networks import build_summary, choice, trainable
 from veridical.networks.settings import ConvSummarySettings
 from veridical.training import devices, fitting, session
+from veridical.training.batches import Held
+from veridical.training.captured import Captured
 from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.settings import TrainingSettings
+from veridical.training.step import Step
 
 ROWS = 200
 RUN = session.Session(20261121, ("line", 0))
@@ -93,7 +97,7 @@ def test_the_plan_counts_steps_and_looks(
 
 
 def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
-    from veridical.training.loop import Batches
+    from veridical.training.batches import Batches
 
     rows = (torch.arange(ROWS),)
     seen = {}
@@ -112,7 +116,7 @@ def test_each_epoch_shows_each_row_once_whatever_the_rounds() -> None:
 
 def test_each_epoch_has_noise_of_its_own_whatever_the_rounds() -> None:
     """And what ranks no weights keeps the last ones; noise of looks is the same in all of them."""
-    from veridical.training.loop import Batches, normal
+    from veridical.training.batches import Batches, normal
 
     plan = session.Steps.of(ROWS, TrainingSettings(batch_size=20, epochs=2, rounds=1))
     whole = [noise for _, noise in Batches((torch.arange(ROWS),), plan, RUN, 0, plan.steps, 3)]
@@ -222,6 +226,93 @@ def test_too_few_rows_are_an_error(learn: int, validate: int) -> None:
         session.require_rows(learn, validate)
 
 
+class Slope(trainable.Trainable):
+    """A constant gradient c, by which Adam at a constant rate takes steps of exactly the rate."""
+
+    keeps_last = True
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([start, -start]))
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        return (self.weight * self.weight.new_tensor([100.0, -300.0])).sum() + 0 * batch[0].sum()
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.9, 0.999])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_the_running_mean_of_the_weights_is_judged_and_kept(stacked: bool, beta: float) -> None:
+    """After n steps w_i = w_0 -+ i r: sum of beta^(n - i) w_i over that of beta^(n - i)."""
+    rate, still = 0.01, {"weight_decay": 0.0, "schedule": "constant", "patience": 1000}
+    settings = SIX.model_copy(update={"learning_rate": rate, "ema": beta, "epochs": 2, "rounds": 3, **still})
+    networks = [Slope(1.0), Slope(5.0)]
+    if stacked:
+        results = fitting.fit_stacked(networks, line_data(), settings, RUN)
+    else:
+        results = [fitting.fit(network, line_data(), settings, RUN) for network in networks]
+    for start, network, result in zip((1.0, 5.0), networks, results, strict=True):
+        for look in result.rounds:
+            steps = np.arange(1, look["step"] + 1)
+            moved = rate * np.average(steps, weights=beta ** (look["step"] - steps))
+            expected = np.array([start - moved, -start + moved])
+            assert look["validation_loss"] == pytest.approx(expected @ [100, -300], rel=1e-5)
+        assert network.weight.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_noise_added_to_x_is_new_in_every_batch_and_the_same_in_every_run(stacked: bool) -> None:
+    """Its mean and spread by their standard errors; the other parts and validation rows have none."""
+    z, x = torch.arange(ROWS, dtype=torch.float32)[:, None], torch.zeros(ROWS, 500)
+    plan = session.Steps.of(ROWS, SIX.model_copy(update={"epochs": 2}))
+    runs = [session.member_run(RUN, m) for m in range(2)] if stacked else [RUN]
+    source = Held((z, x), (z, x), plan, runs, augment=0.3, stacked=stacked)
+    whole = list(source.batches(0, plan.steps))
+    parts = [batch for step in range(plan.steps) for batch in source.batches(step, step + 1)]
+    assert all(
+        torch.equal(a, b)
+        for one, two in zip(whole, parts, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
+    plain = list(Held((z, x), (z, x), plan, runs, stacked=stacked).batches(0, plan.steps))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(whole, plain, strict=True))
+    noise = torch.stack([batch[1] for batch in whole])
+    n = noise.numel()
+    assert noise.unique().numel() > 0.9 * n and abs(noise.mean()) < 5 * 0.3 / n**0.5
+    assert noise.std().item() == pytest.approx(0.3, rel=5 / (2 * n) ** 0.5)
+    assert all((batch[1] == 0).all() for _, batch in source.looks())
+
+
+class Repeated:
+    """Stands for a CUDA graph where there is none: repeats a function of inputs that stay where they are."""
+
+    def warm_up(self, function: Callable[[], Tensor]) -> Tensor:
+        return function()
+
+    def record(self, function: Callable[[], Tensor]) -> Tensor:
+        self.function, self.found = function, function()
+        return self.found
+
+    def replay(self) -> None:
+        self.found.copy_(self.function())
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_captured_steps_are_those_of_the_eager_ones(stacked: bool) -> None:
+    """New batches reach the recorded inputs, losses are not overwritten, rates stay those of each step."""
+    found = []
+    for captured in (False, True):
+        network: trainable.Trainable = trainable.Stack([Line(), Line()]) if stacked else Line()
+        runs = [session.member_run(RUN, m) for m in range(2)] if stacked else [RUN]
+        plan, data = session.Steps.of(ROWS, SIX), line_data()
+        rows = [tuple(map(torch.from_numpy, part)) for part in (data.train, data.validation)]
+        step = Step(network, plan, SIX, [0.7] * network.members)
+        if captured:
+            step.gradients = Captured(step.plain_gradients, Repeated)
+        losses = [step(*batch) for batch in Held(*rows, plan, runs, stacked=stacked).batches(0, plan.steps)]
+        found.append([torch.stack(losses).tolist(), *(w.tolist() for w in network.state_dict().values())])
+    assert found[0] == found[1] and len(found[0][0]) == 36
+
+
 # ---- interruptions -------------------------------------------------------------------------------
 
 KILLED = """
@@ -248,23 +339,29 @@ def test_a_killed_training_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     assert fingerprint(resumed, after) == fingerprint(undisturbed, train(undisturbed))
 
 
-@pytest.mark.parametrize("noise", [0, 2])
-def test_several_interruptions_change_nothing(tmp_path: Path, noise: int) -> None:
+@pytest.mark.parametrize(
+    ("noise", "settings"),
+    [(0, {}), (2, {}), (0, {"ema": 0.9, "augment": 0.1})],
+    ids=["plain", "noise", "ema"],
+)
+def test_several_interruptions_change_nothing(
+    tmp_path: Path, noise: int, settings: dict[str, object]
+) -> None:
     """An error in the middle of a round, then a time limit at the end of one, then the end."""
-    undisturbed = Line(noise=noise)
-    expected = fingerprint(undisturbed, train(undisturbed))
+    undisturbed, given = Line(noise=noise), SIX.model_copy(update=settings)
+    expected = fingerprint(undisturbed, train(undisturbed, **settings))
 
     def fail() -> None:
         raise OSError("the disk went away")
 
     with pytest.raises(OSError, match="disk"), always(tmp_path) as folder:
-        train(Line(9, fail, noise), folder)
+        train(Line(9, fail, noise), folder, **settings)
     message = "the job's time ends after 12 of 36 steps; run again"
     with pytest.raises(TrainingError, match=message), always(tmp_path) as folder:
-        fitting.fit(Line(noise=noise), line_data(), SIX, replace(RUN, folder=folder, deadline=0.0))
+        fitting.fit(Line(noise=noise), line_data(), given, replace(RUN, folder=folder, deadline=0.0))
     last = Line(noise=noise)
     with always(tmp_path) as folder:
-        result = train(last, folder)
+        result = train(last, folder, **settings)
     assert fingerprint(last, result) == expected
     assert result.resumed_from == [6, 12]
 

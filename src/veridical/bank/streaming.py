@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veridical.bank.reading import contiguous
+from veridical.bank.reading import contiguous, load
 from veridical.bank.shards import Array, PathLike, manifest, opened
+from veridical.bank.validity import for_validation, valid
 from veridical.errors import BankError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 Keep = Callable[[dict[str, Array]], Array]
 
+_LABELLED = ("theta", "x", "status")
 _LAZY_BYTES = 8 << 20  # of the largest array in a piece of a lazy bank
 
 
@@ -100,6 +103,61 @@ def batches(
         for array in buffer.values():
             array[: held - emitted] = array[order[emitted:]]
         held -= emitted
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Labelled rows of a bank, of which only some lie in memory at any time.
+
+    Attributes:
+        paths: Its shards.
+        rows: How many rows, failures and those for validation included.
+        megabytes: Of the rows that are held at once.
+    """
+
+    paths: Sequence[PathLike]
+    rows: int
+    megabytes: int
+
+    @cached_property
+    def held(self) -> int:
+        """How many rows are held at once."""
+        with opened(self.paths[0]) as stored:
+            arrays = [stored[name] for name in _LABELLED]
+            size = sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in arrays)
+        return max(1, int(self.megabytes * 1e6) // size)
+
+    @cached_property
+    def counts(self) -> tuple[int, int]:
+        """How many valid rows are for training, and for validation."""
+        learned = held_back = 0
+        for arrays in _read(pieces(self.paths, self.rows), ["status"], valid):
+            apart = int(for_validation(arrays["row"]).sum())
+            learned, held_back = learned + len(arrays["row"]) - apart, held_back + apart
+        return learned, held_back
+
+    def __len__(self) -> int:
+        """Number of valid rows."""
+        return sum(self.counts)
+
+    def head(self) -> dict[str, Array]:
+        """Returns the valid ones of the first rows, as many as are held at once, in order."""
+        arrays = load(self.paths, min(self.rows, self.held), _LABELLED)
+        arrays["row"], good = np.arange(len(arrays["status"])), valid(arrays)
+        return {name: array[good] for name, array in arrays.items()}
+
+    def training_batches(
+        self, batch_size: int, rng: np.random.Generator, readers: int = 1
+    ) -> Iterator[dict[str, Array]]:
+        """Yields the valid rows for training once, as `batches` does; memory is shared by so many readers."""
+        parts = pieces(self.paths, self.rows)
+        least = batch_size + max(piece.stop - piece.start for piece in parts)
+        buffer = min(max(self.held // readers, least), self.rows + least)
+        return batches(self.paths, self.rows, batch_size, rng, buffer, names=_LABELLED, keep=_for_training)
+
+
+def _for_training(arrays: dict[str, Array]) -> Array:
+    return valid(arrays) & ~for_validation(arrays["row"])
 
 
 def _how_many(waiting: Sequence[Piece], room: int) -> int:

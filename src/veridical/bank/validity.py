@@ -24,7 +24,12 @@ def valid(arrays: Mapping[str, Array]) -> Array:
 
 def validation_mask(n: int) -> Array:
     """Returns which of the rows 0..n-1 are for validation: every tenth, boolean (n,)."""
-    return np.arange(n) % VALIDATION_EVERY == VALIDATION_EVERY - 1
+    return for_validation(np.arange(n))
+
+
+def for_validation(rows: Array) -> Array:
+    """Returns which of the rows of a bank with these numbers (N,) are for validation, boolean (N,)."""
+    return rows % VALIDATION_EVERY == VALIDATION_EVERY - 1
 
 
 def status_counts(status: Array) -> dict[str, int]:

@@ -21,6 +21,7 @@ from veridical.tasks.supports import Constraint
 
 if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator
+    from veridical.bank.streaming import Streamed
     from veridical.inference.likelihoods import Likelihood
     from veridical.inference.weighted import Known
     from veridical.tasks.base import Prior, Task
@@ -191,7 +192,7 @@ class Material:
     """What a method may learn from; a method finds here what its settings declare that it uses.
 
     Attributes:
-        simulations: Valid simulations at the method's fidelity.
+        simulations: Valid simulations at the method's fidelity; as a stream where its settings say so.
         calibration: Labelled real data; no row of them is marked for validation.
         classes: Events of each class of a class task, by its name, shape (N, *x_shape).
         validation: Whether an event serves validation, by class, shape (N,).
@@ -205,7 +206,7 @@ class Material:
         likelihood: The task's, where it has one, for methods that weigh draws.
     """
 
-    simulations: Rows | None = None
+    simulations: Rows | Streamed | None = None
     calibration: Rows | None = None
     classes: Mapping[str, Array] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)

@@ -18,6 +18,8 @@ class EnsembleSettings(PosteriorSettings):
     gives: ClassVar[tuple[str, ...]] = ("summaries", "members")
     builds_on: ClassVar[tuple[str, ...]] = ("weights", "members")
 
+    refuses: ClassVar = {}
+
     type: Literal["ensemble"] = "ensemble"
     members: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Number of members M.")
     member: NPESettings = Field(default=NPESettings(), description="Settings of each member.")

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from veridical.estimators.npe_settings import PosteriorSettings
+from veridical.estimators.settings import TrainedSettings
 from veridical.networks.density_settings import FlowSettings, SplineFlowSettings
 from veridical.networks.settings import AutoSummarySettings, BaseSettings, InputsSettings, SummarySettings
 from veridical.sections import Count, Fidelity
@@ -28,6 +29,7 @@ class JNPESettings(PosteriorSettings):
     """Neural posterior estimation on simulations and calibration pairs, half and half in each batch."""
 
     code: ClassVar[str] = "veridical.estimators.joint:JointNPE"
+    refuses: ClassVar = {**TrainedSettings.refuses, "augment": "its labelled pairs would go without"}
     learns: ClassVar[tuple[str, ...]] = ("simulations", "calibration")
     type: Literal["j_npe"] = "j_npe"
     fidelity: Fidelity = None

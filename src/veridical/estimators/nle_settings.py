@@ -70,6 +70,10 @@ class NLESettings(LikelihoodSettings):
     """Neural likelihood estimation: a density of x given the parameters, whose posterior chains draw."""
 
     code: ClassVar[str] = "veridical.estimators.nle:NLE"
+    refuses: ClassVar = {
+        **TrainedSettings.refuses,
+        "augment": "it would learn a wider density",
+    }
     type: Literal["nle"] = "nle"
     fidelity: Fidelity = None
     budgets: OwnBudgets = None

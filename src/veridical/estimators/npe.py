@@ -24,8 +24,9 @@ References:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from math import prod
 from typing import Any
 
@@ -34,6 +35,8 @@ import torch
 from torch import Tensor, nn
 
 from veridical import seeds
+from veridical.bank.streaming import Streamed
+from veridical.bank.validity import for_validation
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
 from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded
@@ -46,6 +49,7 @@ from veridical.networks.standardised import standardised
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
+from veridical.training.streamed import Stream
 
 ROWS = 8192  # draws that go through the flow at once
 CLOUD_ROWS = 10_000  # training rows behind the mean and covariance of the summaries
@@ -250,6 +254,9 @@ class Prepared:
         run: session.Session,
     ) -> Prepared:
         """Returns the data of a training that starts from nothing, or from `parent`."""
+        stream = material.simulations if isinstance(material.simulations, Streamed) else None
+        if stream:
+            material = replace(material, simulations=_head(stream))
         rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
@@ -260,6 +267,8 @@ class Prepared:
         z, log_slope = parameters.forward(theta)
         pair = (z.astype(np.float32), inputs(rows.x, np.float32))
         data = fitting.Data.split(pair, learn, rows.validation, log_slope)
+        if stream:
+            data = replace(data, stream=_standardised(stream, inputs, parameters))
         return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])
 
     def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
@@ -267,6 +276,24 @@ class Prepared:
         estimator = NPE(settings, task, self.inputs, self.parameters, network)
         estimator.cloud = SummaryCloud.of(estimator.summary(self.x))
         return estimator
+
+
+def _head(stream: Streamed) -> Rows:
+    """The first rows of a stream, for statistics, the regression and looks."""
+    arrays = stream.head()
+    return Rows(arrays["theta"], arrays["x"], for_validation(arrays["row"]))
+
+
+def _standardised(stream: Streamed, inputs: InputTransform, parameters: ParameterTransform) -> Stream:
+    """The training rows of a stream as networks see them."""
+
+    def read(size: int, rng: np.random.Generator, readers: int, skip: int) -> Iterator[tuple[Array, ...]]:
+        for arrays in islice(stream.training_batches(size, rng, readers), skip, None):
+            parameters.require_inside(arrays["theta"])
+            z, _ = parameters.forward(arrays["theta"])
+            yield z.astype(np.float32), inputs(arrays["x"], np.float32)
+
+    return Stream(stream.counts[0], read)
 
 
 def parent_of(settings: NPESettings, task: TaskInfo, material: Material) -> FlowPosterior | None:

@@ -74,6 +74,7 @@ class NPESettings(PosteriorSettings):
 
     code: ClassVar[str] = "veridical.estimators.npe:NPE"
     builds_on: ClassVar[tuple[str, ...]] = ("weights",)
+    refuses: ClassVar = {}
 
     type: Literal["npe"] = "npe"
     fidelity: Fidelity = None
@@ -94,3 +95,9 @@ class NPESettings(PosteriorSettings):
     flow: FlowSettings = Field(default_factory=SplineFlowSettings)
     base: BaseSettings = "regression"
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _permuted_in_memory(self) -> NPESettings:
+        if self.permuted and self.training.streaming:
+            raise ValueError("training.streaming: not with `permuted`, which needs all rows at once")
+        return self

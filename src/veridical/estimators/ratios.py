@@ -17,6 +17,8 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -31,8 +33,8 @@ from veridical.estimators.transformed import Networked
 from veridical.networks.stacked import StackedMLP
 from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
-from veridical.training import devices, session
-from veridical.training.ratio_loop import CHUNK, RatioTraining, choose
+from veridical.training import devices, fitting, session
+from veridical.training.events import CHUNK, Events, choose
 
 
 class Ratios(Functions, Networked[StackedMLP]):
@@ -43,7 +45,8 @@ class Ratios(Functions, Networked[StackedMLP]):
     @classmethod
     def build(cls, settings: RatiosSettings, task: TaskInfo) -> StackedMLP:
         """Returns the stacked members, without weights yet."""
-        return StackedMLP(settings.members, (prod(task.x_shape), *settings.hidden), settings.slope)
+        widths = prod(task.x_shape), *settings.hidden
+        return StackedMLP(settings.members, widths, settings.slope, settings.loss)
 
     @classmethod
     def fit(
@@ -65,10 +68,9 @@ class Ratios(Functions, Networked[StackedMLP]):
         network.initialise([seeds.generator(run.root, "initialise", *run.path, m) for m in members])
         device = devices.device_for(settings.training.accelerator)
         flat = (_flat(inputs, numerator), _flat(inputs, denominator))
-        with devices.cpu_threads(run.threads or settings.training.threads):
-            loop = RatioTraining(network, flat, chosen, settings.loss, settings.training, run, device)
-            result = loop.fit()
-        return cls(settings, task, inputs, None, network), result
+        source = Events(flat, chosen, settings.training, run, device)
+        results = fitting.train(network, source, settings.training.plain(), run, device)
+        return cls(settings, task, inputs, None, network), _averaged(results)
 
     @property
     def size(self) -> int:
@@ -91,6 +93,20 @@ class Ratios(Functions, Networked[StackedMLP]):
                 "networks are broken, or x is far outside of what they were trained on. Train them again."
             )
         return out
+
+
+def _averaged(results: Sequence[session.TrainingResult]) -> session.TrainingResult:
+    """One result whose losses are means over members, each of which kept its own best look."""
+    looks = zip(*(result.rounds for result in results), strict=True)
+    means = [{name: float(np.mean([entry[name] for entry in look])) for name in look[0]} for look in looks]
+    rounds = [{**mean, "step": int(mean["step"])} for mean in means]
+    return replace(
+        results[0],
+        rounds=rounds,
+        best=int(np.argmin([entry["validation_loss"] for entry in rounds])),
+        seconds=sum(result.seconds for result in results),
+        cpu_seconds=sum(result.cpu_seconds for result in results),
+    )
 
 
 def _flat(inputs: InputTransform, x: Array) -> Array:

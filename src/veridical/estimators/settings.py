@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from veridical.sections import Section
 
@@ -120,18 +123,43 @@ class MethodSettings(Section):
         """GPUs of its training."""
         return int(self.setting("gpus") or 0)
 
+    @property
+    def streaming(self) -> int | None:
+        """MB of its simulations that its training holds at once; None for all of them."""
+        return None
+
     def visits(self, rows: int) -> float:
         """Returns how many rows its training sees in all, given so many: what its time grows with."""
         return float(rows)
 
 
 class TrainedSettings(MethodSettings):
-    """Base for methods that have a `network`, or several alike, trained as a section `training` says."""
+    """Base for methods that have a `network`, or several alike, trained as a section `training` says.
+
+    Attributes:
+        refuses: Settings of that section that do not suit the method, and why.
+    """
+
+    refuses: ClassVar[Mapping[str, str]] = {"streaming": "it needs all rows in memory at once"}
+
+    @model_validator(mode="after")
+    def _training_suits(self) -> Self:
+        """Refuses settings of the training that do not suit the method."""
+        for name, why in self.refuses.items():
+            if getattr(self.network.training, name, None):
+                raise ValueError(f"training.{name}: not for a method of type {self.type!r}, for {why}")
+        return self
 
     @property
     def network(self) -> Any:
         """The settings of one of its networks."""
         return self
+
+    @property
+    def streaming(self) -> int | None:
+        """MB of its simulations that its training holds at once; None for all of them."""
+        found: int | None = getattr(self.network.training, "streaming", None)
+        return found
 
     @property
     def job_threads(self) -> int:

@@ -1,5 +1,7 @@
 r"""Several small dense networks of one shape, with the weights of all of them in one tensor per layer.
 
+They are log ratios f of two classes of events, and know two losses of a margin, f or -f by the class.
+
 One batched product then serves all members. It wins while the activations of the members stay in the cache;
 beyond that, members are worked through in *groups* whose gradients add up in the same stacked tensors, so
 that one optimiser step serves all either way. A group takes as many members as keep
@@ -22,24 +24,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from veridical.networks.trainable import Trainable
+
 GROUP_ACTIVATIONS = 150_000  # 32 wide: all of 16 members at 256 events, 4 at 1000, one at 2500
 
 
-class StackedMLP(nn.Module):
+class StackedMLP(Trainable):
     """M dense networks with leaky ReLUs, from `widths[0]` inputs to one number.
 
     Arguments:
         members: M.
         widths: Inputs, then hidden widths.
         slope: Slope of the leaky ReLU below zero.
+        kind: Their loss, `mlc` or `bce`.
     """
 
-    def __init__(self, members: int, widths: Sequence[int], slope: float) -> None:
+    tamed_by = "choose loss: bce"
+
+    def __init__(self, members: int, widths: Sequence[int], slope: float, kind: str = "mlc") -> None:
         super().__init__()
-        self.members, self.widths, self.slope = members, tuple(widths), slope
+        self.members, self.widths, self.slope, self.kind = members, tuple(widths), slope, kind
         layers = list(pairwise((*widths, 1)))
         self.weights = nn.ParameterList(torch.zeros(members, fan_in, out) for fan_in, out in layers)
         self.biases = nn.ParameterList(torch.zeros(members, 1, out) for _, out in layers)
+        self._parts: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}  # leaves of groups
+        self._parts_of: list[int] = []
 
     @torch.no_grad()
     def initialise(self, generators: Sequence[np.random.Generator]) -> None:
@@ -69,6 +78,66 @@ class StackedMLP(nn.Module):
         The stacked tensors must have gradients already.
         """
         return [_leaf(w, group) for w in self.weights], [_leaf(b, group) for b in self.biases]
+
+    def accumulate(self, *batch: Tensor) -> Tensor:
+        """Adds the gradients of a batch, group by group; returns the losses (M,).
+
+        A batch is the events of both classes that each member sees, (M, b, d) each, numerator first.
+        """
+        self._hold_parts()
+        first, found = batch[0].shape[1], []
+        for group in self.groups(sum(part.shape[1] for part in batch)):
+            if (key := (group.start, group.stop)) not in self._parts:
+                self._parts[key] = self.leaves(group)
+            f = apply(*self._parts[key], torch.cat([part[group] for part in batch], dim=1), self.slope)
+            loss = losses(self.kind, f[:, :first]).mean(dim=1) + losses(self.kind, -f[:, first:]).mean(dim=1)
+            loss.sum().backward()
+            found.append(loss.detach())
+        return torch.cat(found)
+
+    def _hold_parts(self) -> None:
+        """Gives all weights gradients, and forgets leaves that are not theirs."""
+        held = []
+        for parameter in self.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            held += [parameter.data_ptr(), parameter.grad.data_ptr()]
+        if held != self._parts_of:
+            self._parts_of = held
+            self._parts.clear()
+
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Makes gradients zero; they stay where they are, for the leaves of groups."""
+        super().zero_grad(set_to_none=False)
+
+    def losses_on_same(self, *batch: Tensor) -> Tensor:
+        """Returns what events (B, d) of one class add to the mean loss of each member, (M,).
+
+        With them come the sign of their class, how often each member counts them (M, B), and all (M,).
+        """
+        x, sign, counts, mass = batch
+        groups = self.groups(len(x))
+        return torch.cat(
+            [
+                (losses(self.kind, sign * self(x, group)) * counts[group]).sum(dim=1) / mass[group]
+                for group in groups
+            ]
+        )
+
+    def weights_of(self, member: int) -> dict[str, Tensor]:
+        """Returns a copy of one member's weights, on the CPU."""
+        return {name: part.detach()[member].cpu().clone() for name, part in self.named_parameters()}
+
+    def take(self, weights: Sequence[dict[str, Tensor]]) -> None:
+        """Takes the weights of each member, and stays on the CPU."""
+        names = dict(self.named_parameters())
+        self._parts.clear()
+        self.cpu().load_state_dict({name: torch.stack([own[name] for own in weights]) for name in names})
+
+
+def losses(kind: str, margin: Tensor) -> Tensor:
+    """Returns the loss of events with margin f (numerator) or -f (denominator)."""
+    return torch.expm1(-margin) - margin if kind == "mlc" else functional.softplus(-margin)
 
 
 def apply(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, slope: float) -> Tensor:

@@ -15,11 +15,13 @@ class Trainable(nn.Module):
     Attributes:
         noise: Standard normal numbers that the loss of a row needs, the last part of a batch; none where 0.
         keeps_last: Whether the weights of the last step are kept, for its loss ranks none.
+        tamed_by: What else keeps its loss finite, for messages.
     """
 
     members = 1
     noise = 0
     keeps_last = False
+    tamed_by = "lower training.clip"
 
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the mean loss over the rows of a batch."""
@@ -33,9 +35,23 @@ class Trainable(nn.Module):
         """Returns the loss of each member on one batch for all, shape (M,)."""
         return self.loss(*batch)[None]
 
+    def accumulate(self, *batch: Tensor) -> Tensor:
+        """Adds the gradients of the losses of a batch to those of the weights; returns the losses (M,)."""
+        losses = self.losses(*batch)
+        losses.sum().backward()
+        return losses.detach()
+
+    def clip(self, largest: float) -> None:
+        """Scales the gradient of each member down to the norm `largest`."""
+        nn.utils.clip_grad_norm_(self.parameters(), largest)
+
     def weights_of(self, member: int) -> dict[str, Tensor]:
         """Returns a copy of one member's weights, on the CPU."""
         return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
+
+    def take(self, weights: Sequence[dict[str, Tensor]]) -> None:
+        """Takes the weights of each member that `weights_of` returned, and stays on the CPU."""
+        self.cpu().load_state_dict(weights[0])
 
     def trained(self) -> list[Tensor]:
         """Returns the weights that training moves."""
@@ -59,11 +75,12 @@ class Stack(Trainable):
     little more than one network alone.
 
     Arguments:
-        networks: The M members; they are copied.
+        networks: The M members; they are copied, and take what the stack has learned at the end.
     """
 
     def __init__(self, networks: Sequence[Trainable]) -> None:
         super().__init__()
+        self.into = tuple(networks)
         self.members, self.noise, self.keeps_last = len(networks), networks[0].noise, networks[0].keeps_last
         parameters, _ = torch.func.stack_module_state(list(networks))
         self.names = list(parameters)
@@ -93,6 +110,11 @@ class Stack(Trainable):
         state = {**buffers, **own}
         names = self.shared.network.state_dict()
         return {name: state[name].detach().cpu().clone() for name in names}
+
+    def take(self, weights: Sequence[dict[str, Tensor]]) -> None:
+        """Gives the members their weights, on the CPU."""
+        for member, own in zip(self.into, weights, strict=True):
+            member.take([own])
 
     def clip(self, largest: float) -> None:
         """Scales the gradient of each member down to the norm `largest`."""

@@ -13,8 +13,10 @@ import numpy as np
 
 from veridical import artifacts, bank, digests, methods, tasks
 from veridical.bank.blocks import Simulator
+from veridical.bank.streaming import Streamed
 from veridical.coordinates import Run
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
+from veridical.estimators.settings import MethodSettings
 from veridical.files import write_text
 from veridical.inference.likelihoods import Exact, Learned, Likelihood
 from veridical.tasks.base import Array, FileTask, Task
@@ -126,7 +128,9 @@ def train(
         bank.require_valid(shards, sources.max_invalid)
     task = tasks.build(spec)
     parent = None if sources.parent is None else artifacts.load_estimator(sources.parent)
-    material, valid = _material(spec, task, sources, parent)
+    settings = methods.typed(method_spec["type"], method_spec)
+    streaming = settings.streaming if isinstance(settings, MethodSettings) else None
+    material, valid = _material(spec, task, sources, parent, streaming)
     about: dict[str, Any] = {
         "method": run.method,
         "budget": run.budget,
@@ -187,11 +191,13 @@ def _account(result: Any) -> str:
 
 
 def _material(
-    spec: Mapping[str, Any], task: Task, sources: Sources, parent: Estimator | None
+    spec: Mapping[str, Any], task: Task, sources: Sources, parent: Estimator | None, streaming: int | None
 ) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
-    simulations = None
-    if sources.simulations is not None:
+    simulations: Rows | Streamed | None = None
+    if sources.simulations is not None and streaming:
+        simulations = Streamed(*sources.simulations, streaming)
+    elif sources.simulations is not None:
         parts = [_rows(*part, validate=True) for part in (sources.simulations, *sources.further)]
         simulations = parts[0] if len(parts) == 1 else _together(parts)
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)

@@ -88,9 +88,12 @@ def _probed(fidelity: str, probe: str | Path) -> dict[str, Any]:
 
 
 def train_mb(layout: Layout, run: Run) -> int:
-    """Returns the memory of a job that trains a method, in MB; its rows lie in memory."""
-    rows = sum(n for _, _, n in layout.parts(run)) + sum(layout.methods[run.method].round_rows[1:])
-    return TORCH_MB + ceil(TRAIN_COPIES * rows * row_bytes(layout.task) / 1e6)
+    """Returns the memory of a job that trains a method, in MB; its rows lie in memory, but for a stream."""
+    method = layout.methods[run.method]
+    rows = sum(n for _, _, n in layout.parts(run)) + sum(method.round_rows[1:])
+    megabytes = rows * row_bytes(layout.task) / 1e6
+    held = megabytes if method.streaming is None else min(megabytes, method.streaming)
+    return TORCH_MB + ceil(TRAIN_COPIES * held)
 
 
 def metrics_mb(layout: Layout) -> int:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from veridical.networks.layers import Summary
 from veridical.networks.trainable import Stack, Trainable
 from veridical.tasks.base import Array
+from veridical.training import batches
 from veridical.training.devices import cpu_threads, device_for
-from veridical.training.session import Session, Steps, TrainingResult
+from veridical.training.session import Session, Steps, TrainingResult, member_run
 from veridical.training.settings import TrainingSettings
+from veridical.training.streamed import Stream, StreamedRows
 
 VALIDATION_NOISE = 8  # times that the loss of a validation row is taken, at the same noise in every look
 _MANY = 1_000_000, 100  # weights in all, and for each row, from which on their number is a warning
@@ -31,11 +34,18 @@ class Data:
         train: Arrays of training rows, first axis N.
         validation: The same for validation rows.
         offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
+        stream: All training rows, where `train` is only the first ones.
     """
 
     train: tuple[Array, ...]
     validation: tuple[Array, ...]
     offsets: tuple[float, float] = (0.0, 0.0)
+    stream: Stream | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of training rows."""
+        return self.stream.rows if self.stream else len(self.train[0])
 
     @classmethod
     def split(cls, rows: tuple[Array, ...], learn: Array, apart: Array, log_slope: Array) -> Data:
@@ -57,7 +67,7 @@ def fit(network: Trainable, data: Data, settings: TrainingSettings, run: Session
         TrainingError: If the loss is not finite, the asked device is absent, time runs out, or the
             process is told to end.
     """
-    (result,) = _train(network, [network], data, settings, run)
+    (result,) = _fit(network, [run], data, settings, run)
     return result
 
 
@@ -74,41 +84,68 @@ def fit_stacked(
     rounding, the result is that of training the members one by one. The loop ends with the last member.
     A member's seconds are an equal share of the whole. Members may differ in their weight decay, `decays`.
     """
-    return _train(Stack(networks), networks, data, settings, run, decays)
+    runs = [member_run(run, m) for m in range(len(networks))]
+    return _fit(Stack(networks), runs, data, settings, run, decays)
 
 
-def _train(
+def _fit(
     network: Trainable,
-    into: Sequence[Trainable],
+    runs: Sequence[Session],
     data: Data,
     settings: TrainingSettings,
     run: Session,
     decays: Sequence[float] | None = None,
 ) -> list[TrainingResult]:
-    """Trains `network`, one or a stack, and leaves the best weights of its members in `into`."""
-    from veridical.training import loop
-
-    plan = Steps.of(len(data.train[0]), settings)
-    size = weights_message(into[0], len(data.train[0]))
+    """Trains a network or a stack, whose members have orders of rows by `runs`."""
+    plan, stacked = Steps.of(data.rows, settings), isinstance(network, Stack)
+    size = weights_message(network.into[0] if isinstance(network, Stack) else network, plan.rows)
     print(size)
     device = device_for(settings.accelerator)
-    rows = _tensors(data.train, device)
-    capped = _tensors(tuple(part[: settings.validation_rows] for part in data.validation), device)
+    capped = tuple(part[: settings.validation_rows] for part in data.validation)
     if network.noise:
-        fixed = loop.normal(len(capped[0]), VALIDATION_NOISE * network.noise, run, "validation")
-        capped = (*capped, fixed.to(device))
+        fixed = batches.normal(len(capped[0]), VALIDATION_NOISE * network.noise, run, "validation")
+        capped = (*capped, fixed.numpy())
+    offsets = (0.0, 0.0) if network.noise else data.offsets  # such losses are no densities
+    needs: dict[str, Any] = {"noise": network.noise, "augment": settings.augment, "offsets": offsets}
+    first = tuple(part[:1] for part in data.train) if data.stream else data.train
+    held = _tensors(first, device), _tensors(capped, device), plan, runs
+    if data.stream:
+        source: batches.Source = StreamedRows(data.stream, *held, **needs, stacked=stacked)
+    else:
+        source = batches.Held(*held, **needs, stacked=stacked)
+    results = train(network, source, settings, run, device, decays)
+    return [replace(result, size=size) for result in results]
+
+
+def train(
+    network: Trainable,
+    source: batches.Source,
+    settings: TrainingSettings,
+    run: Session,
+    device: str,
+    decays: Sequence[float] | None = None,
+) -> list[TrainingResult]:
+    """Trains a network on the batches of a source; returns how it went, for each member.
+
+    Arguments:
+        network: One network, or several with losses of their own.
+        source: Their batches.
+        settings: How to train.
+        run: Seeds, threads, folder for the running state, time limit.
+        device: `cpu` or `cuda`.
+        decays: The weight decay of each member, where they differ.
+    """
+    from veridical.training import loop
+
     with cpu_threads(run.threads or settings.threads), _quiet():
-        module = loop.Module(network, plan, settings, run, rows, capped, decays)
-        offsets = (0.0, 0.0) if network.noise else data.offsets  # such losses are no densities
-        progress = loop.Progress(plan, settings, run, offsets, network.members)
-        trainer = loop.trainer(plan, settings, run, progress, device)
+        module = loop.Module(network.to(device), source, settings, decays)
+        progress = loop.Progress(source.plan, settings, run, source.offsets, network.members)
+        trainer = loop.trainer(source.plan, run, progress, device)
         saved = run.folder.saved() if run.folder else None
         if not progress.finished_before(saved):
             loop.run(trainer, module, saved)
-    for member, course in zip(into, progress.courses, strict=True):
-        member.cpu().load_state_dict(course.weights)
-    results = progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
-    return [replace(result, size=size) for result in results]
+    network.take([course.weights for course in progress.courses])
+    return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
 
 
 def weights_message(network: nn.Module, rows: int) -> str:

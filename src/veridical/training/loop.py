@@ -9,36 +9,36 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from veridical import seeds
 from veridical.errors import TrainingError
-from veridical.networks.trainable import Stack, Trainable
-from veridical.training.session import Session, Steps, TrainingResult, member_run
+from veridical.networks.trainable import Trainable
+from veridical.training.average import Average
+from veridical.training.batches import Batch, Source
+from veridical.training.session import Session, Steps, TrainingResult
 from veridical.training.settings import TrainingSettings
+from veridical.training.step import Step
 
-MIN_CHUNK = 1024  # validation rows that go through the network at once
+STRETCH = 32  # steps between two looks of Lightning at what else there is to do
 
 
-def trainer(
-    plan: Steps, settings: TrainingSettings, run: Session, progress: Progress, device: str
-) -> pl.Trainer:
+def trainer(plan: Steps, run: Session, progress: Progress, device: str) -> pl.Trainer:
     """Returns a Trainer without loggers, progress bars, sanity checks or files of its own."""
     return pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
         max_epochs=len(plan.ends),
-        gradient_clip_val=settings.clip,
         callbacks=[progress],
         plugins=[LightningEnvironment()],  # never SLURM's: it would requeue jobs behind the scheduler's back
         logger=False,
@@ -67,143 +67,74 @@ def run(trainer: pl.Trainer, module: Module, saved: Path | None) -> None:
 
 
 class Module(pl.LightningModule):
-    """What Lightning sees: batches, loss, optimiser, schedule."""
+    """What Lightning sees: the batches of a round, the steps that they make, looks."""
+
+    automatic_optimization = False
 
     def __init__(
         self,
         network: Trainable,
-        plan: Steps,
+        source: Source,
         settings: TrainingSettings,
-        run: Session,
-        train: tuple[Tensor, ...],
-        validation: tuple[Tensor, ...],
         decays: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.network = network
-        self.decays = decays or [settings.weight_decay] * network.members
-        self.plan, self.settings, self.seed_path = plan, settings, run
-        self.train_rows, self.validation_rows = train, validation
+        self.network, self.source = network, source
+        decays = decays or [settings.weight_decay] * network.members
+        self.step = Step(network, source.plan, settings, decays)
+        self.average = Average(network, settings.ema) if settings.ema else None
         self.losses: list[Tensor] = []
-        self.validation_losses: list[Tensor] = []
 
-    def train_dataloader(self) -> Batches | StackedBatches:
+    def train_dataloader(self) -> Round:
         """The batches of the current round; Lightning calls this once per round."""
-        done = self.current_epoch
-        first = self.plan.ends[done - 1] if done else 0
-        span = (first, self.plan.ends[done])
-        rows, noise = self.train_rows, self.network.noise
-        if not isinstance(self.network, Stack):
-            return Batches(rows, self.plan, self.seed_path, *span, noise)
-        runs = [member_run(self.seed_path, m) for m in range(self.network.members)]
-        return StackedBatches([Batches(rows, self.plan, run, *span, noise) for run in runs])
+        return Round(self.source, self.current_epoch)
 
-    def val_dataloader(self) -> Chunks:
-        """The validation rows."""
-        return Chunks(self.validation_rows, max(MIN_CHUNK, self.plan.batch))
+    def training_step(self, batch: Iterator[Batch], index: int) -> None:
+        """Makes the steps of one stretch; raises SIGTERMException where the job is told to end."""
+        done = self.source.plan.ends[self.current_epoch - 1] if self.current_epoch else 0
+        for one in batch:
+            if self.trainer.received_sigterm:
+                raise SIGTERMException
+            self.losses.append(self.step(*one))
+            if self.average:
+                self.average.update(done + len(self.losses))
 
-    def training_step(self, batch: tuple[Tensor, ...], index: int) -> Tensor:
-        """The loss of one batch, summed over members."""
-        losses = self.network.losses(*batch)
-        self.losses.append(losses.detach())
-        return losses.sum()
+    @torch.no_grad()
+    def look(self) -> tuple[Tensor, Tensor]:
+        """Returns the mean training and validation losses (M,) of the round that ends; see `judged`."""
+        self.network.eval()
+        parts = [self.network.losses_on_same(*batch) * weight for weight, batch in self.source.looks()]
+        self.network.train()
+        train_losses = torch.stack([part.mean() for part in torch.stack(self.losses, dim=1)])
+        self.losses.clear()
+        return train_losses, torch.stack([p.sum() for p in torch.stack(parts, dim=1)]) / self.source.judged
 
-    def validation_step(self, batch: tuple[Tensor, ...], index: int) -> None:
-        """Adds the loss of one chunk, weighted by its rows."""
-        self.validation_losses.append(self.network.losses_on_same(*batch) * len(batch[0]))
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips the gradient of each member by itself."""
-        if isinstance(self.network, Stack):
-            self.network.clip(self.settings.clip)
-        else:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Shrinks weights in proportion to the rate of the step, so that all steps shrink them as stated."""
-        if any(self.decays):
-            share = optimizer.param_groups[0]["lr"] / self.plan.sum_of_rates(self.settings)
-            self.network.shrink([1 - decay * share for decay in self.decays])
+    def judged(self) -> AbstractContextManager[None]:
+        """Has the weights in the network that looks judge: running means where they are wanted."""
+        return self.average.inside() if self.average else nullcontext()
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
-        """Fused Adam, under a one-cycle schedule or at a constant rate."""
-        settings = self.settings
-        optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate, fused=True)
-        if settings.schedule == "constant":
-            return {"optimizer": optimiser}
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser,
-            settings.learning_rate,
-            total_steps=self.plan.length(settings),
-            pct_start=settings.warmup,
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """The optimiser and the schedule of a step, for Lightning to keep in a saved state."""
+        step = self.step
+        if step.schedule is None:
+            return {"optimizer": step.optimiser}
+        return {"optimizer": step.optimiser, "lr_scheduler": {"scheduler": step.schedule, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """The rows lie on the device already."""
+        """The rows of its batches lie on the device already."""
         return batch
 
 
-class Batches:
-    """Batches of the steps first, ..., last - 1, with so many standard normal numbers for each row."""
+class Round:
+    """One round in stretches of steps, each a batch to Lightning, whose share in a step may be large."""
 
-    def __init__(
-        self,
-        rows: tuple[Tensor, ...],
-        plan: Steps,
-        run: Session,
-        first: int,
-        last: int,
-        noise: int = 0,
-    ) -> None:
-        self.rows, self.plan, self.run, self.first, self.last = rows, plan, run, first, last
-        self.noise = noise
+    def __init__(self, source: Source, done: int) -> None:
+        ends = (0, *source.plan.ends)
+        self.source, self.span = source, ends[done : done + 2]
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        plan, step = self.plan, self.first
-        while step < self.last:
-            epoch, batch = divmod(step, plan.steps_per_epoch)
-            order = seeds.generator(self.run.root, "batches", *self.run.path, epoch).permutation(plan.rows)
-            end = min(plan.steps_per_epoch, batch + self.last - step)
-            rows = slice(batch * plan.batch, end * plan.batch)
-            numbers = normal(plan.rows, self.noise, self.run, epoch)[rows].split(plan.batch)
-            for chosen, noise in zip(torch.from_numpy(order[rows]).split(plan.batch), numbers, strict=True):
-                index = chosen.to(self.rows[0].device)
-                parts = tuple(part[index] for part in self.rows)
-                yield (*parts, noise.to(index.device)) if self.noise else parts
-            step += end - batch
-
-
-def normal(rows: int, numbers: int, run: Session, epoch: int | str) -> Tensor:
-    """Returns standard normal numbers (rows, numbers) for the losses of one epoch, or of `validation`."""
-    rng = seeds.generator(run.root, "batches", *run.path, "noise", epoch)
-    return torch.from_numpy(rng.standard_normal((rows, numbers), dtype=np.float32))
-
-
-class StackedBatches:
-    """Batches of several members side by side: parts (M, B, ...)."""
-
-    def __init__(self, members: list[Batches]) -> None:
-        self.members = members
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        for batches in zip(*self.members, strict=True):
-            yield tuple(torch.stack(parts) for parts in zip(*batches, strict=True))
-
-
-class Chunks:
-    """Rows in order, in chunks that stay in the cache."""
-
-    def __init__(self, rows: tuple[Tensor, ...], size: int) -> None:
-        self.rows, self.size = rows, size
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return zip(*(part.split(self.size) for part in self.rows), strict=True)
+    def __iter__(self) -> Iterator[Iterator[Batch]]:
+        batches, (first, last) = iter(self.source.batches(*self.span)), self.span
+        return (islice(batches, STRETCH) for _ in range(first, last, STRETCH))
 
 
 @dataclass
@@ -251,13 +182,15 @@ class Progress(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Records the round (Lightning's epoch) that ended, and decides how to go on."""
         assert isinstance(pl_module, Module)
-        step = self.plan.ends[self.done]
-        rows = len(pl_module.validation_rows[0])
-        train_losses = [part.mean() for part in torch.stack(pl_module.losses, dim=1)]
-        validation_losses = [part.sum() / rows for part in torch.stack(pl_module.validation_losses, dim=1)]
-        pl_module.losses.clear()
-        pl_module.validation_losses.clear()
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        with pl_module.judged():
+            self._look(pl_module, float(trainer.optimizers[0].param_groups[0]["lr"]))
+        self.done += 1
+        trainer.should_stop = self.finished
+        self._keep(trainer, self.plan.ends[self.done - 1])
+
+    def _look(self, module: Module, rate: float) -> None:
+        """Looks at the losses of all members that train on."""
+        step, (train_losses, validation_losses) = self.plan.ends[self.done], module.look()
         for member, course in enumerate(self.courses):
             if course.finished:
                 continue
@@ -266,17 +199,14 @@ class Progress(pl.Callback):
                 "epoch": step / self.plan.steps_per_epoch,
                 "train_loss": float(train_losses[member]) - self.offsets[0],
                 "validation_loss": float(validation_losses[member]) - self.offsets[1],
-                "learning_rate": float(rate),
+                "learning_rate": rate,
             }
-            self._record(course, entry, pl_module.network, member)
-        self.done += 1
-        trainer.should_stop = self.finished
-        self._keep(trainer, step)
+            self._record(course, entry, module.network, member)
 
     def _record(self, course: Course, entry: dict[str, float], network: Trainable, member: int) -> None:
         """Adds a look at one member's losses to its course."""
         step, loss = int(entry["step"]), entry["validation_loss"]
-        self._require_finite(step, entry["train_loss"], loss)
+        self._require_finite(step, entry["train_loss"], loss, network.tamed_by)
         course.rounds.append(entry)
         better = course.best < 0 or loss < course.rounds[course.best]["validation_loss"]
         if better or network.keeps_last:
@@ -285,12 +215,12 @@ class Progress(pl.Callback):
         patient = len(course.rounds) - 1 - course.best < self.settings.patience
         course.finished = not patient or step == self.plan.steps
 
-    def _require_finite(self, step: int, train_loss: float, validation_loss: float) -> None:
+    def _require_finite(self, step: int, train_loss: float, validation_loss: float, tamed_by: str) -> None:
         if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
             raise TrainingError(
                 f"the loss is not finite at step {step} (training {train_loss}, validation "
-                f"{validation_loss}); lower training.learning_rate (now {self.settings.learning_rate:g}) or "
-                "training.clip, or tame x with inputs.transform: asinh."
+                f"{validation_loss}); lower training.learning_rate (now {self.settings.learning_rate:g}), "
+                f"{tamed_by}, or tame x with inputs.transform: asinh."
             )
 
     def _keep(self, trainer: pl.Trainer, step: int) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from veridical.sections import Count, Positive, Rate, Section, Share, Threads
+from veridical.sections import Count, Positive, Rate, Section, Share, Threads, no_boolean
 
 Decay = Annotated[float, Field(ge=0, le=3)]
 DECAY = (
@@ -37,6 +37,16 @@ class TrainingSettings(Section):
     )
     warmup: Share = Field(default=0.2, description="Share of the steps before the peak of the one cycle.")
     clip: Positive = Field(default=5.0, description="Largest norm of the gradient.")
+    ema: Share | None = Field(
+        default=None,
+        description="Decay, a step, of running means of the weights, such as 0.999: these are judged and "
+        "kept. Where not given, the weights themselves.",
+    )
+    augment: Positive | None = Field(
+        default=None,
+        description="Standard deviation of normal noise that is added to transformed x in every batch, in "
+        "units of a number's own spread; validation rows get none.",
+    )
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=20,
         description="Looks at the validation loss, at least (one per epoch where there are more epochs).",
@@ -52,6 +62,17 @@ class TrainingSettings(Section):
     )
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         default="auto", description="`auto` takes a GPU where there is one."
+    )
+    captured: bool = Field(
+        default=False,
+        description="On a GPU: gradients are recorded once as a CUDA graph, for all members of a stack, and "
+        "replayed, which spares small networks their launches. Equal to rounding; nothing on a CPU.",
+    )
+    streaming: Annotated[int, Field(ge=1), BeforeValidator(no_boolean)] | None = Field(
+        default=None,
+        description="For a bank larger than memory: MB of rows held at once. They are read in shuffled "
+        "blocks; those that fit first give means, scales, regression and validation rows. Where not given, "
+        "all are held.",
     )
 
     def visits(self, rows: int) -> float:
@@ -76,6 +97,12 @@ class RatioTrainingSettings(Section):
         default="cpu",
         description="These networks are too small to gain from a GPU; `auto` takes one if there.",
     )
+
+    def plain(self) -> TrainingSettings:
+        """Returns them as the loop takes them: a constant rate, nothing clipped, every look waited for."""
+        shared = {"epochs", "batch_size", "learning_rate", "threads", "accelerator"}
+        own = {"schedule": "constant", "weight_decay": 0.0, "clip": inf, "patience": self.epochs}
+        return TrainingSettings.model_validate({**self.model_dump(include=shared), **own})
 
     def visits(self, rows: int) -> float:
         """Returns how many events a member sees in all."""
