@@ -20,7 +20,7 @@ if in_clone:
 from veridical import checks, coordinates, job, unchecked
 from veridical.digests import file_digest
 from veridical.study import code_digests, collections, resources, settings, told
-from veridical.study.layout import TEMPLATES
+from veridical.study.layout import COLLECTION_TEMPLATES, TEMPLATES
 from veridical.errors import VeridicalError
 
 if in_clone:
@@ -90,7 +90,7 @@ def among(folder, names_of, *arguments):
     """A constraint: the name right below this folder of a study, or of its benchmarks, is one that its layout has."""
     parts = []
     for name, layout in layouts.items():
-        own = f"/{re.escape(name)}"
+        own = f"results/{re.escape(name)}"
         place = f"(?:(?<={own}/{folder}/)|(?<={own}/benchmarks/{folder}/))"
         parts.append(f"{place}(?:{one_of(names_of(layout, *arguments))})")
     return one_of(parts)

@@ -88,6 +88,17 @@ class Studies:
         paths = [f"{one.report}/{name}" for one in self.layouts.values() for name in made]
         return paths + [f"{self.report}/{name}" for name in made[:2] if self.collection]
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What the page says of the collection."""
+        stated = {} if self.collection is None else self.collection.model_dump(exclude={"tasks", "studies"})
+        return {**stated, "scale": self.scale}
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods of all studies in the order of their files."""
+        return list(dict.fromkeys(name for one in self.layouts.values() for name in one.methods))
+
     def place(self, folder: str) -> str:
         """What a reader calls one of the studies in its folder."""
         own = self.collection is not None and self.layouts[folder].collection
@@ -256,6 +267,6 @@ def _require_names(own: CollectionSettings, layouts: list[Layout]) -> None:
         raise SettingError(
             f"collection: results/{own.collection}/ belongs to something else; choose another name."
         )
-    twice = {name for name in own.studies if own.studies.count(name) > 1}
-    if twice:
-        raise SettingError(f"studies: {', '.join(sorted(twice))} stands there twice; keep one.")
+    names = [layout.study.study for layout in layouts]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingError(f"studies: {', '.join(twice)} is the name of two studies; keep one of them.")

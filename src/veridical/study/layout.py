@@ -29,8 +29,9 @@ from veridical.study.asked import Asked, dataset_name
 
 SCRIPTS = code_digests.HOME / "scripts"
 _REPORT = code_digests.SOURCE / "report"
+COLLECTION_TEMPLATES = tuple(_REPORT / "templates" / name for name in ("collection.html.j2", "report.css"))
 TEMPLATES = (
-    *sorted((_REPORT / "templates").iterdir()),
+    *sorted({*(_REPORT / "templates").iterdir()} - {COLLECTION_TEMPLATES[0]}),
     _REPORT / "error_rates.json",
 )  # what the page is made of
 
