@@ -4,8 +4,10 @@ from veridical import job
 
 
 def main(snakemake):
+    from veridical import unchecked
     from veridical.stages.densities import densities
 
+    unchecked.require(snakemake.input)
     densities(
         snakemake.params.task,
         snakemake.input.draws,

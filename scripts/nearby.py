@@ -4,8 +4,10 @@ from veridical import coordinates, job
 
 
 def main(snakemake):
+    from veridical import unchecked
     from veridical.stages.nearby import nearby
 
+    unchecked.require(snakemake.input)
     params = snakemake.params
     nearby(
         params.task,

@@ -4,8 +4,10 @@ from veridical import coordinates, job
 
 
 def main(snakemake):
+    from veridical import unchecked
     from veridical.stages.predict import predict
 
+    unchecked.require(snakemake.input)
     wildcards, params = snakemake.wildcards, snakemake.params
     predict(
         params.task,

@@ -9,6 +9,7 @@ from scipy import stats
 from veridical import checks, seeds
 from veridical.checks.nearby import Neighbours
 from veridical.errors import DataError
+from veridical.estimators.base import Standing
 from veridical.inference.proposals import Proposal
 from veridical.saved.posteriors import Draws
 from veridical.stages.nearby import Neighbourhood
@@ -30,6 +31,9 @@ class Faulty:
     def __init__(self, d: int, shift: float = 0.0, scale: float = 1.0) -> None:
         self.task, self.shift, self.scale = linear(d), shift, scale
         self.radius = stats.chi2(d).ppf(0.99)
+
+    def standing(self, x: np.ndarray) -> Standing:
+        return Standing()
 
     def sample(self, x: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
         shrinkage, sd = self.task.posterior_shrinkage, self.task.posterior_sd

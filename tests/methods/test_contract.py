@@ -70,10 +70,13 @@ SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
 SPECS |= {"score interval": {"score": "interval"}}
+SPECS["npe longer"] = {"base": "none"}
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
-ADDED = {"importance-npe": {"least_share": 0.0, "draws": 5000}}  # real data lie where the prior ends
+ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
+ADDED |= {"importance-npe": {"least_share": 0.0, "draws": 5000}}  # real data lie where the prior ends
 CASES |= {case: (case.split()[0], None) for case in SPECS}
 CASES |= {f"{name}-npe consistency": (name, "npe consistency") for name in ("tuned", "rope")}
+CASES["importance-npe"] = ("importance", "npe longer")
 
 
 def answering(*answers: str) -> list[str]:
@@ -122,8 +125,8 @@ class Fitted(dict[str, Any]):
     def fit(self, case: str, replicate: int = 0) -> tuple[Any, Any]:
         name, parent = CASES[case]
         of = {} if parent is None else {"of": CASES[parent][0]}
-        spec = {"type": name, **of, **SPECS.get(case, {}), **ADDED.get(case, {})}
-        spec = merged(spec, small(methods.typed(name, spec)))
+        spec = {"type": name, **of, **SPECS.get(case, {})}
+        spec = merged(merged(spec, small(methods.typed(name, spec))), ADDED.get(case, {}))
         settings: MethodSettings = methods.typed(name, spec)
         above = self[parent] if parent else None
         if settings.learns_from("classes"):

@@ -190,6 +190,7 @@ def test_one_method_of_all_observations(finished: Rounds, tmp_path: Path) -> Non
 
 
 def test_members_bound_a_region_by_their_mixture(tmp_path: Path) -> None:
+    """To the error of single precision."""
     member = {name: value for name, value in NPE.items() if name != "type"}
     rounds = Rounds(tmp_path, GAUSSIAN, {"type": "ensemble", "members": 2, "member": member})
     found = rounds.run(2)
@@ -197,7 +198,7 @@ def test_members_bound_a_region_by_their_mixture(tmp_path: Path) -> None:
     theta = found.sample(X[:1], 500, seeds.generator(3, "test", "rounds"))
     parts = [m.log_prob(theta, X[:1])[:, 0] for m in found.posterior.members]  # type: ignore[union-attr]
     mixture = logsumexp(parts, axis=0) - np.log(2)
-    np.testing.assert_allclose(found.chains[0][-1].log_q(theta[:, 0]), mixture, atol=1e-9)
+    np.testing.assert_allclose(found.chains[0][-1].log_q(theta[:, 0]), mixture, atol=1e-4)
 
 
 def test_rows_that_fail_are_left_out_and_keep_their_parameters(tmp_path: Path) -> None:

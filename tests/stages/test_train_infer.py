@@ -182,7 +182,7 @@ def test_draws_have_all_that_checks_need(trained: Path, tmp_path: Path, rng: np.
     np.testing.assert_allclose(draws.log_density_truth, estimator.log_prob(data.truth, data.x))
     np.testing.assert_allclose(draws.log_density, estimator.log_prob(draws.draws, data.x), atol=2e-3)
     np.testing.assert_allclose(draws.summary, estimator.summary(data.x))
-    assert draws.summary_cov.shape == (3, 3)
+    assert draws.summary_cov.shape == (5, 5)  # three features, and two parameters by regression
     wanted = {"task": "gaussian_linear", "method": "npe", "dataset": "simulated", "kind": "simulated"}
     wanted |= {"budget": 500, "replicate": 0, "dropped": 0}
     assert {name: draws.attrs[name] for name in wanted} == wanted
@@ -197,7 +197,7 @@ def test_what_only_the_second_member_of_an_ensemble_sees_is_seen(
     for name, n in (("null", 200), ("own", 1)):
         infer(tmp_path / "out", observations(n, rng), tmp_path / f"{name}.nc", draws=20, root=3, replicate=0)
         found[name] = posteriors.load(tmp_path / f"{name}.nc")
-    own, k = found["own"], 3
+    own, k = found["own"], 5
     assert own.summarisers == 2 and own.summary is not None and own.summary.shape == (1, 2 * k)
     own.summary[:, k:] += 30 * np.sqrt(np.diag(own.summary_cov))[k:]
     result = checks.build("typicality").run(own, rng, null=found["null"])

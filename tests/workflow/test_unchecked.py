@@ -1,4 +1,4 @@
-"""A check and a figure that fail cost themselves alone; mended, they are made, with what follows."""
+"""What fails costs itself alone; mended, it is made, with what follows. What is refused stays so."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ def test_a_study_ends_with_its_report_and_names_what_is_missing(project: Project
     assert project.reruns() == {}
     assert json.loads((results / "outcome.json").read_text())["unchecked"] == []
     assert project.veridical("digest", "results/tiny").stdout == digest
+
+
+@pytest.mark.slow
+def test_a_study_whose_correction_is_refused_ends_with_its_report(project: Project) -> None:
+    """No answer is an answer: nothing of it is made or tried again, and its verdict says so."""
+    settings = project.settings()
+    settings["remedies"] = {"corrected": {"type": "importance", "of": "npe", "least_share": 0.999}}
+    project.write(settings)
+    assert project.snakemake().returncode == 0
+    assert project.reruns() == {}
+    answer = project.folder / "results/tiny/infer/corrected/n1000-r0/field.nc"
+    assert "is not answered" in json.loads(answer.read_text())["unchecked"]
+    verdicts = json.loads((project.folder / "results/tiny/verdict.json").read_text())["verdicts"]
+    said = {v["dataset"]: v for v in verdicts if v["method"] == "corrected"}
+    assert said["field"]["verdict"] == "do not trust"
+    assert project.veridical("verify", "results/tiny").returncode == 0

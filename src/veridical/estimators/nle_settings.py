@@ -9,16 +9,14 @@ from pydantic import Field
 from veridical.estimators.settings import TrainedSettings
 from veridical.inference.settings import SamplingSettings
 from veridical.networks.settings import Axis, InputsSettings, LikelihoodFlow, SplineFlowSettings
-from veridical.sections import Fidelity, OwnBudgets, Rate
-from veridical.training.settings import TrainingSettings
+from veridical.sections import Fidelity, OwnBudgets
+from veridical.training.settings import DECAY, Decay, TrainingSettings
 
 
 class LikelihoodTrainingSettings(TrainingSettings):
-    """How likelihoods and ratios are trained: as posteriors, at a lower rate."""
+    """How likelihoods and ratios are trained: as posteriors, without decay of the weights."""
 
-    learning_rate: Rate = Field(
-        default=5e-3, description="Learning rate: the peak of the one cycle, or constant."
-    )
+    weight_decay: Decay = Field(default=0.0, description=f"{DECAY}.")
 
 
 class LikelihoodSettings(TrainedSettings):

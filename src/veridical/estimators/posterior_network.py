@@ -20,13 +20,20 @@ DENSE = ("mlp", "none")  # summary networks of x without an order, in front of w
 S = TypeVar("S", bound=PosteriorSettings)
 
 
-def on_task(settings: S, task: TaskInfo) -> S:
-    """Returns the settings with the summary network and the base that fit the axes of x."""
+def summarised(settings: S, task: TaskInfo) -> S:
+    """Returns the settings with the summary network that fits the axes of x."""
     summary = choice.resolved(settings.summary, task.x_shape, task.axes, task.names)
     if settings.summary.type == "auto":
         print(f"summary: auto takes {summary.model_dump()}")
+    return settings.model_copy(update={"summary": summary})
+
+
+def on_task(settings: S, task: TaskInfo) -> S:
+    """Returns the settings with the summary network and the base that fit the axes of x."""
+    settings = summarised(settings, task)
+    summary = settings.summary
     plain = summary.type in DENSE and not task.has_missing and not any(task.cells)
-    return settings.model_copy(update={"summary": summary, "base": settings.base if plain else "none"})
+    return settings.model_copy(update={"base": settings.base if plain else "none"})
 
 
 class PosteriorNetwork(Trainable):

@@ -29,7 +29,7 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
 from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.npe_settings import PosteriorSettings
-from veridical.estimators.posterior_network import PosteriorNetwork, on_task
+from veridical.estimators.posterior_network import PosteriorNetwork, summarised
 from veridical.estimators.score_settings import ScoreSettings
 from veridical.networks import build_summary, choice
 from veridical.networks.scores import Quantiles
@@ -76,7 +76,7 @@ class Score(FlowPosterior):
     @classmethod
     def build(cls, settings: PosteriorSettings, task: TaskInfo) -> ScoreNetwork:
         """Returns a summary network with heads."""
-        return ScoreNetwork(on_task(settings, task), task)
+        return ScoreNetwork(summarised(settings, task), task)
 
     @classmethod
     def fit(
@@ -88,7 +88,7 @@ class Score(FlowPosterior):
                 f"estimator {settings.type!r}: parameters of task {task.name} are discrete, which have no "
                 "intervals; take an `npe`."
             )
-        settings = on_task(settings, task)
+        settings = summarised(settings, task)
         rows = labelled(material, "simulations", settings.type, task)
         learn = ~rows.validation
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))

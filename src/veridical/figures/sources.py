@@ -69,7 +69,8 @@ class Sources:
 
     def __post_init__(self) -> None:
         """Leaves out what could not be made."""
-        self.results, self.draws = made(self.results), made(self.draws)
+        for name in ("results", "draws", "simulated"):
+            setattr(self, name, made(getattr(self, name)))
 
     @cached_property
     def rows(self) -> list[Row]:

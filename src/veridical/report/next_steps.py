@@ -30,7 +30,7 @@ TAKES: dict[int, tuple[str, ...]] = {
     ),
     RUN: (
         *("prior_matters", "possible", "covered_in_experiments", "labelled_experiments"),
-        *("learned_here", *OF_SIMULATIONS),
+        *("learned_here", "corrected", *OF_SIMULATIONS),
     ),
     LABEL: ("like_simulations", "labelled_coverage", "like_labelled"),
 }

@@ -10,6 +10,10 @@ from pydantic import Field
 from veridical.sections import Count, Positive, Rate, Section, Share, Threads
 
 Decay = Annotated[float, Field(ge=0, le=3)]
+DECAY = (
+    "How far weights without a gradient decay in all steps: to exp(-weight_decay) of themselves. "
+    "It is the decay of AdamW times the sum of all learning rates"
+)
 
 
 class TrainingSettings(Section):
@@ -25,9 +29,7 @@ class TrainingSettings(Section):
     )
     weight_decay: Decay = Field(
         default=0.7,
-        description="How far weights without a gradient decay in all steps: to exp(-weight_decay) of "
-        "themselves. It is the decay of AdamW times the sum of all learning rates; 0 with `start`, if not "
-        "given.",
+        description=f"{DECAY}; 0 with `start`, if not given.",
     )
     schedule: Literal["one_cycle", "constant"] = Field(
         default="one_cycle",
