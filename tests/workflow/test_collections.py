@@ -1,4 +1,4 @@
-"""A collection of two tasks run to its end: one page, shared banks, and no more than what has changed runs again."""
+"""A collection of two tasks run to its end: one page, shared banks, and only what has changed runs again."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ COLLECTIONS = CONFIG / "collections"
 
 
 class CollectionSettings(Section):
-    """What a collection says beside the settings that all of its studies have."""
+    """What a collection says beside the settings of a study, which all of its studies have."""
 
     collection: Name = Field(description="Name of the collection and of its folder of results.")
     title: str = Field("", description="Heading of its page.")
