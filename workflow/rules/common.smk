@@ -65,9 +65,9 @@ def read_studies(options):
 
 def at(wildcards):
     """The layout of the study that a job belongs to; of a shard, of a study that uses its bank."""
-    if "study" in wildcards.keys():
-        return layouts[wildcards.study]
-    return studies.user_of(wildcards.bank)
+    if "bank" in wildcards.keys():
+        return studies.user_of(wildcards.bank)
+    return layouts[wildcards.study] if "study" in wildcards.keys() else studies.first
 
 
 def of_study(what, *names):
@@ -318,8 +318,8 @@ if not config.keys() - {"scale", "data"}:
 
 studies = read_studies(config)
 layouts, data = studies.layouts, studies.first.data
-# Where reports lie: beside the results of their study, or in a folder of new data below it.
-REPORT = f"results/{{study}}{studies.first.report.removeprefix(studies.first.results)}"
+# Where reports lie. That of one study is named, so that rules of a user's own can take it from these as input.
+REPORT = "results/{study}" if studies.collection else studies.report
 attempts = unchecked.attempts(*(f"{folder}/unchecked" for folder in studies.folders))
 modules = studies.modules
 if workflow.is_main_process:

@@ -9,7 +9,7 @@ if data is not None:
             data=ancient(data),
             methods=of_study(told.final_methods),
             answers=of_study("labelled_answers"),
-            prior="results/{study}/observe/simulated.nc",
+            prior=of_study(told.prior_data),
             results=of_study("labelled_results"),
             costs=of_study(told.costs),
             benchmarks=of_study("infer_benchmarks"),

@@ -91,6 +91,11 @@ def target_probe(layout: Layout) -> str:
     return f"{layout.bank}/{layout.target}/probe.json"
 
 
+def prior_data(layout: Layout) -> str:
+    """Path of the simulated test data, whose parameters are draws of the prior."""
+    return f"{layout.results}/observe/{SIMULATED}.nc"
+
+
 def shown_data(layout: Layout) -> list[str]:
     """Paths of the data sets whose answers the report shows."""
     return [f"{layout.results}/observe/{dataset}.nc" for dataset in layout.shown_datasets]
