@@ -146,6 +146,8 @@ def test_banks_of_collections_are_used(here: Path) -> None:
         ({"scales": ["smoke"]}, "scales: expected settings below smoke, laptop, paper"),
         ({"scales": {"laptop": {"tasks": {"wide": 3}}}}, "scales.laptop: tasks.wide"),
         ({"studies": ["missing"]}, "study file config/missing.yaml does not exist"),
+        ({"scales": {"paper": {"tasks": ["wide"]}}}, "scales.paper: tasks: "),
+        ({"tasks": {"slcp": {"study": "a"}}}, "tasks.slcp.study: slcp is the name of its study"),
         ({"collection": "bank"}, "results/bank/ belongs to something else"),
         (
             {"reference": {}, "tasks": {"slcp": {}, "two_moons": {}}},

@@ -200,24 +200,30 @@ def _own(options: Mapping[str, Any], scale: str) -> CollectionSettings:
         if name in options:
             raise SettingError(f"{name}: a collection has `{instead}` in its place; remove it.")
     given = {name: value for name, value in options.items() if name in OWN}
-    over = options.get("scales")
+    over = options.get("scales") or {}
     for part in (over, *(over.values() if isinstance(over, Mapping) else ())):
         if not isinstance(part, Mapping | None):
             raise SettingError(
                 f"scales: expected settings below {', '.join(settings.SCALES)}, got {shown(part)}."
             )
-    _validated(given, "")
-    here = {name: value for name, value in ((over or {}).get(scale) or {}).items() if name in OWN}
-    return _validated(merge(given, here), f"scales.{scale}: ")
+    found = {"": _validated(given, "")}
+    for name, part in over.items():
+        here = {key: value for key, value in (part or {}).items() if key in OWN}
+        found[name] = _validated(merge(given, here), f"scales.{name}: ")
+    return found.get(scale, found[""])
 
 
 def _validated(given: Mapping[str, Any], place: str) -> CollectionSettings:
     try:
-        return CollectionSettings.model_validate(given)
+        found = CollectionSettings.model_validate(given)
     except ValidationError as error:
         schema = CollectionSettings.model_json_schema()
         faults = [place + sentence(one, schema) for one in error.errors()]
         raise SettingError("\n".join(faults)) from None
+    for name, own in found.tasks.items():
+        if "study" in (own or {}):
+            raise SettingError(f"{place}tasks.{name}.study: {name} is the name of its study; remove it.")
+    return found
 
 
 def _study_of(options: Mapping[str, Any], task: str) -> dict[str, Any]:
