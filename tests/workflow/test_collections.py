@@ -69,7 +69,7 @@ def test_all_studies_and_their_page_are_made(finished_pair: Project) -> None:
     assert "Two &lt;tasks&gt;" in page
     said = (finished_pair.folder / "said.txt").read_text()
     assert "Collection of 2 studies pair (laptop): results/pair" in said
-    assert said.rstrip().endswith(f"Report: {folder / 'report.html'}")
+    assert f"Report: {folder / 'report.html'}\n" in said
     assert to_do(finished_pair) == []
 
 

@@ -33,7 +33,8 @@ QUESTIONS = (
     Question(
         "C2ST against the exact posterior",
         "How well a classifier tells a method's draws from those of the exact sampler, mean over the "
-        "observations: 0.5 is perfect, 1 is disjoint.",
+        "observations: 0.5 is perfect, 1 is disjoint. The observations are the same for all methods, and the "
+        "error is that of draws and classifier, not of which observations they are.",
         {"metric": "c2st", "dataset": "observed"},
     ),
     Question(
