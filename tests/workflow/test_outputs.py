@@ -104,7 +104,8 @@ def trees(
 
 def ours(trees: Iterable[Path]) -> list[tuple[str, Path]]:
     """Files of the studies and of their banks, with their paths from `results` on."""
-    pattern = re.compile(r"coffee_levels@smoke|tiny|real|ratios|likelihoods|rounds|(coffee_levels|gaussian_\w+)-\w+")
+    studies = "tiny|real|ratios|likelihoods|rounds"
+    pattern = re.compile(rf"(coffee_levels|gaussian_\w+)-\w+|coffee_levels@smoke|{studies}")
     found = []
     for tree in trees:
         for folder in (*(tree / "results").glob("*"), *(tree / "results/bank").glob("*")):
@@ -199,7 +200,7 @@ def test_results_are_the_recorded_ones_bit_for_bit(study: str, trees: list[Path]
 
 
 def assert_dimensions(entry: Entry, stated: list[str]) -> None:
-    """Names agree where the file has names, numbers of dimensions where it has none; `...` is any number of them."""
+    """Names agree where the file has names, numbers of dimensions where it has none; `...` is any number."""
     found = list(entry.dimensions)
     if stated[-1:] == ["..."]:
         assert len(found) >= len(stated) - 1, entry
