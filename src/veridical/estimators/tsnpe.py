@@ -165,30 +165,53 @@ class TSNPE(Estimator):
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Returns n draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
+        draws, log_p = self._in_regions(x, n, rng)
+        kept = [self._log_kept(chain, x[i : i + 1]) for i, chain in enumerate(map(self._chain_of, x))]
+        return draws, log_p - kept
+
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Returns n draws (n, N, D) for each x (N, *x_shape), without what their densities alone need."""
+        return self._in_regions(x, n, rng)[0]
+
+    def _in_regions(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draws in the regions and log densities as if there were none, data of one chain after the other."""
         draws, log_p = np.empty((n, len(x), len(self.task.parameters))), np.empty((n, len(x)))
-        for i, chain in enumerate(map(self._chain_of, x)):
-            draws[:, i], log_p[:, i] = self._sample(chain, x[i : i + 1], n, rng)
-            log_p[:, i] -= self._log_kept(chain, x[i : i + 1])
+        chains = [self._chain_of(one) for one in x]
+        for chain in {id(chain[-1]): chain for chain in chains}.values():
+            own = np.array([other[-1] is chain[-1] for other in chains])
+            draws[:, own], log_p[:, own] = self._sample(chain, x[own], n, rng)
         return draws, log_p
 
     def _sample(self, chain: Chain, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draws (n, D) given x (1, *x_shape) in the regions, and log densities (n,) as if there were none."""
-        regions, kept, found = _regions(chain), list[tuple[Array, Array]](), 0
+        """Draws (n, N, D) given x (N, *x_shape) in the regions, and log densities (n, N) as if there were
+        none: draws outside are replaced by others until none is left.
+        """
+        regions, (draws, log_p) = _regions(chain), self._proposed(chain, x, n, rng)
+        outside = ~holds(regions, draws.reshape(-1, draws.shape[-1])).reshape(log_p.shape)
         for _ in range(TRIES):
-            theta, log_q = chain[-1].posterior.sample_and_log_prob(x, n, rng)
-            if log_q is None:
-                raise ArtifactError(f"estimator {self.type}: expected a posterior that knows its density.")
-            draws, log_p = theta[:, 0], log_q[:, 0]
-            inside = holds(regions, draws)
-            kept.append((draws[inside], log_p[inside]))
-            found += int(inside.sum())
-            if found >= n:
-                return np.concatenate([d for d, _ in kept])[:n], np.concatenate([p for _, p in kept])[:n]
+            lacking = outside.any(axis=0)
+            if not lacking.any():
+                return draws, log_p
+            more, log_q = self._proposed(chain, x[lacking], n, rng)
+            inside = holds(regions, more.reshape(-1, more.shape[-1])).reshape(log_q.shape)
+            for k, i in enumerate(np.flatnonzero(lacking)):
+                places, found = np.flatnonzero(outside[:, i]), np.flatnonzero(inside[:, k])
+                count = min(len(places), len(found))
+                draws[places[:count], i] = more[found[:count], k]
+                log_p[places[:count], i] = log_q[found[:count], k]
+                outside[places[:count], i] = False
         raise ArtifactError(
             f"estimator {self.type}: expected an answer within the regions that its rounds simulated in, "
-            f"got {found} of {TRIES * n} draws there: these data are not near the observation of the rounds. "
-            "Ask a method without rounds, or run rounds for these data."
+            f"got less than one in {TRIES} draws there: these data are not near the observation of the "
+            "rounds. Ask a method without rounds, or run rounds for these data."
         )
+
+    def _proposed(self, chain: Chain, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draws of the last round and their log densities."""
+        theta, log_q = chain[-1].posterior.sample_and_log_prob(x, n, rng)
+        if log_q is None:
+            raise ArtifactError(f"estimator {self.type}: expected a posterior that knows its density.")
+        return theta, log_q
 
     def log_prob(self, theta: Array, x: Array) -> Array:
         """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of regions."""
