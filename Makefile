@@ -1,9 +1,10 @@
-# make demo | test | study | plan | status | infer | compare | export | digest | verify | gc | docs | format | lint
-# | bench | slurm-test | chaos      (see README.md)
+# make demo | test | study | benchmark | plan | status | infer | compare | export | digest | verify | gc | docs | format
+# | lint | bench | slurm-test | chaos      (see README.md)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NAME = lynx_hare
+COLLECTION := $(if $(filter benchmark,$(MAKECMDGOALS)),estimators)
 SCALE = laptop
 PROFILE ?= profiles/local
 WORKERS ?= 2
@@ -20,19 +21,21 @@ override TESTS := $(value TESTS)
 override SCALE := $(value SCALE)
 override DELETE := $(value DELETE)
 override NAME := $(value NAME)
+override COLLECTION := $(value COLLECTION)
 override WITH := $(value WITH)
 override SET := $(value SET)
 override PARTS := $(value PARTS)
-STUDY := $(NAME)
+STUDY := $(or $(COLLECTION),$(NAME))
 override STUDY := $(value STUDY)
+override PLACE := config$(if $(COLLECTION),/collections)
 override SUFFIX := $(if $(filter-out laptop,$(SCALE)),@$(SCALE))
-export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY SUFFIX WITH SET PARTS
+export DATA PROFILE PYTHON WORKERS SEED TESTS SCALE STUDY PLACE SUFFIX WITH SET PARTS
 OPTIONS = --config "scale=$$SCALE" $(if $(SET),"scales={$$SCALE: {$$SET}}")
 define KNOWN
-@test -f "config/$$STUDY.yaml" || { \
-  printf 'There is no study %s: config/ has %s.\n' "$$STUDY" "$$(cd config && echo *.yaml | sed 's/[.]yaml//g')" >&2; exit 2; }
+@test -f "$$PLACE/$$STUDY.yaml" || { \
+  printf 'There is no study %s: %s/ has %s.\n' "$$STUDY" "$$PLACE" "$$(cd "$$PLACE" && echo *.yaml | sed 's/[.]yaml//g')" >&2; exit 2; }
 endef
-.PHONY: demo test bench slurm-test chaos study plan status infer compare export digest verify gc schema docs lint format clean help
+.PHONY: demo test bench slurm-test chaos study benchmark plan status infer compare export digest verify gc schema docs lint format clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -43,6 +46,7 @@ help:
 	@echo "make chaos SEED=1                  as root: kill jobs at random on that cluster, compare the results"
 	@echo "make study NAME=... SCALE=...      run one study (smoke, laptop, paper)"
 	@echo "     ... SET='budgets: [1000, 4000]'   with settings changed for this run, as YAML (plan and infer, too)"
+	@echo "make benchmark COLLECTION=estimators SCALE=...   all studies of a collection (plan and status, too)"
 	@echo "make plan NAME=... SCALE=...       what that study would cost: jobs, hours, disk, inodes"
 	@echo "make status NAME=... SCALE=...     how far that study is, what failed and why, time left"
 	@echo "make infer STUDY=... DATA=file     apply what is trained to new data"
@@ -72,16 +76,18 @@ chaos: $(VENV)/.dev
 
 study: $(VENV)/.installed
 	$(KNOWN)
-	$(SNAKEMAKE) "config/$$STUDY.yaml" $(OPTIONS)
+	$(SNAKEMAKE) "$$PLACE/$$STUDY.yaml" $(OPTIONS)
+
+benchmark: study
 
 plan: $(VENV)/.installed
 	$(KNOWN)
-	@$(SNAKEMAKE) "config/$$STUDY.yaml" $(OPTIONS) --dry-run --cores 100000 | \
-	  $(BIN)/python -m veridical plan --study "config/$$STUDY.yaml" --scale "$$SCALE"
+	@$(SNAKEMAKE) "$$PLACE/$$STUDY.yaml" $(OPTIONS) --dry-run --cores 100000 | \
+	  $(BIN)/python -m veridical plan --study "$$PLACE/$$STUDY.yaml" --scale "$$SCALE"
 
 status: $(VENV)/.installed
 	$(KNOWN)
-	@$(BIN)/python -m veridical status "config/$$STUDY.yaml" --scale "$$SCALE"
+	@$(BIN)/python -m veridical status "$$PLACE/$$STUDY.yaml" --scale "$$SCALE"
 
 infer: $(VENV)/.installed
 	$(KNOWN)

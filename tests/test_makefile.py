@@ -68,6 +68,22 @@ def test_infer_asks_for_the_data(home: Path) -> None:
     assert "name the data, as in make infer STUDY=small DATA=new.csv" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [(["benchmark"], "estimators"), (["benchmark", "COLLECTION=mine"], "mine"), (["study"], None)],
+)
+def test_a_benchmark_is_a_run_of_a_collection(words: list[str], file: str | None, home: Path) -> None:
+    (home / "config/collections").mkdir()
+    for name in ("estimators", "mine"):
+        (home / f"config/collections/{name}.yaml").touch()
+    done = make(home, *words, "NAME=small", "SCALE=smoke")
+    path = f"config/collections/{file}.yaml" if file else "config/small.yaml"
+    assert done.stdout.splitlines()[2:] == ["--configfile", path, "--config", "scale=smoke"], done.stderr
+    unknown = make(home, "benchmark", "COLLECTION=none")
+    assert unknown.returncode == 2
+    assert "There is no study none: config/collections/ has estimators mine." in unknown.stderr
+
+
 @pytest.mark.parametrize("name", ["budgets: [10, 40]", *STRANGE])
 @pytest.mark.parametrize("target", [["study"], ["infer", "DATA=a.csv"]])
 def test_changed_settings_reach_snakemake_in_one_word(target: list[str], name: str, home: Path) -> None:

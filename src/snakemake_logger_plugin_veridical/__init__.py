@@ -26,7 +26,7 @@ from .screen import Screen
 
 if TYPE_CHECKING:
     from veridical.progress.watch import Watch
-    from veridical.study.layout import Layout
+    from veridical.study.collections import Studies
 
 TICK_SECONDS = 1.0
 LINE_SECONDS = (10.0, 30.0, 600.0)  # between plain lines: at least; at most, at first and in a long run
@@ -59,7 +59,7 @@ class LogHandler(LogHandlerBase):
         asked = self.common_settings
         self.active = not any(getattr(asked, option, None) for option in OWN_WORDS)
         self.screen = Screen(sys.stdout if asked.stdout else sys.stderr, plain=asked.nocolor)
-        self.layout: Layout | None = None
+        self.studies: Studies | None = None
         self.watch: Watch | None = None
         self._cluster = False
         self._last, self._complete = (0.0, 0.0), ""
@@ -82,11 +82,11 @@ class LogHandler(LogHandlerBase):
 
     def _take(self, record: Any, event: LogEvent | None) -> None:
         if hasattr(record, "study"):
-            self.layout = record.study
-        elif self.layout is not None and event == LogEvent.RESOURCES_INFO:
+            self.studies = record.study
+        elif self.studies is not None and event == LogEvent.RESOURCES_INFO:
             self._cluster |= hasattr(record, "nodes")
-        elif self.layout is not None and event == LogEvent.RUN_INFO:
-            self._begin(self.layout, record.stats)
+        elif self.studies is not None and event == LogEvent.RUN_INFO:
+            self._begin(self.studies, record.stats)
         elif self.watch is not None and event == LogEvent.JOB_INFO:
             here = record.local or not self._cluster
             log = next(iter(record.log), "")
@@ -98,20 +98,20 @@ class LogHandler(LogHandlerBase):
             self.screen.say(
                 self.watch.fail(record.jobid, record.rule_name, record.log, record.rule_msg or "")
             )
-        elif self.layout is None or event in (None, LogEvent.ERROR, LogEvent.GROUP_ERROR):
+        elif self.studies is None or event in (None, LogEvent.ERROR, LogEvent.GROUP_ERROR):
             self._message(record)
 
-    def _begin(self, layout: Layout, stats: dict[str, int]) -> None:
-        self.watch = self._new_watch(layout, {rule: n for rule, n in stats.items() if rule != "total"})
+    def _begin(self, studies: Studies, stats: dict[str, int]) -> None:
+        self.watch = self._new_watch(studies, {rule: n for rule, n in stats.items() if rule != "total"})
         self.screen.say(f"{self.watch.title()}\nFull log: {_full_log()}")
         self.show(self.watch)
         threading.Thread(target=self._tick, args=[self.watch], name="progress", daemon=True).start()
 
     @staticmethod
-    def _new_watch(layout: Layout, counts: dict[str, int]) -> Watch:
+    def _new_watch(studies: Studies, counts: dict[str, int]) -> Watch:
         from veridical.progress.watch import Watch
 
-        return Watch(layout, counts)
+        return Watch(studies, counts)
 
     def _message(self, record: logging.LogRecord) -> None:
         text = self.format(record)
@@ -126,8 +126,8 @@ class LogHandler(LogHandlerBase):
             text = ""
         if text.strip():
             self.screen.say(text)
-        if self.layout is not None and text.startswith("Nothing to be done"):
-            self.watch = self._new_watch(self.layout, {})
+        if self.studies is not None and text.startswith("Nothing to be done"):
+            self.watch = self._new_watch(self.studies, {})
 
     def _tick(self, watch: Watch) -> None:
         while not self._ended.wait(TICK_SECONDS):

@@ -20,6 +20,7 @@ REFERENCE = "reference"  # stands in the place of a method; it has no runs
 _NAME = r"[A-Za-z]\w*"
 _RUN = re.compile(r"n(\d+)(?:-c(\d+))?-r(\d+)")
 WILDCARDS = {  # what Snakemake's wildcards may be
+    "bank": r"[^/]+-[0-9a-f]{12}",
     "fidelity": _NAME,
     "split": r"[a-z]+(-r\d+)?",
     "first": r"\d{9}",
@@ -124,10 +125,11 @@ def dataset_cells(dataset: str) -> dict[str, Any]:
 def of_wildcards(wildcards: Any) -> dict[str, Any]:
     """Returns a job's wildcards as keyword arguments.
 
-    Digits become numbers, `train-r2` becomes split and replicate, and a run `n500-c50-r2` becomes budget,
-    calibration and replicate.
+    Study and bank, which say where files lie, are left out. Digits become numbers, `train-r2` becomes split
+    and replicate, and a run `n500-c50-r2` becomes budget, calibration and replicate.
     """
-    found: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in wildcards.items()}
+    own = {k: v for k, v in wildcards.items() if k not in ("study", "bank")}
+    found: dict[str, Any] = {k: int(v) if v.isdigit() else v for k, v in own.items()}
     if "split" in found:
         split, _, replicate = found["split"].partition("-r")
         found |= {"split": split, "replicate": int(replicate or 0)}

@@ -19,8 +19,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 import snakemake_logger_plugin_veridical as plugin
 from veridical.progress import watch
-from veridical.study import settings
-from veridical.study.layout import Layout
+from veridical.study import collections
 
 CONFIG = Path(__file__).parents[2] / "config"
 ASKED = {"dryrun", "verbose", "quiet", "printshellcmds", "debug_dag", "show_failed_logs", "nocolor", "stdout"}
@@ -49,7 +48,7 @@ class Run:
         self.handler.handle(record)
 
     def begin(self, stats: dict[str, int] = STATS, **resources: Any) -> None:
-        study = Layout(settings.load(CONFIG / "gaussian.yaml", "smoke"), scale="smoke")
+        study = collections.load(CONFIG / "gaussian.yaml", "smoke")
         self.hear("", study=study)
         self.hear("Provided", event=LogEvent.RESOURCES_INFO, **resources)
         self.hear("Job stats: ...", event=LogEvent.RUN_INFO, stats=stats)
@@ -261,7 +260,7 @@ def test_what_comes_before_the_jobs_is_told_whole(run: Callable[..., Run]) -> No
     told.hear("SettingError: one\ntwo \x1b]0;\x07", logging.ERROR, event=LogEvent.ERROR)
     assert told.shown() == "SettingError: one\ntwo \\x1b]0;\\x07\n"
     told = run()
-    told.hear("", study=Layout(settings.load(CONFIG / "gaussian.yaml", "smoke"), scale="smoke"))
+    told.hear("", study=collections.load(CONFIG / "gaussian.yaml", "smoke"))
     told.hear("WorkflowError:\nAt least one file is missing.", logging.ERROR, event=LogEvent.ERROR)
     told.hear("Nothing to be done (all requested files are present and up to date).")
     told.handler.close()

@@ -77,7 +77,7 @@ class Job:
 
     Attributes:
         id: Its number.
-        name: Rule and wildcards, as Snakemake's plugin writes them: `rule_train_wildcards_npe_n1000-r0`.
+        name: Rule and wildcards, as Snakemake's plugin writes them: `rule_train_wildcards_tiny_npe_n1000-r0`.
         partition: Where it ran.
         state: Such as RUNNING, COMPLETED, FAILED.
         cpus: CPUs asked for.

@@ -11,6 +11,7 @@ import pytest
 
 from veridical.evidence import definitions
 from veridical.study import documents, settings
+from veridical.study.collections import CollectionSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = documents.page_text()
@@ -25,10 +26,11 @@ def section(title: str) -> dict[str, list[str]]:
 
 
 def test_every_section_of_the_schema_has_one_table_with_all_its_settings() -> None:
-    schema = settings.schema()
+    schema, whole = settings.schema(), CollectionSettings.model_json_schema()
+    sections = {"Study": schema, "Collection": whole, **schema["$defs"]}
     titles = re.findall(r"^## (\w+)$", PAGE, flags=re.MULTILINE)
-    assert sorted(titles) == sorted(["Study", *(n.removesuffix("Settings") for n in schema["$defs"])])
-    for name, node in {"Study": schema, **schema["$defs"]}.items():
+    assert sorted(titles) == sorted(name.removesuffix("Settings") for name in sections)
+    for name, node in sections.items():
         assert set(section(name.removesuffix("Settings"))) == set(node.get("properties", {}))
 
 

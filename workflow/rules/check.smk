@@ -8,11 +8,11 @@ rule check:
     input:
         unpack(check_inputs),
     output:
-        result=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/{{check}}.json",
+        result="results/{study}/check/{method}/{run}/{dataset}/{check}.json",
     log:
-        f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/{{check}}.log",
+        "results/{study}/logs/check/{method}/{run}/{dataset}/{check}.log",
     benchmark:
-        f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/{{check}}.jsonl"
+        "results/{study}/benchmarks/check/{method}/{run}/{dataset}/{check}.jsonl"
     wildcard_constraints:
         check="(?!experiments).*",
     conda:
@@ -21,10 +21,14 @@ rule check:
         mem_mb=for_inputs(2000, 3),
         runtime=minutes(30),
     params:
-        settings=lambda wildcards: layout.checks[wildcards.check],
-        task=lambda wildcards: layout.task_spec if wildcards.check == "scores" else None,
-        seed=root,
-        code=lambda wildcards: layout.code("check", *checks.modules(wildcards.check)),
+        settings=lambda wildcards: at(wildcards).checks[wildcards.check],
+        task=lambda wildcards: (
+            at(wildcards).task_spec if wildcards.check == "scores" else None
+        ),
+        seed=of_study("study.seed"),
+        code=lambda wildcards: at(wildcards).code(
+            "check", *checks.modules(wildcards.check)
+        ),
         journal=journal("check"),
     script:
         "../../scripts/check.py"
@@ -34,11 +38,11 @@ rule experiment:
     input:
         unpack(method_files),
     output:
-        batch=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/experiments/batch-{{batch}}.zarr.zip",
+        batch="results/{study}/check/{method}/{run}/{dataset}/experiments/batch-{batch}.zarr.zip",
     log:
-        f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/experiments-{{batch}}.log",
+        "results/{study}/logs/check/{method}/{run}/{dataset}/experiments-{batch}.log",
     benchmark:
-        f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/experiments-{{batch}}.jsonl"
+        "results/{study}/benchmarks/check/{method}/{run}/{dataset}/experiments-{batch}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -46,12 +50,12 @@ rule experiment:
         runtime=minutes(60),
     params:
         folder=subpath(input.record, parent=True),
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
-        experiments=layout.experiment_settings,
-        seed=root,
-        code=lambda wildcards: layout.method_code("experiment", run_of(wildcards)),
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        fidelity=of_study("fidelity_of_data", "dataset"),
+        experiments=of_study("experiment_settings"),
+        seed=of_study("study.seed"),
+        code=method_code("experiment"),
         journal=journal("experiment"),
     script:
         "../../scripts/experiment.py"
@@ -59,24 +63,21 @@ rule experiment:
 
 rule experiments:
     input:
-        batches=collect(
-            f"{layout.results}/check/{{{{method}}}}/{{{{run}}}}/{{{{dataset}}}}/experiments/batch-{{batch}}.zarr.zip",
-            batch=layout.batches,
-        ),
+        batches=of_study(told.batches, "method", "run", "dataset"),
     output:
-        result=f"{layout.results}/check/{{method}}/{{run}}/{{dataset}}/experiments.json",
+        result="results/{study}/check/{method}/{run}/{dataset}/experiments.json",
     log:
-        f"{layout.results}/logs/check/{{method}}/{{run}}/{{dataset}}/experiments.log",
+        "results/{study}/logs/check/{method}/{run}/{dataset}/experiments.log",
     benchmark:
-        f"{layout.results}/benchmarks/check/{{method}}/{{run}}/{{dataset}}/experiments.jsonl"
+        "results/{study}/benchmarks/check/{method}/{run}/{dataset}/experiments.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),
     params:
-        names=layout.asked,
-        seed=root,
+        names=of_study("asked"),
+        seed=of_study("study.seed"),
         code=code_of("experiments"),
         journal=journal("experiments"),
     script:

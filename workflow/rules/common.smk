@@ -3,6 +3,8 @@
 Settings are checked here, before the DAG, by the process that the user started.
 """
 
+import operator
+import re
 import sys
 from pathlib import Path
 
@@ -17,13 +19,8 @@ if in_clone:
 
 from veridical import checks, coordinates, job, unchecked
 from veridical.digests import file_digest
-from veridical.study import (
-    code_digests,
-    layout as layouts,
-    resources,
-    settings,
-    validation,
-)
+from veridical.study import code_digests, collections, resources, settings, told
+from veridical.study.layout import COLLECTION_TEMPLATES, TEMPLATES
 from veridical.errors import VeridicalError
 
 if in_clone:
@@ -53,38 +50,62 @@ def as_written(options):
     return options
 
 
-def read_study(options):
-    """The layout of the study in the configuration, at the scale and with the data named there."""
+def read_studies(options):
+    """The studies in the configuration by their folders, at the scale and with the data named there."""
     try:
-        options = as_written(options)
-    except VeridicalError as error:
-        raise refusal(error) from None
-    study = {
-        name: value for name, value in options.items() if name not in ("scale", "data")
-    }
-    scale, data = options.get("scale", "laptop"), options.get("data")
-    if data is not None:
-        data = str(data)  # a name such as 1900 arrives as a number
-    try:
-        chosen = layouts.Layout(settings.parse(study, scale), scale=scale, data=data)
+        options = {**as_written(options)}
+        asked = {name: options.pop(name, None) for name in ("scale", "data")}
+        found = collections.read(options, **asked)
         if workflow.is_main_process:
-            validation.validate(chosen)
+            found.validate()
     except VeridicalError as error:
         raise refusal(error) from None
-    return chosen
+    return found
 
 
-def journal(rule, folder=None):
+def at(wildcards):
+    """The layout of the study that a job belongs to; of a shard, of a study that uses its bank."""
+    if "bank" in wildcards.keys():
+        return studies.user_of(wildcards.bank)
+    return layouts[wildcards.study] if "study" in wildcards.keys() else studies.first
+
+
+def of_study(what, *names):
+    """A function of wildcards: something that a job's study has, or says of the wildcards `names`.
+
+    It is named as in `study.seed`, or is a function of a layout.
+    """
+
+    def look(wildcards):
+        values = [getattr(wildcards, name) for name in names]
+        if callable(what):
+            return what(at(wildcards), *values)
+        found = operator.attrgetter(what)(at(wildcards))
+        return found(*values) if callable(found) else found
+
+    return look
+
+
+def among(folder, names_of, *arguments):
+    """A constraint: the name right below this folder of a study, or of its benchmarks, is one that its layout has."""
+    parts = []
+    for name, layout in layouts.items():
+        own = f"results/{re.escape(name)}"
+        place = f"(?:(?<={own}/{folder}/)|(?<={own}/benchmarks/{folder}/))"
+        parts.append(f"{place}(?:{one_of(names_of(layout, *arguments))})")
+    return one_of(parts)
+
+
+def journal(rule, folder="results"):
     """A param of jobs that a study can do without: where failed attempts are counted, and how many there were.
 
     A job that left no result but a record of its failure is thus done again by the next run, until it succeeds.
     """
 
     def of_job(wildcards):
-        path = (
-            f"{folder or layout.results}/unchecked/{'-'.join([rule, *wildcards])}.json"
-        )
-        return [path, attempts.get(path, 0)]
+        own = [value for name, value in wildcards.items() if name != "study"]
+        name = f"{getattr(at(wildcards), folder)}/unchecked/{'-'.join([rule, *own])}"
+        return [f"{name}.json", attempts.get(f"{name}.json", 0)]
 
     return of_job
 
@@ -95,8 +116,13 @@ def growth(attempt):
 
 
 def more(amount):
-    """A resource that grows with the attempts of a job."""
-    return lambda wildcards, attempt: int(amount * growth(attempt))
+    """A resource that grows with the attempts of a job: a number, or a function of the job's study."""
+
+    def asked(wildcards, attempt):
+        first = amount(at(wildcards)) if callable(amount) else amount
+        return int(first * growth(attempt))
+
+    return asked
 
 
 def minutes(amount):
@@ -113,14 +139,15 @@ def for_inputs(amount, copies):
 
 def simulation_minutes(wildcards, input, attempt):
     """A time limit for one shard, from what the probe measured."""
+    layout = at(wildcards)
     fidelity = wildcards.get("fidelity") or layout.fidelity(wildcards.method)
-    measured = resources.simulate_minutes(layout, fidelity, input.probe)
-    return measured * growth(attempt)
+    return resources.simulate_minutes(layout, fidelity, input.probe) * growth(attempt)
 
 
 def training_memory(wildcards, attempt):
     """Memory for the rows that a run learns from."""
-    return resources.train_mb(layout, run_of(wildcards)) * growth(attempt)
+    needed = resources.train_mb(at(wildcards), run_of(wildcards))
+    return needed * growth(attempt)
 
 
 def names_of_studies():
@@ -133,7 +160,7 @@ def names_of_studies():
 
 def one_of(names):
     """A constraint that lets a wildcard be one of these names; none where there are no names."""
-    return "|".join(sorted(names)) or "(?!)"
+    return "|".join(names) or "(?!)"
 
 
 def run_of(wildcards):
@@ -145,98 +172,102 @@ def sources_of(wildcards):
     """Exactly the shards that a run learns from, by what they are to it."""
     return {
         name: ancient(shards)
-        for name, shards in layout.source_shards(run_of(wildcards)).items()
+        for name, shards in at(wildcards).source_shards(run_of(wildcards)).items()
     }
 
 
 def artifact_files(stage, place="{method}/{run}"):
     """What a trained method leaves in its folder."""
-    folder = f"{layout.results}/{stage}/{place}"
+    folder = f"results/{{study}}/{stage}/{place}"
     names = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
     keys = ("weights", "record", "history", "cost")
     return {key: f"{folder}/{name}" for key, name in zip(keys, names)}
 
 
-def record_and_weights(run):
-    """The two files that a run is loaded from."""
-    folder = layout.artifact(run)
-    return [f"{folder}/estimator.json", f"{folder}/weights.safetensors"]
-
-
 def ancestor_files(wildcards):
     """Records and weights of all runs that a run wraps."""
-    ancestors = layout.ancestors(run_of(wildcards))
-    return [path for run in ancestors for path in record_and_weights(run)]
+    ancestors = at(wildcards).ancestors(run_of(wildcards))
+    return [p for run in ancestors for p in told.record_and_weights(at(wildcards), run)]
 
 
 def method_files(wildcards):
     """Record and weights of a run, and those of all runs that it wraps."""
-    record, weights = record_and_weights(run_of(wildcards))
+    record, weights = told.record_and_weights(at(wildcards), run_of(wildcards))
     ancestors = ancestor_files(wildcards)
     return {"record": record, "weights": weights, "ancestors": ancestors}
 
 
 def parent_files(wildcards):
     """Record and weights of the run that a run builds on, and of the one whose likelihood it asks."""
-    run, files = run_of(wildcards), {}
+    layout, run, files = at(wildcards), run_of(wildcards), {}
     others = {"parent": layout.parent_run(run), "likelihood": layout.weigher_run(run)}
     for role, other in others.items():
         if other is not None:
-            files[role], files[f"{role}_weights"] = record_and_weights(other)
+            record, weights = told.record_and_weights(layout, other)
+            files |= {role: record, f"{role}_weights": weights}
     return files
 
 
 def threads_of(wildcards):
     """CPU threads of a method's training."""
-    return layout.methods[wildcards.method].job_threads
+    return at(wildcards).methods[wildcards.method].job_threads
+
+
+def observed(wildcards):
+    """The settings of a real data set."""
+    return at(wildcards).observations[wildcards.dataset]
 
 
 def content_of_data(wildcards):
     """The digest of a file of real data, which decides, in place of its date, whether it has changed."""
-    return file_digest(layout.observations[wildcards.dataset].file)
+    return file_digest(observed(wildcards).file)
 
 
 def code_of(rule, *others):
     """The digest of the code behind a rule, taken for its jobs only: each cluster job reads all rules."""
-    return lambda wildcards: layout.code(rule, *others)
+    return lambda wildcards: studies.first.code(rule, *others)
+
+
+def method_code(rule):
+    """The digest of the code behind a rule that calls a method."""
+    return lambda wildcards: at(wildcards).method_code(rule, run_of(wildcards))
 
 
 def labels_of_names(wildcards):
     """What readers see for the names of parameters and axes: changes draw figures and page again, no more."""
-    return layout.labels
+    return at(wildcards).labels
 
 
 def gpus_of(wildcards):
     """GPUs of a method's training; 0 where it would gain nothing from one."""
-    return layout.methods[wildcards.method].job_gpus
+    return at(wildcards).methods[wildcards.method].job_gpus
 
 
 def draws_for(wildcards):
     """Posterior draws per data set: few for the many labelled ones, many for observed data."""
-    labelled = wildcards.dataset in coordinates.LABELLED
+    labelled, study = wildcards.dataset in coordinates.LABELLED, at(wildcards).study
     return study.test_draws if labelled else study.draws
 
 
 def rows_for(wildcards):
     """How many of the labelled data sets a method is asked about, where not about all."""
     labelled = wildcards.dataset in coordinates.LABELLED
-    return layout.rows_asked(wildcards.method) if labelled else None
+    return at(wildcards).rows_asked(wildcards.method) if labelled else None
 
 
 def answers_for_densities(wildcards):
     """The answers of a run to observed data, and to simulated test sets where it was asked about them."""
-    run = run_of(wildcards)
-    answers, null = {
-        "draws": layout.answer(run, wildcards.dataset)
-    }, layout.null_answer_of(run)
-    if null is not None:
+    run, layout = run_of(wildcards), at(wildcards)
+    answers = {"draws": layout.answer(run, wildcards.dataset)}
+    if (null := layout.null_answer_of(run)) is not None:
         answers["simulated"] = layout.answer(null, coordinates.SIMULATED)
     return answers
 
 
 def check_inputs(wildcards):
     """The draws that a check looks at and whatever it compares them with."""
-    return layout.check_inputs(run_of(wildcards), wildcards.dataset, wildcards.check)
+    asked = (wildcards.dataset, wildcards.check)
+    return at(wildcards).check_inputs(run_of(wildcards), *asked)
 
 
 def place_of(wildcards):
@@ -247,14 +278,20 @@ def place_of(wildcards):
 def round_before(wildcards):
     """Record and weights of the round before one."""
     run, observation, number = place_of(wildcards)
-    folder = layout.round_folder(run, observation, number - 1)
+    folder = at(wildcards).round_folder(run, observation, number - 1)
     names = {"record": "estimator.json", "weights": "weights.safetensors"}
     return {key: f"{folder}/{name}" for key, name in names.items()}
 
 
+def rows_of_round(wildcards):
+    """How many simulations a round adds."""
+    method = at(wildcards).methods[wildcards.method]
+    return method.round_rows[int(wildcards.round) - 1]
+
+
 def learned_from(wildcards):
     """What a round learns from: the bank, all proposals so far and their simulations, the round before."""
-    run, observation, number = place_of(wildcards)
+    layout, (run, observation, number) = at(wildcards), place_of(wildcards)
     later = range(2, number + 1)
     inputs = {
         "data": f"{layout.results}/observe/{layout.dataset_of(wildcards.method)}.nc",
@@ -270,7 +307,7 @@ def learned_from(wildcards):
 
 def last_rounds(wildcards):
     """Records and weights of the last round for each observation, and the costs of all rounds."""
-    run = run_of(wildcards)
+    run, layout = run_of(wildcards), at(wildcards)
     last = max(number for _, number in layout.rounds(run))
     ends = [layout.round_folder(run, i, k) for i, k in layout.rounds(run) if k == last]
     return {
@@ -289,16 +326,16 @@ if not config.keys() - {"scale", "data"}:
         f"No study is named. Add `--configfile config/NAME.yaml`; {names_of_studies()}."
     )
 
-layout = read_study(config)
-study = layout.study
-root = study.seed
-attempts = unchecked.attempts(
-    *(f"{folder}/unchecked" for folder in {layout.results, layout.report})
-)
-simulation = resources.simulation_needs(layout)
+studies = read_studies(config)
+layouts, data = studies.layouts, studies.first.data
+# Where reports lie. That of one study is named, so that rules of a user's own can take it from these as input.
+REPORT = "results/{study}" if studies.collection else studies.report
+attempts = unchecked.attempts(*(f"{folder}/unchecked" for folder in studies.folders))
+modules = studies.modules
 if workflow.is_main_process:
-    logger.info("", extra={"study": layout})  # for `--logger veridical`
+    logger.info("", extra={"study": studies})  # for `--logger veridical`
 
 
 wildcard_constraints:
     **coordinates.WILDCARDS,
+    study=one_of(map(re.escape, layouts)),

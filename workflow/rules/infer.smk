@@ -4,15 +4,15 @@
 rule infer:
     input:
         unpack(method_files),
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     output:
-        draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
+        draws="results/{study}/infer/{method}/{run}/{dataset}.nc",
     log:
-        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.log",
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.jsonl"
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.jsonl"
     wildcard_constraints:
-        method=one_of(m for m in layout.methods if layout.answers(m) == "posterior"),
+        method=among("infer", told.answering, "posterior"),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -22,8 +22,8 @@ rule infer:
         folder=subpath(input.record, parent=True),
         draws=draws_for,
         rows=rows_for,
-        seed=root,
-        code=lambda wildcards: layout.method_code("infer", run_of(wildcards)),
+        seed=of_study("study.seed"),
+        code=method_code("infer"),
     script:
         "../../scripts/infer.py"
 
@@ -31,15 +31,15 @@ rule infer:
 rule estimate:
     input:
         unpack(method_files),
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     output:
-        estimate=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.json",
+        estimate="results/{study}/infer/{method}/{run}/{dataset}.json",
     log:
-        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.log",
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.jsonl"
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.jsonl"
     wildcard_constraints:
-        method=one_of(m for m in layout.methods if layout.answers(m) == "estimate"),
+        method=among("infer", told.answering, "estimate"),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -47,7 +47,7 @@ rule estimate:
         runtime=minutes(30),
     params:
         folder=subpath(input.record, parent=True),
-        code=lambda wildcards: layout.method_code("estimate", run_of(wildcards)),
+        code=method_code("estimate"),
     script:
         "../../scripts/estimate.py"
 
@@ -55,13 +55,13 @@ rule estimate:
 rule exact:
     input:
         unpack(method_files),
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     output:
-        arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.exact.npz",
+        arrays="results/{study}/infer/{method}/{run}/{dataset}.exact.npz",
     log:
-        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.exact.log",
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.exact.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.exact.jsonl"
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.exact.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -69,12 +69,12 @@ rule exact:
         runtime=minutes(60),
     params:
         folder=subpath(input.record, parent=True),
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
-        sizes=layout.exact_sizes,
-        seed=root,
-        code=lambda wildcards: layout.method_code("exact", run_of(wildcards)),
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        fidelity=of_study("fidelity_of_data", "dataset"),
+        sizes=of_study("exact_sizes"),
+        seed=of_study("study.seed"),
+        code=method_code("exact"),
         journal=journal("exact"),
     script:
         "../../scripts/exact.py"
@@ -82,25 +82,25 @@ rule exact:
 
 rule predict:
     input:
-        draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
+        draws="results/{study}/infer/{method}/{run}/{dataset}.nc",
     output:
-        x=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.predictive.npz",
+        x="results/{study}/infer/{method}/{run}/{dataset}.predictive.npz",
     log:
-        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.predictive.log",
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.predictive.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.predictive.jsonl"
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.predictive.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),
-        time_limit=str(study.simulation.time_limit),
+        time_limit=of_study(told.time_limit),
     params:
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        fidelity=layout.target,
-        sizes=layout.prediction_sizes,
-        seed=root,
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        fidelity=of_study("target"),
+        sizes=of_study("prediction_sizes"),
+        seed=of_study("study.seed"),
         code=code_of("predict"),
         journal=journal("predict"),
     script:
@@ -110,13 +110,13 @@ rule predict:
 rule nearby:
     input:
         unpack(method_files),
-        draws=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nc",
+        draws="results/{study}/infer/{method}/{run}/{dataset}.nc",
     output:
-        arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.nearby.npz",
+        arrays="results/{study}/infer/{method}/{run}/{dataset}.nearby.npz",
     log:
-        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.nearby.log",
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.nearby.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.nearby.jsonl"
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.nearby.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -124,12 +124,12 @@ rule nearby:
         runtime=minutes(60),
     params:
         folder=subpath(input.record, parent=True),
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        fidelity=layout.target,
-        sizes=layout.nearby_sizes,
-        seed=root,
-        code=lambda wildcards: layout.method_code("nearby", run_of(wildcards)),
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        fidelity=of_study("target"),
+        sizes=of_study("nearby_sizes"),
+        seed=of_study("study.seed"),
+        code=method_code("nearby"),
         journal=journal("nearby"),
     script:
         "../../scripts/nearby.py"
@@ -139,20 +139,20 @@ rule densities:
     input:
         unpack(answers_for_densities),
     output:
-        arrays=f"{layout.results}/infer/{{method}}/{{run}}/{{dataset}}.densities.npz",
+        arrays="results/{study}/infer/{method}/{run}/{dataset}.densities.npz",
     log:
-        f"{layout.results}/logs/infer/{{method}}/{{run}}/{{dataset}}.densities.log",
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.densities.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/{{method}}/{{run}}/{{dataset}}.densities.jsonl"
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.densities.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(2000),
         runtime=minutes(30),
     params:
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        likelihood=layout.task.has_likelihood and "importance" in layout.checks,
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        likelihood=of_study(told.weighs_by_likelihood),
         code=code_of("densities"),
         journal=journal("densities"),
     script:
@@ -161,29 +161,23 @@ rule densities:
 
 rule reference_ensemble:
     input:
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     output:
-        chain=f"{layout.results}/infer/reference/{{dataset}}/ensemble-{{ensemble}}.npz",
+        chain="results/{study}/infer/reference/{dataset}/ensemble-{ensemble}.npz",
     log:
-        f"{layout.results}/logs/infer/reference/{{dataset}}/ensemble-{{ensemble}}.log",
+        "results/{study}/logs/infer/reference/{dataset}/ensemble-{ensemble}.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/reference/{{dataset}}/ensemble-{{ensemble}}.jsonl"
+        "results/{study}/benchmarks/infer/reference/{dataset}/ensemble-{ensemble}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(2000),
         runtime=minutes(60),
     params:
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        reference=(
-            study.reference.model_dump(
-                include={"walkers", "prior_draws", "warm_up", "steps"}
-            )
-            if study.reference
-            else None
-        ),
-        seed=root,
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        reference=of_study(told.chain_settings),
+        seed=of_study("study.seed"),
         code=code_of("reference_ensemble"),
         journal=journal("reference_ensemble"),
     script:
@@ -192,25 +186,22 @@ rule reference_ensemble:
 
 rule reference:
     input:
-        data=f"{layout.results}/observe/{{dataset}}.nc",
-        chains=collect(
-            f"{layout.results}/infer/reference/{{{{dataset}}}}/ensemble-{{ensemble}}.npz",
-            ensemble=range(study.reference.ensembles if study.reference else 0),
-        ),
+        data="results/{study}/observe/{dataset}.nc",
+        chains=of_study(told.chains, "dataset"),
     output:
-        draws=f"{layout.results}/infer/reference/{{dataset}}.nc",
+        draws="results/{study}/infer/reference/{dataset}.nc",
     log:
-        f"{layout.results}/logs/infer/reference/{{dataset}}.log",
+        "results/{study}/logs/infer/reference/{dataset}.log",
     benchmark:
-        f"{layout.results}/benchmarks/infer/reference/{{dataset}}.jsonl"
+        "results/{study}/benchmarks/infer/reference/{dataset}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(2000),
         runtime=minutes(10),
     params:
-        task=layout.task_spec,
-        reference=study.reference.model_dump(mode="json") if study.reference else None,
+        task=of_study("task_spec"),
+        reference=of_study(told.reference_settings),
         code=code_of("reference"),
         journal=journal("reference"),
     script:

@@ -3,21 +3,19 @@
 
 rule observe:
     input:
-        data=ancient(lambda wildcards: layout.observations[wildcards.dataset].file),
+        data=ancient(lambda wildcards: observed(wildcards).file),
     output:
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     log:
-        f"{layout.results}/logs/observe/{{dataset}}.log",
+        "results/{study}/logs/observe/{dataset}.log",
     wildcard_constraints:
-        dataset=one_of(layout.observations),
+        dataset=among("observe", lambda layout: layout.observations),
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     params:
-        task=layout.task_spec,
-        observation=lambda wildcards: layout.observations[
-            wildcards.dataset
-        ].model_dump(mode="json"),
+        task=of_study("task_spec"),
+        observation=lambda wildcards: observed(wildcards).model_dump(mode="json"),
         content=content_of_data,
         code=code_of("observe"),
     script:
@@ -26,28 +24,24 @@ rule observe:
 
 rule observe_simulated:
     input:
-        shards=ancient(
-            lambda wildcards: layout.shards(
-                layout.fidelity_of_data(wildcards.dataset), "test", study.test_rows
-            )
-        ),
+        shards=ancient(of_study(told.test_shards, "dataset")),
     output:
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     log:
-        f"{layout.results}/logs/observe/{{dataset}}.log",
+        "results/{study}/logs/observe/{dataset}.log",
     benchmark:
-        f"{layout.results}/benchmarks/observe/{{dataset}}.jsonl"
+        "results/{study}/benchmarks/observe/{dataset}.jsonl"
     wildcard_constraints:
-        dataset=one_of([] if layout.of_classes else coordinates.LABELLED),
+        dataset=among("observe", told.labelled, "shards"),
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(1000),
         runtime=minutes(10),
     params:
-        task=layout.task_spec,
-        rows=study.test_rows,
-        fidelity=lambda wildcards: layout.fidelity_of_data(wildcards.dataset),
+        task=of_study("task_spec"),
+        rows=of_study("study.test_rows"),
+        fidelity=of_study("fidelity_of_data", "dataset"),
         code=code_of("observe_simulated"),
     script:
         "../../scripts/observe_simulated.py"
@@ -55,23 +49,23 @@ rule observe_simulated:
 
 rule observe_mixtures:
     output:
-        data=f"{layout.results}/observe/{{dataset}}.nc",
+        data="results/{study}/observe/{dataset}.nc",
     log:
-        f"{layout.results}/logs/observe/{{dataset}}.log",
+        "results/{study}/logs/observe/{dataset}.log",
     benchmark:
-        f"{layout.results}/benchmarks/observe/{{dataset}}.jsonl"
+        "results/{study}/benchmarks/observe/{dataset}.jsonl"
     wildcard_constraints:
-        dataset=one_of([coordinates.SIMULATED] if layout.of_classes else []),
+        dataset=among("observe", told.labelled, "mixtures"),
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(1000),
         runtime=minutes(10),
     params:
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        experiments=layout.experiment_settings,
-        seed=root,
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        experiments=of_study("experiment_settings"),
+        seed=of_study("study.seed"),
         code=code_of("observe_mixtures"),
     script:
         "../../scripts/observe_mixtures.py"
@@ -79,12 +73,12 @@ rule observe_mixtures:
 
 rule look:
     input:
-        data=f"{layout.results}/observe/{{dataset}}.nc",
-        prior=f"{layout.results}/observe/simulated.nc",
+        data="results/{study}/observe/{dataset}.nc",
+        prior="results/{study}/observe/simulated.nc",
     output:
-        look=f"{layout.results}/observe/{{dataset}}.look.json",
+        look="results/{study}/observe/{dataset}.look.json",
     log:
-        f"{layout.results}/logs/observe/{{dataset}}.look.log",
+        "results/{study}/logs/observe/{dataset}.look.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"

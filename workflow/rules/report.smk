@@ -2,88 +2,84 @@
 
 from veridical import checks, figures
 
-if layout.data is not None:
+if data is not None:
 
     rule first_page:
         input:
-            data=ancient(layout.data),
-            methods=[
-                path
-                for run in layout.final_runs
-                for own in (run, *layout.ancestors(run))
-                for path in record_and_weights(own)
-            ],
-            answers=layout.labelled_answers(),
-            prior=f"{layout.results}/observe/simulated.nc",
-            results=layout.labelled_results(),
-            costs=[f"{layout.artifact(run)}/cost.json" for run in layout.runs],
-            benchmarks=layout.infer_benchmarks(),
-            simulations=ancient(layout.bank_benchmarks()),
-            probe=ancient(f"{layout.bank}/{layout.target}/probe.json"),
+            data=ancient(data),
+            methods=of_study(told.final_methods),
+            answers=of_study("labelled_answers"),
+            prior=of_study(told.prior_data),
+            results=of_study("labelled_results"),
+            costs=of_study(told.costs),
+            benchmarks=of_study("infer_benchmarks"),
+            simulations=ancient(of_study("bank_benchmarks")),
+            probe=ancient(of_study(told.target_probe)),
         output:
-            table=f"{layout.report}/first/metrics.csv",
-            verdict=f"{layout.report}/first/verdict.json",
+            table=f"{REPORT}/first/metrics.csv",
+            verdict=f"{REPORT}/first/verdict.json",
         log:
-            f"{layout.report}/logs/report/first_page.log",
+            f"{REPORT}/logs/report/first_page.log",
         benchmark:
-            f"{layout.report}/benchmarks/report/first_page.jsonl"
+            f"{REPORT}/benchmarks/report/first_page.jsonl"
         conda:
             "../../envs/cpu.yaml"
         resources:
             mem_mb=more(4000),
             runtime=minutes(30),
         params:
-            study=study.model_dump(mode="json"),
-            scale=layout.scale,
-            content=lambda wildcards: file_digest(layout.data),
+            study=of_study(told.settings),
+            scale=of_study("scale"),
+            content=lambda wildcards: file_digest(data),
             methods=lambda wildcards: [
-                layout.method_code("infer", run) for run in layout.final_runs
+                at(wildcards).method_code("infer", run)
+                for run in at(wildcards).final_runs
             ],
             code=code_of(
                 "first_page",
-                *(own for name in layout.quick for own in checks.modules(name)),
+                *(own for name in studies.first.quick for own in checks.modules(name)),
                 *figures.modules(),
-                *layouts.TEMPLATES,
+                *TEMPLATES,
             ),
-            journal=journal("first_page", layout.report),
+            journal=journal("first_page", "report"),
         script:
             "../../scripts/first_page.py"
 
 
 rule metrics:
     input:
-        results=layout.check_results(),
-        draws=layout.shown_answers() + layout.references,
-        costs=[f"{layout.artifact(run)}/cost.json" for run in layout.runs],
-        records=layout.round_records,
-        benchmarks=layout.infer_benchmarks(),
-        simulations=ancient(layout.bank_benchmarks()),
+        results=of_study("check_results"),
+        draws=of_study(told.shown_draws),
+        costs=of_study(told.costs),
+        records=of_study("round_records"),
+        benchmarks=of_study("infer_benchmarks"),
+        simulations=ancient(of_study("bank_benchmarks")),
     output:
         table=report(
-            f"{layout.report}/metrics.csv",
+            f"{REPORT}/metrics.csv",
             caption="../report/metrics.rst",
             category="Numbers",
             labels={"content": "metrics"},
         ),
         verdict=report(
-            f"{layout.report}/verdict.json",
+            f"{REPORT}/verdict.json",
             caption="../report/verdict.rst",
             category="Verdict",
             labels={"content": "verdict"},
         ),
     log:
-        f"{layout.report}/logs/report/metrics.log",
+        f"{REPORT}/logs/report/metrics.log",
     benchmark:
-        f"{layout.report}/benchmarks/report/metrics.jsonl"
+        f"{REPORT}/benchmarks/report/metrics.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=more(resources.metrics_mb(layout)),
+        mem_mb=more(resources.metrics_mb),
         runtime=minutes(10),
     params:
-        study=study.study,
-        task=layout.task_spec["name"],
-        ledgers=layout.ledgers(),
+        study=of_study("study.study"),
+        task=lambda wildcards: at(wildcards).task_spec["name"],
+        ledgers=of_study("ledgers"),
         code=code_of("metrics"),
     script:
         "../../scripts/metrics.py"
@@ -91,42 +87,32 @@ rule metrics:
 
 rule figures:
     input:
-        results=layout.check_results(),
-        draws=layout.shown_answers() + layout.references,
-        observations=[
-            f"{layout.results}/observe/{dataset}.nc"
-            for dataset in layout.shown_datasets
-        ],
-        looks=[
-            f"{layout.results}/observe/{dataset}.look.json"
-            for dataset in layout.observations
-        ],
-        prior=layout.prior_draws(),
-        simulated=layout.control_answers(),
-        histories=[f"{layout.artifact(run)}/history.json" for run in layout.final_runs],
-        records=layout.round_records,
-        table=f"{layout.report}/metrics.csv",
-        simulate=ancient(layout.bank_benchmarks()),
-        train=layout.train_benchmarks("train"),
-        remedy=layout.train_benchmarks("remedy"),
-        infer=layout.infer_benchmarks(),
-        reference=[
-            f"{layout.results}/benchmarks/infer/reference/{dataset}/ensemble-{ensemble}.jsonl"
-            for dataset in layout.observations
-            for ensemble in range(study.reference.ensembles if study.reference else 0)
-        ],
+        results=of_study("check_results"),
+        draws=of_study(told.shown_draws),
+        observations=of_study(told.shown_data),
+        looks=of_study(told.looks),
+        prior=of_study("prior_draws"),
+        simulated=of_study("control_answers"),
+        histories=of_study(told.histories),
+        records=of_study("round_records"),
+        table=f"{REPORT}/metrics.csv",
+        simulate=ancient(of_study("bank_benchmarks")),
+        train=lambda wildcards: at(wildcards).train_benchmarks("train"),
+        remedy=lambda wildcards: at(wildcards).train_benchmarks("remedy"),
+        infer=of_study("infer_benchmarks"),
+        reference=of_study(told.chain_benchmarks),
     output:
         folder=report(
-            directory(f"{layout.report}/figures"),
+            directory(f"{REPORT}/figures"),
             patterns=["{kind,[a-z]+}--{name}.svg"],
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{kind}", "of": "{name}"},
         ),
     log:
-        f"{layout.report}/logs/report/figures.log",
+        f"{REPORT}/logs/report/figures.log",
     benchmark:
-        f"{layout.report}/benchmarks/report/figures.jsonl"
+        f"{REPORT}/benchmarks/report/figures.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -135,7 +121,7 @@ rule figures:
     params:
         labels=labels_of_names,
         code=code_of("figures", *figures.modules()),
-        journal=journal("figures", layout.report),
+        journal=journal("figures", "report"),
     script:
         "../../scripts/figures.py"
 
@@ -143,33 +129,31 @@ rule figures:
 rule provenance:
     input:
         files=rules.metrics.output,
-        draws=layout.all_draws(),
-        weights=[f"{layout.artifact(run)}/weights.safetensors" for run in layout.runs],
-        records=[f"{layout.artifact(run)}/estimator.json" for run in layout.runs],
-        rounds=ancient(layout.round_files()),
-        shards=ancient(layout.all_shards()),
+        draws=of_study("all_draws"),
+        weights=of_study(told.weights),
+        records=of_study(told.records),
+        rounds=ancient(of_study("round_files")),
+        shards=ancient(of_study("all_shards")),
     output:
         record=report(
-            f"{layout.report}/provenance.json",
+            f"{REPORT}/provenance.json",
             caption="../report/provenance.rst",
             category="Provenance",
             labels={"content": "provenance"},
         ),
     log:
-        f"{layout.report}/logs/report/provenance.log",
+        f"{REPORT}/logs/report/provenance.log",
     benchmark:
-        f"{layout.report}/benchmarks/report/provenance.jsonl"
+        f"{REPORT}/benchmarks/report/provenance.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(1000),
         runtime=minutes(30),
     params:
-        study=study.model_dump(mode="json"),
-        data={
-            name: o.model_dump(mode="json") for name, o in layout.observations.items()
-        },
-        rows=layout.used_rows,
+        study=of_study(told.settings),
+        data=of_study(told.data_settings),
+        rows=of_study("used_rows"),
         code=code_of("provenance"),
     script:
         "../../scripts/provenance.py"
@@ -177,50 +161,48 @@ rule provenance:
 
 rule report:
     input:
-        table=f"{layout.report}/metrics.csv",
-        verdict=f"{layout.report}/verdict.json",
-        figures=f"{layout.report}/figures",
-        provenance=f"{layout.report}/provenance.json",
-        looks=rules.figures.input.looks,
-        scores=layout.scores(),
+        table=f"{REPORT}/metrics.csv",
+        verdict=f"{REPORT}/verdict.json",
+        figures=f"{REPORT}/figures",
+        provenance=f"{REPORT}/provenance.json",
+        looks=of_study(told.looks),
+        scores=of_study("scores"),
     output:
         page=report(
-            f"{layout.report}/report.html",
+            f"{REPORT}/report.html",
             caption="../report/report.rst",
             category="Verdict",
             labels={"content": "whole report"},
         ),
     log:
-        f"{layout.report}/logs/report/report.log",
+        f"{REPORT}/logs/report/report.log",
     benchmark:
-        f"{layout.report}/benchmarks/report/report.jsonl"
+        f"{REPORT}/benchmarks/report/report.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=more(1000),
         runtime=minutes(10),
     params:
-        study=study.model_dump(mode="json"),
-        data={
-            name: o.model_dump(mode="json") for name, o in layout.observations.items()
-        },
-        new_data=layout.data,
+        study=of_study(told.settings),
+        data=of_study(told.data_settings),
+        new_data=of_study("data"),
         labels=labels_of_names,
-        scale=layout.scale,
-        code=code_of("report", *layouts.TEMPLATES),
+        scale=of_study("scale"),
+        code=code_of("report", *TEMPLATES),
     script:
         "../../scripts/report.py"
 
 
 rule outcome:
     input:
-        page=f"{layout.report}/report.html",
-        verdict=f"{layout.report}/verdict.json",
-        figures=f"{layout.report}/figures",
+        page=f"{REPORT}/report.html",
+        verdict=f"{REPORT}/verdict.json",
+        figures=f"{REPORT}/figures",
     output:
-        record=f"{layout.report}/outcome.json",
+        record=f"{REPORT}/outcome.json",
     log:
-        f"{layout.report}/logs/report/outcome.log",
+        f"{REPORT}/logs/report/outcome.log",
     retries: 0
     localrule: True
     conda:

@@ -4,18 +4,20 @@ A round is told its own settings and those of rounds before it, so that another 
 """
 
 ROUND = "{method}/{run}/observation-{observation}/round-{round}"
-ROUNDS = f"rounds/{ROUND}"
+ROUNDS = f"results/{{study}}/rounds/{ROUND}"
+LOGS = f"results/{{study}}/logs/rounds/{ROUND}"
+MEASURED = f"results/{{study}}/benchmarks/rounds/{ROUND}"
 
 
 rule propose:
     input:
         unpack(round_before),
     output:
-        proposal=f"{layout.results}/{ROUNDS}/proposal.npz",
+        proposal=f"{ROUNDS}/proposal.npz",
     log:
-        f"{layout.results}/logs/{ROUNDS}/proposal.log",
+        f"{LOGS}/proposal.log",
     benchmark:
-        f"{layout.results}/benchmarks/{ROUNDS}/proposal.jsonl"
+        f"{MEASURED}/proposal.jsonl"
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -23,46 +25,42 @@ rule propose:
         runtime=minutes(60),
     params:
         folder=subpath(input.record, parent=True),
-        task=layout.task_spec,
-        task_digest=layout.task_digest,
-        dataset=lambda wildcards: layout.dataset_of(wildcards.method),
-        rows=lambda wildcards: layout.methods[wildcards.method].round_rows[
-            int(wildcards.round) - 1
-        ],
-        seed=root,
-        code=lambda wildcards: layout.method_code("propose", run_of(wildcards)),
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        dataset=of_study("dataset_of", "method"),
+        rows=rows_of_round,
+        seed=of_study("study.seed"),
+        code=method_code("propose"),
     script:
         "../../scripts/propose.py"
 
 
 rule simulate_round:
     input:
-        proposal=f"{layout.results}/{ROUNDS}/proposal.npz",
-        probe=ancient(
-            lambda wildcards: f"{layout.bank}/{layout.fidelity(wildcards.method)}/probe.json"
-        ),
+        proposal=f"{ROUNDS}/proposal.npz",
+        probe=ancient(of_study(told.probe, "method")),
     output:
-        shard=f"{layout.results}/{ROUNDS}/rows-{{first}}-{{last}}.zarr.zip",
+        shard=f"{ROUNDS}/rows-{{first}}-{{last}}.zarr.zip",
     log:
-        f"{layout.results}/logs/{ROUNDS}/rows-{{first}}-{{last}}.log",
+        f"{LOGS}/rows-{{first}}-{{last}}.log",
     benchmark:
-        f"{layout.results}/benchmarks/{ROUNDS}/rows-{{first}}-{{last}}.jsonl"
+        f"{MEASURED}/rows-{{first}}-{{last}}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     envmodules:
-        *simulation.modules,
-    threads: simulation.cores
+        *modules,
+    threads: of_study(resources.cores)
     resources:
-        mem_mb=more(resources.simulate_mb(layout)),
+        mem_mb=more(resources.simulate_mb),
         runtime=simulation_minutes,
-        time_limit=str(study.simulation.time_limit),
-        max_invalid=str(study.simulation.max_invalid),
+        time_limit=of_study(told.time_limit),
+        max_invalid=of_study(told.max_invalid),
     params:
-        task=layout.task_spec,
-        dataset=lambda wildcards: layout.dataset_of(wildcards.method),
-        fidelity=lambda wildcards: layout.fidelity(wildcards.method),
-        seed=root,
-        key=layout.bank_key,
+        task=of_study("task_spec"),
+        dataset=of_study("dataset_of", "method"),
+        fidelity=of_study("fidelity", "method"),
+        seed=of_study("study.seed"),
+        key=of_study("bank_key"),
     script:
         "../../scripts/simulate_round.py"
 
@@ -73,9 +71,9 @@ rule train_round:
     output:
         **artifact_files("rounds", ROUND),
     log:
-        f"{layout.results}/logs/{ROUNDS}/train.log",
+        f"{LOGS}/train.log",
     benchmark:
-        f"{layout.results}/benchmarks/{ROUNDS}/train.jsonl"
+        f"{MEASURED}/train.jsonl"
     conda:
         "../../envs/gpu.yaml"
     threads: threads_of
@@ -83,17 +81,17 @@ rule train_round:
         mem_mb=training_memory,
         runtime=minutes(240),
         gpu=gpus_of,
-        max_invalid=str(study.simulation.max_invalid),
-        checkpoints=f"{layout.results}/checkpoints",
+        max_invalid=of_study(told.max_invalid),
+        checkpoints=of_study(told.checkpoints),
     params:
         folder=subpath(output.record, parent=True),
-        task=layout.task_spec,
-        method=lambda wildcards: layout.round_spec(
+        task=of_study("task_spec"),
+        method=lambda wildcards: at(wildcards).round_spec(
             wildcards.method, int(wildcards.round)
         ),
-        fidelity=lambda wildcards: layout.fidelity(wildcards.method),
-        seed=root,
-        code=lambda wildcards: layout.method_code("train_round", run_of(wildcards)),
+        fidelity=of_study("fidelity", "method"),
+        seed=of_study("study.seed"),
+        code=method_code("train_round"),
     script:
         "../../scripts/train_round.py"
 
@@ -104,11 +102,11 @@ rule gather:
     output:
         **artifact_files("train"),
     log:
-        f"{layout.results}/logs/rounds/{{method}}/{{run}}/gather.log",
+        "results/{study}/logs/rounds/{method}/{run}/gather.log",
     benchmark:
-        f"{layout.results}/benchmarks/rounds/{{method}}/{{run}}/gather.jsonl"
+        "results/{study}/benchmarks/rounds/{method}/{run}/gather.jsonl"
     wildcard_constraints:
-        method=one_of(m for m in study.estimators if layout.methods[m].local),
+        method=among("train", told.made_by, "gather"),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -117,10 +115,10 @@ rule gather:
     params:
         folder=subpath(output.record, parent=True),
         method=lambda wildcards: {
-            **layout.spec(wildcards.method),
-            "dataset": layout.dataset_of(wildcards.method),
+            **at(wildcards).spec(wildcards.method),
+            "dataset": at(wildcards).dataset_of(wildcards.method),
         },
-        seed=root,
-        code=lambda wildcards: layout.method_code("gather", run_of(wildcards)),
+        seed=of_study("study.seed"),
+        code=method_code("gather"),
     script:
         "../../scripts/gather.py"

@@ -3,50 +3,50 @@
 
 rule probe:
     output:
-        probe=f"{layout.bank}/{{fidelity}}/probe.json",
+        probe="results/bank/{bank}/{fidelity}/probe.json",
     log:
-        f"{layout.bank}/logs/probe-{{fidelity}}.log",
+        "results/bank/{bank}/logs/probe-{fidelity}.log",
     benchmark:
-        f"{layout.bank}/benchmarks/probe-{{fidelity}}.jsonl"
+        "results/bank/{bank}/benchmarks/probe-{fidelity}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     envmodules:
-        *simulation.modules,
+        *modules,
     resources:
-        mem_mb=more(resources.JOB_MB + 2 * simulation.mem_mb),
-        runtime=minutes(10 + 2 * study.simulation.time_limit // 60),
-        probe_rows=study.simulation.probe_rows,
-        time_limit=str(study.simulation.time_limit),
-        max_invalid=str(study.simulation.max_invalid),
+        mem_mb=more(resources.probe_mb),
+        runtime=more(resources.probe_minutes),
+        probe_rows=of_study("study.simulation.probe_rows"),
+        time_limit=of_study(told.time_limit),
+        max_invalid=of_study(told.max_invalid),
     params:
-        task=layout.task_spec,
-        seed=root,
+        task=of_study("task_spec"),
+        seed=of_study("study.seed"),
     script:
         "../../scripts/probe.py"
 
 
 rule simulate:
     input:
-        probe=ancient(f"{layout.bank}/{{fidelity}}/probe.json"),
+        probe=ancient("results/bank/{bank}/{fidelity}/probe.json"),
     output:
-        shard=f"{layout.bank}/{{fidelity}}/{{split}}/rows-{{first}}-{{last}}.zarr.zip",
+        shard="results/bank/{bank}/{fidelity}/{split}/rows-{first}-{last}.zarr.zip",
     log:
-        f"{layout.bank}/logs/{{fidelity}}/{{split}}/rows-{{first}}-{{last}}.log",
+        "results/bank/{bank}/logs/{fidelity}/{split}/rows-{first}-{last}.log",
     benchmark:
-        f"{layout.bank}/benchmarks/{{fidelity}}/{{split}}/rows-{{first}}-{{last}}.jsonl"
+        "results/bank/{bank}/benchmarks/{fidelity}/{split}/rows-{first}-{last}.jsonl"
     conda:
         "../../envs/cpu.yaml"
     envmodules:
-        *simulation.modules,
-    threads: simulation.cores
+        *modules,
+    threads: of_study(resources.cores)
     resources:
-        mem_mb=more(resources.simulate_mb(layout)),
+        mem_mb=more(resources.simulate_mb),
         runtime=simulation_minutes,
-        time_limit=str(study.simulation.time_limit),
-        max_invalid=str(study.simulation.max_invalid),
+        time_limit=of_study(told.time_limit),
+        max_invalid=of_study(told.max_invalid),
     params:
-        task=layout.task_spec,
-        seed=root,
-        key=layout.bank_key,
+        task=of_study("task_spec"),
+        seed=of_study("study.seed"),
+        key=of_study("bank_key"),
     script:
         "../../scripts/simulate.py"

@@ -7,15 +7,11 @@ rule train:
     output:
         **artifact_files("train"),
     log:
-        f"{layout.results}/logs/train/{{method}}/{{run}}.log",
+        "results/{study}/logs/train/{method}/{run}.log",
     benchmark:
-        f"{layout.results}/benchmarks/train/{{method}}/{{run}}.jsonl"
+        "results/{study}/benchmarks/train/{method}/{run}.jsonl"
     wildcard_constraints:
-        method=one_of(
-            m
-            for m in study.estimators
-            if layout.parent(m) is None and not layout.methods[m].local
-        ),
+        method=among("train", told.made_by, "train"),
     conda:
         "../../envs/gpu.yaml"
     threads: threads_of
@@ -23,16 +19,16 @@ rule train:
         mem_mb=training_memory,
         runtime=minutes(240),
         gpu=gpus_of,
-        max_invalid=str(study.simulation.max_invalid),
-        checkpoints=f"{layout.results}/checkpoints",
+        max_invalid=of_study(told.max_invalid),
+        checkpoints=of_study(told.checkpoints),
     params:
         folder=subpath(output.record, parent=True),
-        task=layout.task_spec,
-        method=lambda wildcards: layout.spec(wildcards.method),
-        rows=lambda wildcards: layout.source_rows(run_of(wildcards)),
-        fidelity=lambda wildcards: layout.fidelity_of(wildcards.method),
-        seed=root,
-        code=lambda wildcards: layout.method_code("train", run_of(wildcards)),
+        task=of_study("task_spec"),
+        method=of_study("spec", "method"),
+        rows=lambda wildcards: at(wildcards).source_rows(run_of(wildcards)),
+        fidelity=of_study("fidelity_of", "method"),
+        seed=of_study("study.seed"),
+        code=method_code("train"),
     script:
         "../../scripts/train.py"
 
@@ -44,11 +40,11 @@ use rule train as fine_tune with:
     output:
         **artifact_files("train"),
     log:
-        f"{layout.results}/logs/train/{{method}}/{{run}}.log",
+        "results/{study}/logs/train/{method}/{run}.log",
     benchmark:
-        f"{layout.results}/benchmarks/train/{{method}}/{{run}}.jsonl"
+        "results/{study}/benchmarks/train/{method}/{run}.jsonl"
     wildcard_constraints:
-        method=one_of(m for m in study.estimators if layout.parent(m) is not None),
+        method=among("train", told.made_by, "fine_tune"),
 
 
 use rule train as remedy with:
@@ -59,8 +55,8 @@ use rule train as remedy with:
     output:
         **artifact_files("remedy"),
     log:
-        f"{layout.results}/logs/remedy/{{method}}/{{run}}.log",
+        "results/{study}/logs/remedy/{method}/{run}.log",
     benchmark:
-        f"{layout.results}/benchmarks/remedy/{{method}}/{{run}}.jsonl"
+        "results/{study}/benchmarks/remedy/{method}/{run}.jsonl"
     wildcard_constraints:
-        method=one_of(study.remedies),
+        method=among("remedy", told.made_by, "remedy"),

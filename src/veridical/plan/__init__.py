@@ -6,12 +6,14 @@ at any scale, scaled by what they grow with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from veridical.plan import dry_run
 from veridical.plan.costs import Cost, Costs
 from veridical.plan.table import table
-from veridical.study import settings
+from veridical.study import collections, settings
+from veridical.study.collections import Studies
 from veridical.study.layout import Layout
 
 __all__ = ["Cost", "costs_of", "table"]
@@ -22,7 +24,7 @@ def costs_of(text: str, study: str | Path, scale: str) -> list[Cost]:
 
     Arguments:
         text: What `snakemake --dry-run` printed for this study at this scale.
-        study: The study's file.
+        study: The file of the study or the collection.
         scale: The scale.
 
     Raises:
@@ -30,9 +32,21 @@ def costs_of(text: str, study: str | Path, scale: str) -> list[Cost]:
         SettingError: If the study's settings are wrong, or there is no such scale.
     """
     settings.require_scale(scale)
-    layouts = {name: Layout(settings.load(study, name), scale=name) for name in settings.SCALES}
-    jobs, costs = dry_run.jobs(text), Costs(layouts, scale)
+    every = {name: collections.load(study, name) for name in settings.SCALES}
+    asked = [_costs(layout, every) for layout in every[scale].layouts.values()]
     by_rule: dict[str, list[Cost]] = {}
-    for job in jobs:
-        by_rule.setdefault(job.rule, []).append(costs.of(job))
+    for job in dry_run.jobs(text):
+        own = next((costs for costs in asked if costs.owns(job)), asked[0])  # which says that it is not
+        by_rule.setdefault(job.rule, []).append(own.of(job))
     return [Cost.total(rule, found) for rule, found in by_rule.items()]
+
+
+def _costs(layout: Layout, every: Mapping[str, Studies]) -> Costs:
+    """What jobs of one study will cost, from those of the same study at all scales."""
+    same = {
+        scale: other
+        for scale, studies in every.items()
+        for other in studies.layouts.values()
+        if (other.collection, other.study.study) == (layout.collection, layout.study.study)
+    }
+    return Costs(same, layout.scale, every[layout.scale].report)

@@ -74,19 +74,30 @@ class Costs:
     Arguments:
         layouts: The layouts of the study at all scales.
         scale: The scale of the plan.
+        above: The folder of the collection that the study is part of, whose jobs count as its own.
     """
 
-    def __init__(self, layouts: dict[str, Layout], scale: str) -> None:
-        self.layout = layouts[scale]
+    def __init__(self, layouts: dict[str, Layout], scale: str, above: str = "") -> None:
+        self.layout = layout = layouts[scale]
+        folders = dict.fromkeys((layout.bank, layout.results, layout.report, above))
+        self._logs = [f"{folder}/logs" for folder in folders if folder]
         self.layouts = list(layouts.values())
         self.records = records(self.layouts)
         self._rates: dict[tuple[str, str], Rate | None] = {}
         self._folders: set[str] = set()
         self._bytes: dict[str, tuple[float, float, str] | None] = {}
 
+    def owns(self, job: Job) -> bool:
+        """Whether a job is one of this study."""
+        return any(PurePosixPath(job.log).is_relative_to(folder) for folder in self._logs)
+
     def of(self, job: Job) -> Cost:
-        """What one job will cost."""
-        piece = _piece(job, self.layout)
+        """What one job will cost.
+
+        Raises:
+            PlanError: If it is none of this study.
+        """
+        piece = self._piece(job)
         limit = 60 * job.number("runtime")
         work = None if piece is None else amount(piece, self.layout)
         rate = None if piece is None or work is None else self._rate(piece)
@@ -124,6 +135,17 @@ class Costs:
             return rate.seconds(work)
         known = self._simulated(piece)
         return None if known is None else known[0]
+
+    def _piece(self, job: Job) -> Piece | None:
+        """What a job does, by the stem of its log; None for a kind that nothing is known of."""
+        log = PurePosixPath(job.log)
+        for folder in self._logs:
+            if log.is_relative_to(folder):
+                return Piece.of(log.relative_to(folder).with_suffix("").as_posix())
+        raise PlanError(
+            f"rule {job.rule}: expected its log in one of {', '.join(self._logs)}, got {job.log!r}: this is "
+            "the dry run of another study, scale or version. Make both with the same `make plan`."
+        )
 
     def _assumed(self, piece: Piece | None, limit: float) -> tuple[float, str]:
         """Seconds of a job of which none was measured, and what they rest on."""
@@ -193,15 +215,3 @@ class Costs:
         new = folders - self._folders
         self._folders |= new
         return len(files) + len(job.outputs) + len(new)
-
-
-def _piece(job: Job, layout: Layout) -> Piece | None:
-    """What a job does, by the stem of its log; None for a kind that nothing is known of."""
-    log = PurePosixPath(job.log)
-    for folder in (layout.bank, layout.results, layout.report):
-        if log.is_relative_to(f"{folder}/logs"):
-            return Piece.of(log.relative_to(f"{folder}/logs").with_suffix("").as_posix())
-    raise PlanError(
-        f"rule {job.rule}: expected its log below {layout.results} or {layout.bank}, got {job.log!r}: "
-        "this is the dry run of another study, scale or version. Make both with the same `make plan`."
-    )

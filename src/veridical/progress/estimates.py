@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 
 from veridical.plan.costs import Costs
 from veridical.plan.table import duration
 from veridical.plan.work import Piece
-from veridical.progress.jobs import Job
-from veridical.study.layout import Layout
+from veridical.progress.jobs import jobs
+from veridical.study.collections import Studies
 
 
-def typical(layout: Layout, jobs: Sequence[Job]) -> dict[str, float]:
-    """Returns the mean seconds of a job by rule, from finished jobs of this study; not of unknown rules."""
-    costs = Costs({layout.scale: layout}, layout.scale)
+def typical(studies: Studies) -> dict[str, float]:
+    """Returns the mean seconds of a job by rule, from finished jobs of each study; not of unknown rules."""
     found: dict[str, list[float]] = {}
-    for job in jobs:
-        piece = Piece.of(job.stem)
-        seconds = None if piece is None else costs.seconds(piece)
-        if seconds is not None:
-            found.setdefault(job.rule, []).append(seconds)
+    for layout in studies.layouts.values():
+        costs = Costs({layout.scale: layout}, layout.scale)
+        for job in jobs(layout):
+            piece = Piece.of(job.stem)
+            seconds = None if piece is None else costs.seconds(piece)
+            if seconds is not None:
+                found.setdefault(job.rule, []).append(seconds)
     return {rule: fmean(seconds) for rule, seconds in found.items()}
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from veridical import checks
 from veridical.coordinates import SIMULATED, Run
+from veridical.study.collections import Studies
 from veridical.study.layout import Layout
 
 STAGES = {
@@ -20,7 +21,7 @@ STAGES = {
         *("reference_ensemble", "reference"),
     ),
     "check": ("check", "experiment", "experiments"),
-    "report": ("first_page", "metrics", "figures", "provenance", "report", "outcome"),
+    "report": ("first_page", "metrics", "figures", "provenance", "report", "outcome", "collection"),
 }
 _STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
 _FOR_CHECKS = {  # by rule: the suffix of its file, and what checks need it for
@@ -78,6 +79,14 @@ def stage_of(rule: str) -> str | None:
         return None
     known = [name for name in _STAGE_OF if rule == name or rule.endswith(f"_{name}")]
     return _STAGE_OF[max(known, key=len)] if known else "other"
+
+
+def all_jobs(studies: Studies) -> list[Job]:
+    """Returns all jobs of some studies, each once, and that of the page on all of them."""
+    found = {job.log: job for layout in studies.layouts.values() for job in jobs(layout)}
+    made = (f"{studies.report}/report.html", f"{studies.report}/metrics.csv")
+    page = [Job("collection", studies.report, "report/collection", made)] if studies.collection else []
+    return [*found.values(), *page]
 
 
 def jobs(layout: Layout) -> list[Job]:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from veridical.errors import SettingError
 from veridical.progress import logs
 from veridical.progress.estimates import time_left, typical
-from veridical.progress.jobs import STAGES, Job, jobs
-from veridical.study import settings
-from veridical.study.layout import Layout
+from veridical.progress.jobs import STAGES, Job, all_jobs
+from veridical.study import collections, settings
+from veridical.study.collections import Studies
 
 STATES = ("done", "running", "waiting", "failed")
 _MOST = 20  # failures that are shown
@@ -31,11 +31,11 @@ class Seen:
     told: logs.Told | None
 
 
-def open_study(study: str | Path, scale: str = "laptop") -> Layout:
-    """Returns the layout of a study.
+def open_study(study: str | Path, scale: str = "laptop") -> Studies:
+    """Returns a study, or the studies of a collection.
 
     Arguments:
-        study: Its file, or its folder of results, whose name tells study and scale.
+        study: The file, or the folder of results, whose name tells study and scale.
         scale: The scale, where `study` is a file.
 
     Raises:
@@ -43,17 +43,19 @@ def open_study(study: str | Path, scale: str = "laptop") -> Layout:
     """
     path = Path(study)
     if not path.is_dir():
-        return Layout(settings.load(path, scale), scale=scale)
+        return collections.load(path, scale)
     name, _, own = path.resolve().name.partition("@")
-    file, scale = Path("config", f"{name}.yaml"), own or "laptop"
+    scale = own or "laptop"
     settings.require_scale(scale)
-    layout = Layout(settings.load(file, scale), scale=scale) if file.is_file() else None
-    if layout is None or path.resolve() != Path(layout.results).resolve():
+    places = [folder / f"{name}.yaml" for folder in (collections.CONFIG, collections.COLLECTIONS)]
+    found = next((collections.load(file, scale) for file in places if file.is_file()), None)
+    if found is None or path.resolve() != Path(found.report).resolve():
         raise SettingError(
-            f"{study}: expected a study's file, or its folder of results where the study stands in {file}. "
+            f"{study}: expected a study's file, or its folder of results where the study stands in "
+            f"{places[0]}. "
             "Name the file, in the folder where the study runs: config/lynx_hare.yaml."
         )
-    return layout
+    return found
 
 
 def look(asked: Sequence[Job], now: float) -> list[Seen]:
@@ -72,23 +74,23 @@ def _seen(job: Job, now: float) -> Seen:
     return Seen(job, "running" if told.state == "running" else "failed", told)
 
 
-def text(layout: Layout, now: float | None = None) -> str:
-    """Returns the state of a study as text: a line per stage, time left, what failed and why."""
+def text(studies: Studies, now: float | None = None) -> str:
+    """Returns the state as text: a line per stage, one per study, time left, what failed and why."""
     now = time.time() if now is None else now
-    asked = jobs(layout)
-    seen = look(asked, now)
+    seen = look(all_jobs(studies), now)
     counts = Counter((s.job.stage, s.state) for s in seen)
-    lines = [f"{layout.study.study} ({layout.scale}): {layout.report}", ""]
-    lines += ["".join(["stage   ", *(f"{state:>9}" for state in STATES)])]
-    for stage in STAGES:
-        if any(counts[stage, state] for state in STATES):
-            lines.append("".join([f"{stage:8}", *(f"{counts[stage, state]:9,}" for state in STATES)]))
+    lines = [f"{studies.name} ({studies.scale}): {studies.report}", ""]
+    lines += _rows("stage", {stage: [counts[stage, state] for state in STATES] for stage in STAGES})
     total = Counter(s.state for s in seen)
-    lines += ["".join(["all     ", *(f"{total[state]:9,}" for state in STATES)]), ""]
+    lines += [*_rows("", {"all": [total[state] for state in STATES]})[1:], ""]
+    if studies.collection is not None:
+        each = Counter((s.job.folder, s.state) for s in seen)
+        own = {one.study.study: [each[one.results, s] for s in STATES] for one in studies.layouts.values()}
+        lines += [*_rows("study", own), ""]
     if total["done"] == len(seen):
-        return "\n".join([*lines, f"All is there: {layout.report}/report.html"])
+        return "\n".join([*lines, f"All is there: {studies.report}/report.html"])
     by_state = {state: Counter(s.job.rule for s in seen if s.state == state) for state in STATES}
-    left = time_left(by_state["waiting"] + by_state["failed"], by_state["running"], typical(layout, asked))
+    left = time_left(by_state["waiting"] + by_state["failed"], by_state["running"], typical(studies))
     at_once = f"{total['running']} at once" if total["running"] else "nothing runs now"
     lines.append(f"{left[0].upper()}{left[1:]}; {at_once}.")
     failed = [s for s in seen if s.state == "failed"]
@@ -97,6 +99,17 @@ def text(layout: Layout, now: float | None = None) -> str:
     if len(failed) > _MOST:
         lines += ["", f"... and {len(failed) - _MOST} more."]
     return "\n".join(lines)
+
+
+def _rows(what: str, counts: Mapping[str, Sequence[int]]) -> list[str]:
+    """Lines of a table of jobs by state; of what has none, no line."""
+    width = max(map(len, (what, "simulate", *counts)))
+    lines = ["".join([f"{what:{width}}", *(f"{state:>9}" for state in STATES)])]
+    return lines + [
+        "".join([f"{name:{width}}", *(f"{n:9,}" for n in found)])
+        for name, found in counts.items()
+        if any(found)
+    ]
 
 
 def _failure(seen: Seen, now: float) -> list[str]:

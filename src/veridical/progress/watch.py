@@ -16,8 +16,8 @@ from veridical.files import read_json
 from veridical.plan.table import duration
 from veridical.progress import logs
 from veridical.progress.estimates import time_left, typical
-from veridical.progress.jobs import STAGES, jobs, name_of, stage_of
-from veridical.study.layout import Layout
+from veridical.progress.jobs import STAGES, name_of, stage_of
+from veridical.study.collections import Studies
 
 _SLOWEST = 3
 _MOST = 10  # failures, and verdicts, that the summary shows
@@ -78,16 +78,16 @@ class Watch:
         interrupted: Whether it was ended from outside.
     """
 
-    def __init__(self, layout: Layout, counts: Mapping[str, int]) -> None:
+    def __init__(self, studies: Studies, counts: Mapping[str, int]) -> None:
         self.began = time.time()
         self.interrupted = False
-        self._layout = layout
+        self._studies = studies
         self._total = Counter({rule: n for rule, n in counts.items() if stage_of(rule) is not None})
         self._started: dict[int, Started] = {}
         self._known: dict[str, float] = {}
         self._looked = 0.0
         with suppress(VeridicalError):  # a torn record; the job that needs it will say so
-            self._known = typical(layout, jobs(layout))
+            self._known = typical(studies)
 
     # ---- events ------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class Watch:
         lacks = told is not None and told.state == "failed" and not _LACKS.match(told.sentence)
         job.missing = told.sentence if told is not None and lacks else ""
         if job.rule.endswith("first_page") and not job.missing:
-            return f"First page: {Path(self._layout.report).absolute() / 'report.html'}"
+            return f"First page: {Path(self._studies.report).absolute() / 'report.html'}"
         said = f"{job.name} could not be made, and the study goes on: {job.missing}\n  log: {job.log}"
         return said if job.missing and not job.here else ""
 
@@ -155,8 +155,10 @@ class Watch:
     def title(self) -> str:
         """Returns what runs: study, scale, where its results go, jobs to do by stage."""
         told = ", ".join(f"{stage} {sum(counts.values())}" for stage, counts in self._stages().items())
-        study = f"Study {self._layout.study.study} ({self._layout.scale}): {self._layout.report}"
-        return f"{study}\n{self._total.total()} jobs to do: {told or 'none'}"
+        asked = self._studies
+        kind = f"Collection of {len(asked.layouts)} studies" if asked.collection else "Study"
+        what = f"{kind} {asked.name} ({asked.scale}): {asked.report}"
+        return f"{what}\n{self._total.total()} jobs to do: {told or 'none'}"
 
     def share(self) -> float:
         """Returns the share of jobs that are done."""
@@ -236,8 +238,10 @@ class Watch:
 
     def _verdict(self) -> list[str]:
         """The verdict on each method and data set, and the report; nothing where this run made none."""
-        report = Path(self._layout.report)
-        asked = not self._total or any(rule.endswith("report") for rule in self._total)
+        report, page = Path(self._studies.report), "collection" if self._studies.collection else "report"
+        asked = not self._total or any(rule.endswith(page) for rule in self._total)
+        if asked and self._studies.collection and (report / "report.html").is_file():
+            return [f"Report: {report.absolute() / 'report.html'}"]
         if not asked or not (report / "verdict.json").is_file():
             return []
         found = read_json(report / "verdict.json", "the verdict of a study")["verdicts"]

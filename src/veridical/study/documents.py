@@ -11,6 +11,7 @@ from veridical import figures
 from veridical.evidence import definitions
 from veridical.setting_messages import mapping_value
 from veridical.study import settings
+from veridical.study.collections import CollectionSettings
 
 SCHEMA = Path("workflow/schemas/study.json")
 PAGE = Path("docs/settings.md")
@@ -20,7 +21,8 @@ CAPTIONS = Path("workflow/report/figure.rst")
 
 _INTRODUCTION = """# Settings
 
-One YAML file in `config/` is one study. This page is generated from the typed classes (`make docs`); unknown
+One YAML file in `config/` is one study, one in `config/collections/` several (see [Collection](#collection)
+and [collections.md](collections.md)). This page is generated from the typed classes (`make docs`); unknown
 or misspelt settings are refused with the nearest valid name. `scales:` holds overrides for `smoke`, `laptop`
 and `paper`, merged over the rest key by key; lists are replaced.
 """
@@ -83,7 +85,7 @@ def page_text() -> str:
             if name not in seen:
                 seen.add(name)
                 sections.append((name.removesuffix("Settings"), schema["$defs"][name]))
-    return "\n".join(parts)
+    return "\n".join([*parts, _section("Collection", CollectionSettings.model_json_schema(), {})])
 
 
 def _section(title: str, node: dict[str, Any], definitions: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ Shards of the bank are shared by all studies; the laptop scale has no suffix.
     results/{study}[@{scale}]/check/{method}/{run}/{dataset}/{check}.json
     results/{study}[@{scale}]/{report.html,metrics.csv,verdict.json,provenance.json}
 
-Which runs there are, and what each learns from, stands in `runs.py`.
+The studies of a collection lie below it, in {collection}[@{scale}]/{study}. Which runs there are, and what
+each learns from, stands in `runs.py`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,16 @@ from veridical.study.asked import Asked, dataset_name
 
 SCRIPTS = code_digests.HOME / "scripts"
 _REPORT = code_digests.SOURCE / "report"
+COLLECTION_TEMPLATES = tuple(_REPORT / "templates" / name for name in ("collection.html.j2", "report.css"))
 TEMPLATES = (
-    *sorted((_REPORT / "templates").iterdir()),
+    *sorted({*(_REPORT / "templates").iterdir()} - {COLLECTION_TEMPLATES[0]}),
     _REPORT / "error_rates.json",
 )  # what the page is made of
+
+
+def at_scale(name: str, scale: str) -> str:
+    """Returns the name of the folder of results of a study or a collection."""
+    return name if scale == "laptop" else f"{name}@{scale}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +49,26 @@ class Layout(Asked):
         study: The settings.
         scale: `smoke`, `laptop` or `paper`.
         root: The folder of all results.
+        collection: The collection that the study is part of, or none.
     """
 
     scale: str = "laptop"
     root: str = "results"
+    collection: str = ""
 
     # ---- folders ---------------------------------------------------------------------------------
 
     @cached_property
     def results(self) -> str:
         """The folder of this study at this scale."""
-        suffix = "" if self.scale == "laptop" else f"@{self.scale}"
-        return f"{self.root}/{self.study.study}{suffix}"
+        return f"{self.root}/{self.folder}"
+
+    @property
+    def folder(self) -> str:
+        """Its name, below that of all results."""
+        if self.collection:
+            return f"{at_scale(self.collection, self.scale)}/{self.study.study}"
+        return at_scale(self.study.study, self.scale)
 
     @cached_property
     def report(self) -> str:

@@ -38,6 +38,21 @@ def simulation_needs(layout: Layout) -> Needs:
     return Needs(**{**own, **{name: value for name, value in asked.items() if value is not None}})
 
 
+def cores(layout: Layout) -> int:
+    """Returns the cores of a simulation job."""
+    return simulation_needs(layout).cores
+
+
+def probe_mb(layout: Layout) -> int:
+    """Returns the memory of a job that tries a few simulations, in MB."""
+    return JOB_MB + 2 * simulation_needs(layout).mem_mb
+
+
+def probe_minutes(layout: Layout) -> int:
+    """Returns the time limit of such a job."""
+    return 10 + int(2 * layout.study.simulation.time_limit // 60)
+
+
 def row_bytes(task: Task) -> int:
     """Returns the bytes of one row of a bank: theta, x and status."""
     return 8 * len(task.parameters) + prod(task.x_shape) * np.dtype(task.x_dtype).itemsize + 1

@@ -255,8 +255,8 @@ def as_written(files: Iterable[str | Path], overrides: Mapping[str, Any]) -> dic
 
 
 def is_study(path: str | Path) -> bool:
-    """Returns whether a file says that it is a study."""
-    return re.search(rb"^study\s*:", Path(path).read_bytes(), re.MULTILINE) is not None
+    """Returns whether a file says that it is a study, or a collection of them."""
+    return re.search(rb"^(study|collection)\s*:", Path(path).read_bytes(), re.MULTILINE) is not None
 
 
 def schema() -> dict[str, Any]:

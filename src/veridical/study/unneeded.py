@@ -17,8 +17,7 @@ from pathlib import Path
 
 from veridical.artifacts import RECORD
 from veridical.errors import SettingError, VeridicalError
-from veridical.study import settings
-from veridical.study.layout import Layout
+from veridical.study import collections, settings
 from veridical.training.checkpoints import OUTPUT
 
 QUIET_SECONDS = 86_400.0  # without a change, after which a temporary file has no writer any more
@@ -60,7 +59,8 @@ def unneeded(results: Path, config: Path) -> list[Unneeded]:
     banks = [
         path for path in _children(results / "bank") if path.is_dir() and not _holds_any(path.resolve(), used)
     ]
-    folders = [study / "checkpoints" for study in _children(results)]
+    studies = [path for study in _children(results) for path in (study, *_children(study))]
+    folders = [study / "checkpoints" for study in studies]
     quiet = [path for folder in folders for path in _children(folder) if _quiet(path)]
     states = [path for path in quiet if _ended(path)]
     progress = [path for path in quiet if path not in states]
@@ -98,8 +98,8 @@ def _used(results: Path, config: Path) -> set[Path]:
 
 def _banks(study: Path, results: Path) -> list[Path]:
     try:
-        layouts = [Layout(settings.load(study, s), scale=s, root=str(results)) for s in settings.SCALES]
-        return [Path(layout.bank) for layout in layouts]
+        found = [collections.load(study, scale, str(results)) for scale in settings.SCALES]
+        return [Path(layout.bank) for studies in found for layout in studies.layouts.values()]
     except VeridicalError as error:
         told = str(error)
         raise SettingError(told if str(study) in told else f"{study}: {told}") from error
