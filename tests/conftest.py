@@ -7,6 +7,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,14 @@ def modules_after(code: str) -> set[str]:
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """A generator of the test's own, named by the test and its file, wherever that lies."""
     return seeds.generator(20261121, "test", request.path.name, request.node.nodeid.partition("::")[2])
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Puts back what `job.run` does to signals."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,14 +74,6 @@ class Whole(Task):
         if (theta % 1).any():
             raise ValueError("\x1b[2Jk must be whole")
         return theta
-
-
-@pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    """Puts back what `job.run` does to signals."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def job_of(folder: Path, name: str, out: str, *inputs: str | Path, journal: bool = True) -> SimpleNamespace:

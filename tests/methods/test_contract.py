@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from scipy.special import expit
 from scipy.stats import kstest
 
-from tests.remedies.shifted_task import LIKELIHOOD, PRIOR, SHIFTED, rows, simulator
+from tests.remedies.shifted_task import LIKELIHOOD, PRIOR, SHIFTED, rows, simulate, simulator
 from veridical import artifacts, methods, seeds
 from veridical.errors import ArtifactError, TaskError
 from veridical.estimators import ESTIMATORS, Material, TaskInfo
@@ -73,7 +73,7 @@ SPECS |= {"score interval": {"score": "interval"}}
 SPECS["npe longer"] = {"base": "none"}
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
 ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
-ADDED |= {"importance-npe": {"least_share": 0.0, "draws": 5000}}  # real data lie where the prior ends
+ADDED |= {"importance-npe": {"least_share": 0.0, "draws": 5000}}
 CASES |= {case: (case.split()[0], None) for case in SPECS}
 CASES |= {f"{name}-npe consistency": (name, "npe consistency") for name in ("tuned", "rope")}
 CASES["importance-npe"] = ("importance", "npe longer")
@@ -161,7 +161,7 @@ def method(request: pytest.FixtureRequest, fitted: Fitted) -> Any:
     return fitted[request.param]
 
 
-X = rows(3, True, generator("x")).x
+X = simulate(np.array([[0.3], [0.5], [0.7]]), generator("x"))
 
 
 def events() -> np.ndarray:

@@ -272,6 +272,18 @@ REAL: dict[str, Any] = {
     },
     "experiments": {"batches": 1, "rows": 30, "draws": 99, "methods": ["rope"]},
 }
+WALKERS = {"walkers": 20, "prior_draws": 100, "warm_up": 10, "steps": 10, "proposals": 200}
+LIKELIHOODS: dict[str, Any] = {
+    **{name: REAL[name] for name in ("seed", "task", "simulation", "replicates", "draws", "test_draws")},
+    "study": "likelihoods",
+    "estimators": {
+        "chains": {"type": "nre", "training": NPE["training"], "sampling": WALKERS},
+        "weights": {"type": "nle", "training": NPE["training"], "sampling": {**WALKERS, "by": "importance"}},
+    },
+    "budgets": [500],
+    "test_rows": 60,
+    "checks": {"sbc": None},
+}
 RATIOS: dict[str, Any] = {
     "study": "ratios",
     "seed": 7,
@@ -291,7 +303,7 @@ def finished_methods(share: Share) -> Project:
 
     def run(folder: Path) -> None:
         project = copy_project(folder)
-        for study in (REAL, RATIOS):
+        for study in (REAL, RATIOS, LIKELIHOODS):
             project.write(study, study["study"])
             project.snakemake(study=study["study"])
 
