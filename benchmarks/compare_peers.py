@@ -45,7 +45,7 @@ from veridical import bank, methods, seeds, tasks
 from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.npe_settings import NPESettings
 from veridical.networks import DENSITIES
-from veridical.networks.settings import TRAINING
+from veridical.networks.density_settings import TRAINING
 from veridical.training.session import Session
 
 ROWS, OBSERVATIONS, DRAWS, ROOT = 5556, 300, 1000, 20261121

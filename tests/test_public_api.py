@@ -61,12 +61,12 @@ COMMANDS = {
     "documents": "",
 }
 TARGETS = (
-    "demo test slurm-test chaos study plan status infer compare export digest verify gc schema docs lint "
-    "format clean help"
+    "demo test bench slurm-test chaos study benchmark plan status infer compare export digest verify gc schema "
+    "docs lint format clean help"
 )
 SETTINGS = (
     "title description study seed task simulation observations reference estimators remedies budgets "
-    "calibration replicates test_rows draws test_draws checks experiments scales"
+    "calibration replicates test_rows sampled_rows draws test_draws checks experiments scales"
 )
 
 
