@@ -61,8 +61,8 @@ COMMANDS = {
     "documents": "",
 }
 TARGETS = (
-    "demo test bench slurm-test chaos study benchmark plan status infer compare export digest verify gc schema "
-    "docs lint format clean help"
+    "demo test bench slurm-test chaos study benchmark plan status infer compare export digest verify gc "
+    "schema docs lint format clean help"
 )
 SETTINGS = (
     "title description study seed task simulation observations reference estimators remedies budgets "
