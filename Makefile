@@ -56,6 +56,8 @@ help:
 	@echo "make verify                        check the digests of all banks"
 	@echo "make gc                            list what no study needs any more (DELETE=1 removes it)"
 
+# One training of each method; `make study NAME=lynx_hare` adds the other repeats, and redoes nothing of it.
+demo: override SET := $(or $(value SET),replicates: 1)
 demo: study
 	@echo
 	@echo "The report lies at $$PWD/results/$$STUDY$$SUFFIX/report.html"

@@ -160,3 +160,10 @@ def test_what_ci_names_is_there() -> None:
     for word in named:
         file, _, function = word.partition("::")
         assert f"def {function or 'test_'}" in (ROOT / file).read_text(), word
+
+
+def test_the_demo_trains_each_method_once_where_nothing_else_is_said(home: Path) -> None:
+    (home / "config/lynx_hare.yaml").touch()
+    assert "scales={laptop: {replicates: 1}}" in make(home, "demo").stdout.splitlines()
+    assert "scales={laptop: {draws: 500}}" in make(home, "demo", "SET=draws: 500").stdout.splitlines()
+    assert not any("scales" in line for line in make(home, "study", "NAME=small").stdout.splitlines())
