@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from table_text import number, table
+from table_text import by_task
 
 from veridical import bank, seeds
 from veridical.checks.two_sample import c2st
@@ -143,18 +143,7 @@ HEADER = {
 def page(lines: list[dict[str, Any]]) -> str:
     """The tables as Markdown, one for each task."""
     parts = ["# Families of densities", str(__doc__).split("\n\n", 2)[2].strip()]
-    for task in dict.fromkeys(line["task"] for line in lines):
-        cells = [
-            [line["family"], *(_cell(line.get(key)) for key in HEADER)]
-            for line in lines
-            if line["task"] == task
-        ]
-        parts += [f"## {task.replace('_', ' ')}", table(["family", *HEADER.values()], cells)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cell(value: Any) -> str:
-    return ", ".join(f"{v:.3f}" for v in value) if isinstance(value, list) else number(value)
+    return "\n\n".join([*parts, *by_task(lines, "family", HEADER)]) + "\n"
 
 
 def main() -> None:

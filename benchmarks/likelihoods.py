@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from densities import TASKS
-from table_text import number, table
+from table_text import by_task
 
 from veridical import bank, methods, seeds
 from veridical.checks.sbc import uniform
@@ -117,18 +117,7 @@ def _classifier(task: str, i: int) -> np.random.Generator:
 def page(lines: list[dict[str, Any]]) -> str:
     """The tables as Markdown, one for each task."""
     parts = ["# Likelihoods and ratios", str(__doc__).split("\n\n", 2)[2].strip()]
-    for task in dict.fromkeys(line["task"] for line in lines):
-        cells = [
-            [line["method"], *(_cell(line.get(key)) for key in HEADER)]
-            for line in lines
-            if line["task"] == task
-        ]
-        parts += [f"## {task.replace('_', ' ')}", table(["method", *HEADER.values()], cells)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _cell(value: Any) -> str:
-    return ", ".join(f"{v:.3f}" for v in value) if isinstance(value, list) else number(value)
+    return "\n\n".join([*parts, *by_task(lines, "method", HEADER)]) + "\n"
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -26,3 +27,18 @@ def filled(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[
 
 def count(given: int | None) -> str:
     return f"{given:,}" if given else ""
+
+
+def by_task(lines: Sequence[Mapping[str, Any]], first: str, header: Mapping[str, str]) -> list[str]:
+    """A table for each task: `first` names a line, `header` what stands above its other numbers, by key."""
+    parts = []
+    for task in dict.fromkeys(line["task"] for line in lines):
+        cells = [
+            [line[first], *(_cell(line.get(key)) for key in header)] for line in lines if line["task"] == task
+        ]
+        parts += [f"## {task.replace('_', ' ')}", table([first, *header.values()], cells)]
+    return parts
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(f"{v:.3f}" for v in value) if isinstance(value, list) else number(value)

@@ -131,23 +131,10 @@ def train(
     settings = methods.typed(method_spec["type"], method_spec)
     streaming = settings.streaming if isinstance(settings, MethodSettings) else None
     material, valid = _material(spec, task, sources, parent, streaming)
-    about: dict[str, Any] = {
-        "method": run.method,
-        "budget": run.budget,
-        "calibration": run.calibration,
-        "replicate": run.replicate,
-        "seed": root,
-        "digests": {"bank": bank_digest(sources), "code": code},
-    }
+    about = _about(sources, run, root, code, place)
     seed_path: tuple[str | int, ...] = (run.method, run.replicate)
-    if place is not None:
-        about["place"] = dict(place)
-        if place["round"] > 1:  # the first one learns the same for all observations
-            seed_path += ("round", place["observation"], place["round"])
-    if sources.parent is not None:
-        about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
-    if sources.likelihood is not None:
-        about["weighed_by"] = artifacts.load_record(sources.likelihood)["record_sha256"]
+    if place is not None and place["round"] > 1:  # the first one learns the same for all observations
+        seed_path += ("round", place["observation"], place["round"])
     info = TaskInfo.of(task)
     identity = [about, info.to_json(), dict(method_spec), threads, artifacts.versions()]
     about["training"] = digests.short(identity, 20)
@@ -173,6 +160,27 @@ def train(
         artifacts.save_estimator(fitted, out, result, record=about, cost=cost, **beside)
         folder.clear()
     print(f"{run.method}: {valid} valid of {sources.rows} rows; {_account(result)}")
+
+
+def _about(
+    sources: Sources, run: Run, root: int, code: str, place: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What the record of a method says of what it was made from."""
+    about: dict[str, Any] = {
+        "method": run.method,
+        "budget": run.budget,
+        "calibration": run.calibration,
+        "replicate": run.replicate,
+        "seed": root,
+        "digests": {"bank": bank_digest(sources), "code": code},
+    }
+    if place is not None:
+        about["place"] = dict(place)
+    if sources.parent is not None:
+        about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
+    if sources.likelihood is not None:
+        about["weighed_by"] = artifacts.load_record(sources.likelihood)["record_sha256"]
+    return about
 
 
 def listed(paths: str | Sequence[str]) -> list[str]:
