@@ -43,7 +43,11 @@ CHOSEN = ("gaussian_linear", "slcp", "bernoulli_glm")
 LINEAR = {"dimension": 10, "prior_sd": 0.1**0.5, "noise_sd": 0.1**0.5}
 TASKS = {name: {"name": name, "settings": LINEAR if name == "gaussian_linear" else {}} for name in CHOSEN}
 TASKS |= {name: {"name": name} for name in ("two_moons", "gaussian_mixture", "sir", "lotka_volterra_counts")}
-OLD = {"base": "none", "training": {"learning_rate": 1e-2, "weight_decay": 0.0}}
+OLD = {
+    "base": "none",
+    "inputs": {"transform": "none"},
+    "training": {"batch_size": 256, "learning_rate": 1e-2, "weight_decay": 0.0},
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {"type": "npe"},
     "before": {"type": "npe", **OLD},

@@ -207,7 +207,7 @@ def test_weights_of_all_members_are_asked_for(trained: tuple[Ensemble, session.T
 
 def test_small_batches_are_stacked_where_the_summary_can_be() -> None:
     def stacks(**settings: object) -> bool:
-        return module._stacks(EnsembleSettings.model_validate(settings))
+        return module._stacks(EnsembleSettings.model_validate(settings), 100_000)
 
     cpu = {"accelerator": "cpu"}
     assert stacks(member={"training": {**cpu, "batch_size": 256}})

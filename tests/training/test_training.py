@@ -80,8 +80,10 @@ def fingerprint(network: Line, result: session.TrainingResult) -> list[object]:
 @pytest.mark.parametrize(
     ("rows", "settings", "steps", "rounds"),
     [
-        (5000, {"epochs": 25}, 475, 25),
-        (5000, {"epochs": 4}, 76, 20),
+        (5000, {"epochs": 25}, 1500, 25),
+        (5000, {"epochs": 4}, 4 * (5000 // 32), 20),
+        (5000, {"epochs": 4, "batch_size": 256}, 76, 20),
+        (50_000, {"epochs": 25}, 25 * (50_000 // 256), 25),
         (5000, {"epochs": 400, "max_steps": 1000}, 1000, 53),
         (1_000_000, {"epochs": 10, "max_steps": 3000}, 3000, 20),
         (20, {"epochs": 3, "batch_size": 256}, 3, 3),

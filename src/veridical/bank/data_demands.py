@@ -221,8 +221,8 @@ def _distributions(task: Task, rows: Array, there: Array) -> list[str]:
             _spans_decades(rows),
             lambda which: (
                 f"{which}: spans over three decades (5 % to 95 % of |x|), of which a network sees the "
-                "largest alone; where it is not done yet, set `inputs: {transform: asinh}` (or `log`) with "
-                "each estimator, or return logarithms."
+                "largest alone unless they are compressed; leave `inputs.transform` of each estimator at "
+                "`auto` (or set `log`), or return logarithms."
             ),
         ),
     ]

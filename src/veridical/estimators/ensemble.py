@@ -70,7 +70,7 @@ class Ensemble(Estimator):
             initial_network(member, task, parent, session.member_run(run, m), prepared)
             for m, parent in enumerate(parents)
         ]
-        if _stacks(settings):
+        if _stacks(settings, prepared.data.rows):
             results = fitting.fit_stacked(networks, prepared.data, member.training, run, settings.decays)
         else:
             results = _one_by_one(networks, prepared.data, settings, run)
@@ -210,7 +210,7 @@ def _parents(
     return [parent_of(member, task, replace(material, parent=parent)) for parent in there]
 
 
-def _stacks(settings: EnsembleSettings) -> bool:
+def _stacks(settings: EnsembleSettings, rows: int) -> bool:
     """Whether the members are trained together.
 
     Raises:
@@ -228,7 +228,7 @@ def _stacks(settings: EnsembleSettings) -> bool:
         return settings.stacked
     own = settings.member.training
     return settings.members > 1 and (
-        own.batch_size <= STACKED_ROWS or devices.device_for(own.accelerator) != "cpu"
+        own.batch(rows) <= STACKED_ROWS or devices.device_for(own.accelerator) != "cpu"
     )
 
 

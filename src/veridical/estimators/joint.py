@@ -85,7 +85,8 @@ class JointNPE(FlowPosterior):
         simulated, labelled_x = rows.x[learn], pairs.x[~apart]
         kind = settings.inputs.transform
         transform = partial(standardised, settings.summary, kind=kind, has_missing=task.has_missing)
-        inputs = transform(simulated).pooled(transform(labelled_x))
+        own = transform(simulated)
+        inputs = own.pooled(transform(labelled_x, like=own))
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
@@ -97,7 +98,7 @@ class JointNPE(FlowPosterior):
         halves = zip(learned, pairs_data.train, strict=False)
         network.regress(*(np.concatenate([a, b[learned[2]]]) for a, b in halves))
         slope = float(log_slope.mean() + pairs_data.offsets[0])
-        half = {"batch_size": max(1, settings.training.batch_size // 2)}
+        half = {"batch_size": max(1, settings.training.batch(len(z)) // 2)}
         result = fitting.fit(
             HalfAndHalf(network, *pairs_data.train),
             fitting.Data(learned, pairs_data.validation, (0.5 * slope, pairs_data.offsets[1])),

@@ -350,7 +350,8 @@ def _input_transform(
     """The transform of x by the policy `standardise`."""
     if parent is not None and settings.standardise == "kept":
         return parent.inputs
-    own = standardised(settings.summary, x, settings.inputs.transform, has_missing=task.has_missing)
+    like, kind = parent.inputs if parent else None, settings.inputs.transform
+    own = standardised(settings.summary, x, kind, has_missing=task.has_missing, like=like)
     return own.pooled(parent.inputs) if parent is not None and settings.standardise == "pooled" else own
 
 

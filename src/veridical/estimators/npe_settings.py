@@ -45,7 +45,7 @@ class PosteriorSettings(TrainedSettings):
     def _as_they_are(self) -> PosteriorSettings:
         """Refuses a transform of x that its summary network cannot do with."""
         summary, kind = self.setting("summary"), self.network.inputs.transform
-        if summary is not None and summary.linear and kind != "none":
+        if summary is not None and summary.linear and kind not in ("none", "auto"):
             raise ValueError(f"inputs.transform: `energy_flow` wants energies that add up, not their {kind}")
         return self
 

@@ -38,7 +38,7 @@ class Transformed(Estimator):
         """Returns what happens to x and to each parameter around the method."""
         after = self.parameters
         kinds = dict(zip(self.task.parameters, after.kinds, strict=True)) if after else {}
-        steps = [self.inputs.kind, "standardise"]
+        steps = [self.inputs.done, "standardise"]
         if noise := getattr(self.settings.setting("training"), "augment", None):
             steps.append(f"while training: + normal noise of sd {noise:g}")
         return {"x": steps, "parameters": kinds}

@@ -20,8 +20,11 @@ from veridical.sections import Count, Name, Section, Width, Widths
 class InputsSettings(Section):
     """What happens to x before it is standardised and enters the network."""
 
-    transform: Literal["none", "log", "asinh"] = Field(
-        default="none", description="Applied to every number of x; `log` needs positive data."
+    transform: Literal["auto", "none", "log", "asinh"] = Field(
+        default="auto",
+        description="Applied to every number of x; `log` needs positive data. `auto`: asinh around the "
+        "median, in units of the quartiles, of those numbers whose standard deviation is above twice what "
+        "their quartiles say; all others stay.",
     )
 
 

@@ -18,8 +18,10 @@ ones stay whole numbers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -29,36 +31,53 @@ from veridical.tasks.bounded import bounded, unbounded
 from veridical.tasks.latents import Support
 
 _CHUNK = 65_536
+_FEWEST, _MOST = 100, 10_000  # rows that tell a heavy tail; those that are asked, at most
+_HEAVY = 2.0  # standard deviation by that of a normal distribution of the same quartiles
+_QUARTILES = 1.349  # their distance, in standard deviations of a normal distribution
 
 
 @dataclass(frozen=True)
 class InputTransform:
-    """x to inputs of a network: an optional log or asinh, then zero mean and unit variance.
+    r"""x to inputs of a network: an optional log or asinh, then zero mean and unit variance.
+
+    `auto` takes :math:`c + w \operatorname{asinh}((x - c) / w)` of the numbers whose tails are heavy, with
+    their median c and the scale w of their quartiles, and all others as they are.
 
     Attributes:
-        kind: `none`, `log` or `asinh`.
+        kind: `none`, `log`, `asinh` or `auto`.
         mean: Subtracted from x, shape (*x_shape).
         scale: Divides x after that, shape (*x_shape).
         has_missing: Whether numbers of x may be missing.
+        tails: With `auto`, where any tail is heavy: c and w, shape (2, *x_shape), w = 0 where none is.
     """
 
     kind: str
     mean: Array
     scale: Array
     has_missing: bool = False
+    tails: Array | None = None
 
     @classmethod
     def fit(
-        cls, x: Array, kind: str, *, shared: int | None = None, has_missing: bool = False
+        cls,
+        x: Array,
+        kind: str,
+        *,
+        shared: int | None = None,
+        has_missing: bool = False,
+        like: InputTransform | None = None,
     ) -> InputTransform:
         """Returns the transform that standardises x (N, *x_shape).
 
         Arguments:
             x: Training data, shape (N, *x_shape).
-            kind: `none`, `log` or `asinh`.
+            kind: `none`, `log`, `asinh` or `auto`.
             shared: The axis of a row that holds exchangeable elements, which then share their statistics.
             has_missing: Whether numbers may be missing; those that are always have mean 0 and scale 1.
+            like: The transform whose numbers count as heavy-tailed here, in place of what x shows.
         """
+        tails = like.tails if like else heavy_tails(x, shared) if kind == "auto" else None
+        raw = partial(_compress, kind=kind, tails=tails)
         total = np.nansum if has_missing else np.sum
         there: Array | float = (
             sum((~np.isnan(part)).sum(axis=0) for part in _chunks(x)) if has_missing else len(x)
@@ -73,10 +92,17 @@ class InputTransform:
                 return mean
             return np.broadcast_to(mean.mean(axis=shared, keepdims=True), mean.shape).copy()
 
-        mean = over_rows(sum(total(_compress(part, kind), axis=0) for part in _chunks(x)))
-        variance = over_rows(sum(total((_compress(part, kind) - mean) ** 2, axis=0) for part in _chunks(x)))
+        mean = over_rows(sum(total(raw(part), axis=0) for part in _chunks(x)))
+        variance = over_rows(sum(total((raw(part) - mean) ** 2, axis=0) for part in _chunks(x)))
         scale = np.sqrt(variance)
-        return cls(kind, mean, np.where(scale > 0, scale, 1.0), has_missing)
+        return cls(kind, mean, np.where(scale > 0, scale, 1.0), has_missing, tails)
+
+    @property
+    def done(self) -> str:
+        """What is done to x before it is standardised, in a word or two."""
+        if self.tails is not None:
+            return f"asinh of {np.count_nonzero(self.tails[1])} of {self.mean.size} numbers"
+        return "none" if self.kind == "auto" else self.kind
 
     def pooled(self, other: InputTransform) -> InputTransform:
         r"""Returns the transform for rows of both kinds, each kind with half of the weight.
@@ -100,7 +126,7 @@ class InputTransform:
         out: Array = np.empty(x.shape, dtype)
         for first in range(0, len(x), _CHUNK):
             part = x[first : first + _CHUNK]
-            out[first : first + _CHUNK] = (_compress(part, self.kind) - self.mean) / self.scale
+            out[first : first + _CHUNK] = (_compress(part, self.kind, self.tails) - self.mean) / self.scale
         bad = ~usable(out, self.has_missing)
         if bad.any():
             raise DataError(
@@ -110,7 +136,8 @@ class InputTransform:
 
     def arrays(self) -> dict[str, Array]:
         """Returns the statistics by name."""
-        return {"inputs.mean": self.mean, "inputs.scale": self.scale}
+        found = {"inputs.mean": self.mean, "inputs.scale": self.scale}
+        return found if self.tails is None else {**found, "inputs.tails": self.tails}
 
     @classmethod
     def from_arrays(
@@ -118,7 +145,29 @@ class InputTransform:
     ) -> InputTransform:
         """Returns the transform whose statistics `arrays` returned."""
         mean, scale = np.asarray(arrays["inputs.mean"]), np.asarray(arrays["inputs.scale"])
-        return cls(kind, mean, scale, has_missing)
+        return cls(kind, mean, scale, has_missing, arrays.get("inputs.tails"))
+
+
+def heavy_tails(x: Array, shared: int | None = None) -> Array | None:
+    """Returns median and scale (2, *x_shape) of the numbers of x (N, *x_shape) with heavy tails, 0 elsewhere.
+
+    A tail is heavy where the standard deviation is above twice that of a normal distribution of the same
+    quartiles, if these differ. None where no number has one. Elements along the axis `shared` of a row are
+    asked as one.
+    """
+    if len(x) < _FEWEST:
+        return None
+    rows = np.asarray(x[:_MOST], float)
+    axes: int | tuple[int, int] = 0 if shared is None else (0, shared + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numbers that are always missing
+        lower, centre, upper = np.nanquantile(rows, [0.25, 0.5, 0.75], axis=axes, keepdims=True)
+        width = (upper - lower) / _QUARTILES
+        heavy = (width > 0) & (np.nanstd(rows, axis=axes, keepdims=True) > _HEAVY * width)
+    if not heavy.any():
+        return None
+    kept = np.where(heavy, np.stack([centre, width]), 0.0)
+    return np.broadcast_to(kept, (2, 1, *x.shape[1:]))[:, 0].copy()
 
 
 @dataclass(frozen=True)
@@ -242,10 +291,14 @@ def _chunks(x: Array) -> list[Array]:
     return [x[first : first + _CHUNK] for first in range(0, len(x), _CHUNK)]
 
 
-def _compress(x: Array, kind: str) -> Array:
-    """Applies `none`, `log` or `asinh` in float64."""
+def _compress(x: Array, kind: str, tails: Array | None) -> Array:
+    """Applies `none`, `log`, `asinh` or `auto` in float64."""
     x = np.asarray(x, float)
-    if kind == "none":
+    if tails is not None:
+        centre, width = tails
+        heavy, whole = width > 0, np.where(width > 0, width, 1.0)
+        return np.where(heavy, centre + whole * np.arcsinh((x - centre) / whole), x)
+    if kind in ("none", "auto"):
         return x
     if kind == "asinh":
         return np.arcsinh(x)

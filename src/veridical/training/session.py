@@ -102,7 +102,7 @@ class Steps:
     @classmethod
     def of(cls, rows: int, settings: TrainingSettings) -> Steps:
         """Returns the plan for so many training rows."""
-        batch = min(settings.batch_size, rows)
+        batch = settings.batch(rows)
         steps = settings.epochs * (rows // batch)
         if settings.max_steps is not None:
             steps = min(steps, settings.max_steps)

@@ -15,6 +15,9 @@ DECAY = (
     "It is the decay of AdamW times the sum of all learning rates"
 )
 
+FEWEST_STEPS = 1500  # that a training of few rows still takes, by smaller batches
+SMALLEST, LARGEST = 32, 256  # rows of a batch whose size is not given
+
 
 class TrainingSettings(Section):
     """How a network is trained."""
@@ -23,7 +26,11 @@ class TrainingSettings(Section):
     max_steps: Count | None = Field(
         default=None, description="Optimiser steps, at most: larger budgets then take fewer epochs."
     )
-    batch_size: Count = Field(default=256, description="Rows per optimiser step.")
+    batch_size: Count | None = Field(
+        default=None,
+        description=f"Rows per optimiser step. Where not given {LARGEST}, or as many fewer as make the "
+        f"epochs {FEWEST_STEPS} steps, at least {SMALLEST}.",
+    )
     learning_rate: Rate = Field(
         default=5e-3, description="Learning rate: the peak of the one cycle, or constant."
     )
@@ -75,10 +82,16 @@ class TrainingSettings(Section):
         "all are held.",
     )
 
+    def batch(self, rows: int) -> int:
+        """Returns the rows per optimiser step, given so many training rows."""
+        steps = min(FEWEST_STEPS, self.max_steps or FEWEST_STEPS)
+        chosen = self.batch_size or min(max(rows * self.epochs // steps, SMALLEST), LARGEST)
+        return min(chosen, rows)
+
     def visits(self, rows: int) -> float:
         """Returns how many rows a training sees in all, at most."""
         steps = inf if self.max_steps is None else self.max_steps
-        return min(rows * self.epochs, steps * self.batch_size)
+        return min(rows * self.epochs, steps * self.batch(rows))
 
 
 class RatioTrainingSettings(Section):
