@@ -115,7 +115,7 @@ def test_densities_integrate_to_one(name: str) -> None:
     assert float(log_p.exp().sum() * cell) == pytest.approx(1, abs=0.01)
 
 
-def test_members_of_a_stack_start_from_it() -> None:
+def test_members_of_a_stack_share_it_and_only_its_tilt_moves() -> None:
     info = TaskInfo("linear", ("a", "b"), np.array([[-np.inf, np.inf]] * D), ("", ""), (C,))
     settings = on_task(NPESettings.model_validate(NETWORKS), info)
     networks = []
@@ -129,11 +129,22 @@ def test_members_of_a_stack_start_from_it() -> None:
     losses = stack.losses_on_same(*batch)
     torch.testing.assert_close(losses, torch.stack([network.loss(*batch) for network in networks]))
     losses.sum().backward()
-    assert all(part.grad is not None for part in stack.stacked)
+    frozen = [name for name, part in zip(stack.names, stack.stacked, strict=True) if part.grad is None]
+    assert frozen == ["summary.slope", "summary.constant"]
     stack.shrink([0.5, 0.25, 1.0])
     own = stack.weights_of(1)
     for name, tensor in networks[1].state_dict().items():
-        torch.testing.assert_close(own[name], tensor * 0.25 if name in stack.names else tensor)
+        moved = name not in frozen and name in stack.names
+        torch.testing.assert_close(own[name], tensor * 0.25 if moved else tensor)
+
+
+def test_weights_of_a_revision_that_did_not_move_it_are_read() -> None:
+    summary, _ = fitted(500)
+    old = {name: part for name, part in summary.state_dict().items() if name not in ("tilt", "root")}
+    again = Regressed(NoSummary((C,)), C, D).double()
+    again.load_state_dict(old)
+    x = torch.from_numpy(linear_rows(100)[1])
+    torch.testing.assert_close(again(x), summary(x))
 
 
 def bent_rows(n: int, power: int) -> tuple[np.ndarray, np.ndarray]:

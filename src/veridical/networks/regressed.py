@@ -6,12 +6,13 @@ r"""A linear regression in front of a summary network and a density, begun in cl
 so that :math:`\log q(z | x) = \log q_w(w | c) - \log\det R`. Of a linear Gaussian simulator that is the
 answer before the first step; of others what is left has zero mean and unit covariance. R is the symmetric
 root: it turns axes as little as can be, so that edges of bounded parameters stay aligned. W then moves with
-all other weights.
+all other weights, to :math:`W + R V`, and weight decay draws V back to zero.
 
 A line through what is bent has to be undone by the networks: a predator-prey model whose regression explains
-half of the variance loses 0.3 to 1.2 nats by it. So it counts by :math:`s = (R^2_x / R^2_f - 0.5) / 0.45` within [0, 1],
-where :math:`R^2_x` is the share of variance that ridge regression on x explains in rows left out, and
-:math:`R^2_f` that of one on x and random functions :math:`\tanh(a^T x + b)`.
+half of the variance loses 0.3 to 1.2 nats by it. So it counts by
+:math:`s = (R^2_x / R^2_f - 0.5) / 0.45` within [0, 1], where :math:`R^2_x` is the share of variance that ridge
+regression on x explains in rows left out, and :math:`R^2_f` that of one on x and random functions
+:math:`\tanh(a^T x + b)`.
 
 Predictions stand beside the summaries, as a part of the encoder: what replaces or tunes the encoder has them
 too. They stay within those of the training rows and their parameters, and are constant where there are fewer
@@ -19,6 +20,8 @@ than ROWS_PER_NUMBER rows for each number of x.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,18 +54,28 @@ class Regressed(Summary):
 
     lowest: Tensor
     highest: Tensor
+    root: Tensor
 
     def __init__(self, network: Summary, numbers: int, parameters: int) -> None:
         super().__init__()
         self.network, self.features = network, network.features + parameters
-        self.slope = nn.Parameter(torch.zeros(numbers, parameters))
-        self.constant = nn.Parameter(torch.zeros(parameters))
+        self.slope = nn.Parameter(torch.zeros(numbers, parameters), requires_grad=False)  # for tuning to move
+        self.constant = nn.Parameter(torch.zeros(parameters), requires_grad=False)
+        self.tilt = nn.Parameter(torch.zeros(numbers, parameters))
+        self.register_buffer("root", torch.eye(parameters))
         self.register_buffer("lowest", torch.full((parameters,), -torch.inf))
         self.register_buffer("highest", torch.full((parameters,), torch.inf))
 
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Takes weights of a revision whose regression did not move, too."""
+        for name in ("tilt", "root"):
+            state.setdefault(f"{prefix}{name}", getattr(self, name).detach())
+        super()._load_from_state_dict(state, prefix, *rest)
+
     def forward(self, x: Tensor) -> Tensor:
         """Returns summaries and predictions (B, K + D) of x (B, *x_shape)."""
-        predicted = torch.clamp(x.flatten(1) @ self.slope + self.constant, self.lowest, self.highest)
+        slope = self.slope + self.tilt @ self.root
+        predicted = torch.clamp(x.flatten(1) @ slope + self.constant, self.lowest, self.highest)
         return torch.cat([self.network(x), predicted], dim=-1)
 
 
@@ -129,6 +142,7 @@ def regress(summary: Regressed, density: Residual, z: Array, x: Array) -> None:
         summary.constant: mean - centre @ slope,
         summary.lowest: np.minimum(z, predicted).min(axis=0),
         summary.highest: np.maximum(z, predicted).max(axis=0),
+        summary.root: axes * sd @ axes.T,
         density.root: axes * sd @ axes.T,
         density.inverse: axes / sd @ axes.T,
         density.log_slope: -np.log(sd).sum(),
