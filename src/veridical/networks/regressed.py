@@ -10,8 +10,8 @@ all other weights, to :math:`W + R V`, and weight decay draws V back to zero.
 
 A line through what is bent has to be undone by the networks: a predator-prey model whose regression explains
 half of the variance loses 0.3 to 1.2 nats by it. So it counts by
-:math:`s = (R^2_x / R^2_f - 0.5) / 0.45` within [0, 1], where :math:`R^2_x` is the share of variance that ridge
-regression on x explains in rows left out, and :math:`R^2_f` that of one on x and random functions
+:math:`s = (R^2_x / R^2_f - 0.5) / 0.45` within [0, 1]: :math:`R^2_x` is the share of variance that ridge
+regression on x explains in rows left out, :math:`R^2_f` that of one on x and random functions
 :math:`\tanh(a^T x + b)`.
 
 Predictions stand beside the summaries, as a part of the encoder: what replaces or tunes the encoder has them
