@@ -32,7 +32,9 @@ class NRESettings(LikelihoodSettings):
         "the first with a penalty that makes answers wide rather than narrow.",
     )
     contrasts: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=5, description="Independent pairs against each joint one, of the contrastive loss."
+        default=60,
+        description="Independent pairs against each joint one, of the contrastive loss: many where answers "
+        "are narrow, or narrow and wide at once.",
     )
     gamma: Positive = Field(
         default=1.0, description="Odds of joint against independent pairs, of the contrastive loss."
