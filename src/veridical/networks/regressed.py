@@ -10,7 +10,7 @@ all other weights, to :math:`W + R V`, and weight decay draws V back to zero.
 
 A line through what is bent has to be undone by the networks: a predator-prey model whose regression explains
 half of the variance loses 0.3 to 1.2 nats by it. So it counts by
-:math:`s = (R^2_x / R^2_f - 0.5) / 0.45` within [0, 1]: :math:`R^2_x` is the share of variance that ridge
+:math:`s = (R^2_x / R^2_f - 0.6) / 0.2` within [0, 1]: :math:`R^2_x` is the share of variance that ridge
 regression on x explains in rows left out, :math:`R^2_f` that of one on x and random functions
 :math:`\tanh(a^T x + b)`.
 
@@ -153,7 +153,7 @@ def regress(summary: Regressed, density: Residual, z: Array, x: Array) -> None:
 
 
 def linear_share(x: Array, z: Array) -> float:
-    """Returns how much of what x (N, F) tells of z (N, D) is linear: 1 from 0.95 on, 0 for half or less."""
+    """Returns how much of what x (N, F) tells of z (N, D) is linear: 1 from 0.8 on, 0 up to 0.6."""
     x, z = x[:ASKED], z[:ASKED]
     numbers, functions = x.shape[1], min(FEATURES, len(x) // 4)
     rng = seeds.generator(0, "initialise", "linear share")
@@ -162,4 +162,4 @@ def linear_share(x: Array, z: Array) -> float:
     scaled = [part / np.maximum(part.std(axis=0), 1e-9) for part in (x, np.hstack([x, bent]))]
     missed = [(ridge.regress(part, z, PENALTIES).residuals ** 2).mean(axis=0).sum() for part in scaled]
     told = np.maximum(z.var(axis=0).sum() - np.array(missed), 0.0)
-    return float(np.clip((told[0] / told.max() - 0.5) / 0.45, 0, 1)) if told.max() > 0 else 0.0
+    return float(np.clip((told[0] / told.max() - 0.6) / 0.2, 0, 1)) if told.max() > 0 else 0.0
