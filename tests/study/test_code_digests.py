@@ -182,9 +182,13 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
             for name in (
                 "cancer_stromal",
                 "gaussian_mixture",
+                "mean_reversion",
+                "moving_average",
                 "ornstein_uhlenbeck",
                 "pendulum",
+                "ricker",
                 "slcp",
+                "stochastic_sir",
                 "two_moons",
             )
         }

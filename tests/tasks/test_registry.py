@@ -104,12 +104,14 @@ def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Gen
 
 
 WITH_REAL = {"gaussian_linear": {"real_noise_sd": 2.0}, "slcp": {"points": 5, "real_noise_sd": 100.0}}
-OF_NATURE = [n for n in ALL if "real" in tasks.build({"name": n, "settings": WITH_REAL.get(n, {})}).fidelities]
+OF_NATURE = [
+    n for n in ALL if "real" in tasks.build({"name": n, "settings": WITH_REAL.get(n, {})}).fidelities
+]
 
 
 @pytest.mark.parametrize("name", OF_NATURE)
 def test_severity_is_a_dial_from_the_simulator_to_nature(name: str, rng: np.random.Generator) -> None:
-    """At 0 data of the level `real` are the simulator's, row by row; at 1 those of the default; between, neither."""
+    """At 0 data of the level `real` are the simulator's, row by row; at 1 the default's; between, neither."""
 
     def real(severity: dict[str, float]) -> np.ndarray:
         settings = WITH_REAL.get(name, {}) | severity
@@ -128,7 +130,15 @@ def test_severity_is_a_dial_from_the_simulator_to_nature(name: str, rng: np.rand
             real({"severity": bad})
 
 
-EXACT = ["gaussian_chain", "gaussian_linear", "gaussian_variance", "mixture", "ornstein_uhlenbeck"]
+EXACT = [
+    "gaussian_chain",
+    "gaussian_cloud",
+    "gaussian_linear",
+    "gaussian_mean",
+    "gaussian_variance",
+    "mixture",
+    "ornstein_uhlenbeck",
+]
 
 
 @pytest.mark.parametrize("name", EXACT)

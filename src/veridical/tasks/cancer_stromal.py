@@ -10,7 +10,8 @@ all uniform and independent. Parent k has :math:`n_k \sim` Poisson(:math:`\lambd
 Data are four summaries: the number of stromal cells, that of cancer cells, and the mean and the largest
 distance from one of the first 50 stromal cells to its nearest cancer cell. A row without a stromal or without
 a cancer cell has failed. At the level `real` each parent is necrotic with probability 0.75 s, s being the
-severity (1 where none is given), and all cells closer than :math:`0.8 r_k` to a necrotic parent are gone before the cells are counted.
+severity (1 where none is given), and all cells closer than :math:`0.8 r_k` to a necrotic parent are gone
+before the cells are counted.
 
 Counts are quantiles of uniform numbers, so that both levels share their randomness.
 

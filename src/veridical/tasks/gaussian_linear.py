@@ -4,7 +4,8 @@ r"""The location of a Gaussian in D dimensions, with its exact posterior; option
     \theta \mid x \sim N(r x, r \sigma^2 I), \qquad r = \frac{\tau^2}{\tau^2 + \sigma^2} .
 
 Where `real_noise_sd` is set there is a level `real` with that standard deviation in place of sigma, or at a
-severity s other than 1 with (1 - s) sigma + s `real_noise_sd`, and the same noise otherwise. With :math:`\tau^2 = \sigma^2 = 0.1` and a real variance of 0.2 in ten dimensions,
+severity s other than 1 with (1 - s) sigma + s `real_noise_sd`, and the same noise otherwise. With
+:math:`\tau^2 = \sigma^2 = 0.1` and a real variance of 0.2 in ten dimensions,
 x / 2 estimates theta under the assumed model, with mean squared error 0.75 in units of :math:`\tau^2`, and
 x / 3 under the real one, with 0.667.
 
@@ -53,7 +54,9 @@ class GaussianLinear(Task):
         if real_noise_sd is not None and not real_noise_sd > 0:
             raise TaskError(f"task {self.name}: expected a positive real_noise_sd, got {real_noise_sd}.")
         if real_noise_sd is None and severity != 1:
-            raise TaskError(f"task {self.name}: a severity needs a real_noise_sd, without which nature is right.")
+            raise TaskError(
+                f"task {self.name}: a severity needs a real_noise_sd, without which nature is right."
+            )
         self.severity = s = require_severity(self.name, severity)
         names = [f"theta_{j}" for j in range(dimension)]
         self.prior = Product({name: Normal(0.0, prior_sd) for name in names})

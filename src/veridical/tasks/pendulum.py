@@ -60,7 +60,7 @@ class Pendulum(Task):
         self.severity = require_severity(self.name, severity)
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
-        """Returns the phase, the friction at severity 1 (n, 1) and the standard normal noise of the points (n, 200)."""
+        """Returns the phase and the friction at severity 1 (n, 1) and the points' normal noise (n, 200)."""
         return {
             "phase": rng.uniform(-np.pi, np.pi, (n, 1)),
             "friction": rng.random((n, 1)),

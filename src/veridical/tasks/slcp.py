@@ -10,7 +10,8 @@ independent noise of that standard deviation beside its own: with five points an
 References:
     | Sequential Neural Likelihood (Papamakarios et al., 2019), https://arxiv.org/abs/1805.07226
     | Benchmarking Simulation-Based Inference (Lueckmann et al., 2021), https://arxiv.org/abs/2101.04653
-    | Misspecification-robust Sequential Neural Likelihood (Kelly et al., 2023), https://arxiv.org/abs/2301.13368
+    | Misspecification-robust Sequential Neural Likelihood (Kelly et al., 2023)
+    | https://arxiv.org/abs/2301.13368
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class SLCP(Task):
 
     Arguments:
         points: How many points.
-        real_noise_sd: Standard deviation of further noise of the last point at the level `real`, which is there
-            only where this is given.
+        real_noise_sd: Standard deviation of further noise of the last point at the level `real`, which is
+            there only where this is given.
         severity: The share of it, from 0 (the simulator is right) to 1.
     """
 
@@ -46,7 +47,9 @@ class SLCP(Task):
                 f"{real_noise_sd}."
             )
         if real_noise_sd is None and severity != 1:
-            raise TaskError(f"task {self.name}: a severity needs a real_noise_sd, without which nature is right.")
+            raise TaskError(
+                f"task {self.name}: a severity needs a real_noise_sd, without which nature is right."
+            )
         self.points, self.severity = points, require_severity(self.name, severity)
         self.real_noise_sd = self.severity * (real_noise_sd or 0.0)
         self.fidelities = {"model": 1.0} if real_noise_sd is None else {"model": 1.0, "real": 100.0}
@@ -55,8 +58,8 @@ class SLCP(Task):
         self.parameters = self.prior.parameters()
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
-        """Returns standard normal noise of each point, (n, points, 2), and where there is a level `real` that of
-        the last one, (n, 2).
+        """Returns standard normal noise of each point, (n, points, 2), and of the last one's contamination, (n,
+        2), where there is a level `real`.
         """
         noise = {"observation": rng.standard_normal((n, self.points, 2))}
         if "real" in self.fidelities:
