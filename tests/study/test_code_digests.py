@@ -187,6 +187,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "ornstein_uhlenbeck",
                 "pendulum",
                 "ricker",
+                "seir",
                 "slcp",
                 "stochastic_sir",
                 "two_moons",

@@ -103,7 +103,11 @@ def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Gen
     assert sample.shape == (4000, *task.x_shape) and share < 0.5
 
 
-WITH_REAL = {"gaussian_linear": {"real_noise_sd": 2.0}, "slcp": {"points": 5, "real_noise_sd": 100.0}}
+WITH_REAL = {
+    "gaussian_linear": {"real_noise_sd": 2.0},
+    "seir": {"weekend": 1.0},
+    "slcp": {"points": 5, "real_noise_sd": 100.0},
+}
 OF_NATURE = [
     n for n in ALL if "real" in tasks.build({"name": n, "settings": WITH_REAL.get(n, {})}).fidelities
 ]
@@ -170,6 +174,8 @@ def test_a_misspelt_name_or_setting_is_answered_with_the_nearest() -> None:
         ("gaussian_linear", {"prior_sd": -1.0}, "positive prior_sd"),
         ("gaussian_linear", {"real_noise_sd": 0.0}, "positive real_noise_sd"),
         ("gaussian_linear", {"severity": 0.5}, "a severity needs a real_noise_sd"),
+        ("seir", {"weekend": 0.0}, "a weekend above 0 and up to 1, got 0"),
+        ("seir", {"severity": 0.5}, "a severity needs a weekend"),
         ("slcp", {"severity": 0.5}, "a severity needs a real_noise_sd"),
         ("slcp", {"points": 0}, "points >= 1 and a positive real_noise_sd, got 0"),
         ("gaussian_chain", {"chain": -1}, "whole number chain >= 0"),

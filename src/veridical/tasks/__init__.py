@@ -45,6 +45,7 @@ TASKS = {
     "ornstein_uhlenbeck": "veridical.tasks.ornstein_uhlenbeck:OrnsteinUhlenbeck",
     "pendulum": "veridical.tasks.pendulum:Pendulum",
     "ricker": "veridical.tasks.ricker:Ricker",
+    "seir": "veridical.tasks.seir:SEIR",
     "sir": "veridical.tasks.sir:SIR",
     "slcp": "veridical.tasks.slcp:SLCP",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",

@@ -58,8 +58,8 @@ class SLCP(Task):
         self.parameters = self.prior.parameters()
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
-        """Returns standard normal noise of each point, (n, points, 2), and of the last one's contamination, (n,
-        2), where there is a level `real`.
+        """Returns standard normal noise of each point, (n, points, 2), and where there is a level `real` more
+        for the last, (n, 2).
         """
         noise = {"observation": rng.standard_normal((n, self.points, 2))}
         if "real" in self.fidelities:
