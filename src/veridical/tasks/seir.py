@@ -11,8 +11,8 @@ number :math:`m_t` of cases on day t
     \mathrm{Var} x_t = m_t + m_t^2 / k, \qquad t = 0, \dots, 55 .
 
 At the start I people are infectious, 0.6 I infected, 5 % immune. The equations are solved in four steps a
-day. Counts are quantiles of uniform numbers (Poisson, with a gamma distributed rate). With `weekly` x holds the
-cases of eight weeks instead, whose likelihood is not known.
+day. Counts are quantiles of uniform numbers (Poisson, with a gamma distributed rate). With `weekly` x holds
+the cases of eight weeks instead, whose likelihood is not known.
 
 Where `weekend` is set there is a level `real`, day 0 of which is a Monday: that share of the cases of each
 Saturday and Sunday, times the severity and rounded, is seen on the Monday after, or beyond the end.
@@ -65,7 +65,7 @@ class SEIR(Task):
                 "r_after": Uniform(0.3, 1.6),
                 "change_day": Uniform(0.0, float(DAYS)),
                 "infectious": LogNormal(mean=6.0, sd=1.2),
-                "dispersion": LogNormal(mean=1.5, sd=1.2),
+                "dispersion": LogNormal(mean=1.5, sd=1.5),
             }
         )
         self.parameters = self.prior.parameters({"change_day": "d", "infectious": "per million"})
