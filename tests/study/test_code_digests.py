@@ -181,6 +181,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
             f"bank of {name}"
             for name in (
                 "cancer_stromal",
+                "drift_diffusion",
                 "gaussian_mixture",
                 "mean_reversion",
                 "moving_average",

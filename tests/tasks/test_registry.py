@@ -103,7 +103,8 @@ def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Gen
     assert sample.shape == (4000, *task.x_shape) and share < 0.5
 
 
-WITH_REAL = {
+WITH_REAL: dict[str, dict[str, float]] = {
+    "ricker": {"realisations": 10},
     "gaussian_linear": {"real_noise_sd": 2.0},
     "seir": {"weekend": 1.0},
     "slcp": {"points": 5, "real_noise_sd": 100.0},
