@@ -183,6 +183,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "cancer_stromal",
                 "drift_diffusion",
                 "gaussian_mixture",
+                "light_tunnel",
                 "mean_reversion",
                 "moving_average",
                 "ornstein_uhlenbeck",

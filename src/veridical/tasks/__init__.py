@@ -37,6 +37,7 @@ TASKS = {
     "gaussian_mean": "veridical.tasks.gaussian_mean:GaussianMean",
     "gaussian_mixture": "veridical.tasks.gaussian_mixture:GaussianMixture",
     "gaussian_variance": "veridical.tasks.gaussian_variance:GaussianVariance",
+    "light_tunnel": "veridical.tasks.light_tunnel:LightTunnel",
     "lotka_volterra": "veridical.tasks.lotka_volterra:LotkaVolterra",
     "lotka_volterra_bf": "veridical.tasks.lotka_volterra_bf:LotkaVolterraBF",
     "lotka_volterra_counts": "veridical.tasks.lotka_volterra_counts:LotkaVolterraCounts",
