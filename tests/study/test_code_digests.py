@@ -193,6 +193,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "slcp",
                 "stochastic_sir",
                 "two_moons",
+                "wind_tunnel",
             )
         }
         | jobs("prior", "nle", "nre"),

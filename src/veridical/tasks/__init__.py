@@ -52,6 +52,7 @@ TASKS = {
     "slcp": "veridical.tasks.slcp:SLCP",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",
     "two_moons": "veridical.tasks.two_moons:TwoMoons",
+    "wind_tunnel": "veridical.tasks.wind_tunnel:WindTunnel",
 }
 
 
