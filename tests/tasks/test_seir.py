@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 from veridical.tasks.seir import SEIR
 
+DATA = Path(__file__).parents[2] / "config" / "data"
 THETA = np.array([[1.6, 0.7, 30.0, 300.0, 8.0]])
 
 
@@ -73,3 +76,18 @@ def test_weekends_are_seen_on_mondays(severity: float, rng: np.random.Generator)
     other = ~weekend & (np.arange(56) % 7 != 0)
     np.testing.assert_array_equal(late[:, other], x[:, other])
     assert (np.rint(late) == late).all() and (late >= 0).all()
+
+
+def test_the_real_waves_are_whole_and_their_weeks_are_sums() -> None:
+    """And half of the countries report no case on any weekend."""
+    days, weeks = (
+        np.genfromtxt(
+            DATA / f"covid19_europe_autumn_2020_{each}.csv", delimiter=",", names=True, skip_header=4
+        )
+        for each in ("days", "weeks")
+    )
+    for country in ("CH", "DE", "ES", "FR", "GB", "SE"):
+        x = days[country].reshape(8, 7)
+        assert (x == np.rint(x)).all() and (x >= 0).all()
+        np.testing.assert_array_equal(x.sum(axis=1), weeks[country])
+        assert (x[:, 5:] == 0).all() == (country in ("CH", "ES", "SE"))
