@@ -21,7 +21,7 @@ NAMES = {
     "veridical.tasks.Task": "block_rows bounds constraints coupled dimensions fidelities has_likelihood "
     "has_missing "
     "has_posterior log_likelihood measured name needs noise parameter_names parameters posterior_log_prob "
-    "posterior_sample prior simulate statistics timeout_is_data x_dtype x_shape x_unit",
+    "posterior_sample prior severity simulate statistics timeout_is_data x_dtype x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw log_ratio mixture +veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
     "veridical.tasks.Dimension": "coordinates kind label missing name unit",

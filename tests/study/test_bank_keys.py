@@ -12,6 +12,8 @@ from veridical.study.layout import Layout
 CONFIG = Path(__file__).parents[2] / "config"
 # All scales of a study share its bank.
 KEYS = {
+    "covid_weekend": "d84b294d2d38",
+    "covid_weeks": "ab996fcc5a4c",
     "gaussian": "7f30b6364ddc",
     "lotka_volterra_bf": "1357a0fd2cfd",
     "lynx_hare": "18a0d7f1f6e7",

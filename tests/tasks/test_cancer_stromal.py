@@ -32,9 +32,11 @@ def by_definition(
     return [len(stromal), len(cancer), float(np.mean(nearest)), max(nearest)]
 
 
-@pytest.mark.parametrize("fidelity", ["model", "real"])
-def test_summaries_are_those_of_the_definition(fidelity: str, rng: np.random.Generator) -> None:
-    task, n = CancerStromal(), 6
+@pytest.mark.parametrize(("fidelity", "severity"), [("model", 1.0), ("real", 1.0), ("real", 0.4)])
+def test_summaries_are_those_of_the_definition(
+    fidelity: str, severity: float, rng: np.random.Generator
+) -> None:
+    task, n = CancerStromal(severity), 6
     theta = np.array([[200.0, 4.0, 12.0], [300.0, 20.0, 20.0]] * 3)
     noise = task.noise(rng, n)
     x = task.simulate(theta, noise, fidelity)
@@ -42,7 +44,7 @@ def test_summaries_are_those_of_the_definition(fidelity: str, rng: np.random.Gen
     parents = poisson_quantile(noise["counts"][:, 1], theta[:, 1]) + 1
     for i in range(n):
         daughters = poisson_quantile(noise["daughters"][i], theta[i, 2]) + 1
-        necrotic = noise["necrosis"][i] < (0.75 if fidelity == "real" else 0.0)
+        necrotic = noise["necrosis"][i] < (0.75 * severity if fidelity == "real" else 0.0)
         p = slice(0, parents[i])
         place = noise["cells"][i, : cells[i]], noise["parents"][i, p]
         np.testing.assert_allclose(x[i], by_definition(*place, daughters[p], necrotic[p]))

@@ -25,10 +25,12 @@ def joint(task: GaussianChain, fidelity: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("fidelity", LEVELS)
-@pytest.mark.parametrize("chain", [0, 1])
-def test_simulations_have_the_joint_moments(chain: int, fidelity: str, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize(("chain", "severity"), [(0, 1.0), (1, 1.0), (0, 0.3)])
+def test_simulations_have_the_joint_moments(
+    chain: int, severity: float, fidelity: str, rng: np.random.Generator
+) -> None:
     """Whitened by the stated moments, N rows have mean 0 and covariance I within Monte Carlo error."""
-    task, n = GaussianChain(chain), 20_000
+    task, n = GaussianChain(chain, severity), 20_000
     theta = task.prior.sample(rng, n)
     rows = np.hstack([theta, task.simulate(theta, task.noise(rng, n), fidelity)])
     mean, covariance = joint(task, fidelity)

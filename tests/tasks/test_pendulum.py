@@ -32,11 +32,12 @@ def test_without_friction_nature_is_the_harmonic_oscillator(rng: np.random.Gener
     np.testing.assert_array_equal(without, harmonic)
 
 
-def test_friction_damps_by_the_stated_factor(rng: np.random.Generator) -> None:
-    task, n = Pendulum(), 20
+@pytest.mark.parametrize("severity", [1.0, 0.3])
+def test_friction_damps_by_the_stated_factor(severity: float, rng: np.random.Generator) -> None:
+    task, n = Pendulum(severity=severity), 20
     theta, noise = task.prior.sample(rng, n), quiet(task.noise(rng, n))
     real, harmonic = (task.simulate(theta, noise, level) for level in ("real", "harmonic"))
-    np.testing.assert_allclose(real, harmonic * np.exp(-noise["friction"] * task.times))
+    np.testing.assert_allclose(real, harmonic * np.exp(-severity * noise["friction"] * task.times))
     np.testing.assert_array_equal(real[:, 0], harmonic[:, 0])
 
 

@@ -103,7 +103,47 @@ def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Gen
     assert sample.shape == (4000, *task.x_shape) and share < 0.5
 
 
-EXACT = ["gaussian_chain", "gaussian_linear", "gaussian_variance", "mixture", "ornstein_uhlenbeck"]
+WITH_REAL: dict[str, dict[str, float]] = {
+    "ricker": {"realisations": 10},
+    "gaussian_linear": {"real_noise_sd": 2.0},
+    "seir": {"weekend": 1.0},
+    "slcp": {"points": 5, "real_noise_sd": 100.0},
+}
+OF_NATURE = [
+    n for n in ALL if "real" in tasks.build({"name": n, "settings": WITH_REAL.get(n, {})}).fidelities
+]
+
+
+@pytest.mark.parametrize("name", OF_NATURE)
+def test_severity_is_a_dial_from_the_simulator_to_nature(name: str, rng: np.random.Generator) -> None:
+    """At 0 data of the level `real` are the simulator's, row by row; at 1 the default's; between, neither."""
+
+    def real(severity: dict[str, float]) -> np.ndarray:
+        settings = WITH_REAL.get(name, {}) | severity
+        return tasks.build({"name": name, "settings": settings}).simulate(theta, noise, "real")
+
+    task = tasks.build({"name": name, "settings": WITH_REAL.get(name, {})})
+    theta, noise = task.prior.sample(rng, N), task.noise(rng, N)
+    target = [level for level in task.fidelities if level != "real"][-1]
+    model = task.simulate(theta, noise, target)
+    np.testing.assert_allclose(real({"severity": 0.0}), model, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(real({"severity": 1.0}), real({}))
+    half, whole = (np.abs(real({"severity": s}) - model) > 1e-9 for s in (0.5, 1.0))
+    assert half.any() and whole.any() and (real({"severity": 0.5}) != real({})).any()
+    for bad in (-0.1, 1.1, True, "1"):
+        with pytest.raises(TaskError, match="expected a severity from 0 "):
+            real({"severity": bad})
+
+
+EXACT = [
+    "gaussian_chain",
+    "gaussian_cloud",
+    "gaussian_linear",
+    "gaussian_mean",
+    "gaussian_variance",
+    "mixture",
+    "ornstein_uhlenbeck",
+]
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -134,6 +174,11 @@ def test_a_misspelt_name_or_setting_is_answered_with_the_nearest() -> None:
         ("gaussian_linear", {"dimension": 0}, "gaussian_linear: expected dimension >= 1"),
         ("gaussian_linear", {"prior_sd": -1.0}, "positive prior_sd"),
         ("gaussian_linear", {"real_noise_sd": 0.0}, "positive real_noise_sd"),
+        ("gaussian_linear", {"severity": 0.5}, "a severity needs a real_noise_sd"),
+        ("seir", {"weekend": 0.0}, "a weekend above 0 and up to 1, got 0"),
+        ("seir", {"severity": 0.5}, "a severity needs a weekend"),
+        ("slcp", {"severity": 0.5}, "a severity needs a real_noise_sd"),
+        ("slcp", {"points": 0}, "points >= 1 and a positive real_noise_sd, got 0"),
         ("gaussian_chain", {"chain": -1}, "whole number chain >= 0"),
         ("gaussian_chain", {"chain": 1.5}, "whole number chain >= 0"),
         ("gaussian_chain", {"chain": True}, "whole number chain >= 0"),

@@ -40,6 +40,11 @@ REGISTRIES = frozenset({"MARGINALS"})
 REVISED = {
     "6db4e9ef1a7bdc732246f9caef19f481": "ead39ce564cb851f8da38878788cb709",  # Product
     "c70c2201052ed0b9d20fe48ca860a903": "49ab4d5d480779da675e4d5905bdadc8",  # MultivariateNormal
+    "dfccfbab08f1bd46687e9ad2148483c1": "d573b36ad845e45a966fbf493c7b3c9e",  # Pendulum
+    "33b1797827222a314953a0ab7c41aded": "65424be7f0f7f4651dc5e0a880b8c071",  # GaussianChain
+    "ad438d2ec5d618f08c975bf5d50b9cad": "399ffb91d4058eeee00821a46e93668b",  # CancerStromal
+    "a45f5bdda985738cfb85479316084186": "cdf24e7d1f5109785b05fa91dbf00328",  # GaussianLinear
+    "ea70b6d866628135db2f6c7912a3520b": "a1add737929a851e3ce4e6aa9a08dadb",  # SLCP
 }
 
 Reference = tuple[str, str | None]  # a module, and a name in it or all of it

@@ -51,6 +51,23 @@ def usable(x: Array, has_missing: bool) -> Array:
     return np.asarray(np.isfinite(rows).any(axis=1) & ~np.isinf(rows).any(axis=1))
 
 
+def require_severity(task: str, severity: float) -> float:
+    """Returns a task's setting of how far nature departs from the simulator, as a float.
+
+    >>> require_severity("pendulum", 1)
+    1.0
+
+    Raises:
+        TaskError: If it is no number from 0 (not at all) to 1 (as published).
+    """
+    if isinstance(severity, bool) or not isinstance(severity, int | float) or not 0 <= severity <= 1:
+        raise TaskError(
+            f"task {task}: expected a severity from 0 (the simulator is right) to 1 (as published), got "
+            f"{severity!r}."
+        )
+    return float(severity)
+
+
 def _unmasked(array: Any) -> Array:
     """An array whose masked numbers are NaN; lists may hold masked rows."""
     if isinstance(array, list | tuple) and any(np.ma.isMaskedArray(part) for part in array):
@@ -136,6 +153,7 @@ class Task(ABC):
         needs: What its simulation jobs ask a scheduler for.
         constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
         statistics: Functions of x that predictive checks compare too, by name: x (N, *x_shape) to (N,).
+        severity: How far the level `real` departs from the simulator: 0 not at all, 1 as published.
     """
 
     name: str
@@ -148,6 +166,7 @@ class Task(ABC):
     timeout_is_data: bool = False
     needs: Needs = Needs()
     statistics: Mapping[str, Callable[[Array], Array]] = MappingProxyType({})
+    severity: float = 1.0
     prior: Prior
 
     @property

@@ -9,8 +9,9 @@ all uniform and independent. Parent k has :math:`n_k \sim` Poisson(:math:`\lambd
 
 Data are four summaries: the number of stromal cells, that of cancer cells, and the mean and the largest
 distance from one of the first 50 stromal cells to its nearest cancer cell. A row without a stromal or without
-a cancer cell has failed. At the level `real` each parent is necrotic with probability 0.75, and all cells
-closer than :math:`0.8 r_k` to a necrotic parent are gone before the cells are counted.
+a cancer cell has failed. At the level `real` each parent is necrotic with probability 0.75 s, s being the
+severity (1 where none is given), and all cells closer than :math:`0.8 r_k` to a necrotic parent are gone
+before the cells are counted.
 
 Counts are quantiles of uniform numbers, so that both levels share their randomness.
 
@@ -25,7 +26,7 @@ import numpy as np
 from scipy.special import pdtr, pdtrik
 
 from veridical.errors import TaskError, require_shape
-from veridical.tasks.base import Array, Dimension, Task
+from veridical.tasks.base import Array, Dimension, Task, require_severity
 from veridical.tasks.priors import Product, Uniform
 
 SUMMARIES = ("stromal", "cancer", "mean_distance", "max_distance")
@@ -37,7 +38,11 @@ NECROTIC_CORE = 0.8
 
 
 class CancerStromal(Task):
-    """Cells of a tissue, of which parents of tumours make some cancer cells."""
+    """Cells of a tissue, of which parents of tumours make some cancer cells.
+
+    Arguments:
+        severity: The share of 0.75 with which parents are necrotic at the level `real`, from 0 to 1.
+    """
 
     name = "cancer_stromal"
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
@@ -46,6 +51,9 @@ class CancerStromal(Task):
     )
     parameters = prior.parameters()
     dimensions = (Dimension("summary", SUMMARIES),)
+
+    def __init__(self, severity: float = 1.0) -> None:
+        self.severity = require_severity(self.name, severity)
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
         """Returns places of as many cells and parents as there can be, and uniform numbers for counts."""
@@ -69,7 +77,7 @@ class CancerStromal(Task):
         for i, (c, p) in enumerate(zip(cells, parents, strict=True)):
             if c == 0:
                 continue
-            necrotic = noise["necrosis"][i, :p] < (NECROTIC if fidelity == "real" else 0.0)
+            necrotic = noise["necrosis"][i, :p] < (self.severity * NECROTIC if fidelity == "real" else 0.0)
             x[i] = _summaries(noise["cells"][i, :c], noise["parents"][i, :p], daughters[i, :p], necrotic)
         return x
 

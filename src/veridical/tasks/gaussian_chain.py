@@ -6,7 +6,8 @@ r"""A Gaussian that is observed through another one, which the simulator does no
 The level `model` gives x, the level `real` y. Both posteriors are Gaussian: data
 :math:`F \theta + c + N(0, R)` have, by Bayes' rule, the posterior precision :math:`P^{-1} + F^T R^{-1} F`,
 with (F, c, R) = (A, b, L) for x and, as x sums out, (C A, C b + e, C L C^T + Q) for y. Given x, y does not
-depend on theta.
+depend on theta. At a severity s other than 1, (1 - s) I + s C, s e and s^2 Q stand for C, e and Q: y is x
+where s = 0.
 
 The matrices are drawn once from the number of the chain: entries of m, A, b are N(0, 1), those of C N(1, 1),
 those of e U(5, 10); P = G G^T + I, L = H H^T, Q = K K^T with square G, H of entries N(0, 1) and K of entries
@@ -25,7 +26,7 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import TaskError, require_shape
-from veridical.tasks.base import Array, Dimension, Task
+from veridical.tasks.base import Array, Dimension, Task, require_severity
 from veridical.tasks.priors import MultivariateNormal, linear_map
 
 PARAMETERS = 3
@@ -65,6 +66,7 @@ class GaussianChain(Task):
 
     Arguments:
         chain: Number from which the matrices are drawn.
+        severity: s, how far the level `real` departs from the simulator, from 0 (not at all) to 1.
     """
 
     name = "gaussian_chain"
@@ -72,9 +74,10 @@ class GaussianChain(Task):
     dimensions = (Dimension("feature", tuple(range(FEATURES))),)
     prior: MultivariateNormal
 
-    def __init__(self, chain: int = 0) -> None:
+    def __init__(self, chain: int = 0, severity: float = 1.0) -> None:
         if isinstance(chain, bool) or not isinstance(chain, int) or not 0 <= chain < 1 << 31:
             raise TaskError(f"task {self.name}: expected a whole number chain >= 0, got {chain!r}.")
+        self.severity = s = require_severity(self.name, severity)
         rng = seeds.generator(ROOT, "theta", self.name, "matrices", chain)
         factor = rng.standard_normal((PARAMETERS, PARAMETERS))
         self.prior = MultivariateNormal(
@@ -85,7 +88,8 @@ class GaussianChain(Task):
         matrix, offset = rng.standard_normal((FEATURES, PARAMETERS)), rng.standard_normal(FEATURES)
         self._simulator_factor = rng.standard_normal((FEATURES, FEATURES))
         outer, shift = rng.normal(1.0, 1.0, (FEATURES, FEATURES)), rng.uniform(5.0, 10.0, FEATURES)
-        self._nature_factor = rng.normal(0.0, 0.1, (FEATURES, FEATURES))
+        outer, shift = (1 - s) * np.eye(FEATURES) + s * outer, s * shift
+        self._nature_factor = s * rng.normal(0.0, 0.1, (FEATURES, FEATURES))
         self.simulator = LinearGaussian(matrix, offset, self._simulator_factor @ self._simulator_factor.T)
         self.nature = LinearGaussian(outer, shift, self._nature_factor @ self._nature_factor.T)
         self._levels = {"model": self.simulator, "real": self.simulator.through(self.nature)}

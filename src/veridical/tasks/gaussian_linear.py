@@ -3,8 +3,9 @@ r"""The location of a Gaussian in D dimensions, with its exact posterior; option
 .. math:: \theta \sim N(0, \tau^2 I), \qquad x = \theta + \sigma \epsilon, \qquad
     \theta \mid x \sim N(r x, r \sigma^2 I), \qquad r = \frac{\tau^2}{\tau^2 + \sigma^2} .
 
-Where `real_noise_sd` is set there is a level `real` with that standard deviation in place of sigma, and the
-same noise otherwise. With :math:`\tau^2 = \sigma^2 = 0.1` and a real variance of 0.2 in ten dimensions,
+Where `real_noise_sd` is set there is a level `real` with that standard deviation in place of sigma, or at a
+severity s other than 1 with (1 - s) sigma + s `real_noise_sd`, and the same noise otherwise. With
+:math:`\tau^2 = \sigma^2 = 0.1` and a real variance of 0.2 in ten dimensions,
 x / 2 estimates theta under the assumed model, with mean squared error 0.75 in units of :math:`\tau^2`, and
 x / 3 under the real one, with 0.667.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 from veridical.errors import TaskError, require_shape
-from veridical.tasks.base import Array, Dimension, Task
+from veridical.tasks.base import Array, Dimension, Task, require_severity
 from veridical.tasks.priors import Normal, Product
 
 
@@ -32,6 +33,7 @@ class GaussianLinear(Task):
         prior_sd: Standard deviation of each parameter.
         noise_sd: Standard deviation of each datum around its parameter.
         real_noise_sd: The same for the level `real`, which is there only where this is given.
+        severity: How far the level `real` departs from `noise_sd` towards `real_noise_sd`, from 0 to 1.
     """
 
     name = "gaussian_linear"
@@ -42,6 +44,7 @@ class GaussianLinear(Task):
         prior_sd: float = 1.0,
         noise_sd: float = 1.0,
         real_noise_sd: float | None = None,
+        severity: float = 1.0,
     ) -> None:
         if not (dimension >= 1 and prior_sd > 0 and noise_sd > 0):
             raise TaskError(
@@ -50,6 +53,11 @@ class GaussianLinear(Task):
             )
         if real_noise_sd is not None and not real_noise_sd > 0:
             raise TaskError(f"task {self.name}: expected a positive real_noise_sd, got {real_noise_sd}.")
+        if real_noise_sd is None and severity != 1:
+            raise TaskError(
+                f"task {self.name}: a severity needs a real_noise_sd, without which nature is right."
+            )
+        self.severity = s = require_severity(self.name, severity)
         names = [f"theta_{j}" for j in range(dimension)]
         self.prior = Product({name: Normal(0.0, prior_sd) for name in names})
         self.parameters = self.prior.parameters()
@@ -59,7 +67,7 @@ class GaussianLinear(Task):
         self.noise_sds = {"model": noise_sd}
         self.fidelities = {"model": 1.0}
         if real_noise_sd is not None:
-            self.noise_sds["real"] = real_noise_sd
+            self.noise_sds["real"] = (1 - s) * noise_sd + s * real_noise_sd
             self.fidelities["real"] = 100.0
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:

@@ -13,7 +13,8 @@ with the prior :math:`\omega_0 \sim U(0, 3)`, :math:`A \sim U(0.5, 10)`. Its lev
 
   the amplitude grows and the frequency is too low, the more the faster the pendulum;
 - `harmonic`: no friction (alpha = 0), exact;
-- `real`: with friction, :math:`\alpha \sim U(0, 1)`; it stands for nature.
+- `real`: with friction, :math:`\alpha \sim U(0, 1)` or, at another severity s than 1, U(0, s); it stands for
+  nature.
 
 References:
     | Addressing Misspecification in Simulation-based Inference through Data-driven Calibration
@@ -25,7 +26,7 @@ from __future__ import annotations
 import numpy as np
 
 from veridical.errors import TaskError, require_shape
-from veridical.tasks.base import Array, Dimension, Task
+from veridical.tasks.base import Array, Dimension, Task, require_severity
 from veridical.tasks.priors import Product, Uniform
 
 POINTS = 200
@@ -38,6 +39,7 @@ class Pendulum(Task):
     Arguments:
         noise_sd: Standard deviation of the noise of each point.
         substeps: Euler steps from one point to the next, at the level `euler`.
+        severity: The largest friction at the level `real`, in 1/s, from 0 (the simulator is right) to 1.
     """
 
     name = "pendulum"
@@ -48,16 +50,17 @@ class Pendulum(Task):
     dimensions = (Dimension("time", tuple(times.tolist()), "s"),)
     x_unit = "m"
 
-    def __init__(self, noise_sd: float = 0.1, substeps: int = 1) -> None:
+    def __init__(self, noise_sd: float = 0.1, substeps: int = 1, severity: float = 1.0) -> None:
         if not (noise_sd > 0 and substeps >= 1):
             raise TaskError(
                 f"task {self.name}: expected a positive noise_sd and substeps >= 1, got {noise_sd} and "
                 f"{substeps}."
             )
         self.noise_sd, self.substeps = noise_sd, substeps
+        self.severity = require_severity(self.name, severity)
 
     def noise(self, rng: np.random.Generator, n: int) -> dict[str, Array]:
-        """Returns the phase and friction (n, 1) and the standard normal noise of the points (n, 200)."""
+        """Returns the phase and the friction at severity 1 (n, 1) and the points' normal noise (n, 200)."""
         return {
             "phase": rng.uniform(-np.pi, np.pi, (n, 1)),
             "friction": rng.random((n, 1)),
@@ -78,7 +81,7 @@ class Pendulum(Task):
         else:
             curve = amplitude * np.cos(frequency * self.times + noise["phase"])
         if fidelity == "real":
-            curve = curve * np.exp(-noise["friction"] * self.times)
+            curve = curve * np.exp(-self.severity * noise["friction"] * self.times)
         return curve + self.noise_sd * noise["observation"]
 
     def _euler(self, frequency: Array) -> tuple[Array, Array]:
