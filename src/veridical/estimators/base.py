@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from veridical import seeds
 from veridical.errors import Refused, TrainingError, require_shape
 from veridical.tasks import supports
 from veridical.tasks.base import Array
@@ -333,6 +334,36 @@ class Estimator(ABC):
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self.sample_and_log_prob(x, n, rng)[0]
+
+    def sample_alike(self, x: Array, n: int, seed: int) -> Array:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape), all made of the same noise."""
+        return np.concatenate(
+            [self.sample(one[None], n, seeds.generator(seed, "infer", "alike")) for one in x], axis=1
+        )
+
+    @property
+    def bagged(self) -> bool:
+        """Whether it answers with a mixture of what it says `apart`, and so with more doubt than each."""
+        return False
+
+    def apart(self, pairs: Rows) -> list[tuple[Array, Estimator]]:
+        """Returns what answers labelled pairs without having learned from them: rows, and a method for these.
+
+        A method that learns from pairs and can leave some out overrides this, for the pairs it learned from;
+        any other answers them itself.
+
+        Raises:
+            TrainingError: If it, or what it builds on, has learned from pairs and cannot leave any out.
+        """
+        method: Estimator | None = self
+        while method is not None:
+            if method.settings.learns_from("calibration"):
+                raise TrainingError(
+                    f"method {method.type!r} has learned from labelled pairs, so that its answers to them say "
+                    "nothing of others; build on one that has not, or that leaves some out."
+                )
+            method = method.parent
+        return [(np.arange(len(pairs)), self)]
 
     def standing(self, x: Array) -> Standing:
         """Returns what it says of its answers to x (N, *x_shape); most answer all that they are asked."""
