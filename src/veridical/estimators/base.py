@@ -15,6 +15,7 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import Refused, TrainingError, require_shape
+from veridical.estimators import apart
 from veridical.tasks import supports
 from veridical.tasks.base import Array
 from veridical.tasks.latents import Support
@@ -349,20 +350,12 @@ class Estimator(ABC):
     def apart(self, pairs: Rows) -> list[tuple[Array, Estimator]]:
         """Returns what answers labelled pairs without having learned from them: rows, and a method for these.
 
-        A method that learns from pairs and can leave some out overrides this, for the pairs it learned from;
-        any other answers them itself.
+        A method that learns from pairs overrides this where it can leave some of them out.
 
         Raises:
             TrainingError: If it, or what it builds on, has learned from pairs and cannot leave any out.
         """
-        method: Estimator | None = self
-        while method is not None:
-            if method.settings.learns_from("calibration"):
-                raise TrainingError(
-                    f"method {method.type!r} has learned from labelled pairs, so that its answers to them say "
-                    "nothing of others; build on one that has not, or that leaves some out."
-                )
-            method = method.parent
+        apart.require_unseen(self)
         return [(np.arange(len(pairs)), self)]
 
     def standing(self, x: Array) -> Standing:

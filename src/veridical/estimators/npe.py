@@ -89,7 +89,9 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
 
     def sample_alike(self, x: Array, n: int, seed: int) -> Array:
         """Returns n draws (n, N, D) for each x (N, *x_shape), of the same noise, in double precision."""
-        noise = torch.from_numpy(seeds.generator(seed, "infer", "alike").standard_normal((n, self.draw_noise)))
+        noise = torch.from_numpy(
+            seeds.generator(seed, "infer", "alike").standard_normal((n, self.draw_noise))
+        )
         draws = np.empty((len(x), n, len(self.task.parameters)))
         step = max(1, ROWS // n)
         with torch.no_grad():

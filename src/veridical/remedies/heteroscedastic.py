@@ -29,7 +29,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,22 +39,15 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln
 
+from veridical.estimators.apart import folds
 from veridical.tasks.base import Array
 
-FOLDS = 5
 TAUS, NUS = (0.0, 0.3, 1.0, 3.0), (3.0, 5.0, 10.0, 50.0)
 VARIANTS = len(TAUS) * len(NUS)
 WIDEST = 3.0  # standard deviations of the features beyond which the scale stays what it is there
 EM_ROUNDS = 12
 _LOG_CHI2 = 5.0  # about the variance of log chi^2 with one degree of freedom, which is pi^2 / 2
 _BOUNDS = {"linear": (1e-3, 1e3), "smooth": (1e-3, 1e3), "length": (0.2, 50.0), "noise": (1e-4, 10.0)}
-
-
-def folds(n: int) -> Iterator[tuple[Array, Array]]:
-    """Yields, for each fold, which of n rows are learned from and which are held out, shape (n,) each."""
-    for fold in range(FOLDS):
-        held = np.arange(n) % FOLDS == fold
-        yield ~held, held
 
 
 def _inverse(covariance: Array, noise: float) -> tuple[Array, float]:
@@ -217,7 +209,9 @@ class HeteroscedasticRegression:
         """Returns the regression of z (n, D) on standardised features f (n, F)."""
         processes = tuple(Process.fit(f, column, smooth) for column in z.T)
         errors = np.stack([process.left_out()[0] for process in processes], axis=1)
-        scores = {(tau, nu): each for tau in TAUS for nu, each in zip(NUS, _scores(f, errors, tau), strict=True)}
+        scores = {
+            (tau, nu): each for tau in TAUS for nu, each in zip(NUS, _scores(f, errors, tau), strict=True)
+        }
         tau, nu = max(scores, key=lambda both: scores[both])
         scale = Scale(f, errors, tau)
         return cls(processes, scale, np.linalg.cholesky(student_scatter(errors / scale.left_out(), nu)), nu)
@@ -260,8 +254,8 @@ class HeteroscedasticRegression:
         return cls(processes, Scale(f, errors, tau), arrays["factor"], nu)
 
 
-def _scores(f: Array, errors: Array, tau: float) -> list[float]:
-    """The log score of errors (n, D) for each nu, each fifth by a scale and a scale matrix of the others."""
+def _scores(f: Array, errors: Array, tau: float) -> Array:
+    """The log scores of errors (n, D) for all nu, each fifth by a scale and a scale matrix of the others."""
     total = np.zeros(len(NUS))
     for learn, held in folds(len(f)):
         scale = Scale(f[learn], errors[learn], tau)
@@ -269,4 +263,4 @@ def _scores(f: Array, errors: Array, tau: float) -> list[float]:
         for i, nu in enumerate(NUS):
             factors = there[:, :, None] * np.linalg.cholesky(student_scatter(relative, nu))
             total[i] += log_student(errors[held][:, None], factors, nu).sum()
-    return total.tolist()
+    return total

@@ -1,15 +1,15 @@
 r"""Regression of labelled real parameters on what a posterior believes of the data, right or wrong.
 
-Features of an observation y are medians and log standard deviations of draws of the wrapped posterior given y,
-in the space z where parameters are unbounded and standardised by the prior, made of the same noise for all y,
+Features of an observation y are medians and log standard deviations of draws of the wrapped posterior given
+y, in the space z where parameters are unbounded and standardised by the prior, of the same noise for all y,
 
 .. math:: f(y) = [\mathrm{median}_j, \; \log(\mathrm{sd}_j + 10^{-3})]_{j = 1..D} \quad \text{in } [-8, 8] ,
 
 standardised; or y itself, standardised and whitened by its principal components (at most a quarter of the
-pairs), where the regression has no smooth part. What `heteroscedastic` learns of z given f(y) is the answer: a
-Student t in z. Five fits, each without a fifth of the pairs, say by the log score of that fifth which features
-are better, and their mixture answers where pairs are few, or where one fit to all pairs claims to be narrower
-than they are: such a fit knows less than it says.
+pairs), where the regression has no smooth part. What `heteroscedastic` learns of z given f(y) is the answer:
+a Student t in z. Five fits, each without a fifth of the pairs, say by the log score of that fifth which
+features are better. Their mixture answers where pairs are few, or where one fit to all pairs claims to be
+narrower than they are: such a fit knows less than it says.
 
 A summary of the encoder leaves the range of its training for real y; medians and widths do not.
 """
@@ -25,9 +25,10 @@ from scipy.special import logsumexp
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.estimators.apart import FOLDS, folds
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.networks.transforms import ParameterTransform
-from veridical.remedies.heteroscedastic import FOLDS, VARIANTS, HeteroscedasticRegression, folds, log_student
+from veridical.remedies.heteroscedastic import VARIANTS, HeteroscedasticRegression, log_student
 from veridical.remedies.moments_settings import MomentsSettings
 from veridical.tasks.base import Array
 from veridical.training import devices, session
@@ -118,33 +119,27 @@ class Moments(Estimator):
         pairs = labelled(material, "calibration", settings.type, task)
         if len(pairs) < MIN_PAIRS:
             raise TrainingError(
-                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got {len(pairs)}."
+                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
+                f"{len(pairs)}."
             )
         seed = seeds.integer(run.root, "remedy", *run.path, "moments")
         rng = seeds.generator(run.root, "remedy", *run.path, "prior")
         known = pairs.theta if material.prior is None else material.prior.sample(rng, PRIOR_DRAWS)
         parameters = ParameterTransform.fit(known, task.bounds, task.support)
         parameters.require_inside(pairs.theta)
-        z = parameters.forward(pairs.theta)[0]
+        z, kinds = parameters.forward(pairs.theta)[0], (BELIEFS, DATA)
         with devices.cpu_threads(run.threads or settings.threads):
-            candidates = {}
-            for kind in [BELIEFS, DATA] if settings.features == "best" else [settings.features]:
-                raw = np.empty(0)
-                for rows, apart in parent.apart(pairs):
-                    part = _raw(kind, apart, parameters, pairs.x[rows], settings.draws, seed)
-                    raw = raw if len(raw) else np.empty((len(pairs), part.shape[1]))
-                    raw[rows] = part
-                members = [Member.fit(raw[learn], z[learn], kind) for learn, _ in folds(len(z))]
-                parts = zip(members, folds(len(z)), strict=True)
-                scores = np.concatenate([member.log_score(raw[held], z[held]) for member, (_, held) in parts])
-                candidates[kind] = float(scores.mean()), members, raw
-            scored = {kind: score for kind, (score, _, _) in candidates.items()}
-            kind = max(scored, key=lambda each: scored[each])
-            _, members, raw = candidates[kind]
+            candidates: dict[str, tuple[Array, list[Member]]] = {}
+            for kind in kinds if settings.regress_on == "best" else (settings.regress_on,):
+                raw = _apart(kind, parent, parameters, pairs, settings.draws, seed)
+                candidates[kind] = raw, [Member.fit(raw[learn], z[learn], kind) for learn, _ in folds(len(z))]
+            scores = {kind: _score(*found, z) for kind, found in candidates.items()}
+            kind = max(scores, key=lambda each: scores[each])
+            raw, members = candidates[kind]
             refit = Member.fit(raw, z, kind)
-        together = _together(settings, members, refit, raw)
-        answering = members if together else [refit]
-        return cls(settings, task, parameters, kind, members, refit, scored, seed, answering, parent), None
+            few = len(raw) < settings.refit
+            answering = members if few or _narrower(refit, members, raw) else [refit]
+        return cls(settings, task, parameters, kind, members, refit, scores, seed, answering, parent), None
 
     @property
     def bagged(self) -> bool:
@@ -160,13 +155,11 @@ class Moments(Estimator):
         z = self.refit.regression.arrays()["z"]
         if not np.array_equal(self.parameters.forward(pairs.theta)[0], z):
             raise TrainingError(
-                f"remedy {self.type}: it has learned from {len(z)} labelled pairs, and these {len(pairs)} are "
-                "others; give both methods the same `calibration`."
+                f"remedy {self.type}: it has learned from {len(z)} labelled pairs, and these {len(pairs)} "
+                "are others; give both methods the same `calibration`."
             )
         parts = zip(self.members, folds(len(z)), strict=True)
-        return [
-            (np.flatnonzero(held), replace(self, answering=[member])) for member, (_, held) in parts
-        ]
+        return [(np.flatnonzero(held), replace(self, answering=[member])) for member, (_, held) in parts]
 
     def _moments(self, x: Array) -> list[tuple[Array, Array]]:
         """Centres (N, D) and factors (N, D, D) of each of the fits that answer, given x."""
@@ -232,13 +225,14 @@ class Moments(Estimator):
         """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
         if parent is None:
             raise ArtifactError(f"remedy {cls.type}: its parent is missing.")
-        names = [f"fold{k}" for k in range(FOLDS)] + ["all"]
-        parts = [
-            {key.partition(".")[2]: a for key, a in arrays.items() if key.startswith(f"{name}.")} for name in names
-        ]
+        names = [*(f"fold{k}" for k in range(FOLDS)), "all"]
+        groups: dict[str, dict[str, Array]] = {name: {} for name in names}
+        for name, array in arrays.items():
+            group, _, key = name.partition(".")
+            groups.get(group, {})[key] = array
         scores = {k: float(arrays[f"score.{k}"]) for k in (BELIEFS, DATA) if f"score.{k}" in arrays}
         try:
-            *members, refit = map(Member.from_arrays, parts)
+            *members, refit = map(Member.from_arrays, groups.values())
             parameters = ParameterTransform.from_arrays(task.bounds, arrays, task.support)
             answering = members if arrays["bagged"] else [refit]
             seed = int(arrays["seed"])
@@ -248,13 +242,27 @@ class Moments(Estimator):
         return cls(settings, task, parameters, kind, members, refit, scores, seed, answering, parent)
 
 
-def _together(settings: MomentsSettings, members: Sequence[Member], refit: Member, raw: Array) -> bool:
-    """Whether the mixture of the members answers, learned from beliefs or data, raw (n, R)."""
-    widths = [
-        member.regression.width(member.features(raw[held]))
-        for member, (_, held) in zip(members, folds(len(raw)), strict=True)
-    ]
-    return len(raw) < settings.refit or refit.regression.width() < np.mean(widths) - NARROWER
+def _apart(
+    kind: str, parent: Estimator, parameters: ParameterTransform, pairs: Rows, draws: int, seed: int
+) -> Array:
+    """What features of labelled pairs are made of, (n, R), by what has not learned from them."""
+    parts = parent.apart(pairs)
+    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+    found = [_raw(kind, method, parameters, pairs.x[rows], draws, seed) for rows, method in parts]
+    return np.concatenate(found)[order]
+
+
+def _score(raw: Array, members: Sequence[Member], z: Array) -> float:
+    """The mean log density of z (n, D), each row by the member that has not seen it, given raw (n, R)."""
+    parts = zip(members, folds(len(z)), strict=True)
+    return float(np.concatenate([one.log_score(raw[held], z[held]) for one, (_, held) in parts]).mean())
+
+
+def _narrower(refit: Member, members: Sequence[Member], raw: Array) -> bool:
+    """Whether the fit to all pairs claims to know much more of a pair left out than the others do."""
+    parts = zip(members, folds(len(raw)), strict=True)
+    widths = [one.regression.width(one.features(raw[held])) for one, (_, held) in parts]
+    return bool(refit.regression.width() < np.mean(widths) - NARROWER)
 
 
 def _raw(
@@ -266,4 +274,3 @@ def _raw(
     z = parameters.forward(parent.sample_alike(x, draws, seed))[0]
     raw = np.concatenate([np.median(z, axis=0), np.log(z.std(axis=0) + 1e-3)], axis=1)
     return np.clip(raw, -8, 8)
-

@@ -21,7 +21,7 @@ class MomentsSettings(MethodSettings):
 
     type: Literal["moments"] = "moments"
     of: str = Field(description="The method whose beliefs are features: medians and widths of its draws.")
-    features: Literal["best", "beliefs", "data"] = Field(
+    regress_on: Literal["best", "beliefs", "data"] = Field(
         default="best",
         description="What is regressed on: beliefs of what it wraps, principal components of the data, or "
         "whichever predicts pairs better that took no part in the fit.",

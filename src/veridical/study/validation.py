@@ -272,6 +272,12 @@ def _require_parent(layout: Layout, method: str) -> None:
             f"{settings.type!r} makes its answers; give it a flow with densities, such as spline"
             + (", or set `smoothing` above 0." if settings.setting("smoothing") is not None else ".")
         )
+    if settings.asks_apart and layout.calibrated(parent) and not theirs.offers("answers apart"):
+        raise SettingError(
+            f"{place(layout, method)}.{key}: {parent!r} has learned from the labelled pairs that a method of "
+            f"type {settings.type!r} asks it about, and cannot leave any out; expected one that learns from "
+            f"none, such as an `npe`, or of type {' or '.join(methods.giving(['answers apart']))}."
+        )
     if settings.needs_likelihood and not layout.task.has_likelihood:
         raise SettingError(
             f"{place(layout, method)}: type {settings.type!r} weighs draws by the likelihood, which task "
