@@ -6,6 +6,7 @@ REMEDIES = {  # the settings of each, which name its class
     "tuned": "veridical.remedies.tuned_settings:TunedSettings",
     "rope": "veridical.remedies.rope_settings:RoPESettings",
     "moments": "veridical.remedies.moments_settings:MomentsSettings",
+    "recalibrated": "veridical.remedies.recalibrated_settings:RecalibratedSettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
 }
