@@ -199,6 +199,7 @@ class Material:
         classes: Events of each class of a class task, by its name, shape (N, *x_shape).
         validation: Whether an event serves validation, by class, shape (N,).
         parent: The trained method that this one builds on.
+        beside: Others that it asks beside that one.
         prior: The task's prior.
         simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
             rows that fail being NaN; `simulate.block` says by `status` how they failed. None where
@@ -213,6 +214,7 @@ class Material:
     classes: Mapping[str, Array] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
     parent: Estimator | None = None
+    beside: Sequence[Estimator] = ()
     prior: Prior | None = None
     simulate: Simulator | None = None
     observation: Array | None = None

@@ -18,7 +18,8 @@ class MethodSettings(Section):
 
     Some settings mean the same wherever a method has them: `fidelity` and `budgets` of its simulations,
     `members`, `threads` and `gpus` of its jobs, the method that it builds on, `start` (whose weights it
-    begins with) or `of` (which it wraps), and the one whose `likelihood` it asks.
+    begins with) or `of` (which it wraps), others that it asks `beside` that, and the one whose `likelihood`
+    it asks.
 
     Attributes:
         code: Its class, as `module:Class`, which is imported on use.
@@ -84,6 +85,11 @@ class MethodSettings(Section):
     def parent(self) -> str | None:
         """Name of the method that it builds on; None for most."""
         return self.setting("of") or self.setting("start")
+
+    @property
+    def others(self) -> list[str]:
+        """Names of methods that it asks beside the one that it builds on; none for most."""
+        return list(self.setting("beside") or [])
 
     @property
     def weighed_by(self) -> str | None:

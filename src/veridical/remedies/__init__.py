@@ -7,6 +7,7 @@ REMEDIES = {  # the settings of each, which name its class
     "rope": "veridical.remedies.rope_settings:RoPESettings",
     "moments": "veridical.remedies.moments_settings:MomentsSettings",
     "recalibrated": "veridical.remedies.recalibrated_settings:RecalibratedSettings",
+    "stacked": "veridical.remedies.stacked_settings:StackedSettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
 }
