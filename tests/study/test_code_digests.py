@@ -188,7 +188,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "two_moons",
             )
         }
-        | jobs("prior", "nle", "nre"),
+        | jobs("prior", "stacked", "nle", "nre"),
     ),
 }
 
