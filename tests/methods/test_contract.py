@@ -220,7 +220,7 @@ def test_the_density_integrates_to_one_and_draws_follow_it(method: Any) -> None:
     mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(logit))])
     share = method.standing(X[:1]).numbers.get("share")
     counted = np.inf if share is None else share[0] * method.settings.draws
-    error = 1 / np.sqrt(counted) + getattr(method, "density_error", 0.0)
+    error = 1 / np.sqrt(counted) + getattr(method, "mass_error", 0.0)
     assert mass[-1] == pytest.approx(1, abs=2e-3 + 5 * error)
     mass /= mass[-1]
     n = int(min(2000, counted))

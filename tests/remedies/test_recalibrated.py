@@ -107,7 +107,7 @@ def test_draws_follow_the_density_and_say_what_they_are_worth() -> None:
     theta = np.linspace(-3, 4.4, 4000)
     density = np.exp(found.log_prob(theta[:, None, None], x)[:, 0])
     mass = np.cumsum(density) * (theta[1] - theta[0])
-    assert mass[-1] == pytest.approx(1, abs=5 * found.density_error)
+    assert mass[-1] == pytest.approx(1, abs=5 * found.mass_error)
     draws, log_p, worth = found.drawn(x, 1000, generator("draws"))
     np.testing.assert_allclose(log_p, found.log_prob(draws, x))
     cdf = lambda v: np.interp(v, theta, mass / mass[-1])  # noqa: E731

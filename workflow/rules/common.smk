@@ -205,7 +205,9 @@ def parent_files(wildcards):
         if other is not None:
             record, weights = told.record_and_weights(layout, other)
             files |= {role: record, f"{role}_weights": weights}
-    if beside := [told.record_and_weights(layout, other) for other in layout.other_runs(run)]:
+    if beside := [
+        told.record_and_weights(layout, other) for other in layout.other_runs(run)
+    ]:
         records, weights = zip(*beside)
         files |= {"beside": records, "beside_weights": weights}
     return files

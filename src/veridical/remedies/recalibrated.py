@@ -177,7 +177,7 @@ class Recalibrated(Estimator):
         return weights / weights.mean()
 
     @property
-    def density_error(self) -> float:
+    def mass_error(self) -> float:
         """About what the integral of a density differs from one."""
         return float(np.sqrt((self._weights**2).mean() / self.settings.draws)) if self.changes else 0.0
 
