@@ -4,7 +4,7 @@
 
 One `npe` a task, trained on simulations that are wrong (`gaussian_chain`: 20,000; `pendulum` without
 friction: 40,000); each set of pairs is new, and so are the test rows of the real process. LPP is the mean log
-density at their true parameters; 50 % and 90 % regions are those of highest density, by 300 draws. Each
+density at their true parameters; 50 % and 90 % regions are those of highest density, by draws. Each
 number is the mean over sets of pairs, with the lowest and highest in brackets. Calibrated on n pairs, a
 share of 90 % varies between sets with a standard deviation of 0.04 (n = 50) and 0.02 (n = 200), whatever the
 method. A coverage without the LPP beside it says little: a wide answer covers too.
