@@ -96,6 +96,7 @@ class Moments(Estimator):
         seed: Of the draws that beliefs are taken from.
         answering: Which of the fits answer, as an equal mixture.
         parent: The method whose beliefs are features.
+        beside: Others whose beliefs are features, too.
     """
 
     type = "moments"
@@ -109,6 +110,7 @@ class Moments(Estimator):
     seed: int
     answering: Sequence[Member]
     parent: Estimator
+    beside: Sequence[Estimator] = ()
 
     @classmethod
     def fit(
@@ -131,7 +133,7 @@ class Moments(Estimator):
         with devices.cpu_threads(run.threads or settings.threads):
             candidates: dict[str, tuple[Array, list[Member]]] = {}
             for kind in kinds if settings.regress_on == "best" else (settings.regress_on,):
-                raw = _apart(kind, parent, parameters, pairs, settings.draws, seed)
+                raw = _apart(kind, (parent, *material.beside), parameters, pairs, settings.draws, seed)
                 candidates[kind] = raw, [Member.fit(raw[learn], z[learn], kind) for learn, _ in folds(len(z))]
             scores = {kind: _score(*found, z) for kind, found in candidates.items()}
             kind = max(scores, key=lambda each: scores[each])
@@ -139,7 +141,8 @@ class Moments(Estimator):
             refit = Member.fit(raw, z, kind)
             few = len(raw) < settings.refit
             answering = members if few or _narrower(refit, members, raw) else [refit]
-        return cls(settings, task, parameters, kind, members, refit, scores, seed, answering, parent), None
+        numbers = parameters, kind, members, refit, scores, seed, answering
+        return cls(settings, task, *numbers, parent, material.beside), None
 
     @property
     def bagged(self) -> bool:
@@ -164,7 +167,7 @@ class Moments(Estimator):
     def _moments(self, x: Array) -> list[tuple[Array, Array]]:
         """Centres (N, D) and factors (N, D, D) of each of the fits that answer, given x."""
         require_shape("x", x, None, *self.task.x_shape)
-        raw = _raw(self.kind, self.parent, self.parameters, x, self.settings.draws, self.seed)
+        raw = _raw(self.kind, (self.parent, *self.beside), self.parameters, x, self.settings.draws, self.seed)
         return [member.regression.at(member.features(raw)) for member in self.answering]
 
     def _log_mixture(self, z: Array, moments: Sequence[tuple[Array, Array]]) -> Array:
@@ -220,11 +223,19 @@ class Moments(Estimator):
 
     @classmethod
     def from_arrays(
-        cls, settings: MomentsSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
+        cls,
+        settings: MomentsSettings,
+        task: TaskInfo,
+        arrays: Arrays,
+        parent: Estimator | None = None,
+        beside: Sequence[Estimator] = (),
     ) -> Moments:
-        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
-        if parent is None:
-            raise ArtifactError(f"remedy {cls.type}: its parent is missing.")
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`.
+
+        `beside` are the other methods whose beliefs are features.
+        """
+        if parent is None or len(beside) != len(settings.beside):
+            raise ArtifactError(f"remedy {cls.type}: its parent or one of those beside it is missing.")
         names = [*(f"fold{k}" for k in range(FOLDS)), "all"]
         groups: dict[str, dict[str, Array]] = {name: {} for name in names}
         for name, array in arrays.items():
@@ -239,17 +250,26 @@ class Moments(Estimator):
         except KeyError as error:
             raise ArtifactError(f"remedy {cls.type}: the array {error} is missing.") from error
         kind = max(scores, key=lambda each: scores[each])
-        return cls(settings, task, parameters, kind, members, refit, scores, seed, answering, parent)
+        numbers = parameters, kind, members, refit, scores, seed, answering
+        return cls(settings, task, *numbers, parent, beside)
 
 
 def _apart(
-    kind: str, parent: Estimator, parameters: ParameterTransform, pairs: Rows, draws: int, seed: int
+    kind: str,
+    parents: Sequence[Estimator],
+    parameters: ParameterTransform,
+    pairs: Rows,
+    draws: int,
+    seed: int,
 ) -> Array:
     """What features of labelled pairs are made of, (n, R), by what has not learned from them."""
-    parts = parent.apart(pairs)
-    order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-    found = [_raw(kind, method, parameters, pairs.x[rows], draws, seed) for rows, method in parts]
-    return np.concatenate(found)[order]
+    found = []
+    for parent in parents if kind == BELIEFS else parents[:1]:
+        parts = parent.apart(pairs)
+        order = np.argsort(np.concatenate([rows for rows, _ in parts]))
+        each = [_raw(kind, (method,), parameters, pairs.x[rows], draws, seed) for rows, method in parts]
+        found.append(np.concatenate(each)[order])
+    return np.concatenate(found, axis=1)
 
 
 def _score(raw: Array, members: Sequence[Member], z: Array) -> float:
@@ -266,11 +286,16 @@ def _narrower(refit: Member, members: Sequence[Member], raw: Array) -> bool:
 
 
 def _raw(
-    kind: str, parent: Estimator, parameters: ParameterTransform, x: Array, draws: int, seed: int
+    kind: str,
+    parents: Sequence[Estimator],
+    parameters: ParameterTransform,
+    x: Array,
+    draws: int,
+    seed: int,
 ) -> Array:
     """What features of x (N, *x_shape) are made of, (N, R): data, or medians and log widths of beliefs."""
     if kind == DATA:
         return np.asarray(x, float).reshape(len(x), -1)
-    z = parameters.forward(parent.sample_alike(x, draws, seed))[0]
-    raw = np.concatenate([np.median(z, axis=0), np.log(z.std(axis=0) + 1e-3)], axis=1)
-    return np.clip(raw, -8, 8)
+    drawn = [parameters.forward(one.sample_alike(x, draws, seed))[0] for one in parents]
+    raw = [part for z in drawn for part in (np.median(z, axis=0), np.log(z.std(axis=0) + 1e-3))]
+    return np.clip(np.concatenate(raw, axis=1), -8, 8)

@@ -21,6 +21,9 @@ class MomentsSettings(MethodSettings):
 
     type: Literal["moments"] = "moments"
     of: str = Field(description="The method whose beliefs are features: medians and widths of its draws.")
+    beside: Annotated[list[str], Field(max_length=20)] = Field(
+        default=[], description="Others whose beliefs are features beside these."
+    )
     regress_on: Literal["best", "beliefs", "data"] = Field(
         default="best",
         description="What is regressed on: beliefs of what it wraps, principal components of the data, or "
