@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ def save_estimator(
     record: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
     parent: str | Path | None = None,
+    beside: Sequence[str | Path] = (),
     likelihood: str | Path | None = None,
     past: Mapping[str, Any] | None = None,
 ) -> None:
@@ -73,6 +74,7 @@ def save_estimator(
         record: More entries for `estimator.json`: digests, seeds, budget.
         cost: More entries for `cost.json`.
         parent: Folder of the method that the estimator builds on; kept where it is needed on loading.
+        beside: Folders of others that it asks beside that one.
         likelihood: Folder of the method whose likelihood it asks.
         past: What `history.json` holds where no training of this estimator itself does.
     """
@@ -91,6 +93,7 @@ def save_estimator(
         **(record or {}),
         **estimator.account(),
         "parent": _entry(folder, parent) if estimator.parent is not None else None,
+        **({"beside": [_entry(folder, one) for one in beside]} if beside else {}),
         **({} if likelihood is None else {"likelihood": _entry(folder, likelihood)}),
         "format": FORMAT,
         "type": estimator.type,
@@ -159,9 +162,12 @@ def load_estimator(folder: str | Path, *, own_code: bool = True) -> Estimator:
     try:
         cls = methods.method_class({**record["settings"], "type": record["type"]})
         settings = methods.typed(record["type"], record["settings"])
-        task, parent = TaskInfo.from_json(record["task"]), _load_beside(folder, record, "parent", own_code)
-        asked = _load_beside(folder, record, "likelihood", own_code)
-        others = {} if asked is None else {"likelihood": asked}
+        task, parent = TaskInfo.from_json(record["task"]), _load_other(folder, record.get("parent"), own_code)
+        others: dict[str, Any] = {}
+        if "beside" in record:
+            others["beside"] = [_load_other(folder, entry, own_code) for entry in record["beside"]]
+        if "likelihood" in record:
+            others["likelihood"] = _load_other(folder, record["likelihood"], own_code)
         found = cls.from_arrays(settings, task, load(weights), parent, **others)
     except (UnknownName, ValidationError, SafetensorError) as error:
         raise ArtifactError(
@@ -213,9 +219,8 @@ def _entry(folder: Path, other: str | Path | None) -> dict[str, str]:
     return {"path": path, "record_sha256": load_record(other)["record_sha256"]}
 
 
-def _load_beside(folder: Path, record: Mapping[str, Any], role: str, own_code: bool) -> Estimator | None:
+def _load_other(folder: Path, entry: Mapping[str, str] | None, own_code: bool) -> Estimator | None:
     """The method that a remedy wraps or asks, which must be the one it was fitted with."""
-    entry = record.get(role)
     if entry is None:
         return None
     found = load_record(folder / entry["path"])["record_sha256"]

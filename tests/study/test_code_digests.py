@@ -196,7 +196,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "wind_tunnel",
             )
         }
-        | jobs("prior", "nle", "nre"),
+        | jobs("prior", "stacked", "nle", "nre"),
     ),
 }
 

@@ -198,13 +198,18 @@ def method_files(wildcards):
 
 
 def parent_files(wildcards):
-    """Record and weights of the run that a run builds on, and of the one whose likelihood it asks."""
+    """Records and weights of the runs that a run builds on, and of the one whose likelihood it asks."""
     layout, run, files = at(wildcards), run_of(wildcards), {}
     others = {"parent": layout.parent_run(run), "likelihood": layout.weigher_run(run)}
     for role, other in others.items():
         if other is not None:
             record, weights = told.record_and_weights(layout, other)
             files |= {role: record, f"{role}_weights": weights}
+    if beside := [
+        told.record_and_weights(layout, other) for other in layout.other_runs(run)
+    ]:
+        records, weights = zip(*beside)
+        files |= {"beside": records, "beside_weights": weights}
     return files
 
 

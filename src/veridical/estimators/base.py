@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from veridical import seeds
 from veridical.errors import Refused, TrainingError, require_shape
+from veridical.estimators import apart
 from veridical.tasks import supports
 from veridical.tasks.base import Array
 from veridical.tasks.latents import Support
@@ -197,6 +199,7 @@ class Material:
         classes: Events of each class of a class task, by its name, shape (N, *x_shape).
         validation: Whether an event serves validation, by class, shape (N,).
         parent: The trained method that this one builds on.
+        beside: Others that it asks beside that one.
         prior: The task's prior.
         simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
             rows that fail being NaN; `simulate.block` says by `status` how they failed. None where
@@ -211,6 +214,7 @@ class Material:
     classes: Mapping[str, Array] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
     parent: Estimator | None = None
+    beside: Sequence[Estimator] = ()
     prior: Prior | None = None
     simulate: Simulator | None = None
     observation: Array | None = None
@@ -333,6 +337,28 @@ class Estimator(ABC):
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self.sample_and_log_prob(x, n, rng)[0]
+
+    def sample_alike(self, x: Array, n: int, seed: int) -> Array:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape), all made of the same noise."""
+        return np.concatenate(
+            [self.sample(one[None], n, seeds.generator(seed, "infer", "alike")) for one in x], axis=1
+        )
+
+    @property
+    def bagged(self) -> bool:
+        """Whether it answers with a mixture of what it says `apart`, and so with more doubt than each."""
+        return False
+
+    def apart(self, pairs: Rows) -> list[tuple[Array, Estimator]]:
+        """Returns what answers labelled pairs without having learned from them: rows, and a method for these.
+
+        A method that learns from pairs overrides this where it can leave some of them out.
+
+        Raises:
+            TrainingError: If it, or what it builds on, has learned from pairs and cannot leave any out.
+        """
+        apart.require_unseen(self)
+        return [(np.arange(len(pairs)), self)]
 
     def standing(self, x: Array) -> Standing:
         """Returns what it says of its answers to x (N, *x_shape); most answer all that they are asked."""

@@ -87,6 +87,21 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
         """Returns n posterior draws (n, N, D) for each x (N, *x_shape)."""
         return self._sample(x, n, rng, False)[0]
 
+    def sample_alike(self, x: Array, n: int, seed: int) -> Array:
+        """Returns n draws (n, N, D) for each x (N, *x_shape), of the same noise, in double precision."""
+        noise = torch.from_numpy(
+            seeds.generator(seed, "infer", "alike").standard_normal((n, self.draw_noise))
+        )
+        draws = np.empty((len(x), n, len(self.task.parameters)))
+        step = max(1, ROWS // n)
+        with torch.no_grad():
+            for first in range(0, len(x), step):
+                context = self._precise_contexts(x[first : first + step])
+                index = torch.arange(len(context)).repeat_interleave(n)
+                z, _ = self.precise.flow.push(noise.repeat(len(context), 1), context, index, False)
+                draws[first : first + step] = self.parameters.inverse(z.numpy()).reshape(len(context), n, -1)
+        return draws.swapaxes(0, 1)
+
     def _sample(self, x: Array, n: int, rng: np.random.Generator, wanted: bool) -> tuple[Array, Array | None]:
         d, k = len(self.task.parameters), self.draw_noise
         context = self.contexts(x)

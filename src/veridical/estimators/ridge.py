@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from veridical.errors import ArtifactError, TrainingError
-from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo, labelled
+from veridical.estimators.apart import folds
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.gaussian import GaussianEstimator
 from veridical.estimators.ridge_settings import RidgeSettings
 from veridical.networks.ridge import regress
@@ -40,7 +41,7 @@ class Ridge(GaussianEstimator):
 
     @classmethod
     def fit(
-        cls, settings: RidgeSettings, task: TaskInfo, material: Material, run: Session
+        cls, settings: RidgeSettings, task: TaskInfo, material: Material, run: Session | None = None
     ) -> tuple[Ridge, None]:
         """Returns the regression; see `Estimator.fit`."""
         pairs, d = labelled(material, "calibration", settings.type, task), len(task.cells)
@@ -68,6 +69,15 @@ class Ridge(GaussianEstimator):
         """Returns means (N, D) and lower triangular factors (N, D, D) of the covariances, given x."""
         means = self.inputs(x).reshape(len(x), -1) @ self.coefficients + self.intercept
         return means, np.broadcast_to(self.factor, (len(x), *self.factor.shape))
+
+    def apart(self, pairs: Rows) -> list[tuple[Array, Estimator]]:
+        """Returns each fifth of the pairs that it has learned from, with a fit without it."""
+        parts: list[tuple[Array, Estimator]] = []
+        for learn, held in folds(len(pairs)):
+            others = Material(calibration=Rows(*(rows[learn] for rows in vars(pairs).values())))
+            fitted, _ = self.fit(self.settings, self.task, others)
+            parts.append((np.flatnonzero(held), fitted))
+        return parts
 
     def arrays(self) -> dict[str, Array]:
         """Returns coefficients and statistics by name."""

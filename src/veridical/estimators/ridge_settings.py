@@ -16,6 +16,7 @@ class RidgeSettings(MethodSettings):
 
     code: ClassVar[str] = "veridical.estimators.ridge:Ridge"
     learns: ClassVar[tuple[str, ...]] = ("calibration",)
+    gives: ClassVar[tuple[str, ...]] = ("answers apart",)
     discrete: ClassVar[bool] = False
     type: Literal["ridge"] = "ridge"
     inputs: InputsSettings = InputsSettings()

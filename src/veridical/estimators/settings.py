@@ -18,7 +18,8 @@ class MethodSettings(Section):
 
     Some settings mean the same wherever a method has them: `fidelity` and `budgets` of its simulations,
     `members`, `threads` and `gpus` of its jobs, the method that it builds on, `start` (whose weights it
-    begins with) or `of` (which it wraps), and the one whose `likelihood` it asks.
+    begins with) or `of` (which it wraps), others that it asks `beside` that, and the one whose `likelihood`
+    it asks.
 
     Attributes:
         code: Its class, as `module:Class`, which is imported on use.
@@ -26,9 +27,11 @@ class MethodSettings(Section):
         learns: What it learns from: `simulations` of its fidelity, `calibration` pairs, events of `classes`.
         gives: What checks and other methods may ask of it: `summaries` of data, `weights` to begin with,
             those of `members`, an `encoder` of simulations, a `tuned encoder` of real data, `functions` of
-            events, a `likelihood` of data.
+            events, a `likelihood` of data, `answers apart` to the pairs that it learned from by what has not.
         discrete: Whether it can answer for parameters that take values of a list.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
+        asks_apart: Whether it asks what it builds on about the labelled pairs, which must not have learned
+            from them then, or give `answers apart`.
         takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
         sampled: Whether each answer costs chains or weights of its own, tens of thousands of evaluations.
         as_parent: Whether it leaves data and networks of what it wraps as they are, so that it has the same
@@ -40,6 +43,7 @@ class MethodSettings(Section):
     learns: ClassVar[tuple[str, ...]] = ("simulations",)
     gives: ClassVar[tuple[str, ...]] = ()
     builds_on: ClassVar[tuple[str, ...]] = ()
+    asks_apart: ClassVar[bool] = False
     takes_missing: ClassVar[bool] = False
     discrete: ClassVar[bool] = True
     as_parent: ClassVar[bool] = False
@@ -81,6 +85,11 @@ class MethodSettings(Section):
     def parent(self) -> str | None:
         """Name of the method that it builds on; None for most."""
         return self.setting("of") or self.setting("start")
+
+    @property
+    def others(self) -> list[str]:
+        """Names of methods that it asks beside the one that it builds on; none for most."""
+        return list(self.setting("beside") or [])
 
     @property
     def weighed_by(self) -> str | None:

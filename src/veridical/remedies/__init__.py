@@ -5,6 +5,9 @@ from __future__ import annotations
 REMEDIES = {  # the settings of each, which name its class
     "tuned": "veridical.remedies.tuned_settings:TunedSettings",
     "rope": "veridical.remedies.rope_settings:RoPESettings",
+    "moments": "veridical.remedies.moments_settings:MomentsSettings",
+    "recalibrated": "veridical.remedies.recalibrated_settings:RecalibratedSettings",
+    "stacked": "veridical.remedies.stacked_settings:StackedSettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
 }

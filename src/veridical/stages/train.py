@@ -32,6 +32,7 @@ class Sources:
         calibration: Shards of labelled real data, and the number of rows.
         classes: Shards of each class of a class task, and the number of rows of each.
         parent: Folder of the method that this one builds on.
+        beside: Folders of others that it asks beside that one.
         likelihood: Folder of the method whose likelihood this one asks in place of the task's.
         fidelity: The level of its simulations, at which it may simulate; None for none.
         max_invalid: Largest share of failed simulations.
@@ -44,6 +45,7 @@ class Sources:
     calibration: tuple[Sequence[str | Path], int] | None = None
     classes: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
     parent: str | Path | None = None
+    beside: Sequence[str | Path] = ()
     likelihood: str | Path | None = None
     fidelity: str | None = None
     max_invalid: float = 1.0
@@ -58,7 +60,8 @@ class Sources:
         """Returns the sources of a job.
 
         Arguments:
-            inputs: Shards by the part that they belong to; records of methods, `parent` and `likelihood`.
+            inputs: Shards by the part that they belong to; records of methods, `parent`, `beside` and
+                `likelihood`.
             rows: Number of rows of each part: `simulations`, `calibration`, or the name of a class.
             fidelity: The level of its simulations.
             max_invalid: Largest share of failed simulations.
@@ -68,7 +71,8 @@ class Sources:
         parent, likelihood = (
             Path(inputs[role]).parent if role in inputs else None for role in ("parent", "likelihood")
         )
-        return cls(simulations, calibration, parts, parent, likelihood, fidelity, max_invalid)
+        beside = [Path(record).parent for record in listed(inputs.get("beside", []))]
+        return cls(simulations, calibration, parts, parent, beside, likelihood, fidelity, max_invalid)
 
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
@@ -156,8 +160,8 @@ def train(
                 "cpu_seconds": time.process_time() - started[1],
             }
         folder.require()
-        beside: dict[str, Any] = {"parent": sources.parent, "likelihood": sources.likelihood}
-        artifacts.save_estimator(fitted, out, result, record=about, cost=cost, **beside)
+        others: dict[str, Any] = {name: getattr(sources, name) for name in ("parent", "beside", "likelihood")}
+        artifacts.save_estimator(fitted, out, result, record=about, cost=cost, **others)
         folder.clear()
     print(f"{run.method}: {valid} valid of {sources.rows} rows; {_account(result)}")
 
@@ -178,6 +182,8 @@ def _about(
         about["place"] = dict(place)
     if sources.parent is not None:
         about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
+    if sources.beside:
+        about["asked_beside"] = [artifacts.load_record(one)["record_sha256"] for one in sources.beside]
     if sources.likelihood is not None:
         about["weighed_by"] = artifacts.load_record(sources.likelihood)["record_sha256"]
     return about
@@ -222,6 +228,7 @@ def _material(
         classes={name: x for name, (x, _) in classes.items()},
         validation={name: mask for name, (_, mask) in classes.items()},
         parent=parent,
+        beside=[artifacts.load_estimator(folder) for folder in sources.beside],
         prior=task.prior,
         simulate=None if level is None else Simulator(task, level),
         observation=sources.observation,

@@ -89,11 +89,16 @@ class Runs:
         """The method that another one builds on."""
         return self.methods[method].parent
 
+    def below(self, method: str) -> list[str]:
+        """The methods that another one builds on: its parent, and those that it asks beside that."""
+        parent = self.parent(method)
+        return [*([parent] if parent else []), *self.methods[method].others]
+
     def calibrated(self, method: str) -> bool:
         """Whether a method, or one that it builds on, learns from labelled real data."""
-        parent = self.parent(method)
-        own = self.methods[method].learns_from("calibration")
-        return own or (parent is not None and self.calibrated(parent))
+        return self.methods[method].learns_from("calibration") or any(
+            map(self.calibrated, self.below(method))
+        )
 
     def basis(self, method: str) -> str:
         """The method that says what data a method is for and which summaries it has: itself or its parent."""
@@ -151,10 +156,21 @@ class Runs:
     def parent_run(self, run: Run) -> Run | None:
         """The run that another one builds on."""
         parent = self.parent(run.method)
-        if parent is None:
-            return None
-        pairs = run.calibration if self.calibrated(parent) else None
-        return Run(parent, self.budgets(parent)[-1], run.replicate, pairs)
+        return None if parent is None else self._last_run(parent, run)
+
+    def other_runs(self, run: Run) -> list[Run]:
+        """The runs that a run asks beside that one."""
+        return [self._last_run(name, run) for name in self.methods[run.method].others]
+
+    def _last_run(self, method: str, run: Run) -> Run:
+        """The run of a method at its largest budget, with the pairs and in the replicate of another run."""
+        pairs = run.calibration if self.calibrated(method) else None
+        return Run(method, self.budgets(method)[-1], run.replicate, pairs)
+
+    def _asked(self, run: Run) -> list[Run]:
+        """The runs that a run builds on or asks."""
+        found = [self.parent_run(run), *self.other_runs(run), self.weigher_run(run)]
+        return [one for one in found if one is not None]
 
     def weigher_run(self, run: Run) -> Run | None:
         """The run whose learned likelihood a run asks."""
@@ -165,8 +181,8 @@ class Runs:
         """The runs that a run needs when it is asked: what it wraps or asks, and what that wraps."""
         if run.method not in self.study.remedies:
             return []
-        above = [one for one in (self.parent_run(run), self.weigher_run(run)) if one is not None]
-        return [found for one in above for found in (one, *self.ancestors(one))]
+        found = [each for one in self._asked(run) for each in (one, *self.ancestors(one))]
+        return list(dict.fromkeys(found))
 
     def parts(self, run: Run) -> list[tuple[str, str, int]]:
         """What a run itself learns from: fidelity, split and number of rows of each part of the bank."""
@@ -207,8 +223,8 @@ class Runs:
         bought = {(fidelity, split): n for fidelity, split, n in self.parts(run)}
         if further := sum(settings.round_rows[1:]):
             bought[self.fidelity(run.method), run.method] = further * settings.setting("observations")
-        for other in (self.parent_run(run), self.weigher_run(run)):
-            for part, n in self._bought(other).items() if other is not None else ():
+        for other in self._asked(run):
+            for part, n in self._bought(other).items():
                 bought[part] = max(n, bought.get(part, 0))
         return bought
 

@@ -126,19 +126,9 @@ class StudySettings(Section):
     def _methods_build_on_others(self) -> StudySettings:
         methods = self.methods
         for name in methods:
-            chain = [name]
-            while (parent := methods[chain[-1]].parent) is not None:
-                if parent not in methods:
-                    place = "estimators" if chain[-1] in self.estimators else "remedies"
-                    raise ValueError(
-                        f"{place}.{chain[-1]} builds on {parent!r}, which is no method of this study. "
-                        f"{suggest(parent, methods)}"
-                    )
-                if parent in chain:
-                    raise ValueError(f"methods build on each other in a circle: {', '.join(chain)}")
-                chain.append(parent)
+            below = self._below(name)
             self._require_likelihood(name)
-            if not self.calibration and any(methods[m].learns_from("calibration") for m in chain):
+            if not self.calibration and any(methods[m].learns_from("calibration") for m in below):
                 raise ValueError(
                     f"method {name!r} learns from labelled real data, but `calibration` is empty; give sizes"
                 )
@@ -148,6 +138,23 @@ class StudySettings(Section):
                     f"experiments.methods: {name!r} is no method of this study. {suggest(name, methods)}"
                 )
         return self
+
+    def _below(self, name: str, *chain: str) -> list[str]:
+        """A method of a chain of methods and all that it builds on, none of which may be above it."""
+        chain, settings, found = (*chain, name), self.methods[name], [name]
+        for other in [settings.parent, *settings.others]:
+            if other is None:
+                continue
+            if other not in self.methods:
+                place = "estimators" if name in self.estimators else "remedies"
+                raise ValueError(
+                    f"{place}.{name} builds on {other!r}, which is no method of this study. "
+                    f"{suggest(other, self.methods)}"
+                )
+            if other in chain:
+                raise ValueError(f"methods build on each other in a circle: {', '.join(chain)}")
+            found += self._below(other, *chain)
+        return found
 
     def _require_likelihood(self, name: str) -> None:
         """Raises ValueError where a method asks the likelihood of one that has none."""

@@ -257,10 +257,20 @@ def _require_labelled(layout: Layout, method: str) -> None:
 
 
 def _require_parent(layout: Layout, method: str) -> None:
-    settings, parent = layout.methods[method], layout.parent(method)
-    if parent is None:
-        return
-    theirs, key = layout.methods[parent], "start" if method in layout.study.estimators else "of"
+    settings, key = layout.methods[method], "start" if method in layout.study.estimators else "of"
+    for name in layout.below(method):
+        _require_fit(layout, method, name, "beside" if name in settings.others else key)
+    if settings.needs_likelihood and not layout.task.has_likelihood:
+        raise SettingError(
+            f"{place(layout, method)}: type {settings.type!r} weighs draws by the likelihood, which task "
+            f"{layout.task.name} does not state; give it a `log_likelihood`, or name an `nle` or `nre` "
+            "of the study that learns one, as `likelihood`."
+        )
+
+
+def _require_fit(layout: Layout, method: str, parent: str, key: str) -> None:
+    """Stops where a method cannot build on another one, which it names as `key`."""
+    settings, theirs = layout.methods[method], layout.methods[parent]
     if settings.builds_on and {*settings.builds_on}.isdisjoint(theirs.gives):
         raise SettingError(
             f"{place(layout, method)}.{key}: a method of type {settings.type!r} builds on one of type "
@@ -272,11 +282,11 @@ def _require_parent(layout: Layout, method: str) -> None:
             f"{settings.type!r} makes its answers; give it a flow with densities, such as spline"
             + (", or set `smoothing` above 0." if settings.setting("smoothing") is not None else ".")
         )
-    if settings.needs_likelihood and not layout.task.has_likelihood:
+    if settings.asks_apart and layout.calibrated(parent) and not theirs.offers("answers apart"):
         raise SettingError(
-            f"{place(layout, method)}: type {settings.type!r} weighs draws by the likelihood, which task "
-            f"{layout.task.name} does not state; give it a `log_likelihood`, or name an `nle` or `nre` "
-            "of the study that learns one, as `likelihood`."
+            f"{place(layout, method)}.{key}: {parent!r} has learned from the labelled pairs that a method of "
+            f"type {settings.type!r} asks it about, and cannot leave any out; expected one that learns from "
+            f"none, such as an `npe`, or of type {' or '.join(methods.giving(['answers apart']))}."
         )
     if wrong := settings.misfit(theirs, parent):
         raise SettingError(f"{place(layout, method)}.{key}: {wrong}")
