@@ -21,6 +21,7 @@ from veridical.estimators.settings import MethodSettings
 from veridical.networks import DENSITIES, MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
+from veridical.training import DISTORTIONS
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
@@ -196,6 +197,8 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
             known = [registry[kind]] if kind in registry and kind != "parts" else registry.values()
             entries += known if part in parts else []
         entries += [MASKED]
+        if isinstance(augment := network.get("training", {}).get("augment"), dict):
+            entries += [DISTORTIONS[augment["type"]]]
     return tuple(entry.partition(":")[0] for entry in entries)
 
 

@@ -71,6 +71,10 @@ SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
 SPECS |= {"score interval": {"score": "interval"}}
 SPECS["npe longer"] = {"base": "none"}
+SPECS["npe distorted"] = {
+    "inputs": {"transform": "squash"},
+    "training": {"augment": {"type": "spike_and_slab"}},
+}
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
 ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
 ADDED |= {"importance-npe": {"least_share": 0.0, "draws": 5000}}

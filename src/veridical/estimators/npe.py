@@ -266,7 +266,7 @@ class Prepared:
         theta = _permuted(rows, run) if settings.permuted else rows.theta
         z, log_slope = parameters.forward(theta)
         pair = (z.astype(np.float32), inputs(rows.x, np.float32))
-        data = fitting.Data.split(pair, learn, rows.validation, log_slope)
+        data = replace(fitting.Data.split(pair, learn, rows.validation, log_slope), inputs=inputs)
         if stream:
             data = replace(data, stream=_standardised(stream, inputs, parameters))
         return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])

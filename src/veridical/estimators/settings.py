@@ -138,9 +138,11 @@ class TrainedSettings(MethodSettings):
 
     Attributes:
         refuses: Settings of that section that do not suit the method, and why.
+        distorts: Whether its training may distort x, beyond noise of one width.
     """
 
     refuses: ClassVar[Mapping[str, str]] = {"streaming": "it needs all rows in memory at once"}
+    distorts: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _training_suits(self) -> Self:
@@ -148,6 +150,9 @@ class TrainedSettings(MethodSettings):
         for name, why in self.refuses.items():
             if getattr(self.network.training, name, None):
                 raise ValueError(f"training.{name}: not for a method of type {self.type!r}, for {why}")
+        kind = getattr(getattr(self.network.training, "augment", None), "type", None)
+        if kind and not self.distorts:
+            raise ValueError(f"training.augment: {kind} is for an `npe` or `ensemble`; take a number here")
         return self
 
     @property

@@ -20,8 +20,10 @@ from veridical.sections import Count, Name, Section, Width, Widths
 class InputsSettings(Section):
     """What happens to x before it is standardised and enters the network."""
 
-    transform: Literal["none", "log", "asinh"] = Field(
-        default="none", description="Applied to every number of x; `log` needs positive data."
+    transform: Literal["none", "log", "asinh", "squash"] = Field(
+        default="none",
+        description="Applied to every number of x; `log` needs positive data. `squash` is the asinh of "
+        "standardised x, which tames what lies far outside of the simulations.",
     )
 
 

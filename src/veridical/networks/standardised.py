@@ -20,7 +20,7 @@ def standardised(summary: Any, x: Array, kind: str, *, has_missing: bool = False
     Arguments:
         summary: Settings of the network; see `choice.resolved`.
         x: Training data, shape (N, *x_shape).
-        kind: `none`, `log` or `asinh`.
+        kind: See `InputTransform`.
         has_missing: Whether numbers may be missing.
     """
     if summary.type == "parts":

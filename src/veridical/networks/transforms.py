@@ -33,10 +33,10 @@ _CHUNK = 65_536
 
 @dataclass(frozen=True)
 class InputTransform:
-    """x to inputs of a network: an optional log or asinh, then zero mean and unit variance.
+    """x to inputs of a network: an optional log or asinh, then zero mean and unit variance, or `squash`.
 
     Attributes:
-        kind: `none`, `log` or `asinh`.
+        kind: `none`, `log` or `asinh`, which come first, or `squash`, an asinh that comes last.
         mean: Subtracted from x, shape (*x_shape).
         scale: Divides x after that, shape (*x_shape).
         has_missing: Whether numbers of x may be missing.
@@ -55,7 +55,7 @@ class InputTransform:
 
         Arguments:
             x: Training data, shape (N, *x_shape).
-            kind: `none`, `log` or `asinh`.
+            kind: As of the transform.
             shared: The axis of a row that holds exchangeable elements, which then share their statistics.
             has_missing: Whether numbers may be missing; those that are always have mean 0 and scale 1.
         """
@@ -100,7 +100,8 @@ class InputTransform:
         out: Array = np.empty(x.shape, dtype)
         for first in range(0, len(x), _CHUNK):
             part = x[first : first + _CHUNK]
-            out[first : first + _CHUNK] = (_compress(part, self.kind) - self.mean) / self.scale
+            inputs = (_compress(part, self.kind) - self.mean) / self.scale
+            out[first : first + _CHUNK] = np.arcsinh(inputs) if self.kind == "squash" else inputs
         bad = ~usable(out, self.has_missing)
         if bad.any():
             raise DataError(
@@ -243,9 +244,9 @@ def _chunks(x: Array) -> list[Array]:
 
 
 def _compress(x: Array, kind: str) -> Array:
-    """Applies `none`, `log` or `asinh` in float64."""
+    """Applies what comes before the mean and the scale, in float64."""
     x = np.asarray(x, float)
-    if kind == "none":
+    if kind in ("none", "squash"):
         return x
     if kind == "asinh":
         return np.arcsinh(x)
