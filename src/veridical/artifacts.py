@@ -73,7 +73,7 @@ def save_estimator(
         record: More entries for `estimator.json`: digests, seeds, budget.
         cost: More entries for `cost.json`.
         parent: Folder of the method that the estimator builds on; kept where it is needed on loading.
-        likelihood: Folder of the method whose likelihood it asks.
+        likelihood: Folder of the method whose likelihood it asks; kept where it builds on another, likewise.
         past: What `history.json` holds where no training of this estimator itself does.
     """
     from safetensors.numpy import save
@@ -91,7 +91,7 @@ def save_estimator(
         **(record or {}),
         **estimator.account(),
         "parent": _entry(folder, parent) if estimator.parent is not None else None,
-        **({} if likelihood is None else {"likelihood": _entry(folder, likelihood)}),
+        **({"likelihood": _entry(folder, likelihood)} if likelihood and estimator.parent else {}),
         "format": FORMAT,
         "type": estimator.type,
         "settings": _plain(estimator.settings),

@@ -21,7 +21,7 @@ from veridical.estimators.settings import MethodSettings
 from veridical.networks import DENSITIES, MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
-from veridical.training import DISTORTIONS
+from veridical.training import DISTORTIONS, REGULARISERS
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
@@ -199,6 +199,8 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         entries += [MASKED]
         if isinstance(augment := network.get("training", {}).get("augment"), dict):
             entries += [DISTORTIONS[augment["type"]]]
+    if "regulariser" in own.model_fields:
+        entries += [REGULARISERS[spec["regulariser"]["type"]]]
     return tuple(entry.partition(":")[0] for entry in entries)
 
 

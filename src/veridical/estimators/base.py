@@ -204,6 +204,7 @@ class Material:
         observation: The one that a method for a single one is for, shape (*x_shape).
         acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
         likelihood: The task's, where it has one, for methods that weigh draws.
+        unlabelled: Real data without their parameters, shape (M, *x_shape).
     """
 
     simulations: Rows | Streamed | None = None
@@ -216,6 +217,7 @@ class Material:
     observation: Array | None = None
     acceptance: float = 1.0
     likelihood: Likelihood | None = None
+    unlabelled: Array | None = None
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.

@@ -271,9 +271,11 @@ class Prepared:
             data = replace(data, stream=_standardised(stream, inputs, parameters))
         return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])
 
-    def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
+    def estimator(
+        self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork, cls: type[NPE] = NPE
+    ) -> NPE:
         """Returns the posterior of a trained network."""
-        estimator = NPE(settings, task, self.inputs, self.parameters, network)
+        estimator = cls(settings, task, self.inputs, self.parameters, network)
         estimator.cloud = SummaryCloud.of(estimator.summary(self.x))
         return estimator
 

@@ -18,7 +18,8 @@ class MethodSettings(Section):
 
     Some settings mean the same wherever a method has them: `fidelity` and `budgets` of its simulations,
     `members`, `threads` and `gpus` of its jobs, the method that it builds on, `start` (whose weights it
-    begins with) or `of` (which it wraps), and the one whose `likelihood` it asks.
+    begins with) or `of` (which it wraps), the one whose `likelihood` it asks, and the real data without
+    labels, `unlabelled` and `unlabelled_rows`, that it learns from.
 
     Attributes:
         code: Its class, as `module:Class`, which is imported on use.
