@@ -350,6 +350,10 @@ class Estimator(ABC):
         """
         return *self.sample_and_log_prob(x, n, rng), {}
 
+    def extras(self, x: Array) -> dict[str, Array]:
+        """Returns more arrays about x (N, *x_shape) that are worth keeping beside its draws, by name."""
+        return {}
+
     def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
         """Returns what answers data near an observation (*x_shape), and the prior of these answers.
 
@@ -398,4 +402,4 @@ class Conditioned:
 
     def extras(self) -> dict[str, Array]:
         """Returns more arrays worth keeping beside the draws, such as a transport plan."""
-        return {}
+        return self.estimator.extras(self.x)

@@ -6,5 +6,6 @@ REMEDIES = {  # the settings of each, which name its class
     "tuned": "veridical.remedies.tuned_settings:TunedSettings",
     "rope": "veridical.remedies.rope_settings:RoPESettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
+    "rnpe": "veridical.remedies.rnpe_settings:RNPESettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
 }
