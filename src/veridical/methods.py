@@ -200,7 +200,8 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
         if isinstance(augment := network.get("training", {}).get("augment"), dict):
             entries += [DISTORTIONS[augment["type"]]]
     if "regulariser" in own.model_fields:
-        entries += [REGULARISERS[spec["regulariser"]["type"]]]
+        kind = spec.get("regulariser", {}).get("type")
+        entries += [REGULARISERS[kind]] if kind in REGULARISERS else REGULARISERS.values()
     return tuple(entry.partition(":")[0] for entry in entries)
 
 
