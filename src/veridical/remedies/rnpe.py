@@ -13,7 +13,7 @@ while sampling (see `inference/annealed`), and is told after that: the mean over
 
 is the probability that the simulator cannot make number j of the observation. Where everything fits it stays
 near or below the prior share. It is criticism of single numbers against all others, so it wants a few
-summaries that mean something: at most MOST, none of them whole numbers with steps wider than the spike (add
+summaries that mean something: at most 100, none of them whole numbers with steps wider than the spike (add
 uniform noise to those).
 
 x_m depend on y and a seed alone; they are the same for draws and densities. Their independent populations are
@@ -49,7 +49,6 @@ from veridical.remedies.rnpe_settings import RNPESettings
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 
-MOST = 100  # numbers of x, beyond which no sampler of single errors is of use
 ROWS = 65_536  # evaluations of the density at once
 
 
@@ -117,19 +116,20 @@ class RNPE(Estimator):
         """Returns the remedy around `material.parent` and how the training of the density of x went.
 
         Raises:
-            TrainingError: If x has more than MOST numbers, or one that does not vary.
+            TrainingError: If x has too many numbers, or one that does not vary.
         """
         parent: Estimator = material.require("parent", settings.type)
         rows = labelled(material, "simulations", settings.type, task)
         learn, x = ~rows.validation, rows.x.reshape(len(rows), -1)
         session.require_rows(int(learn.sum()), int(rows.validation.sum()))
         still = np.flatnonzero((x == x[0]).all(axis=0))
-        if x.shape[1] > MOST or len(still):
-            got = f"number {still[0]} that takes one value" if len(still) else f"{x.shape[1]} numbers"
-            raise TrainingError(
-                f"remedy {settings.type!r}: expected at most {MOST} numbers of x that vary, got {got}; give "
-                "the task summaries as x, or use an `npe` with `training.augment: {type: spike_and_slab}`."
-            )
+        wrong = settings.unsuited(task) or (
+            f"number {still[0]} of x takes one value in all rows, and has no density; leave it out of x"
+            if len(still)
+            else None
+        )
+        if wrong:
+            raise TrainingError(f"remedy {settings.type!r}: {wrong}.")
         inputs = InputTransform.fit(x[learn], "none")
         with session.seeded_initialisation(run):
             network = Marginal(settings, x.shape[1])

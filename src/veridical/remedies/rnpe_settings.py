@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from math import prod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +11,12 @@ from veridical.estimators.settings import MethodSettings
 from veridical.networks.density_settings import LikelihoodFlow, SplineFlowSettings
 from veridical.sections import Fidelity, Positive, Share
 from veridical.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from veridical.estimators.base import TaskInfo
+
+
+MOST = 100  # numbers of x, beyond which no sampler of single errors is of use
 
 
 class RNPESettings(MethodSettings):
@@ -63,6 +70,15 @@ class RNPESettings(MethodSettings):
         return (
             f"{name!r} does not answer each observation by itself with a posterior, so that none is asked at "
             "data without errors; name a method that does, such as an `npe`."
+        )
+
+    def unsuited(self, task: TaskInfo) -> str | None:
+        """Returns what keeps it from answering for a task, if anything."""
+        if (k := prod(task.x_shape)) <= MOST:
+            return None
+        return (
+            f"x has {k} numbers, and errors of single numbers are told for at most {MOST}; give the task "
+            "summaries as x, or use an `npe` with `training.augment: {type: spike_and_slab}`"
         )
 
     def visits(self, rows: int) -> float:
