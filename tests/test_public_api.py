@@ -35,12 +35,12 @@ NAMES = {
     "veridical.tasks.bounded": "bounded innermost unbounded",
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",
     "veridical.estimators": "ESTIMATORS Conditioned Estimator Material Rows SummaryCloud TaskInfo",
-    "veridical.estimators.Estimator": "account apart around arrays bagged cloud drawn every_summary fit "
-    "from_arrays given has_density log_prob own_code parent sample sample_alike sample_and_log_prob settings "
+    "veridical.estimators.Estimator": "account apart around arrays bagged cloud drawn every_summary extras "
+    "fit from_arrays given has_density log_prob own_code parent sample sample_alike sample_and_log_prob settings "
     "standing summarisers summary task transforms type",
     "veridical.estimators.Conditioned": "convergence extras log_prob sample_and_log_prob summary",
     "veridical.estimators.Material": "acceptance beside calibration classes likelihood observation parent "
-    "prior require simulate simulations validation",
+    "prior require simulate simulations unlabelled validation",
     "veridical.estimators.Rows": "theta validation x",
     "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name names of "
     "parameters support to_json units x_shape x_unit",

@@ -75,7 +75,7 @@ def save_estimator(
         cost: More entries for `cost.json`.
         parent: Folder of the method that the estimator builds on; kept where it is needed on loading.
         beside: Folders of others that it asks beside that one.
-        likelihood: Folder of the method whose likelihood it asks.
+        likelihood: Folder of the method whose likelihood it asks; kept where it builds on another, likewise.
         past: What `history.json` holds where no training of this estimator itself does.
     """
     from safetensors.numpy import save
@@ -94,7 +94,7 @@ def save_estimator(
         **estimator.account(),
         "parent": _entry(folder, parent) if estimator.parent is not None else None,
         **({"beside": [_entry(folder, one) for one in beside]} if beside else {}),
-        **({} if likelihood is None else {"likelihood": _entry(folder, likelihood)}),
+        **({"likelihood": _entry(folder, likelihood)} if likelihood and estimator.parent else {}),
         "format": FORMAT,
         "type": estimator.type,
         "settings": _plain(estimator.settings),

@@ -21,6 +21,7 @@ from veridical.estimators.settings import MethodSettings
 from veridical.networks import DENSITIES, MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
+from veridical.training import DISTORTIONS, REGULARISERS
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
@@ -196,6 +197,11 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
             known = [registry[kind]] if kind in registry and kind != "parts" else registry.values()
             entries += known if part in parts else []
         entries += [MASKED]
+        if isinstance(augment := network.get("training", {}).get("augment"), dict):
+            entries += [DISTORTIONS[augment["type"]]]
+    if "regulariser" in own.model_fields:
+        kind = spec.get("regulariser", {}).get("type")
+        entries += [REGULARISERS[kind]] if kind in REGULARISERS else REGULARISERS.values()
     return tuple(entry.partition(":")[0] for entry in entries)
 
 

@@ -23,6 +23,7 @@ from veridical.estimators import ESTIMATORS, Material, TaskInfo
 from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.networks import DENSITIES
 from veridical.tasks.gaussian_classes import GaussianClasses
+from veridical.training import REGULARISERS
 from veridical.training.session import Session
 
 TASK = GaussianClasses(0.5)
@@ -70,7 +71,18 @@ SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
 SPECS |= {"score interval": {"score": "interval"}}
+SPECS |= {
+    f"regularised {kind}".removesuffix(" self_consistency"): {
+        "regulariser": {"type": kind},
+        "unlabelled": None if kind == "normal_summaries" else "field",
+    }
+    for kind in REGULARISERS
+}
 SPECS["npe longer"] = {"base": "none"}
+SPECS["npe distorted"] = {
+    "inputs": {"transform": "squash"},
+    "training": {"augment": {"type": "spike_and_slab"}},
+}
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
 ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
 ADDED |= {"importance-npe": {"least_share": 0.0, "draws": 5000}}
@@ -146,6 +158,7 @@ class Fitted(dict[str, Any]):
                 simulate=simulator(),
                 observation=X[0],
                 likelihood=LIKELIHOOD,
+                unlabelled=real.x if settings.setting("unlabelled") else None,
             )
         task = TaskInfo.of(TASK) if settings.learns_from("classes") else SHIFTED
         return methods.fit(spec, task, material, Session(1, (name, replicate)))

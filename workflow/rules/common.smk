@@ -169,11 +169,11 @@ def run_of(wildcards):
 
 
 def sources_of(wildcards):
-    """Exactly the shards that a run learns from, by what they are to it."""
-    return {
-        name: ancient(shards)
-        for name, shards in at(wildcards).source_shards(run_of(wildcards)).items()
-    }
+    """Exactly the shards that a run learns from, by what they are to it, and observations without labels."""
+    layout, run = at(wildcards), run_of(wildcards)
+    shards = {name: ancient(paths) for name, paths in layout.source_shards(run).items()}
+    observed = layout.unlabelled(run)
+    return shards if observed is None else {**shards, "observed": observed}
 
 
 def artifact_files(stage, place="{method}/{run}"):

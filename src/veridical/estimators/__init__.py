@@ -17,6 +17,7 @@ __all__ = [
 ESTIMATORS = {  # the settings of each, which name its class
     "npe": "veridical.estimators.npe_settings:NPESettings",
     "ensemble": "veridical.estimators.ensemble_settings:EnsembleSettings",
+    "regularised": "veridical.estimators.regularised_settings:RegularisedSettings",
     "j_npe": "veridical.estimators.joint_settings:JNPESettings",
     "mlp": "veridical.estimators.regression_settings:MLPSettings",
     "ridge": "veridical.estimators.ridge_settings:RidgeSettings",

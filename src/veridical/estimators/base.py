@@ -207,6 +207,7 @@ class Material:
         observation: The one that a method for a single one is for, shape (*x_shape).
         acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
         likelihood: The task's, where it has one, for methods that weigh draws.
+        unlabelled: Real data without their parameters, shape (M, *x_shape).
     """
 
     simulations: Rows | Streamed | None = None
@@ -220,6 +221,7 @@ class Material:
     observation: Array | None = None
     acceptance: float = 1.0
     likelihood: Likelihood | None = None
+    unlabelled: Array | None = None
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.
@@ -374,6 +376,10 @@ class Estimator(ABC):
         """
         return *self.sample_and_log_prob(x, n, rng), {}
 
+    def extras(self, x: Array) -> dict[str, Array]:
+        """Returns more arrays about x (N, *x_shape) that are worth keeping beside its draws, by name."""
+        return {}
+
     def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
         """Returns what answers data near an observation (*x_shape), and the prior of these answers.
 
@@ -422,4 +428,4 @@ class Conditioned:
 
     def extras(self) -> dict[str, Array]:
         """Returns more arrays worth keeping beside the draws, such as a transport plan."""
-        return {}
+        return self.estimator.extras(self.x)

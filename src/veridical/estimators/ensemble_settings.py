@@ -19,6 +19,7 @@ class EnsembleSettings(PosteriorSettings):
     builds_on: ClassVar[tuple[str, ...]] = ("weights", "members")
 
     refuses: ClassVar = {}
+    distorts: ClassVar[bool] = True
 
     type: Literal["ensemble"] = "ensemble"
     members: Annotated[int, Field(ge=1, le=1000)] = Field(default=5, description="Number of members M.")

@@ -281,14 +281,16 @@ class Prepared:
         theta = _permuted(rows, run) if settings.permuted else rows.theta
         z, log_slope = parameters.forward(theta)
         pair = (z.astype(np.float32), inputs(rows.x, np.float32))
-        data = fitting.Data.split(pair, learn, rows.validation, log_slope)
+        data = replace(fitting.Data.split(pair, learn, rows.validation, log_slope), inputs=inputs)
         if stream:
             data = replace(data, stream=_standardised(stream, inputs, parameters))
         return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])
 
-    def estimator(self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork) -> NPE:
+    def estimator(
+        self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork, cls: type[NPE] = NPE
+    ) -> NPE:
         """Returns the posterior of a trained network."""
-        estimator = NPE(settings, task, self.inputs, self.parameters, network)
+        estimator = cls(settings, task, self.inputs, self.parameters, network)
         estimator.cloud = SummaryCloud.of(estimator.summary(self.x))
         return estimator
 

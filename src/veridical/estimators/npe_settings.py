@@ -45,6 +45,9 @@ class PosteriorSettings(TrainedSettings):
     def _as_they_are(self) -> PosteriorSettings:
         """Refuses a transform of x that its summary network cannot do with."""
         summary, kind = self.setting("summary"), self.network.inputs.transform
+        augment = getattr(getattr(self.network, "training", None), "augment", None)
+        if getattr(augment, "heavy", False) and kind != "squash":
+            raise ValueError("training.augment: tails of `spike_and_slab` want `inputs.transform: squash`")
         if summary is not None and summary.linear and kind not in ("none", "auto"):
             raise ValueError(f"inputs.transform: `energy_flow` wants energies that add up, not their {kind}")
         return self
@@ -75,6 +78,7 @@ class NPESettings(PosteriorSettings):
     code: ClassVar[str] = "veridical.estimators.npe:NPE"
     builds_on: ClassVar[tuple[str, ...]] = ("weights",)
     refuses: ClassVar = {}
+    distorts: ClassVar[bool] = True
 
     type: Literal["npe"] = "npe"
     fidelity: Fidelity = None

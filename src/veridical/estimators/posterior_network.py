@@ -79,7 +79,10 @@ class PosteriorNetwork(Trainable):
         of it as serves a row once or several times, (B, R * noise).
         """
         theta, x, *noise = batch
-        context = self.summary(x)
+        return self.loss_given(theta, self.summary(x), *noise)
+
+    def loss_given(self, theta: Tensor, context: Tensor, *noise: Tensor) -> Tensor:
+        """Returns the mean loss of theta (B, D) given summaries (B, K); see `loss`."""
         if not noise:
             return self.flow.loss(theta, context)
         times = noise[0].shape[1] // self.noise

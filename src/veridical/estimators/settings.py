@@ -18,8 +18,8 @@ class MethodSettings(Section):
 
     Some settings mean the same wherever a method has them: `fidelity` and `budgets` of its simulations,
     `members`, `threads` and `gpus` of its jobs, the method that it builds on, `start` (whose weights it
-    begins with) or `of` (which it wraps), others that it asks `beside` that, and the one whose `likelihood`
-    it asks.
+    begins with) or `of` (which it wraps), others that it asks `beside` that, the one whose `likelihood` it
+    asks, and the real data without labels, `unlabelled` and `unlabelled_rows`, that it learns from.
 
     Attributes:
         code: Its class, as `module:Class`, which is imported on use.
@@ -147,9 +147,11 @@ class TrainedSettings(MethodSettings):
 
     Attributes:
         refuses: Settings of that section that do not suit the method, and why.
+        distorts: Whether its training may distort x, beyond noise of one width.
     """
 
     refuses: ClassVar[Mapping[str, str]] = {"streaming": "it needs all rows in memory at once"}
+    distorts: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _training_suits(self) -> Self:
@@ -157,6 +159,9 @@ class TrainedSettings(MethodSettings):
         for name, why in self.refuses.items():
             if getattr(self.network.training, name, None):
                 raise ValueError(f"training.{name}: not for a method of type {self.type!r}, for {why}")
+        kind = getattr(getattr(self.network.training, "augment", None), "type", None)
+        if kind and not self.distorts:
+            raise ValueError(f"training.augment: {kind} is for an `npe` or `ensemble`; take a number here")
         return self
 
     @property

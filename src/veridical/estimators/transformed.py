@@ -39,8 +39,11 @@ class Transformed(Estimator):
         after = self.parameters
         kinds = dict(zip(self.task.parameters, after.kinds, strict=True)) if after else {}
         steps = [self.inputs.done, "standardise"]
+        if self.inputs.kind == "squash":
+            steps.reverse()
         if noise := getattr(self.settings.setting("training"), "augment", None):
-            steps.append(f"while training: + normal noise of sd {noise:g}")
+            own = f"normal noise of sd {noise:g}" if isinstance(noise, float) else str(noise.model_dump())
+            steps.append(f"while training: + {own}")
         return {"x": steps, "parameters": kinds}
 
     def arrays(self) -> dict[str, Array]:

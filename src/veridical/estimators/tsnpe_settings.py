@@ -21,6 +21,7 @@ class TSNPESettings(TrainedSettings):
     gives: ClassVar[tuple[str, ...]] = ("summaries",)
     takes_missing: ClassVar[bool] = True
     discrete: ClassVar[bool] = False
+    distorts: ClassVar[bool] = True
 
     type: Literal["tsnpe"] = "tsnpe"
     dataset: str | None = Field(

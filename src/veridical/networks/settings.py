@@ -20,11 +20,12 @@ from veridical.sections import Count, Name, Section, Width, Widths
 class InputsSettings(Section):
     """What happens to x before it is standardised and enters the network."""
 
-    transform: Literal["auto", "none", "log", "asinh"] = Field(
+    transform: Literal["auto", "none", "log", "asinh", "squash"] = Field(
         default="auto",
         description="Applied to every number of x; `log` needs positive data. `auto`: asinh around the "
         "median, in units of the quartiles, of those numbers whose standard deviation is above twice what "
-        "their quartiles say; all others stay.",
+        "their quartiles say; all others stay. `squash` is the asinh of standardised x, which tames what "
+        "lies far outside of the simulations.",
     )
 
 

@@ -28,7 +28,7 @@ def standardised(
     Arguments:
         summary: Settings of the network; see `choice.resolved`.
         x: Training data, shape (N, *x_shape).
-        kind: `none`, `log`, `asinh` or `auto`.
+        kind: See `InputTransform`.
         has_missing: Whether numbers may be missing.
         like: The transform whose numbers count as heavy-tailed here too.
     """

@@ -38,13 +38,13 @@ _QUARTILES = 1.349  # their distance, in standard deviations of a normal distrib
 
 @dataclass(frozen=True)
 class InputTransform:
-    r"""x to inputs of a network: an optional log or asinh, then zero mean and unit variance.
+    r"""x to inputs of a network: an optional log or asinh, then zero mean and unit variance, or `squash`.
 
     `auto` takes :math:`c + w \operatorname{asinh}((x - c) / w)` of the numbers whose tails are heavy, with
     their median c and the scale w of their quartiles, and all others as they are.
 
     Attributes:
-        kind: `none`, `log`, `asinh` or `auto`.
+        kind: `none`, `log`, `asinh` or `auto`, which come first, or `squash`, an asinh that comes last.
         mean: Subtracted from x, shape (*x_shape).
         scale: Divides x after that, shape (*x_shape).
         has_missing: Whether numbers of x may be missing.
@@ -71,7 +71,7 @@ class InputTransform:
 
         Arguments:
             x: Training data, shape (N, *x_shape).
-            kind: `none`, `log`, `asinh` or `auto`.
+            kind: As of the transform.
             shared: The axis of a row that holds exchangeable elements, which then share their statistics.
             has_missing: Whether numbers may be missing; those that are always have mean 0 and scale 1.
             like: The transform whose numbers count as heavy-tailed here, in place of what x shows.
@@ -126,7 +126,8 @@ class InputTransform:
         out: Array = np.empty(x.shape, dtype)
         for first in range(0, len(x), _CHUNK):
             part = x[first : first + _CHUNK]
-            out[first : first + _CHUNK] = (_compress(part, self.kind, self.tails) - self.mean) / self.scale
+            inputs = (_compress(part, self.kind, self.tails) - self.mean) / self.scale
+            out[first : first + _CHUNK] = np.arcsinh(inputs) if self.kind == "squash" else inputs
         bad = ~usable(out, self.has_missing)
         if bad.any():
             raise DataError(
@@ -292,13 +293,13 @@ def _chunks(x: Array) -> list[Array]:
 
 
 def _compress(x: Array, kind: str, tails: Array | None) -> Array:
-    """Applies `none`, `log`, `asinh` or `auto` in float64."""
+    """Applies what comes before the mean and the scale, in float64."""
     x = np.asarray(x, float)
     if tails is not None:
         centre, width = tails
         heavy, whole = width > 0, np.where(width > 0, width, 1.0)
         return np.where(heavy, centre + whole * np.arcsinh((x - centre) / whole), x)
-    if kind in ("none", "auto"):
+    if kind in ("none", "auto", "squash"):
         return x
     if kind == "asinh":
         return np.arcsinh(x)

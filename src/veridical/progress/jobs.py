@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from veridical import checks
 from veridical.coordinates import SIMULATED, Run
+from veridical.study import told
 from veridical.study.collections import Studies
 from veridical.study.layout import Layout
 
@@ -134,9 +135,7 @@ def _fit(layout: Layout) -> Iterator[Job]:
         folder = layout.artifact(run)
         stem = PurePosixPath(folder).relative_to(layout.results).as_posix()
         stem = f"rounds/{run.folder}/gather" if layout.methods[run.method].local else stem
-        started = "train" if layout.parent(run.method) is None else "fine_tune"
-        started = "gather" if layout.methods[run.method].local else started
-        rule = "remedy" if run.method in layout.study.remedies else started
+        rule = told.maker(layout, run.method)
         yield Job(rule, layout.results, stem, tuple(f"{folder}/{name}" for name in _ARTIFACT))
 
 

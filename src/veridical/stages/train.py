@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import numpy as np
 
 from veridical import artifacts, bank, digests, methods, tasks
 from veridical.bank.blocks import Simulator
+from veridical.bank.shards import digest
 from veridical.bank.streaming import Streamed
 from veridical.coordinates import Run
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.settings import MethodSettings
 from veridical.files import write_text
 from veridical.inference.likelihoods import Exact, Learned, Likelihood
+from veridical.saved import observations
 from veridical.tasks.base import Array, FileTask, Task
 from veridical.training.checkpoints import OUTPUT, CheckpointFolder
 
@@ -30,6 +32,8 @@ class Sources:
     Attributes:
         simulations: Shards that hold the budget, and the number of rows.
         calibration: Shards of labelled real data, and the number of rows.
+        unlabelled: Shards of real data whose parameters it does not see, and the number of rows.
+        observed: The file of observations that it learns from, without parameters.
         classes: Shards of each class of a class task, and the number of rows of each.
         parent: Folder of the method that this one builds on.
         beside: Folders of others that it asks beside that one.
@@ -43,6 +47,8 @@ class Sources:
 
     simulations: tuple[Sequence[str | Path], int] | None = None
     calibration: tuple[Sequence[str | Path], int] | None = None
+    unlabelled: tuple[Sequence[str | Path], int] | None = None
+    observed: str | Path | None = None
     classes: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
     parent: str | Path | None = None
     beside: Sequence[str | Path] = ()
@@ -61,28 +67,30 @@ class Sources:
 
         Arguments:
             inputs: Shards by the part that they belong to; records of methods, `parent`, `beside` and
-                `likelihood`.
-            rows: Number of rows of each part: `simulations`, `calibration`, or the name of a class.
+                `likelihood`; the file of `observed` data.
+            rows: Number of rows of each part: `simulations`, `calibration`, `unlabelled`, or a class.
             fidelity: The level of its simulations.
             max_invalid: Largest share of failed simulations.
         """
         parts = {name: (listed(inputs[name]), n) for name, n in rows.items()}
         simulations, calibration = parts.pop("simulations", None), parts.pop("calibration", None)
+        real = parts.pop("unlabelled", None), inputs.get("observed")
         parent, likelihood = (
             Path(inputs[role]).parent if role in inputs else None for role in ("parent", "likelihood")
         )
         beside = [Path(record).parent for record in listed(inputs.get("beside", []))]
-        return cls(simulations, calibration, parts, parent, beside, likelihood, fidelity, max_invalid)
+        return cls(simulations, calibration, *real, parts, parent, beside, likelihood, fidelity, max_invalid)
 
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
         parts = {"simulations": self.simulations, "calibration": self.calibration, **self.classes}
+        parts["unlabelled"] = self.unlabelled
         parts |= {f"round {number}": part for number, part in enumerate(self.further, 2)}
         return {name: part[0] for name, part in parts.items() if part is not None}
 
     @property
     def rows(self) -> int:
-        """Rows in all."""
+        """Rows in all, but for those without labels."""
         parts = [self.simulations, self.calibration, *self.classes.values(), *self.further]
         return sum(part[1] for part in parts if part is not None)
 
@@ -136,6 +144,10 @@ def train(
     streaming = settings.streaming if isinstance(settings, MethodSettings) else None
     material, valid = _material(spec, task, sources, parent, streaming)
     about = _about(sources, run, root, code, place)
+    if sources.observed is not None:
+        seen = observations.load(sources.observed).x[: method_spec["unlabelled_rows"]]
+        material = replace(material, unlabelled=seen)
+        about["digests"]["observed"] = digest([seen])
     seed_path: tuple[str | int, ...] = (run.method, run.replicate)
     if place is not None and place["round"] > 1:  # the first one learns the same for all observations
         seed_path += ("round", place["observation"], place["round"])
@@ -215,6 +227,7 @@ def _material(
         parts = [_rows(*part, validate=True) for part in (sources.simulations, *sources.further)]
         simulations = parts[0] if len(parts) == 1 else _together(parts)
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
+    unlabelled = None if sources.unlabelled is None else _rows(*sources.unlabelled, validate=False).x
     classes = {name: _events(*part) for name, part in sources.classes.items()}
     level = None if isinstance(task, FileTask) else sources.fidelity
     likelihood: Likelihood | None = Exact(spec) if task.has_likelihood else None
@@ -234,6 +247,7 @@ def _material(
         observation=sources.observation,
         acceptance=sources.acceptance,
         likelihood=likelihood,
+        unlabelled=unlabelled,
     )
     return material, sum(counts) + sum(len(x) for x, _ in classes.values())
 

@@ -96,7 +96,8 @@ class Asked(Runs):
             if not made_elsewhere and basis.amortised and affordable and not self.calibrated(run.method):
                 has |= {"nearby"}
             if self.prior_known:
-                weighed = self.task.has_likelihood and dense and not self.methods[run.method].needs_likelihood
+                own = self.methods[run.method]  # a wrapper that asks the likelihood weighs already
+                weighed = self.task.has_likelihood and dense and not (own.as_parent and own.needs_likelihood)
                 has |= {"densities"} | ({"likelihood"} if weighed else set())
         final = run in self.final_runs
         return [

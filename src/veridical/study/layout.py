@@ -163,6 +163,11 @@ class Layout(Asked):
             for fidelity, split, n in self.parts(run)
         }
 
+    def unlabelled(self, run: Run) -> str | None:
+        """Path of the observations that a run learns from, unlabelled; None where there are none."""
+        name = self.methods[run.method].setting("unlabelled")
+        return None if name in (None, REAL) else f"{self.results}/observe/{name}.nc"
+
     # ---- rounds of a method that learns in rounds ---------------------------------------------------
 
     def round_folder(self, run: Run, observation: int, number: int) -> str:

@@ -16,6 +16,8 @@ from veridical.coordinates import REAL, Run
 from veridical.methods import MethodSettings
 from veridical.study.settings import StudySettings
 
+UNLABELLED = "unlabelled"  # the split of real rows whose parameters no method sees
+
 
 @dataclass(frozen=True)
 class Runs:
@@ -199,15 +201,18 @@ class Runs:
             parts.append((self.fidelity(run.method), f"train-r{r}", rows))
         if method.learns_from("calibration") and run.calibration is not None:
             parts.append((REAL, f"calibration-r{r}", run.calibration))
+        if method.setting("unlabelled") == REAL:
+            parts.append((REAL, f"{UNLABELLED}-r{r}", method.setting("unlabelled_rows")))
         return parts
 
     def _role(self, fidelity: str, split: str) -> str:
         if self.of_classes:
             return fidelity
-        return "calibration" if split.startswith("calibration") else "simulations"
+        own = split.partition("-")[0]
+        return own if own in ("calibration", UNLABELLED) else "simulations"
 
     def source_rows(self, run: Run) -> dict[str, int]:
-        """Number of rows of each part that a run learns from: `simulations`, `calibration`, or a class."""
+        """Number of rows of each part that a run learns from: `simulations`, real ones, or a class."""
         return {self._role(fidelity, split): n for fidelity, split, n in self.parts(run)}
 
     def ledger(self, run: Run) -> dict[str, int]:

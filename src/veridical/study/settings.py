@@ -166,8 +166,9 @@ class StudySettings(Section):
             return
         theirs = self.methods.get(other)
         got = f"of type {theirs.type!r}" if theirs else "no method of this study"
+        place = "estimators" if name in self.estimators else "remedies"
         raise ValueError(
-            f"remedies.{name}.likelihood: expected a method of type "
+            f"{place}.{name}.likelihood: expected a method of type "
             f"{' or '.join(sorted(giving(['likelihood'])))}, got {other!r}, which is {got}. "
             f"{suggest(other, known) if known else 'Add one to `estimators`.'}"
         )

@@ -11,17 +11,19 @@ from veridical.study.layout import Layout
 # ---- which methods and data sets a rule is for ---------------------------------------------------------
 
 
+def maker(layout: Layout, method: str) -> str:
+    """The rule that makes a method: `train`, `fine_tune` of what builds on others, `gather` or `remedy`."""
+    if method in layout.study.remedies:
+        return "remedy"
+    settings = layout.methods[method]
+    if settings.local:
+        return "gather"
+    return "train" if settings.parent is None and settings.weighed_by is None else "fine_tune"
+
+
 def made_by(layout: Layout, rule: str) -> list[str]:
-    """The methods that `train`, `fine_tune`, `gather` or `remedy` makes."""
-
-    def rule_of(method: str) -> str:
-        if method in layout.study.remedies:
-            return "remedy"
-        if layout.methods[method].local:
-            return "gather"
-        return "train" if layout.parent(method) is None else "fine_tune"
-
-    return [method for method in layout.methods if rule_of(method) == rule]
+    """The methods that a rule makes."""
+    return [method for method in layout.methods if maker(layout, method) == rule]
 
 
 def answering(layout: Layout, kind: str) -> list[str]:

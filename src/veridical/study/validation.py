@@ -157,6 +157,8 @@ def _require_methods(layout: Layout) -> None:
         _require_discrete(layout, name)
         _require_fidelity(layout, name)
         _require_labelled(layout, name)
+        _require_unlabelled(layout, name)
+        _require_likelihood(layout, name)
         _require_parent(layout, name)
         _require_suited(layout, name)
         _require_takes_missing(layout, name)
@@ -256,16 +258,32 @@ def _require_labelled(layout: Layout, method: str) -> None:
     )
 
 
+def _require_unlabelled(layout: Layout, method: str) -> None:
+    name, known = layout.methods[method].setting("unlabelled"), [*layout.study.observations]
+    known += [REAL] if REAL in layout.task.fidelities else []
+    if name is None or name in known:
+        return
+    raise SettingError(
+        f"{place(layout, method)}.unlabelled: expected one of the study's `observations`, or `real` where "
+        f"task {layout.task.name} has that level, got {name!r}. "
+        f"{suggest(name, known) if known else 'There are neither; add observations.'}"
+    )
+
+
+def _require_likelihood(layout: Layout, method: str) -> None:
+    settings = layout.methods[method]
+    if settings.needs_likelihood and not layout.task.has_likelihood:
+        raise SettingError(
+            f"{place(layout, method)}: type {settings.type!r} asks for the likelihood, which task "
+            f"{layout.task.name} does not state; give it a `log_likelihood`, or name an `nle` or `nre` "
+            "of the study that learns one, as `likelihood`."
+        )
+
+
 def _require_parent(layout: Layout, method: str) -> None:
     settings, key = layout.methods[method], "start" if method in layout.study.estimators else "of"
     for name in layout.below(method):
         _require_fit(layout, method, name, "beside" if name in settings.others else key)
-    if settings.needs_likelihood and not layout.task.has_likelihood:
-        raise SettingError(
-            f"{place(layout, method)}: type {settings.type!r} weighs draws by the likelihood, which task "
-            f"{layout.task.name} does not state; give it a `log_likelihood`, or name an `nle` or `nre` "
-            "of the study that learns one, as `likelihood`."
-        )
 
 
 def _require_fit(layout: Layout, method: str, parent: str, key: str) -> None:

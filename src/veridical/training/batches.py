@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from veridical import seeds
+from veridical.training.augmentation import Augment
 from veridical.training.session import Session, Steps
 
 Batch = tuple[Tensor, ...]
@@ -50,7 +51,7 @@ class Held:
         plan: The steps.
         runs: One for each member; its path names the order of its rows.
         noise: Standard normal numbers that the loss of a row needs.
-        augment: Standard deviation of the noise that is added to x, the second part of a batch.
+        augment: What is added to x, the second part of a batch: noise of a standard deviation, or more.
         stacked: Whether the parts of a batch have an axis of members.
         offsets: See `Source`.
     """
@@ -63,7 +64,7 @@ class Held:
         runs: Sequence[Session],
         *,
         noise: int = 0,
-        augment: float | None = None,
+        augment: Augment | None = None,
         stacked: bool = False,
         offsets: tuple[float, float] = (0.0, 0.0),
     ) -> None:
@@ -116,12 +117,19 @@ def normal(rows: int, numbers: int, run: Session, *path: int | str) -> Tensor:
     return torch.from_numpy(rng.standard_normal((rows, numbers), dtype=np.float32))
 
 
-def noisy(batches: Iterable[Batch], sd: float, run: Session, first: int) -> Iterator[Batch]:
-    """Yields batches of the steps from `first` on with normal noise added to their second part, x."""
+def noisy(batches: Iterable[Batch], augment: Augment, run: Session, first: int) -> Iterator[Batch]:
+    """Yields batches of the steps from `first` on with noise of their own in their second part, x."""
     for step, (z, x, *others) in enumerate(batches, first):
         rng = seeds.generator(run.root, "batches", *run.path, "augment", step)
-        noise = torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32))
-        yield z, x + sd * noise.to(x.device), *others
+        yield z, with_noise(x, augment, rng), *others
+
+
+def with_noise(x: Tensor, augment: Augment, rng: np.random.Generator) -> Tensor:
+    """Returns x (B, *x_shape) with normal noise of a standard deviation, or distorted."""
+    if not isinstance(augment, float):
+        return augment(x, rng)
+    noise = torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32))
+    return x + augment * noise.to(x.device)
 
 
 def side_by_side(members: Sequence[Iterable[Batch]]) -> Iterator[Batch]:

@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from veridical import seeds
 from veridical.networks.layers import Summary
 from veridical.networks.trainable import Stack, Trainable
+from veridical.networks.transforms import InputTransform
 from veridical.tasks.base import Array
 from veridical.training import batches
+from veridical.training.augmentation import Distorted, augmentation
 from veridical.training.devices import cpu_threads, device_for
 from veridical.training.session import Session, Steps, TrainingResult, member_run
 from veridical.training.settings import TrainingSettings
@@ -35,12 +38,14 @@ class Data:
         validation: The same for validation rows.
         offsets: Subtracted from recorded training and validation losses, to state them in other coordinates.
         stream: All training rows, where `train` is only the first ones.
+        inputs: What made the second part, x, of a row; None for a method that nothing distorts.
     """
 
     train: tuple[Array, ...]
     validation: tuple[Array, ...]
     offsets: tuple[float, float] = (0.0, 0.0)
     stream: Stream | None = None
+    inputs: InputTransform | None = None
 
     @property
     def rows(self) -> int:
@@ -102,11 +107,14 @@ def _fit(
     print(size)
     device = device_for(settings.accelerator)
     capped = tuple(part[: settings.validation_rows] for part in data.validation)
+    augment = augmentation(settings, data.inputs)
+    if isinstance(augment, Distorted):
+        capped = distorted(capped, augment, run, "validation")
     if network.noise:
         fixed = batches.normal(len(capped[0]), VALIDATION_NOISE * network.noise, run, "validation")
         capped = (*capped, fixed.numpy())
     offsets = (0.0, 0.0) if network.noise else data.offsets  # such losses are no densities
-    needs: dict[str, Any] = {"noise": network.noise, "augment": settings.augment, "offsets": offsets}
+    needs: dict[str, Any] = {"noise": network.noise, "augment": augment, "offsets": offsets}
     first = tuple(part[:1] for part in data.train) if data.stream else data.train
     held = _tensors(first, device), _tensors(capped, device), plan, runs
     if data.stream:
@@ -146,6 +154,13 @@ def train(
             loop.run(trainer, module, saved)
     network.take([course.weights for course in progress.courses])
     return progress.results(torch.cuda.get_device_name() if device == "cuda" else "cpu")
+
+
+def distorted(rows: tuple[Array, ...], augment: Distorted, run: Session, *path: str) -> tuple[Array, ...]:
+    """Returns rows whose second part, x, is distorted once, by what `path` names."""
+    rng = seeds.generator(run.root, "batches", *run.path, "augment", *path)
+    z, x, *others = rows
+    return z, augment(torch.from_numpy(x), rng).numpy(), *others
 
 
 def weights_message(network: nn.Module, rows: int) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from veridical.sections import Count, Positive, Rate, Section, Share, Threads, no_boolean
+from veridical.training.distortion_settings import DistortionSettings
 
 Decay = Annotated[float, Field(ge=0, le=3)]
 DECAY = (
@@ -49,10 +50,11 @@ class TrainingSettings(Section):
         description="Decay, a step, of running means of the weights, such as 0.999: these are judged and "
         "kept. Where not given, the weights themselves.",
     )
-    augment: Positive | None = Field(
+    augment: Positive | DistortionSettings | None = Field(
         default=None,
         description="Standard deviation of normal noise that is added to transformed x in every batch, in "
-        "units of a number's own spread; validation rows get none.",
+        "units of a number's own spread; validation rows get none. Or a distortion that is drawn anew in "
+        "every batch, and once for validation rows.",
     )
     rounds: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=20,
