@@ -49,6 +49,11 @@ class OwnSettings(MethodSettings):
     missing: bool = Field(
         default=False, description="Whether it takes x with missing numbers (NaN); see docs/missing.md."
     )
+    apart: bool = Field(
+        default=False,
+        description="Whether it tells what answers its labelled pairs without having learned from them "
+        "(`apart`), so that other methods may build on it.",
+    )
     transductive: bool = Field(
         default=False,
         description="Whether its answer to one data set depends on others asked about with it (`given`).",
@@ -68,8 +73,8 @@ class OwnSettings(MethodSettings):
         return not {*what}.isdisjoint(self.uses)
 
     def offers(self, what: str) -> bool:
-        """Returns whether it gives this: summaries, if anything."""
-        return what == "summaries" and self.summaries
+        """Returns whether it gives this: summaries or answers apart, if anything."""
+        return {"summaries": self.summaries, "answers apart": self.apart}.get(what, False)
 
     @property
     def amortised(self) -> bool:

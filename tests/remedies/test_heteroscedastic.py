@@ -44,7 +44,7 @@ def test_rows_left_out_in_closed_form_are_those_left_out_one_by_one(smooth: bool
     process = Process(f, z[:, 0], hyper)
     errors, deviations = process.left_out()
     squares = ((f[:, None] - f[None]) ** 2).sum(axis=-1)
-    covariance = 1 / 30 + 0.8 / 3 * f @ f.T + hyper[1] * np.exp(-squares / 4.5) + 0.1 * np.eye(30)
+    covariance = 1 + 0.8 / 3 * f @ f.T + hyper[1] * np.exp(-squares / 4.5) + 0.1 * np.eye(30)
     for i in range(30):
         others = np.arange(30) != i
         weights = np.linalg.solve(covariance[others][:, others], covariance[others, i])
@@ -76,10 +76,14 @@ def test_the_marginal_likelihood_is_at_a_maximum(smooth: bool) -> None:
 
 
 def test_predictions_far_from_all_rows_return_to_the_prior() -> None:
-    """Of a smooth process alone: mean 0 and variance 1/n + v + noise."""
+    """Of a smooth process alone: variance v + noise + what the rows leave of the offset's."""
     f, z = planted(20, generator("far"))
     mean, sd = Process(f, z[:, 0], np.array([0.0, 0.7, 1.0, 0.2])).predict(np.full((1, 3), 50.0))
-    assert abs(mean[0]) < 0.5 and sd[0] == pytest.approx(np.sqrt(0.9), abs=0.03)
+    squares = ((f[:, None] - f[None]) ** 2).sum(axis=-1)
+    weights = np.linalg.solve(0.7 * np.exp(-squares / 2) + 0.2 * np.eye(20), np.ones(20))
+    offset = 1 / (1 + weights.sum())
+    assert sd[0] == pytest.approx(np.sqrt(0.9 + offset), rel=1e-6)
+    assert mean[0] == pytest.approx(offset * weights @ z[:, 0], rel=1e-6)
 
 
 @pytest.mark.parametrize("nu", [3.0, 50.0])
@@ -151,3 +155,11 @@ def test_its_numbers_give_the_same_answers() -> None:
     found = HeteroscedasticRegression.fit(f, z, smooth=True)
     again = HeteroscedasticRegression.from_arrays(found.arrays())
     np.testing.assert_array_equal(found.log_score(f, z), again.log_score(f, z))
+
+
+def test_a_mean_far_off_is_not_shrunk() -> None:
+    """Outputs around 5 with features that say nothing: predictions are 5 * 60 / 61 or so."""
+    rng = seeds.generator(20261130, "test", "heteroscedastic", "mean")
+    f, z = rng.standard_normal((60, 2)), 5 + rng.standard_normal(60)
+    mean, _ = Process.fit(f, z, smooth=False).predict(rng.standard_normal((20, 2)))
+    assert np.abs(mean - 5 * 60 / 61).max() < 4 * np.sqrt(3 / 60)

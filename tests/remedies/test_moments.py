@@ -169,3 +169,16 @@ def test_it_learns_from_a_trained_posterior(npe: Estimator) -> None:
     before, after = (each.log_prob(test.theta, test.x).mean() for each in (npe, found))
     exact = stats.norm.entropy(0, 0.1 / np.sqrt(5))
     assert before < -1 < after and after > -exact - 0.3
+
+
+def test_a_parent_that_has_learned_from_the_pairs_leaves_them_out_too() -> None:
+    """Of `moments` of a `ridge`: what answers a fifth rests on beliefs of a ridge without that fifth."""
+    info, pairs = TaskInfo.of(CHAIN), real(CHAIN, 40, "pairs")
+    both = []
+    for each in (pairs, replace(pairs, theta=np.where(np.arange(40)[:, None] == 7, 1.5, 1.0) * pairs.theta)):
+        ridge = methods.fit({"type": "ridge"}, info, Material(calibration=each), Session(1, ("r", 0)))[0]
+        both.append(fit(each, ridge, info, CHAIN.prior, regress_on="beliefs").apart(each))
+    for (held, one), (_, other) in zip(*both, strict=True):
+        assert one.parent is not None and other.parent is not None
+        fits = [each.parent.arrays()["ridge.coefficients"] for each in (one, other)]
+        assert np.array_equal(*fits) == (7 in held)

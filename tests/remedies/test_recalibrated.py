@@ -16,6 +16,7 @@ from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator, Material, Rows
 from veridical.estimators.prior_settings import PriorSettings
 from veridical.remedies.recalibrated import Recalibrated, fit_beta, log_g, ranks
+from veridical.tasks.priors import Product, Uniform
 from veridical.training.session import Session
 
 FREE = replace(SHIFTED, bounds=np.array([(-np.inf, np.inf)]), x_shape=(1,))
@@ -174,3 +175,33 @@ def test_what_it_refuses() -> None:
     mlp = methods.fit({"type": "mlp"}, FREE, Material(calibration=pairs(40, "r")), Session(1, ("m", 0)))[0]
     with pytest.raises(TrainingError, match="'mlp' has learned from labelled pairs"):
         fit(pairs(40, "r"), mlp)
+
+
+def test_where_all_densities_are_equal_nothing_changes() -> None:
+    """Levels of ties are those of their middle, and g over them has a mean of one: no gain out of nothing."""
+    box = replace(FREE, bounds=np.array([(0.0, 1.0)]))
+    uniform = Product({"share": Uniform(0.0, 1.0)})
+    parent = methods.fit({"type": "prior"}, box, Material(prior=uniform), Session(1, ("prior", 0)))[0]
+    theta = 0.1 * generator("ties").random((100, 1))
+    rows = Rows(theta, np.zeros((100, 1)), np.zeros(100, bool))
+    spec = {"type": "recalibrated", "of": "parent", "draws": 200, "least_gain": 0.0}
+    found = methods.fit(
+        spec, box, Material(calibration=rows, parent=parent), Session(1, ("recalibrated", 0))
+    )[0]
+    assert isinstance(found, Recalibrated)
+    np.testing.assert_allclose(found.levels, 0.5, atol=0.01)
+    np.testing.assert_allclose(found.log_prob(theta[:5, None], rows.x[:1]), 0.0, atol=1e-9)
+
+
+def test_pairs_beyond_the_bounds_are_refused() -> None:
+    rows = pairs(40, "bounds")
+    inside = replace(FREE, bounds=np.array([(-1.0, 1.0)]))
+
+    class Bounded(Believed):
+        def log_prob(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+            return np.where(np.abs(theta[..., 0]) < 1, super().log_prob(theta, x), -np.inf)
+
+    spec = {"type": "recalibrated", "of": "parent"}
+    material = Material(calibration=rows, parent=Bounded(1.0))
+    with pytest.raises(TrainingError, match=r"pair \d+ has no density .* outside of their bounds"):
+        methods.fit(spec, inside, material, Session(1, ("recalibrated", 0)))

@@ -21,7 +21,7 @@ from veridical.remedies.stacked import Stacked, stacking_weights
 from veridical.study import settings as study_settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
-from veridical.tasks.priors import Normal, Product
+from veridical.tasks.priors import Normal, Product, Uniform
 from veridical.training.session import Session
 
 FREE = replace(SHIFTED, bounds=np.array([(-np.inf, np.inf)]), x_shape=(1,))
@@ -192,3 +192,24 @@ def test_a_study_makes_all_components_first() -> None:
 def test_what_does_not_fit_is_told_before_any_job(stack: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         validate(layout(**stack))
+
+
+def test_weights_of_what_has_seen_no_pair_are_out_of_fold_too() -> None:
+    """A pair that is moved far out changes the weights of all mixtures but that which answers it."""
+    rows = pairs(40, "unseen")
+    theta = rows.theta.copy()
+    theta[7] += 20.0
+    moved = replace(rows, theta=theta)
+    both = [fit(each, Believed(1.0), Believed(0.3)).apart(each) for each in (rows, moved)]
+    assert len(both[0]) == 5 and sorted(np.concatenate([held for held, _ in both[0]])) == list(range(40))
+    for (held, one), (_, other) in zip(*both, strict=True):
+        assert isinstance(one, Stacked) and isinstance(other, Stacked)
+        assert np.array_equal(one.weights, other.weights) == (7 in held)
+
+
+def test_pairs_that_the_prior_forbids_are_refused() -> None:
+    rows = pairs(40, "forbidden")
+    material = Material(calibration=rows, parent=Believed(1.0), prior=Product({"share": Uniform(-1.0, 1.0)}))
+    spec = {"type": "stacked", "of": "first"}
+    with pytest.raises(TrainingError, match=r"labelled pairs, the first being number .* widen the prior"):
+        methods.fit(spec, FREE, material, Session(1, ("stacked", 0)))

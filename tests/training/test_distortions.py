@@ -102,8 +102,11 @@ def test_training_among_spikes_and_slabs_gives_the_posterior_of_noisy_data(rng: 
 
 
 def test_distortions_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValidationError, match=r"tails of `spike_and_slab` want `inputs.transform: squash`"):
+    with pytest.raises(ValidationError, match=r"`spike_and_slab` wants `inputs.transform: squash`"):
         methods.typed("npe", {**NNPE, "inputs": {"transform": "none"}})
+    bent = {**NNPE, "inputs": {}, "training": {"augment": {"type": "local_distortions"}}}
+    with pytest.raises(ValidationError, match=r"wants `inputs.transform: none or squash`"):
+        methods.typed("npe", bent)
     with pytest.raises(ValidationError, match="local_distortions is for an `npe` or `ensemble`"):
         methods.typed("nre", {"type": "nre", "training": {"augment": {"type": "local_distortions"}}})
     for kind in DISTORTIONS:

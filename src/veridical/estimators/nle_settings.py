@@ -61,6 +61,11 @@ class LikelihoodSettings(TrainedSettings):
         return None
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether it draws by weights, which may fail."""
+        return self.sampling.by == "importance"
+
+    @property
     def has_density(self) -> bool:
         """False: the densities of its answers lack their constants."""
         return False

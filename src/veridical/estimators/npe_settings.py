@@ -46,8 +46,10 @@ class PosteriorSettings(TrainedSettings):
         """Refuses a transform of x that its summary network cannot do with."""
         summary, kind = self.setting("summary"), self.network.inputs.transform
         augment = getattr(getattr(self.network, "training", None), "augment", None)
-        if getattr(augment, "heavy", False) and kind != "squash":
-            raise ValueError("training.augment: tails of `spike_and_slab` want `inputs.transform: squash`")
+        wanted = getattr(augment, "wants", (kind,))
+        if kind not in wanted:
+            name = getattr(augment, "type", "")
+            raise ValueError(f"training.augment: `{name}` wants `inputs.transform: {' or '.join(wanted)}`")
         if summary is not None and summary.linear and kind not in ("none", "auto"):
             raise ValueError(f"inputs.transform: `energy_flow` wants energies that add up, not their {kind}")
         return self

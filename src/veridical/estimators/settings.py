@@ -67,6 +67,11 @@ class MethodSettings(Section):
         return False
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether it leaves observations unanswered that it cannot answer well."""
+        return False
+
+    @property
     def needs_likelihood(self) -> bool:
         """Whether it asks the exact likelihood of the task."""
         return False

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from veridical.errors import DataError
 from veridical.inference.tempering import largest_power
 from veridical.inference.weighted import resampled
 from veridical.tasks.base import Array
@@ -60,9 +61,17 @@ def sample(likelihood: Gradient, numbers: int, particles: int, rngs: Sequence[np
         numbers: K.
         particles: P.
         rngs: Decide all, one for each row.
+
+    Raises:
+        DataError: If all members of a population begin where there is no density.
     """
     u = np.stack([rng.standard_normal((particles, numbers)) for rng in rngs])
     state = Particles(u, *_evaluated(likelihood, u, np.arange(len(u))), np.full(len(u), FIRST))
+    if (lost := ~np.isfinite(state.log_l).any(axis=1)).any():
+        raise DataError(
+            f"x: {int(lost.sum())} of {len(u)} populations find no place of any density to start from; leave "
+            "out observations that no error explains."
+        )
     powers, rows = np.zeros(len(u)), np.arange(len(u))
     while len(rows):
         for row in rows.tolist():

@@ -49,7 +49,10 @@ def standardised(
         found = _with(found, energies, InputTransform("none", np.zeros(energies.shape), scale))
     if summary.type == "transformer" and summary.times is not None:
         times = Block.of({"entries": [summary.times]}, x.shape[1:], 1 - summary.axis)
-        own = InputTransform.fit(times.taken(x), kind, shared=summary.axis, has_missing=has_missing)
+        theirs = like and replace(like, tails=None if like.tails is None else times.taken(like.tails))
+        own = InputTransform.fit(
+            times.taken(x), kind, shared=summary.axis, has_missing=has_missing, like=theirs
+        )
         found = _with(found, times, own)
     return found
 
@@ -60,7 +63,7 @@ def _with(whole: InputTransform, block: Block, own: InputTransform) -> InputTran
     block.put(whole.scale, own.scale)
     if whole.tails is None and own.tails is None:
         return whole
-    tails = np.zeros((2, *whole.mean.shape)) if whole.tails is None else whole.tails
+    tails = np.zeros((2, *whole.mean.shape)) if whole.tails is None else whole.tails.copy()
     for name, part in zip(
         tails, np.zeros((2, *own.mean.shape)) if own.tails is None else own.tails, strict=True
     ):

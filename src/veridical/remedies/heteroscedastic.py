@@ -2,10 +2,11 @@ r"""Regression by Gaussian processes whose errors are Student t, with a scale th
 
 Each of the D standardised outputs :math:`z_j` of n rows with features f (F of them, standardised) has
 
-.. math:: K_j = \frac1n + \frac{c_j}{F} f^T f' + v_j e^{-|f - f'|^2 / 2 l_j^2} + s_j \delta_{f f'} ,
+.. math:: K_j = 1 + \frac{c_j}{F} f^T f' + v_j e^{-|f - f'|^2 / 2 l_j^2} + s_j \delta_{f f'} ,
 
-with c, v, l, s of the largest marginal likelihood; the first term is what the mean of n standardised outputs
-varies by. With these fixed, each row is left out in closed form:
+with c, v, l, s of the largest marginal likelihood; the first term is an offset as wide as the outputs, for
+rows may come from another distribution than they are standardised by. With these fixed, each row is left out
+in closed form:
 
 .. math:: R_{ij} = [K_j^{-1} z_j]_i / \sqrt{[K_j^{-1}]_{ii}} .
 
@@ -42,6 +43,7 @@ from scipy.special import gammaln
 from veridical.estimators.apart import folds
 from veridical.tasks.base import Array
 
+CONSTANT = 1.0  # variance of the offset
 TAUS, NUS = (0.0, 0.3, 1.0, 3.0), (3.0, 5.0, 10.0, 50.0)
 VARIANTS = len(TAUS) * len(NUS)
 WIDEST = 3.0  # standard deviations of the features beyond which the scale stays what it is there
@@ -85,7 +87,7 @@ class Process:
             full[free] = logs
             c, v, length, noise = np.exp(full)
             kernel: Array | float = v * np.exp(-0.5 * squares / length**2) if smooth else 0.0
-            inverse, half_log_determinant = _inverse(1 / len(z) + c * linear + kernel, noise)
+            inverse, half_log_determinant = _inverse(CONSTANT + c * linear + kernel, noise)
             alpha = inverse @ z
             inner = 0.5 * (inverse - np.outer(alpha, alpha))
             slopes = [c * np.vdot(inner, linear), 0.0, 0.0, noise * np.trace(inner)]
@@ -104,7 +106,7 @@ class Process:
         """Covariances (N, n) of outputs at features (N, F) with those of the rows, without noise."""
         c, v, length, _ = self.hyper
         smooth = v * np.exp(-0.5 * cdist(f, self.f, "sqeuclidean") / length**2)
-        return 1 / len(self.z) + c / self.f.shape[1] * f @ self.f.T + smooth
+        return CONSTANT + c / self.f.shape[1] * f @ self.f.T + smooth
 
     @cached_property
     def _solved(self) -> tuple[Array, Array]:
@@ -117,7 +119,7 @@ class Process:
         inverse, alpha = self._solved
         k = self._kernel(f)
         c, v, _, noise = self.hyper
-        own = 1 / len(self.z) + c / f.shape[1] * (f**2).sum(axis=1) + v + noise
+        own = CONSTANT + c / f.shape[1] * (f**2).sum(axis=1) + v + noise
         variance = own - np.einsum("ij,jk,ik->i", k, inverse, k, optimize=True)
         return k @ alpha, np.sqrt(np.maximum(variance, noise))
 

@@ -40,6 +40,11 @@ class CorrectionSettings(MethodSettings):
         return True
 
     @property
+    def may_refuse(self) -> bool:
+        """It refuses where weights do not hold."""
+        return True
+
+    @property
     def needs_likelihood(self) -> bool:
         """It weighs by the task's likelihood, unless it is told another one."""
         return self.likelihood is None

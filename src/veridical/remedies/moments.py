@@ -161,8 +161,13 @@ class Moments(Estimator):
                 f"remedy {self.type}: it has learned from {len(z)} labelled pairs, and these {len(pairs)} "
                 "are others; give both methods the same `calibration`."
             )
-        parts = zip(self.members, folds(len(z)), strict=True)
-        return [(np.flatnonzero(held), replace(self, answering=[member])) for member, (_, held) in parts]
+        below = [one.apart(pairs) for one in (self.parent, *self.beside)]
+        found: list[tuple[Array, Estimator]] = []
+        for member, (_, held) in zip(self.members, folds(len(z)), strict=True):
+            rows = np.flatnonzero(held)
+            parent, *beside = [_without(parts, rows) for parts in below]
+            found.append((rows, replace(self, answering=[member], parent=parent, beside=beside)))
+        return found
 
     def _moments(self, x: Array) -> list[tuple[Array, Array]]:
         """Centres (N, D) and factors (N, D, D) of each of the fits that answer, given x."""
@@ -252,6 +257,11 @@ class Moments(Estimator):
         kind = max(scores, key=lambda each: scores[each])
         numbers = parameters, kind, members, refit, scores, seed, answering
         return cls(settings, task, *numbers, parent, beside)
+
+
+def _without(parts: Sequence[tuple[Array, Estimator]], rows: Array) -> Estimator:
+    """What answers all of these rows and has learned from none."""
+    return next(method for own, method in parts if np.isin(rows, own).all())
 
 
 def _apart(

@@ -41,7 +41,7 @@ class MomentsSettings(MethodSettings):
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""
-        if parent.amortised and parent.answers == "posterior":
+        if parent.amortised and parent.answers == "posterior" and not parent.may_refuse:
             return None
         return (
             f"{name!r} does not answer each observation by itself with a posterior, whose moments could be "

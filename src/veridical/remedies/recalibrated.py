@@ -141,8 +141,14 @@ class Recalibrated(Estimator):
             alone = Recalibrated(self.settings, self.task, _EVEN, np.empty(0), self.seed, method)
             for i in rows:
                 theta, x = pairs.theta[i : i + 1, None], pairs.x[i : i + 1]
-                rank = alone._ranked(method.log_prob(theta, x)[:, 0], x[0])
-                levels[i] = (rank[0] + 0.5) / (self.settings.draws + 1)
+                log_q = method.log_prob(theta, x)[:, 0]
+                if not np.isfinite(log_q).all():
+                    raise TrainingError(
+                        f"remedy {self.type!r}: labelled pair {i} has no density under {method.type!r}: its "
+                        "parameters lie outside of their bounds; correct them, or widen the prior."
+                    )
+                denser, tied = alone._ranked(log_q, x[0])
+                levels[i] = (denser[0] + 0.5 * tied[0] + 0.5) / (self.settings.draws + 1)
         return levels
 
     def _chosen(self, levels: Array) -> Array:
@@ -186,8 +192,8 @@ class Recalibrated(Estimator):
         """Whether it answers otherwise than what it wraps."""
         return bool((self.shape != _EVEN).any())
 
-    def _ranked(self, log_q: Array, x: Array) -> Array:
-        """How many draws given one x (*x_shape) are denser than log_q (...), shape (...)."""
+    def _ranked(self, log_q: Array, x: Array) -> tuple[Array, Array]:
+        """How many draws given one x (*x_shape) are denser than log_q (...), and as dense, (...) each."""
         key = digest([np.asarray(x, float)])
         if key not in self._kept:
             rng = seeds.generator(self.seed, "infer", self.type, key)
@@ -197,7 +203,14 @@ class Recalibrated(Estimator):
             if len(self._kept) * len(found) > KEPT:
                 self._kept.clear()
             self._kept[key] = np.sort(found[:, 0])
-        return self.settings.draws - np.searchsorted(self._kept[key], log_q, side="right")
+        first, last = (np.searchsorted(self._kept[key], log_q, side=side) for side in ("left", "right"))
+        return self.settings.draws - last, last - first
+
+    def _weight(self, log_q: Array, x: Array) -> Array:
+        """What g is at log_q (...) given one x (*x_shape), shape (...): its mean over draws as dense."""
+        denser, tied = self._ranked(log_q, x)
+        sums = np.concatenate([[0.0], np.cumsum(self._weights)])
+        return np.asarray((sums[denser + tied + 1] - sums[denser]) / (tied + 1))
 
     def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array | None]:
         """Returns n draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
@@ -215,7 +228,7 @@ class Recalibrated(Estimator):
         for i, one in enumerate(x):
             theta, log_q = self.parent.sample_and_log_prob(one[None], candidates, rng)
             assert log_q is not None
-            weights = self._weights[self._ranked(log_q[:, 0], one)]
+            weights = self._weight(log_q[:, 0], one)
             chosen = resampled(weights, n, rng)
             draws[:, i], log_p[:, i] = theta[chosen, 0], log_q[chosen, 0] + np.log(weights[chosen])
             ess[i] = weights.sum() ** 2 / (weights**2).sum()
@@ -228,8 +241,7 @@ class Recalibrated(Estimator):
         log_q = self.parent.log_prob(theta, x)
         if not self.changes:
             return log_q
-        log_weights = np.log(self._weights)
-        added = [log_weights[self._ranked(log_q[..., i], one)] for i, one in enumerate(x)]
+        added = [np.log(self._weight(log_q[..., i], one)) for i, one in enumerate(x)]
         return log_q + np.stack(added, axis=-1)
 
     def summary(self, x: Array) -> Array | None:

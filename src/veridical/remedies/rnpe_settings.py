@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.estimators.settings import MethodSettings
+from veridical.estimators.settings import MethodSettings, TrainedSettings
 from veridical.networks.density_settings import LikelihoodFlow, SplineFlowSettings
 from veridical.sections import Fidelity, Positive, Share
 from veridical.training.settings import TrainingSettings
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 MOST = 100  # numbers of x, beyond which no sampler of single errors is of use
 
 
-class RNPESettings(MethodSettings):
+class RNPESettings(TrainedSettings):
     """Robust neural posterior estimation: any posterior, of what the data would be without their errors."""
 
     code: ClassVar[str] = "veridical.remedies.rnpe:RNPE"
     as_parent: ClassVar[bool] = True
     sampled: ClassVar[bool] = True
+    refuses: ClassVar = {**TrainedSettings.refuses, "augment": "its density is that of x as it is"}
 
     type: Literal["rnpe"] = "rnpe"
     of: str = Field(description="The method whose posterior is asked at data without errors.")
@@ -58,14 +59,9 @@ class RNPESettings(MethodSettings):
         """Rows of the split `fit` that it learns from."""
         return self.simulations
 
-    @property
-    def job_threads(self) -> int:
-        """CPU threads of its jobs."""
-        return self.training.threads
-
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""
-        if parent.amortised and parent.answers == "posterior" and not parent.local:
+        if parent.amortised and parent.answers == "posterior" and not (parent.local or parent.may_refuse):
             return None
         return (
             f"{name!r} does not answer each observation by itself with a posterior, so that none is asked at "
@@ -80,7 +76,3 @@ class RNPESettings(MethodSettings):
             f"x has {k} numbers, and errors of single numbers are told for at most {MOST}; give the task "
             "summaries as x, or use an `npe` with `training.augment: {type: spike_and_slab}`"
         )
-
-    def visits(self, rows: int) -> float:
-        """Returns how many rows its training sees in all."""
-        return self.training.visits(rows)

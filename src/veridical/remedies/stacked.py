@@ -26,6 +26,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from veridical.errors import ArtifactError, TrainingError
+from veridical.estimators.apart import folds
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.prior import PriorEstimator, prior_arrays, prior_from, require_written
 from veridical.estimators.prior_settings import PriorSettings
@@ -98,11 +99,13 @@ class Stacked(Estimator):
                 owner[rows, k] = which
         log_q = _log_scores(parts, pairs)
         found: list[tuple[Array, Estimator]] = []
-        for owners in np.unique(owner, axis=0):
-            held = (owner == owners).all(axis=1)
+        groups = [(owner == owners).all(axis=1) for owners in np.unique(owner, axis=0)]
+        if len(groups) == 1:  # none has learned from the pairs, but the weights have
+            groups = [held for _, held in folds(len(pairs))]
+        for held in groups:
+            owners = owner[np.flatnonzero(held)[0]]
             methods = [part[which][1] for part, which in zip(parts, owners, strict=True)]
-            others = log_q if held.all() else log_q[~held]
-            mixture = Stacked(self.settings, self.task, methods, stacking_weights(others))
+            mixture = Stacked(self.settings, self.task, methods, stacking_weights(log_q[~held]))
             found.append((np.flatnonzero(held), mixture))
         return found
 
@@ -165,4 +168,11 @@ def _log_scores(parts: Sequence[Sequence[tuple[Array, Estimator]]], pairs: Rows)
     for k, part in enumerate(parts):
         for rows, method in part:
             log_q[rows, k] = method.log_prob(pairs.theta[rows], pairs.x[rows])
+    bad = ~np.isfinite(log_q[:, -1]) | np.isnan(log_q).any(axis=1)
+    if bad.any():
+        raise TrainingError(
+            f"remedy 'stacked': {int(bad.sum())} of {len(pairs)} labelled pairs, the first being number "
+            f"{int(np.argmax(bad))}, have no density under the prior or one of the methods; correct their "
+            "parameters, or widen the prior."
+        )
     return log_q

@@ -33,7 +33,7 @@ class StackedSettings(MethodSettings):
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""
-        if parent.amortised and parent.answers == "posterior" and not parent.local:
+        if parent.amortised and parent.answers == "posterior" and not (parent.local or parent.may_refuse):
             return None
         return (
             f"{name!r} does not answer each labelled observation by itself with a posterior, which could be "

@@ -1,6 +1,7 @@
 """Settings of distortions of x that a training draws anew in every batch.
 
-`heavy` says of each whether its noise has tails that only `inputs.transform: squash` tames.
+`wants` says of each which transforms of x it is right under: tails of noise want to be tamed, and what is
+done to numbers themselves has to come before anything bends them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Often = Annotated[float, Field(ge=0, le=1)]
 class SpikeAndSlabSettings(Section):
     """Noise on each number of x: little of most, heavy-tailed of some, as if a summary could be wrong."""
 
-    heavy: ClassVar[bool] = True
+    wants: ClassVar[tuple[str, ...]] = ("squash",)
 
     type: Literal["spike_and_slab"] = "spike_and_slab"
     share: Share = Field(default=0.5, description="Probability that a number gets the slab.")
@@ -32,7 +33,7 @@ class SpikeAndSlabSettings(Section):
 class LocalDistortionsSettings(Section):
     """What may be wrong with a measured series: a drifting gain, an offset, more noise."""
 
-    heavy: ClassVar[bool] = False
+    wants: ClassVar[tuple[str, ...]] = ("none", "squash")
 
     type: Literal["local_distortions"] = "local_distortions"
     gain: Often = Field(
