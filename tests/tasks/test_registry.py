@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import numpy as np
 import pytest
 
@@ -110,7 +112,10 @@ WITH_REAL: dict[str, dict[str, float]] = {
     "slcp": {"points": 5, "real_noise_sd": 100.0},
 }
 OF_NATURE = [
-    n for n in ALL if "real" in tasks.build({"name": n, "settings": WITH_REAL.get(n, {})}).fidelities
+    n
+    for n in ALL
+    for task in [tasks.build({"name": n, "settings": WITH_REAL.get(n, {})})]
+    if "real" in task.fidelities and "severity" in signature(type(task)).parameters
 ]
 
 

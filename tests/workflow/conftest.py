@@ -30,7 +30,7 @@ TINY = {
             "type": "npe",
             "summary": {"type": "none"},
             "flow": {"transforms": 1, "bins": 4, "hidden": [16]},
-            "training": {"epochs": 3, "threads": 2},
+            "training": {"epochs": 3, "threads": 2, "batch_size": 256},
         }
     },
     "budgets": [1000],
