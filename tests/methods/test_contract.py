@@ -321,7 +321,8 @@ def test_the_seed_decides_a_fit_and_leaves_the_parent_alone(case: str, fitted: F
 @pytest.mark.parametrize("case", [case for case in CASES if trained(case)])
 def test_a_gradient_reaches_every_parameter(case: str, fitted: Fitted) -> None:
     owner = getattr(fitted[case], "posterior", getattr(fitted[case], "members", [fitted[case]])[0])
-    network = copy.deepcopy(owner.network).to("cpu").requires_grad_(True)
+    network = getattr(owner, "network", None) or owner.marginal  # of data alone
+    network = copy.deepcopy(network).to("cpu").float().requires_grad_(True)
     import torch
 
     if case in answering("functions"):
@@ -330,6 +331,8 @@ def test_a_gradient_reaches_every_parameter(case: str, fitted: Fitted) -> None:
         some = rows(100, False, generator("gradient"))
         z = owner.parameters.forward(some.theta)[0].astype(np.float32)
         batch = [z, owner.inputs(some.x, np.float32)]
+        if hasattr(owner, "marginal"):
+            batch = [batch[1].reshape(100, -1)]
         batch += [generator("noise").standard_normal((100, network.noise), np.float32)] * (network.noise > 0)
         loss = network.loss(*map(torch.from_numpy, batch))
     loss.backward()
