@@ -329,10 +329,11 @@ def test_a_gradient_reaches_every_parameter(case: str, fitted: Fitted) -> None:
         loss = (network(torch.from_numpy(events()).float()) ** 2).sum()
     else:
         some = rows(100, False, generator("gradient"))
-        z = owner.parameters.forward(some.theta)[0].astype(np.float32)
-        batch = [z, owner.inputs(some.x, np.float32)]
+        batch = [owner.inputs(some.x, np.float32)]
         if hasattr(owner, "marginal"):
-            batch = [batch[1].reshape(100, -1)]
+            batch = [batch[0].reshape(100, -1)]
+        else:
+            batch.insert(0, owner.parameters.forward(some.theta)[0].astype(np.float32))
         batch += [generator("noise").standard_normal((100, network.noise), np.float32)] * (network.noise > 0)
         loss = network.loss(*map(torch.from_numpy, batch))
     loss.backward()
