@@ -13,9 +13,10 @@ import pytest
 import veridical
 from veridical import artifacts, digests
 from veridical.errors import ArtifactError, TrainingError
-from veridical.estimators.base import SummaryCloud, TaskInfo
+from veridical.estimators.base import TaskInfo
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.files import read_json
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.training import session

@@ -9,7 +9,7 @@ from scipy import stats
 from veridical import checks, seeds
 from veridical.checks.nearby import Neighbours
 from veridical.errors import DataError
-from veridical.estimators.base import Standing
+from veridical.estimators.standing import Standing
 from veridical.inference.proposals import Proposal
 from veridical.saved.posteriors import Draws
 from veridical.stages.nearby import Neighbourhood

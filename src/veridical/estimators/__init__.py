@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from veridical.estimators.base import Conditioned, Estimator, Material, Rows, SummaryCloud, TaskInfo
+from veridical.estimators.base import Conditioned, Estimator, Material, Rows, TaskInfo
+from veridical.estimators.summary_cloud import SummaryCloud
 
 __all__ = [
     "ESTIMATORS",

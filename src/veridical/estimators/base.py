@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from veridical import seeds
-from veridical.errors import Refused, TrainingError, require_shape
+from veridical.errors import TrainingError, require_shape
 from veridical.estimators import apart
+from veridical.estimators.standing import Standing
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.tasks import supports
 from veridical.tasks.base import Array
 from veridical.tasks.latents import Support
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator
     from veridical.bank.streaming import Streamed
     from veridical.inference.likelihoods import Likelihood
-    from veridical.inference.weighted import Known
     from veridical.tasks.base import Prior, Task
     from veridical.training.session import Session, TrainingResult
 
@@ -100,74 +101,6 @@ class TaskInfo:
         tuples = {name: tuple(record.get(name, ())) for name in _TUPLES}
         names = tuple(map(tuple, record.get("names", ())))
         return cls(**{**record, **tuples, "bounds": bounds, "constraints": constraints, "names": names})
-
-
-@dataclass(frozen=True)
-class SummaryCloud:
-    """Mean and covariance of the summaries of training rows: what a typical observation looks like.
-
-    Attributes:
-        mean: Shape (K,).
-        covariance: Shape (K, K).
-        rows: Number of rows behind them.
-    """
-
-    mean: Array
-    covariance: Array
-    rows: int
-
-    @classmethod
-    def of(cls, summary: Array) -> SummaryCloud:
-        """Returns mean and covariance of summaries (N, K)."""
-        covariance = np.cov(summary, rowvar=False).reshape(summary.shape[1], summary.shape[1])
-        return cls(summary.mean(axis=0), covariance, len(summary))
-
-    @classmethod
-    def beside(cls, clouds: Sequence[SummaryCloud]) -> SummaryCloud:
-        """Returns the cloud of several networks' summaries side by side, none between them."""
-        from scipy.linalg import block_diag
-
-        covariance = block_diag(*(cloud.covariance for cloud in clouds))
-        return cls(np.concatenate([cloud.mean for cloud in clouds]), covariance, clouds[0].rows)
-
-    def arrays(self) -> dict[str, Array]:
-        """Returns its numbers by name."""
-        return {f"cloud.{name}": np.asarray(value) for name, value in vars(self).items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array]) -> SummaryCloud:
-        """Returns the cloud whose numbers `arrays` returned."""
-        return cls(arrays["cloud.mean"], arrays["cloud.covariance"], int(arrays["cloud.rows"]))
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a method says of its answers to N observations, by nothing but each observation itself.
-
-    Attributes:
-        numbers: What tells how far an answer holds: of answers by weights their tail index `k` and the
-            `share` of the candidates that counts, shape (N,) each.
-        refused: Why some are not answered at all, by their number.
-    """
-
-    numbers: Mapping[str, Array] = field(default_factory=dict)
-    refused: Mapping[int, str] = field(default_factory=dict)
-
-    @classmethod
-    def by_weights(cls, known: Sequence[Known], least_share: float = 0.0) -> Standing:
-        """Returns it of answers by weights: refused are those whose weights fail, or count too little."""
-        numbers = {name: np.array([getattr(one, name) for one in known]) for name in ("k", "share")}
-        reasons = [one.refusal(least_share) for one in known]
-        return cls(numbers, {i: reason for i, reason in enumerate(reasons) if reason})
-
-    def require(self, method: str) -> None:
-        """Raises Refused where an observation is not answered."""
-        for reason in self.refused.values():
-            raise Refused(f"{method}: an observation is not answered, for {reason}.")
-
-    def answered(self, n: int) -> Array:
-        """Returns which of n observations are answered, shape (n,)."""
-        return ~np.isin(np.arange(n), list(self.refused))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from veridical.errors import ArtifactError, TrainingError
-from veridical.estimators.base import Arrays, Estimator, Material, SummaryCloud, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import (
     NPE,
@@ -37,6 +37,7 @@ from veridical.estimators.npe import (
 )
 from veridical.estimators.npe_settings import NPESettings
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.networks import weights
 from veridical.tasks.base import Array
 from veridical.training import devices, fitting, session

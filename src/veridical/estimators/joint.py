@@ -26,11 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
+from veridical.estimators.base import Material, TaskInfo, labelled
 from veridical.estimators.joint_settings import JNPESettings
 from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.estimators.regression import held_out
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.networks import trainable
 from veridical.networks.standardised import standardised
 from veridical.networks.transforms import ParameterTransform

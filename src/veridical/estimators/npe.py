@@ -38,10 +38,11 @@ from veridical import seeds
 from veridical.bank.streaming import Streamed
 from veridical.bank.validity import for_validation
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
-from veridical.estimators.base import Material, Rows, SummaryCloud, TaskInfo, labelled
+from veridical.estimators.base import Material, Rows, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.estimators.transformed import Networked
 from veridical.networks.density import Density
 from veridical.networks.layers import rows_at_once

@@ -31,17 +31,10 @@ from torch import Tensor
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TaskError, TrainingError, require_shape
-from veridical.estimators.base import (
-    Arrays,
-    Estimator,
-    Material,
-    Rows,
-    Standing,
-    SummaryCloud,
-    TaskInfo,
-    labelled,
-)
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.prior import draws_inside, prior_arrays, prior_from, require_written
+from veridical.estimators.standing import Standing
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.estimators.transformed import Networked
 from veridical.inference import tempering, walkers
 from veridical.inference.settings import SamplingSettings

@@ -26,11 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from veridical.errors import ArtifactError, TrainingError
-from veridical.estimators.base import Material, SummaryCloud, TaskInfo, labelled
+from veridical.estimators.base import Material, TaskInfo, labelled
 from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.npe_settings import PosteriorSettings
 from veridical.estimators.posterior_network import PosteriorNetwork, summarised
 from veridical.estimators.score_settings import ScoreSettings
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.networks import build_summary, choice
 from veridical.networks.scores import Quantiles
 from veridical.networks.standardised import standardised

@@ -11,7 +11,8 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch import nn
 
-from veridical.estimators.base import Arrays, Estimator, SummaryCloud, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, TaskInfo
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.networks import weights
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array

@@ -16,7 +16,8 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Standing, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
+from veridical.estimators.standing import Standing
 from veridical.inference.likelihoods import Exact, Learned, Likelihood
 from veridical.inference.weighted import Fixed, Known, Weighted, log_density, mixed, resampled
 from veridical.networks.transforms import ParameterTransform

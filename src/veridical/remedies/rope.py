@@ -38,8 +38,9 @@ from scipy.spatial.distance import cdist
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Conditioned, Estimator, Material, SummaryCloud, TaskInfo, labelled
+from veridical.estimators.base import Conditioned, Estimator, Material, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded, Recoded, encoder_of
+from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.remedies.components import Components
 from veridical.remedies.rope_settings import RoPESettings
 from veridical.remedies.transport import Plan, semi_balanced

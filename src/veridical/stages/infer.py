@@ -12,7 +12,8 @@ import numpy as np
 
 from veridical import artifacts, seeds
 from veridical.errors import DataError, Refused, require_shape
-from veridical.estimators.base import Estimator, Standing
+from veridical.estimators.base import Estimator
+from veridical.estimators.standing import Standing
 from veridical.saved import posteriors
 from veridical.saved.observations import Observations
 from veridical.saved.posteriors import Draws
