@@ -20,20 +20,16 @@ from typing import Any
 
 import defaults
 import numpy as np
+from sequential import rounds
 from table_text import number, table
 
-from veridical import bank, seeds, tasks
-from veridical.bank.blocks import simulate_at
+from veridical import seeds, tasks
 from veridical.checks.two_sample import c2st
-from veridical.estimators.base import Material, Rows, TaskInfo
-from veridical.estimators.tsnpe import TSNPE
+from veridical.estimators.base import TaskInfo
 from veridical.estimators.tsnpe_settings import TSNPESettings
 from veridical.inference.likelihoods import Exact
-from veridical.inference.truncation import TruncatedPrior
-from veridical.networks.transforms import ParameterTransform
 from veridical.remedies.importance import Importance
 from veridical.remedies.importance_settings import CorrectionSettings
-from veridical.training.session import Session
 
 ASKED = {
     "two_moons": 0.53,
@@ -49,32 +45,12 @@ STARTS, ROOT = 10_000, defaults.ROOT
 Array = np.ndarray
 
 
-def learned(task: tasks.Task, settings: TSNPESettings, x: Array, path: tuple[str | int, ...]) -> TSNPE:
-    """All rounds for one observation (*x_shape)."""
-    transform = ParameterTransform.plain(task.bounds, TaskInfo.of(task).support)
-    method: Any = None
-    parts: list[Rows] = []
-    for k, n in enumerate(settings.round_rows, 1):
-        rng = seeds.generator(ROOT, "propose", *path, k)
-        theta, acceptance = task.prior.sample(rng, n), 1.0
-        if method is not None:
-            regions = [one.region for one in method.chains[0]]
-            starts = method.sample(x[None], STARTS, rng)[:, 0]
-            theta, acceptance, _ = TruncatedPrior(task.prior, transform, regions).sample(n, starts, rng)
-        block = simulate_at(task, theta, [*task.fidelities][-1], ROOT, "nearby", *path, k).arrays
-        good = bank.valid(block)
-        parts.append(Rows(theta[good], block["x"][good], bank.validation_mask(n)[good]))
-        pool = Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("theta", "x", "validation")))
-        material = Material(pool, observation=x, parent=method, prior=task.prior, acceptance=acceptance)
-        method, _ = TSNPE.fit(settings, TaskInfo.of(task), material, Session(ROOT, (*path, k)))
-    return method
-
-
 def answered(name: str, x: Array, reference: Array, i: int) -> Iterator[dict[str, Any]]:
     """C2ST of each family at one observation."""
     task, spec = tasks.build(defaults.TASKS[name]), defaults.TASKS[name]
     begun = time.process_time()
-    method = learned(task, TSNPESettings.model_validate(SETTINGS), x, (name, i))
+    chosen = TSNPESettings.model_validate(SETTINGS)
+    *_, (method, _) = rounds(task, chosen, x, ROOT, (name, i), STARTS)
     seed = seeds.integer(ROOT, "remedy", name, i)
     remedy = Importance(CorrectionSettings(of="tsnpe"), TaskInfo.of(task), method, Exact(spec), seed)
     for what, answer in (("rounds", method), ("corrected", remedy)):

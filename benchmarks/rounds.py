@@ -20,22 +20,19 @@ from typing import Any
 
 import defaults
 import numpy as np
+from sequential import rounds
 from table_text import number, table
 
-from veridical import bank, seeds, tasks
-from veridical.bank.blocks import simulate_at
+from veridical import seeds, tasks
 from veridical.checks.two_sample import c2st
-from veridical.estimators.base import Material, Rows, TaskInfo
+from veridical.estimators.base import TaskInfo
 from veridical.estimators.tsnpe import TSNPE
 from veridical.estimators.tsnpe_settings import TSNPESettings
 from veridical.inference.likelihoods import Exact
-from veridical.inference.truncation import TruncatedPrior
-from veridical.networks.transforms import ParameterTransform
 from veridical.remedies.importance import Importance
 from veridical.remedies.importance_settings import CorrectionSettings
 from veridical.saved import observations
 from veridical.study import settings
-from veridical.training.session import Session
 
 STUDY = Path(__file__).parents[1] / "config/lynx_hare.yaml"
 SPECS = {"lotka_volterra": {"name": "lotka_volterra"}}
@@ -72,27 +69,8 @@ def run(name: str, replicate: int, x: Array, reference: Array) -> list[dict[str,
     if name != "lotka_volterra":
         given["posterior"]["inputs"] = {}
     chosen = TSNPESettings.model_validate(given)
-    info, path, parts = TaskInfo.of(task), (name, replicate), []
-    transform = ParameterTransform.plain(task.bounds, info.support)
-    method: Any = None
-    lines = []
-    for k, n in enumerate(chosen.round_rows, 1):
-        begun = time.process_time()
-        rng = seeds.generator(ROOT, "propose", *path, k)
-        theta, acceptance = task.prior.sample(rng, n), 1.0
-        if method is not None:
-            regions = [one.region for one in method.chains[0]]
-            starts = method.sample(x[None], STARTS, rng)[:, 0]
-            theta, acceptance, _ = TruncatedPrior(task.prior, transform, regions).sample(n, starts, rng)
-        proposed = time.process_time()
-        block = simulate_at(task, theta, [*task.fidelities][-1], ROOT, "nearby", *path, k).arrays
-        good = bank.valid(block)
-        parts.append(Rows(theta[good], block["x"][good], bank.validation_mask(n)[good]))
-        pool = Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("theta", "x", "validation")))
-        simulated = time.process_time()
-        material = Material(pool, observation=x, parent=method, prior=task.prior, acceptance=acceptance)
-        method, _ = TSNPE.fit(chosen, info, material, Session(ROOT, (*path, k)))
-        seconds = {"propose": proposed - begun, "fit": time.process_time() - simulated}
+    path, lines = (name, replicate), []
+    for k, (method, seconds) in enumerate(rounds(task, chosen, x, ROOT, path, STARTS), 1):
         told = method.account()["rounds"][0][-1]
         draws = method.sample(x[None], DRAWS, seeds.generator(ROOT, "infer", *path, k))[:, 0]
         line = {
@@ -105,7 +83,7 @@ def run(name: str, replicate: int, x: Array, reference: Array) -> list[dict[str,
         lines.append(line)
         print(json.dumps(line), flush=True)
     lines[-1]["c2st"] = float(c2st(reference, draws, seeds.generator(ROOT, "check", *path)).mean())
-    return [*lines, corrected(spec, info, method, x, reference, lines[-1])]
+    return [*lines, corrected(spec, TaskInfo.of(task), method, x, reference, lines[-1])]
 
 
 def corrected(
