@@ -20,16 +20,16 @@ from __future__ import annotations
 import numpy as np
 
 from veridical.errors import TaskError, require_shape
-from veridical.tasks.base import Array, Dimension, Task, require_severity
+from veridical.tasks.base import Array, Dimension, require_severity
+from veridical.tasks.known_variance import KnownVariance, log_normal
 from veridical.tasks.priors import Normal, Product
 
 WRONG = ("scale", "noise")
-REAL_VARIANCE = 10.0
 REPLACED = 0.5
 _BETA = (2.0, 5.0)
 
 
-class GaussianCloud(Task):
+class GaussianCloud(KnownVariance):
     """Two coordinates of a centre from n exchangeable points.
 
     Arguments:
@@ -39,7 +39,7 @@ class GaussianCloud(Task):
     """
 
     name = "gaussian_cloud"
-    fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
+    wrong_variance, real_variance = "scale", 10.0
 
     def __init__(self, points: int = 100, wrong: str = "scale", severity: float = 1.0) -> None:
         if points < 1:
@@ -83,49 +83,8 @@ class GaussianCloud(Task):
     def log_likelihood(self, theta: Array, x: Array) -> Array:
         """Returns the simulator's log p(x | theta) for one x (points, 2) at theta (N, 2), shape (N,)."""
         require_shape("x", x, *self.x_shape)
-        return _log_normal(x - theta[:, None], 1.0).sum(axis=1)
+        return log_normal(x - theta[:, None], 1.0).sum(axis=1)
 
-    @property
-    def has_posterior(self) -> bool:
-        """Whether the posterior is known at both levels: where no point is replaced."""
-        return self.wrong == "scale"
-
-    def posterior_sample(
-        self, x: Array, rng: np.random.Generator, n: int, fidelity: str | None = None
-    ) -> Array:
-        """Returns exact posterior draws for x (N, points, 2) of one level, shape (n, N, 2)."""
-        means, variance = self._posterior(x, fidelity)
-        return means + np.sqrt(variance) * rng.standard_normal((n, *means.shape))
-
-    def posterior_log_prob(self, theta: Array, x: Array, fidelity: str | None = None) -> Array:
-        """Returns exact log densities of theta (..., N, 2) given x (N, points, 2) of one level, (..., N)."""
-        means, variance = self._posterior(x, fidelity)
-        return _log_normal(theta - means, variance)
-
-    def _posterior(self, x: Array, fidelity: str | None) -> tuple[Array, float]:
-        """Means (N, 2) and variance of the posteriors given x (N, points, 2)."""
+    def _posterior(self, x: Array, variance: float) -> tuple[Array, float]:
         require_shape("x", x, None, *self.x_shape)
-        variance = self._variance(self._level(fidelity))
         return x.sum(axis=1) / (self.points + variance), variance / (self.points + variance)
-
-    def _variance(self, fidelity: str) -> float:
-        """The variance of the points at a level.
-
-        Raises:
-            NotImplementedError: If some of them are others.
-        """
-        if fidelity == "model":
-            return 1.0
-        if not self.has_posterior:
-            raise NotImplementedError(f"task {self.name} has no exact posterior at the level real.")
-        return 1 + self.severity * (REAL_VARIANCE - 1)
-
-    def _level(self, fidelity: str | None) -> str:
-        if (fidelity or "model") not in self.fidelities:
-            raise TaskError(f"task {self.name} has no fidelity {fidelity!r}; expected model, real.")
-        return fidelity or "model"
-
-
-def _log_normal(residuals: Array, variance: float) -> Array:
-    """Log densities of independent normal residuals (..., 2), shape (...)."""
-    return -0.5 * (residuals**2).sum(axis=-1) / variance - np.log(2 * np.pi * variance)

@@ -24,16 +24,16 @@ import numpy as np
 from scipy.special import gammaln
 
 from veridical.errors import TaskError, require_shape
-from veridical.tasks.base import Array, Dimension, Task, require_severity
+from veridical.tasks.base import Array, Dimension, require_severity
+from veridical.tasks.known_variance import KnownVariance, log_normal
 from veridical.tasks.priors import Normal, Product
 
 SUMMARIES = ("mean", "variance")
 WRONG = ("variance", "contamination")
-REAL_VARIANCE = 2.0
 CONTAMINATED, CONTAMINATION_SD = 0.2, 2.0
 
 
-class GaussianMean(Task):
+class GaussianMean(KnownVariance):
     """A mean from two summaries of draws whose scatter the simulator takes for known.
 
     Arguments:
@@ -45,7 +45,7 @@ class GaussianMean(Task):
     """
 
     name = "gaussian_mean"
-    fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
+    wrong_variance, real_variance = "variance", 2.0
     dimensions = (Dimension("summary", SUMMARIES),)
 
     def __init__(
@@ -96,50 +96,10 @@ class GaussianMean(Task):
         with np.errstate(divide="ignore", invalid="ignore"):
             log_p = (half - 1) * np.log(squares) - 0.5 * squares - half * np.log(2) - gammaln(half)
         log_p = log_p + np.log(self.divisor) if squares > 0 else -np.inf
-        return _log_normal(x[0] - theta[:, 0], 1 / self.repeats) + log_p
+        return log_normal(x[:1] - theta, 1 / self.repeats) + log_p
 
-    @property
-    def has_posterior(self) -> bool:
-        """Whether the posterior is known at both levels: where all draws have one variance."""
-        return self.wrong == "variance"
-
-    def posterior_sample(
-        self, x: Array, rng: np.random.Generator, n: int, fidelity: str | None = None
-    ) -> Array:
-        """Returns exact posterior draws for x (N, 2) of one level, shape (n, N, 1)."""
-        means, variance = self._posterior(x, fidelity)
-        return (means + np.sqrt(variance) * rng.standard_normal((n, len(x))))[..., None]
-
-    def posterior_log_prob(self, theta: Array, x: Array, fidelity: str | None = None) -> Array:
-        """Returns exact log posterior densities of theta (..., N, 1) given x (N, 2), shape (..., N)."""
-        means, variance = self._posterior(x, fidelity)
-        return _log_normal(theta[..., 0] - means, variance)
-
-    def _posterior(self, x: Array, fidelity: str | None) -> tuple[Array, float]:
-        """Means (N,) and variance of the posteriors given x (N, 2)."""
+    def _posterior(self, x: Array, variance: float) -> tuple[Array, float]:
         require_shape("x", x, None, 2)
-        noise = self._variance(self._level(fidelity)) / self.repeats
+        noise = variance / self.repeats
         shrinkage = self.prior_sd**2 / (self.prior_sd**2 + noise)
-        return shrinkage * x[:, 0], shrinkage * noise
-
-    def _variance(self, fidelity: str) -> float:
-        """The variance of the draws at a level.
-
-        Raises:
-            NotImplementedError: If they have no common one.
-        """
-        if fidelity == "model":
-            return 1.0
-        if not self.has_posterior:
-            raise NotImplementedError(f"task {self.name} has no exact posterior at the level real.")
-        return 1 + self.severity * (REAL_VARIANCE - 1)
-
-    def _level(self, fidelity: str | None) -> str:
-        if (fidelity or "model") not in self.fidelities:
-            raise TaskError(f"task {self.name} has no fidelity {fidelity!r}; expected model, real.")
-        return fidelity or "model"
-
-
-def _log_normal(residuals: Array, variance: float) -> Array:
-    """Log densities of normal residuals, same shape."""
-    return -0.5 * (residuals**2 / variance + np.log(2 * np.pi * variance))
+        return shrinkage * x[:, :1], shrinkage * noise
