@@ -100,3 +100,33 @@ def test_moves_keep_a_tempered_target(power: float) -> None:
     assert np.abs(end.mean(axis=(0, 1))).max() < 4.5 / np.sqrt(n)
     assert np.abs(end.var(axis=(0, 1)) - 1).max() < 4.5 * np.sqrt(2 / n)
     assert abs((end[..., 0] * end[..., 1]).mean()) < 4.5 / np.sqrt(n)
+
+
+def test_chains_that_do_not_agree_go_on_and_others_stay() -> None:
+    task, steps = GaussianLinear(2), 20
+    target = tempering.Target(
+        chains._target(task, np.zeros(2)).space, task.prior, lambda z, _: task.log_likelihood(z, np.zeros(2))
+    )
+    asked: list[Array] = []
+
+    def sample(**more: Any) -> Array:
+        rngs = [seeds.generator(1, "test", "walkers", "longer", row) for row in range(4)]
+        pool = np.stack([task.prior.sample(rng, 100) for rng in rngs])
+        return walkers.sample(target, pool, rngs, walkers=16, warm_up=5, steps=steps, **more)[0]
+
+    def unsettled(z: Array) -> Array:
+        asked.append(z.copy())
+        return np.array([[2, 3], [3], []][len(asked) - 1], int)
+
+    plain, longer = sample(), sample(unsettled=unsettled, doublings=5)
+    assert np.array_equal(longer[:2], plain[:2]) and np.array_equal(asked[0], plain)
+    assert len(asked) == 3, "no more doublings than there are chains that need them"
+    assert np.array_equal(longer[2], asked[1][2])
+    # Of 40 and then 80 further steps every second and every fourth is kept.
+    rngs = [seeds.generator(1, "test", "walkers", "longer", row) for row in range(4)]
+    pool = np.stack([task.prior.sample(rng, 100) for rng in rngs])
+    whole = walkers.sample(target, pool, rngs, walkers=16, warm_up=5, steps=steps + 120)[0]
+    assert np.array_equal(longer[2], whole[2, steps + 1 : steps + 40 : 2])
+    assert np.array_equal(longer[3], whole[3, steps + 43 :: 4])
+    asked.clear()
+    assert np.array_equal(sample(unsettled=unsettled, doublings=0), plain) and not asked

@@ -204,7 +204,7 @@ def test_what_only_the_second_member_of_an_ensemble_sees_is_seen(
     assert next(m.value for m in result.metrics() if m.name == "member_p") == 1 / 201
 
 
-WALKERS = {"walkers": 20, "prior_draws": 100, "warm_up": 10, "steps": 10, "proposals": 200}
+WALKERS = {"walkers": 20, "prior_draws": 100, "warm_up": 10, "steps": 10, "doublings": 0, "proposals": 200}
 WITHOUT_DENSITY: dict[str, dict[str, Any]] = {
     "jumps": {**NPE, "flow": {"type": "consistency", "width": 8, "blocks": 1, "steps": 2}},
     "chains": {"type": "nre", "training": NPE["training"], "sampling": WALKERS},

@@ -272,7 +272,7 @@ REAL: dict[str, Any] = {
     },
     "experiments": {"batches": 1, "rows": 30, "draws": 99, "methods": ["rope"]},
 }
-WALKERS = {"walkers": 20, "prior_draws": 100, "warm_up": 10, "steps": 10, "proposals": 200}
+WALKERS = {"walkers": 20, "prior_draws": 100, "warm_up": 10, "steps": 10, "doublings": 0, "proposals": 200}
 LIKELIHOODS: dict[str, Any] = {
     **{name: REAL[name] for name in ("seed", "task", "simulation", "replicates", "draws", "test_draws")},
     "study": "likelihoods",

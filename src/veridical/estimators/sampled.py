@@ -185,14 +185,25 @@ class SampledPosterior(Networked[Network], Likelihood):
         own = [rng for parent in rngs for rng in parent.spawn(each)]
         target = self._target(lambda z, rows: log_likelihood(z, rows // each))
         pool = np.stack([self._prior_draws(sampling.prior_draws, rng) for rng in own])
-        sizes = {"walkers": sampling.walkers, "warm_up": sampling.warm_up}
+        sizes = {"walkers": sampling.walkers, "warm_up": sampling.warm_up, "doublings": sampling.doublings}
         steps = max(sampling.steps, -(-n // (each * sampling.walkers)))
-        z, _ = walkers.sample(target, pool, own, steps=steps, **sizes)
-        chains = z.reshape(len(rngs), each, *z.shape[1:])
+
+        def unsettled(z: Array) -> Array:
+            rhat, _ = self._convergence(z, each)
+            (found,) = np.nonzero((rhat >= sampling.max_rhat).any(axis=1).repeat(each))
+            return found
+
+        z, _ = walkers.sample(target, pool, own, steps=steps, unsettled=unsettled, **sizes)
+        rhat, ess = self._convergence(z, each)
+        draws = np.stack([tempering.gathered(one, n) for one in z.reshape(-1, each, *z.shape[1:])])
+        return draws, {"rhat": rhat, "ess": ess}
+
+    def _convergence(self, z: Array, each: int) -> tuple[Array, Array]:
+        """R-hat and effective sizes (N, D) of chains z (N each, T, W, K), so many for an observation."""
+        chains = self.parameters.inverse(z.reshape(-1, each, *z.shape[1:]))
         with np.errstate(invalid="ignore", divide="ignore"):  # of walkers that all stand still
-            rhat, ess = zip(*map(tempering.convergence, self.parameters.inverse(chains)), strict=True)
-        draws = np.stack([tempering.gathered(one, n) for one in chains])
-        return draws, {"rhat": np.nan_to_num(rhat, nan=np.inf), "ess": np.nan_to_num(ess)}
+            rhat, ess = zip(*map(tempering.convergence, chains), strict=True)
+        return np.nan_to_num(rhat, nan=np.inf), np.nan_to_num(ess)
 
     def standing(self, x: Array) -> Standing:
         """Returns tail index and share that counts for each x (N, *x_shape), of draws by weights."""

@@ -45,6 +45,12 @@ class SamplingSettings(Section):
     steps: Annotated[int, Field(ge=8)] = Field(
         default=50, description="Steps of all walkers, among which draws are spread evenly."
     )
+    max_rhat: Annotated[float, Field(gt=1)] = Field(
+        default=1.05, description="R-hat from which on the chains of an observation are to be longer."
+    )
+    doublings: Annotated[int, Field(ge=0, le=6)] = Field(
+        default=3, description="How often such chains go on for twice as many steps, at most."
+    )
     proposals: Annotated[int, Field(ge=100)] = Field(
         default=4_000, description="Weighted draws of `importance`, from which the draws are picked."
     )

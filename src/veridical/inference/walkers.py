@@ -20,7 +20,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,6 +119,8 @@ def sample(
     walkers: int,
     warm_up: int,
     steps: int,
+    unsettled: Callable[[Array], Array] = lambda _: np.empty(0, int),
+    doublings: int = 0,
 ) -> tuple[Array, Array]:
     """Returns chains of ensembles z (R, T, W, K) and the share of moves that were accepted (R,).
 
@@ -129,9 +131,18 @@ def sample(
         walkers: W, even.
         warm_up: Steps that are dropped.
         steps: Steps that are kept, T.
+        unsettled: Tells of chains (R, T, W, K) the numbers of those that have to be longer. They go on from
+            where they stand for twice as many steps as before, of which T are kept in place of the others.
+        doublings: How often that is done, at most.
     """
     ensembles, rows, powers = Walkers.of(target, rngs), np.arange(len(pool)), np.ones(len(pool))
     z = tempering.starts(target, pool, walkers, ensembles.warmed, rngs, power=1.0, level_steps=_LEVEL)
     z = ensembles.warmed(z, powers, warm_up, rows)[-1]
     path, accepted = ensembles.moved(z, powers, steps, rows)
+    for doubling in range(1, doublings + 1):
+        rows, every = unsettled(path.swapaxes(0, 1)), 2**doubling
+        if len(rows) == 0:
+            break
+        longer, accepted[rows] = ensembles.moved(path[-1, rows], powers[rows], every * steps, rows)
+        path[:, rows] = longer[every - 1 :: every]
     return path.swapaxes(0, 1), accepted
