@@ -2,8 +2,8 @@
 
     python benchmarks/coverage_of_pairs.py [--studies 400] [--page PAGE.md]
 
-Two parameters and their joint regions, independent of each other; three replicates with pairs of their own and
-the test rows in common. A perfect method has levels that n pairs have recalibrated, by their empirical
+Two parameters and their joint regions, independent of each other; three replicates with pairs of their own
+and the test rows in common. A perfect method has levels that n pairs have recalibrated, by their empirical
 distribution (steps) or by a Beta density. The others miss by a fault of their own and by nothing else: their
 90 % sets hold less (a normal distribution that is too narrow), more, or 90 % with a centre that is too wide.
 What is counted is the outcome of `labelled_coverage` in most replicates. *One sample* is the share of

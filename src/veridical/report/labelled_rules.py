@@ -103,8 +103,8 @@ RULES = (
         f"wide (every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P} with a gap > {SMALL_GAP} "
         "by two standard errors; of a method calibrated on n pairs in place of the last a gap > "
         f"{SMALL_GAP} with probability < {CURVES_P} under a perfect calibration on n pairs, a mean over "
-        f"replicates outside of what that gives in {100 * (1 - by_pairs.MEAN_ALPHA):.0f} % of cases, or fewer pairs "
-        f"than let it exceed {AS_GOOD_AS}",
+        f"replicates outside of what that gives in {100 * (1 - by_pairs.MEAN_ALPHA):.0f} % of cases, or "
+        f"fewer pairs than let it exceed {AS_GOOD_AS}",
         f"the upper end of some parameter < {by_size.HARM} (97.5 %, Bonferroni over parameters); of a method "
         "calibrated on n pairs in addition below what a perfect calibration on n pairs shows on as many rows "
         "in 97.5 % (Bonferroni again)",
