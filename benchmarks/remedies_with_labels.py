@@ -10,12 +10,12 @@ then each of them. Calibrated on n pairs, a share of 90 % varies between sets wi
 0.08 (n = 10), 0.04 (50) and 0.02 (200), whatever the method. A coverage without the LPP beside it says
 little: a wide answer covers too.
 
-*In base space* is `recalibrated` with `space: base`; `moments` regresses on what `npe` believes, on the pendulum beside it on what `npe distorted` does; `stacked`
-is of `moments recalibrated`, `ridge` and the last of the `npe`. Seconds are CPU seconds of one thread for a
-fit, components not included. Asked for, with 200 pairs: on the chain `moments recalibrated` within 0.2 nats
-of the exact posterior; on the pendulum at least -0.9 in each set, `stacked` at least -0.4 on average; 0.87 to
-0.93 in 90 % regions on average; `stacked` at most 0.05 below its best component. The prior, which `stacked`
-mixes in too, is worth -3.35 on the pendulum.
+*In base space* is `recalibrated` with `space: base`; `moments` regresses on what `npe` believes, on the
+pendulum beside it on what `npe distorted` does; `stacked` is of `moments recalibrated`, `ridge` and the last
+of the `npe`. Seconds are CPU seconds of one thread for a fit, components not included. Asked for, with 200
+pairs: on the chain `moments recalibrated` within 0.2 nats of the exact posterior; on the pendulum at least
+-0.9 in each set, `stacked` at least -0.4 on average; 0.87 to 0.93 in 90 % regions on average; `stacked` at
+most 0.05 below its best component. The prior, which `stacked` mixes in too, is worth -3.35 on the pendulum.
 """
 
 from __future__ import annotations
