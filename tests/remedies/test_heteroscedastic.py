@@ -142,12 +142,12 @@ def test_planted_widths_are_found_and_even_ones_left_even(widens: float) -> None
         assert (levels < level).mean() == pytest.approx(level, abs=4 * error)
 
 
-def test_widths_of_rows_left_out_and_of_fresh_rows_agree() -> None:
-    """Mean log standard deviations, to the spread of either."""
+def test_entropies_of_rows_left_out_and_of_fresh_rows_agree() -> None:
+    """To the spread of either."""
     f, z = planted(200, generator("width"))
     found = HeteroscedasticRegression.fit(f, z, smooth=False)
     fresh, _ = planted(2000, generator("width", "fresh"))
-    assert found.width() == pytest.approx(found.width(fresh), abs=0.02)
+    assert found.entropy() == pytest.approx(found.entropy(fresh), abs=0.02)
 
 
 def test_its_numbers_give_the_same_answers() -> None:
@@ -163,3 +163,18 @@ def test_a_mean_far_off_is_not_shrunk() -> None:
     f, z = rng.standard_normal((60, 2)), 5 + rng.standard_normal(60)
     mean, _ = Process.fit(f, z, smooth=False).predict(rng.standard_normal((20, 2)))
     assert np.abs(mean - 5 * 60 / 61).max() < 4 * np.sqrt(3 / 60)
+
+
+def test_the_entropy_is_that_of_the_answers() -> None:
+    """It is the mean of -log density of their own draws, to 4 errors; heavy tails count by what they claim."""
+    f, z = planted(200, generator("entropy"))
+    found = HeteroscedasticRegression.fit(f, z, smooth=False)
+    centres, factors = found.at(f)
+    rng = generator("entropy", "draws")
+    noise = rng.standard_normal((500, *z.shape)) / np.sqrt(
+        rng.chisquare(found.nu, (500, len(z), 1)) / found.nu
+    )
+    drawn = centres + np.einsum("njk,snk->snj", factors, noise)
+    surprise = np.stack([-found.log_score(f, each) for each in drawn]) / z.shape[1]
+    error = surprise.std() / np.sqrt(surprise.size)
+    assert found.entropy(f) == pytest.approx(surprise.mean(), abs=4 * error)

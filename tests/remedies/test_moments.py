@@ -129,8 +129,8 @@ def test_few_pairs_are_answered_by_the_mixture_of_the_folds(ignorant: Estimator)
     assert found.bagged and len(each) == FOLDS
     np.testing.assert_allclose(found.log_prob(test.theta, test.x), logsumexp(each, axis=0) - np.log(FOLDS))
     alone = fit(pairs, ignorant, info, CHAIN.prior, refit=0)
-    widths = [one.answering[0].regression.width() for _, one in found.apart(pairs)]
-    assert alone.bagged == (alone.refit.regression.width() < np.mean(widths) - 0.1) or not alone.bagged
+    others = [one.answering[0].regression.entropy() for _, one in found.apart(pairs)]
+    assert alone.bagged == (alone.refit.regression.entropy() < np.mean(others) - 0.1) or not alone.bagged
 
 
 def test_answers_apart_do_not_know_the_pairs_that_they_are_for(ignorant: Estimator) -> None:

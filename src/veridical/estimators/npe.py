@@ -184,6 +184,23 @@ class FlowPosterior(Encoded, Networked[PosteriorNetwork]):
             )
         return log_p + log_slope
 
+    def base(self, theta: Array, x: Array) -> Array:
+        """Returns the normal numbers (..., N, D) that theta (..., N, D) would be made of given x.
+
+        Of theta out of bounds they mean nothing.
+        """
+        theta = np.asarray(theta, float)
+        require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
+        z = self.parameters.forward(theta)[0]
+        rows = torch.from_numpy(z.reshape(-1, z.shape[-1]))
+        with torch.no_grad():
+            context = self._precise_contexts(x)
+            found = [
+                self.precise.flow.base(part, context[(first + torch.arange(len(part))) % len(x)])[0]
+                for first, part in zip(range(0, len(rows), ROWS), rows.split(ROWS), strict=True)
+            ]
+        return torch.cat(found).numpy().reshape(z.shape)
+
     def quick_log_prob(self, theta: Array, x: Array) -> Array:
         """Returns what `log_prob` does, in single precision; where that fails, -inf."""
         log_p, log_slope = self._evaluated(self.network.flow.log_prob, theta, x, precise=False)

@@ -36,6 +36,8 @@ class CouplingFlow(Density):
         hidden: Widths of the layers of each coupling's network.
     """
 
+    has_base = True
+
     def __init__(self, features: int, context: int, transforms: int, hidden: Sequence[int]) -> None:
         super().__init__(features)
         number = torch.arange(features)
@@ -50,11 +52,16 @@ class CouplingFlow(Density):
 
     def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
+        noise, log_slope = self.base(theta, context)
+        return log_slope + log_normal(noise)
+
+    def base(self, theta: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the noise (B, D) behind theta (B, D), and log slopes (B,); see `Density.base`."""
         total = theta.new_zeros(theta.shape[:-1])
         for transform in self.transforms:
             theta, log_slope = transform(theta, context)
             total = total + log_slope
-        return total + log_normal(theta)
+        return theta, total
 
     @torch.no_grad()
     def push(

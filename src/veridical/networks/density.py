@@ -19,12 +19,14 @@ class Density(nn.Module):
     Attributes:
         features: D.
         has_density: Whether it knows its density, or gives draws alone.
+        has_base: Whether it maps D standard normal numbers one to one, and knows the way back.
         draw_noise: Standard normal numbers that a draw is made of.
         loss_noise: Standard normal numbers that the loss of a row needs.
         keeps_last: Whether its loss ranks no weights, so that those of the last step are kept.
     """
 
     has_density: bool = True
+    has_base: bool = False
     keeps_last: bool = False
 
     def __init__(self, features: int, *, draw_noise: int | None = None, loss_noise: int = 0) -> None:
@@ -35,6 +37,10 @@ class Density(nn.Module):
     def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
         raise NotImplementedError(f"{type(self).__name__} has no density.")
+
+    def base(self, theta: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the noise (B, D) that theta (B, D) are made of, and log slopes (B,) of the way there."""
+        raise NotImplementedError(f"{type(self).__name__} has no base.")
 
     def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns how far `log_prob` may be off by its own approximation, (B,); zero where it is exact."""

@@ -24,9 +24,11 @@ class DensitySettings(Section):
 
     Attributes:
         training: Settings of the training that suit it better than the defaults, where a study says nothing.
+        invertible: Whether it maps normal numbers one to one, and knows the way back.
     """
 
     training: ClassVar[Mapping[str, Any]] = {}
+    invertible: ClassVar[bool] = False
 
     @property
     def has_density(self) -> bool:
@@ -36,6 +38,8 @@ class DensitySettings(Section):
 
 class SplineFlowSettings(DensitySettings):
     """An autoregressive flow of splines."""
+
+    invertible: ClassVar[bool] = True
 
     type: Literal["spline"] = "spline"
     affine: bool = Field(default=True, description="A conditional shift and scale before the splines.")
@@ -49,6 +53,8 @@ class SplineFlowSettings(DensitySettings):
 class MAFSettings(DensitySettings):
     """An autoregressive flow of shifts and scales."""
 
+    invertible: ClassVar[bool] = True
+
     type: Literal["maf"] = "maf"
     transforms: Transforms = Field(default=5, description="Number of transforms.")
     hidden: Hidden
@@ -56,6 +62,8 @@ class MAFSettings(DensitySettings):
 
 class CouplingSettings(DensitySettings):
     """Affine couplings: each shifts and scales some parameters given the others; one pass both ways."""
+
+    invertible: ClassVar[bool] = True
 
     type: Literal["coupling"] = "coupling"
     transforms: Transforms = Field(default=8, description="Number of couplings.")

@@ -54,6 +54,8 @@ class AutoregressiveFlow(Density):
         hidden: Widths of the layers of each transform's network.
     """
 
+    has_base = True
+
     def __init__(self, features: int, context: int, kinds: Sequence[Kind], hidden: Sequence[int]) -> None:
         super().__init__(features)
         forwards = torch.arange(features)
@@ -71,11 +73,16 @@ class AutoregressiveFlow(Density):
 
     def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
+        noise, log_slope = self.base(theta, context)
+        return log_slope + log_normal(noise)
+
+    def base(self, theta: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the noise (B, D) behind theta (B, D), and log slopes (B,); see `Density.base`."""
         total = theta.new_zeros(theta.shape[:-1])
         for transform in self.transforms:
             theta, log_slope = transform(context).call_and_ladj(theta)
             total = total + (log_slope if log_slope.ndim == total.ndim else log_slope.sum(-1))
-        return total + log_normal(theta)
+        return theta, total
 
     @torch.no_grad()
     def push(

@@ -93,6 +93,7 @@ class Residual(Density):
     def __init__(self, density: Density) -> None:
         super().__init__(density.features, draw_noise=density.draw_noise, loss_noise=density.loss_noise)
         self.density, self.has_density, self.keeps_last = density, density.has_density, density.keeps_last
+        self.has_base = density.has_base
         for name in ("root", "inverse"):
             self.register_buffer(name, torch.eye(density.features, dtype=torch.float64))
         self.register_buffer("log_slope", torch.zeros((), dtype=torch.float64))  # of w
@@ -103,6 +104,11 @@ class Residual(Density):
     def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of theta (B, D) given contexts (B, C)."""
         return self.density.log_prob(self._left(theta, context), context) + self.log_slope.to(theta)
+
+    def base(self, theta: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the noise (B, D) behind theta (B, D), and log slopes (B,); see `Density.base`."""
+        noise, log_slope = self.density.base(self._left(theta, context), context)
+        return noise, log_slope + self.log_slope.to(theta)
 
     def log_prob_error(self, theta: Tensor, context: Tensor) -> Tensor:
         """Returns how far `log_prob` may be off by its own approximation, (B,)."""

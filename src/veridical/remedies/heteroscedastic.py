@@ -39,6 +39,7 @@ from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln
+from scipy.stats import multivariate_t
 
 from veridical.estimators.apart import folds
 from veridical.tasks.base import Array
@@ -224,13 +225,14 @@ class HeteroscedasticRegression:
         scales = np.stack(deviations, axis=1) * self.scale.at(f)
         return np.stack(centres, axis=1), scales[:, :, None] * self.factor
 
-    def width(self, f: Array | None = None) -> float:
-        """Returns the mean log standard deviation of answers at f (N, F); of its own rows, each left out."""
+    def entropy(self, f: Array | None = None) -> float:
+        """Returns the mean entropy per output of answers at f (N, F); of its own rows, each left out."""
         found = [process.left_out() if f is None else process.predict(f) for process in self.processes]
         deviations = np.stack([each[1] for each in found], axis=1)
         scales = self.scale.left_out() if f is None else self.scale.at(f)
-        spread = np.sqrt((self.factor**2).sum(axis=1) * self.nu / (self.nu - 2))
-        return float(np.log(deviations * scales * spread).mean())
+        spread = np.log(np.diag(self.factor)).mean()
+        own = multivariate_t(shape=np.eye(len(self.factor)), df=self.nu).entropy() / len(self.factor)
+        return float(np.log(deviations * scales).mean() + spread + own)
 
     def log_score(self, f: Array, z: Array) -> Array:
         """Returns log densities (N,) of z (N, D) at features (N, F)."""

@@ -34,7 +34,7 @@ from veridical.tasks.base import Array
 from veridical.training import devices, session
 
 MIN_PAIRS = 10
-NARROWER = 0.1  # nats per parameter by which a fit to all pairs may be narrower than those to four fifths
+NARROWER = 0.1  # nats per parameter of entropy by which a fit to all pairs may be below those to four fifths
 PRIOR_DRAWS = 20_000
 BELIEFS, DATA = "beliefs", "data"
 
@@ -291,8 +291,8 @@ def _score(raw: Array, members: Sequence[Member], z: Array) -> float:
 def _narrower(refit: Member, members: Sequence[Member], raw: Array) -> bool:
     """Whether the fit to all pairs claims to know much more of a pair left out than the others do."""
     parts = zip(members, folds(len(raw)), strict=True)
-    widths = [one.regression.width(one.features(raw[held])) for one, (_, held) in parts]
-    return bool(refit.regression.width() < np.mean(widths) - NARROWER)
+    others = [one.regression.entropy(one.features(raw[held])) for one, (_, held) in parts]
+    return bool(refit.regression.entropy() < np.mean(others) - NARROWER)
 
 
 def _raw(

@@ -115,8 +115,12 @@ class Recalibrated(Estimator):
     @classmethod
     def fit(
         cls, settings: RecalibratedSettings, task: TaskInfo, material: Material, run: session.Session
-    ) -> tuple[Recalibrated, None]:
+    ) -> tuple[Estimator, None]:
         """Returns the recalibration; see `Estimator.fit`."""
+        if settings.space == "base":
+            from veridical.remedies.base_space import RecalibratedBase
+
+            return RecalibratedBase.fit(settings, task, material, run)
         parent: Estimator = material.require("parent", settings.type)
         pairs = labelled(material, "calibration", settings.type, task)
         if not parent.has_density:
@@ -270,8 +274,12 @@ class Recalibrated(Estimator):
     @classmethod
     def from_arrays(
         cls, settings: RecalibratedSettings, task: TaskInfo, arrays: Arrays, parent: Estimator | None = None
-    ) -> Recalibrated:
+    ) -> Estimator:
         """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
+        if settings.space == "base":
+            from veridical.remedies.base_space import RecalibratedBase
+
+            return RecalibratedBase.from_arrays(settings, task, arrays, parent)
         if parent is None or {"shape", "levels", "seed"} - {*arrays}:
             raise ArtifactError(f"remedy {cls.type}: its parent or one of its arrays is missing.")
         return cls(settings, task, arrays["shape"], arrays["levels"], int(arrays["seed"]), parent)

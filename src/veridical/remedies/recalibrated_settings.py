@@ -22,6 +22,11 @@ class RecalibratedSettings(MethodSettings):
 
     type: Literal["recalibrated"] = "recalibrated"
     of: str = Field(description="The method that is recalibrated; it must know its densities.")
+    space: Literal["level", "base"] = Field(
+        default="level",
+        description="What is recalibrated: density levels, or, where no draw comes near the truth, the "
+        "normal numbers that the flow of an `npe` makes its draws of.",
+    )
     draws: Annotated[int, Field(ge=100, le=100_000)] = Field(
         default=2000, description="Draws of what it wraps behind each level."
     )
@@ -39,6 +44,14 @@ class RecalibratedSettings(MethodSettings):
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
         """Returns what keeps it from building on a method of this name, if anything."""
+        flow = parent.setting("flow")
+        if self.space == "base" and not (parent.type == "npe" and getattr(flow, "invertible", False)):
+            kind = "no flow" if flow is None else f"`flow: {flow.type}`"
+            return (
+                f"`space: base` needs one flow that maps normal numbers one to one (an `npe` with `flow: "
+                f"spline`, `maf` or `coupling`), and {name!r} is of type {parent.type!r} with {kind}; name "
+                "such an `npe`, or take `space: level`."
+            )
         if parent.amortised and parent.answers == "posterior" and not (parent.local or parent.may_refuse):
             return None
         return (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from veridical.evidence.metrics import Row
 from veridical.evidence.numbers import percent
-from veridical.report import by_size
+from veridical.report import by_pairs, by_size
 from veridical.report.by_size import Counted
 from veridical.report.judging import (
     BAD,
@@ -42,10 +42,8 @@ def labelled_coverage(evidence: Evidence) -> Found:
     else:
         outcomes = {s: by_size.judge(own, evidence.rivals) for s, own in counted.items()}
     outcomes = {s: _with_pairs(o, counted[s], evidence.calibration) for s, o in outcomes.items()}
-    for seed, p in evidence.whole("coverage_p", "real").items():
-        off = not p >= CURVES_P and not worst_gap(evidence, "real", seed, 2.0)[0] <= SMALL_GAP
-        if outcomes.get(seed) == GOOD and off:
-            outcomes[seed] = CAUTION
+    off = _curves_off(evidence) if evidence.calibration is None else _off_for_pairs(evidence, counted)
+    outcomes |= {s: CAUTION for s in off if outcomes.get(s) == GOOD}
     return _said(outcomes, counted, evidence, "On real data with known truth")
 
 
@@ -103,9 +101,13 @@ RULES = (
         "some parameter, or for fewer than 200 rows the mean, does not exclude what would matter though a "
         "right answer would have with probability 0.8 (with fewer rows: cannot tell); or intervals are too "
         f"wide (every lower end > {by_size.WASTE}), or `coverage_p` < {CURVES_P} with a gap > {SMALL_GAP} "
-        f"by two standard errors; or fewer pairs than let a perfect calibration exceed {AS_GOOD_AS}",
+        "by two standard errors; of a method calibrated on n pairs in place of the last a gap > "
+        f"{SMALL_GAP} with probability < {CURVES_P} under a perfect calibration on n pairs, a mean over "
+        f"replicates outside of what that gives in {100 * (1 - by_pairs.MEAN_ALPHA):.0f} % of cases, or "
+        f"fewer pairs than let it exceed {AS_GOOD_AS}",
         f"the upper end of some parameter < {by_size.HARM} (97.5 %, Bonferroni over parameters); of a method "
-        "calibrated on n pairs in addition below what a perfect calibration on n pairs exceeds in 97.5 %",
+        "calibrated on n pairs in addition below what a perfect calibration on n pairs shows on as many rows "
+        "in 97.5 % (Bonferroni again)",
         "The simulator, or the remedy, fails where it matters. Calibrate with the labelled data or mend the "
         "simulator (more simulations will not help); where rows are few, label more.",
         ("coverage",),
@@ -153,6 +155,51 @@ def labelled_counts(evidence: Evidence) -> dict[int, Counted]:
     return {seed: _counted(rows) for seed, rows in found.items()}
 
 
+def _curves_off(evidence: Evidence) -> set[int]:
+    """The replicates whose coverage curves leave the diagonal by chance's measure and by a reader's."""
+    return {
+        seed
+        for seed, p in evidence.whole("coverage_p", "real").items()
+        if not p >= CURVES_P and not worst_gap(evidence, "real", seed, 2.0)[0] <= SMALL_GAP
+    }
+
+
+def _off_for_pairs(evidence: Evidence, counted: Mapping[int, Counted]) -> set[int]:
+    """The same of a method that learned from pairs, by the measure of what as many pairs allow."""
+    assert evidence.calibration is not None
+    means = _means(evidence)
+    rows = min(own.n for own in counted.values())
+    low, high = by_pairs.mean_range(evidence.calibration, rows, len(counted), max(1, len(means)))
+    if any(not low <= mean <= high for mean in means.values()):
+        return set(counted)
+    return {seed for seed, own in counted.items() if _gap_off(evidence, seed, own.n)}
+
+
+def _gap_off(evidence: Evidence, seed: int, rows: int) -> bool:
+    """Whether a coverage curve of one replicate has a gap that so many pairs do not explain."""
+    found = [
+        row["value"]
+        for name in ("coverage_gap", "hpd_coverage_gap")
+        for row in evidence.of(name, "real").get(seed, ())
+        if row["parameter"] is not None or name == "hpd_coverage_gap"
+    ]
+    pairs = evidence.calibration or 0
+    return any(
+        not gap <= SMALL_GAP and by_pairs.gap_p(gap, pairs, rows) * len(found) < CURVES_P for gap in found
+    )
+
+
+def _means(evidence: Evidence) -> dict[str, float]:
+    """Coverage of 90 % sets averaged over replicates, of each parameter and of all jointly."""
+    shares: dict[str, list[float]] = {}
+    for name, whole in (("coverage", None), ("hpd_coverage", "all jointly")):
+        for rows in evidence.of(name, "real", level=by_size.LEVEL).values():
+            for row in rows:
+                if (of := row["parameter"] or whole) is not None:
+                    shares.setdefault(of, []).append(row["value"])
+    return {of: sum(own) / len(own) for of, own in shares.items()}
+
+
 def _counted(rows: Sequence[Row]) -> Counted:
     """Truths held of one replicate, per parameter (of estimates: per true value)."""
     each = [r for r in rows if r["parameter"] is not None or r["true_value"] is not None] or list(rows)
@@ -177,7 +224,8 @@ def _with_pairs(outcome: int, counted: Counted, pairs: int | None) -> int:
     """
     if pairs is None:
         return outcome
-    if outcome == BAD and min(counted.held) / counted.n >= by_size.as_good_as(pairs):
+    least = by_pairs.least_seen(pairs, counted.n, by_size.ALPHA_BAD / len(counted.held))
+    if outcome == BAD and min(counted.held) / counted.n >= least:
         return CAUTION
     return outcome if by_size.as_good_as(pairs) > AS_GOOD_AS else max(outcome, CAUTION)
 
@@ -215,4 +263,6 @@ def _doubt(counted: Mapping[int, Counted], evidence: Evidence) -> str:
             f"but calibrated on {pairs} pairs even a perfect method may hold it in only "
             f"{percent(by_size.as_good_as(pairs))}"
         )
+    if pairs is not None:
+        return f"but {pairs} pairs do not explain all that it misses{direction(evidence, 'real')}"
     return f"but not at other probabilities{direction(evidence, 'real')}"
