@@ -1,4 +1,4 @@
-r"""A bank of named local distortions of x, each a set of directions in which data may leave their predictions.
+r"""A bank of named local distortions of x, each a set of directions in which data leave their predictions.
 
 For residuals r of d values with covariance :math:`\Sigma` under the simulator, a distortion with directions
 :math:`B` (d, m) has the score :math:`s = B^T \Sigma^{-1} r`, the information
@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from veridical.checks.battery import SERIES, last_lag
+from veridical.checks import missing
+from veridical.checks.battery import SERIES, last_lag, standardised
 from veridical.checks.inputs import Array
 
 DISTORTIONS: Mapping[str, str] = {  # each in words; trainings on distorted x use the same names
@@ -82,9 +83,6 @@ class Residuals(NamedTuple):
 
         The covariance is shrunk towards its diagonal by d / (d + P), for a pool has few rows.
         """
-        from veridical.checks import missing
-        from veridical.checks.battery import standardised
-
         rows, d = len(pool), int(np.prod(pool.shape[1:]))
         r = np.nan_to_num(standardised(pool).reshape(rows, d), nan=0.0, posinf=0.0, neginf=0.0)
         low, median, high = missing.quantiles(pool, [0.16, 0.5, 0.84])

@@ -1,8 +1,8 @@
 r"""Which named distortion would make the observations what the fitted simulator predicts?
 
-For each distortion of `distortion_bank` the gain in log-likelihood at its best amplitude is computed, alike for
-each row of a *pool*: the observation and the replicates simulated at one draw of the answer. With an exact
-answer these are exchangeable (see `battery`), whatever the residuals' law, so that
+For each distortion of `distortion_bank` the gain in log-likelihood at its best amplitude is computed, alike
+for each row of a *pool*: the observation and the replicates simulated at one draw of the answer. With an
+exact answer these are exchangeable (see `battery`), whatever the residuals' law, so that
 
 - *p*: each distortion's best penalised gain is ranked in the pool (normal scores, beyond the central 95 % by
   distance), the largest score over distortions is M, and p is the share of rows with M at least that of the
@@ -140,17 +140,17 @@ class Distortions(Check):
     settings: DistortionsSettings
     meanings: ClassVar = {
         "distortion_p": (
-            "Share of replicates, simulated at one draw of the answer, that some named distortion would explain "
-            "as much better as the data; several draws and observations combined. Uniform if simulator and "
+            "Share of replicates, simulated at one draw of the answer, that some named distortion would "
+            "explain as much better as the data; several draws and observations combined. Uniform if simulator and "
             "answer are right. `level` is that of the check."
         ),
         "distortion_gain": (
-            "Gain in log-likelihood, minus the price of its amplitudes and places, by the distortion that fits "
-            "best; `distortion` says which, in words."
+            "Gain in log-likelihood, minus the price of its amplitudes and places, by the distortion that "
+            "fits best; `distortion` says which, in words."
         ),
         "distortion_value_p": (
-            "Smallest p-value of a single number of the data against replicates, corrected for how many there "
-            "are (step-down); `value` says which."
+            "Smallest p-value of a single number of the data against replicates, corrected for how many "
+            "there are (step-down); `value` says which."
         ),
         **{
             f"distortion_{name}_p": (
@@ -175,9 +175,7 @@ class Distortions(Check):
         at_draws = [[member(pool[:rows], ordered=ordered) for pool in each] for each in pools]
         return self._told(draws, x, layout, at_draws)
 
-    def _told(
-        self, draws: Draws, x: Array, layout: Arrangement, at_draws: list[list[Member]]
-    ) -> CheckResult:
+    def _told(self, draws: Draws, x: Array, layout: Arrangement, at_draws: list[list[Member]]) -> CheckResult:
         n, used, alpha = len(x), len(at_draws[0][0].residuals.r) - 1, self.settings.alpha
         shared = [best(each) for each in at_draws]
         set_p = float(combined(np.array([share_beyond(maximum(one.gain)) for one in shared])))
