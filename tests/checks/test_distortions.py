@@ -91,7 +91,7 @@ def test_a_planted_fault_comes_first_and_is_told(name: str, rng: np.random.Gener
 
 
 def test_its_size_is_that_of_its_level(rng: np.random.Generator) -> None:
-    """Each row of a pool takes the place of the observation once: p-values are the ranks, whatever the noise."""
+    """Rows of a pool that each take the observation's place have ranks for p-values, whatever the noise."""
     pool = MEAN[:20] + rng.standard_t(3, size=(300, 20))
     m = maximum(best([member(pool[:, :, None], ordered=True)]).gain)
     p = np.array([(m >= one).mean() for one in m])

@@ -27,7 +27,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -94,7 +94,9 @@ def member(pool: Array, *, ordered: bool) -> Member:
 
 def best(members: Sequence[Member]) -> Best:
     """Returns the best candidate of each distortion for amplitudes that all members share."""
-    columns, places, signs = [], [], []
+    columns: list[Array] = []
+    places: list[tuple[int, ...]] = []
+    signs: list[float] = []
     values = members[0].residuals.r.shape[1]
     for name in NAMES:
         if name == "noise":
@@ -102,13 +104,13 @@ def best(members: Sequence[Member]) -> Best:
             squares = squares / np.median(squares)
             columns.append(noise_gain(squares, values * len(members)) - penalty(1, 1, values))
             places.append(())
-            signs.append(np.sign(squares[0] - 1))
+            signs.append(float(np.sign(squares[0] - 1)))
             continue
         gains, first = _gains(name, members, values)
         chosen = int(np.argmax(gains[:, 0])) if len(gains) else 0
         columns.append(gains.max(axis=0) if len(gains) else np.full(len(members[0].residuals.r), -np.inf))
         places.append(members[0].where[name][chosen].at if len(gains) else ())
-        signs.append(np.sign(first[chosen]) if len(gains) else 0.0)
+        signs.append(float(np.sign(first[chosen])) if len(gains) else 0.0)
     return Best(np.stack(columns, axis=1), tuple(places), np.asarray(signs, dtype=float))
 
 
@@ -141,8 +143,8 @@ class Distortions(Check):
     meanings: ClassVar = {
         "distortion_p": (
             "Share of replicates, simulated at one draw of the answer, that some named distortion would "
-            "explain as much better as the data; several draws and observations combined. Uniform if simulator and "
-            "answer are right. `level` is that of the check."
+            "explain as well as it does the data; several draws and observations combined. Uniform if "
+            "simulator and answer are right. `level` is that of the check."
         ),
         "distortion_gain": (
             "Gain in log-likelihood, minus the price of its amplitudes and places, by the distortion that "
@@ -192,8 +194,8 @@ class Distortions(Check):
         order = [int(j) for j in np.argsort(-gain, kind="stable") if np.isfinite(gain[j])]
         words = [_words(NAMES[j], shared[0].at[j], float(shared[0].sign[j]), layout) for j in order]
 
-        def p_value(name: str, value: float, **more: object) -> Metric:
-            return Metric(name, value, proportion_stderr(value * (used + 1) - 1, used), used, **more)  # type: ignore[arg-type]
+        def p_value(name: str, value: float, **more: Any) -> Metric:
+            return Metric(name, value, proportion_stderr(value * (used + 1) - 1, used), used, **more)
 
         error = float(np.std([one.gain[0, order[0]] for one in shared]) / np.sqrt(len(shared)))
         smallest = np.unravel_index(int(value_p.argmin()), value_p.shape)

@@ -55,7 +55,7 @@ class Distortions(Figure):
         names = [DISTORTIONS[bar["name"]] for bar in bars]
         ax.barh(names, [max(bar["gain"], 0.0) for bar in bars], color=style.ESTIMATE, height=0.62)
         nulls = [max(bar["null"], 0.0) for bar in bars]
-        ax.plot(nulls, names, "|", color=style.INK, markersize=14, markeredgewidth=2)
+        ax.plot(nulls, names, "|", color=style.REFERENCE, markersize=14, markeredgewidth=2)
         ax.set_xscale("symlog", linthresh=1.0)
         ax.set_xlim(0, None)
         ax.set_xlabel("gain in log-likelihood, minus its price")
