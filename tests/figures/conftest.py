@@ -114,6 +114,9 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
         ("simulated", "coverage"): {"levels": LEVELS, "central": [LEVELS] * 2, "hpd": LEVELS, **band},
         ("pelts", "typicality"): {**null, "distances": np.array([1.0, 50.0])},
         ("pelts", "detection"): {**null, "observed": np.array([1.0]), "critical": np.array([6.0])},
+        ("pelts", "distortions"): {
+            name: np.arange(7.0) / 7 for name in ("gain", "gain_null", "distortion_p")
+        },
         ("pelts", "predictive"): {
             "observed": np.tile(x, (5, 1)),
             "bands": np.tile(bands, (1, 5, 1)),

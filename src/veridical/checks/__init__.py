@@ -9,6 +9,7 @@ from veridical.checks.base import Check, CheckResult, Metric, load, save
 from veridical.errors import UnknownName, suggest
 
 __all__ = [
+    "ASKED_FOR",
     "CHECKS",
     "Check",
     "CheckResult",
@@ -35,7 +36,9 @@ CHECKS: dict[str, str] = {
     "local_c2st": "veridical.checks.local_c2st:LocalC2ST",
     "importance": "veridical.checks.importance:Importance",
     "prior_sensitivity": "veridical.checks.prior_sensitivity:PriorSensitivity",
+    "distortions": "veridical.checks.distortions:Distortions",
 }
+ASKED_FOR = frozenset({"distortions"})  # run only where a study names them
 
 
 def check_class(name: str) -> type[Check]:

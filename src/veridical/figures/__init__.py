@@ -24,6 +24,7 @@ FIGURES: dict[str, str] = {
     "posterior": "veridical.figures.posterior:Posterior",
     "prior": "veridical.figures.prior:Prior",
     "predictive": "veridical.figures.predictive:Predictive",
+    "distortions": "veridical.figures.distortions:Distortions",
     "pit": "veridical.figures.pit:Pit",
     "typicality": "veridical.figures.typicality:Typicality",
     "detection": "veridical.figures.detection:Detection",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, create_model, field_validator, model_validator
 
 from veridical.bank.settings import SimulationSettings
-from veridical.checks import CHECKS, check_class
+from veridical.checks import ASKED_FOR, CHECKS, check_class
 from veridical.checks.experiment_settings import ExperimentSettings
 from veridical.coordinates import LABELLED, REFERENCE
 from veridical.errors import SettingError, suggest
@@ -33,7 +33,11 @@ ChecksSettings = create_model(  # type: ignore[call-overload]
     "ChecksSettings",
     __base__=Section,
     __doc__="Which checks run, and how; `null` switches one off.",
-    **{name: (model | None, model()) for name in CHECKS for model in [check_class(name).settings_class]},
+    **{
+        name: (model | None, None if name in ASKED_FOR else model())
+        for name in CHECKS
+        for model in [check_class(name).settings_class]
+    },
 )
 
 
