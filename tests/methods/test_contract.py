@@ -85,10 +85,10 @@ SPECS["npe distorted"] = {
 }
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
 ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
-ADDED |= {"importance-npe": {"least_share": 0.0, "draws": 5000}}
+ADDED |= {f"{name}-npe": {"least_share": 0.0, "draws": 5000} for name in ("importance", "tempered")}
 CASES |= {case: (case.split()[0], None) for case in SPECS}
 CASES |= {f"{name}-npe consistency": (name, "npe consistency") for name in ("tuned", "rope")}
-CASES["importance-npe"] = ("importance", "npe longer")
+CASES |= {f"{name}-npe": (name, "npe longer") for name in ("importance", "tempered")}
 
 
 def answering(*answers: str) -> list[str]:

@@ -3,7 +3,8 @@ r"""Neural posterior estimation with one more term in its loss,
 .. math:: L(\phi) = - \frac{1}{N} \sum_i \log q_\phi(\theta_i \mid s_\phi(x_i)) + \lambda_t \, R(\phi) ,
 
 where R says what should hold of real data without labels, or of summaries of simulations. What terms there
-are stands in `veridical.training`: self-consistency (NPE-SC), MMD of summaries (NPE-RS), normal summaries.
+are stands in `veridical.training`: self-consistency (NPE-SC), MMD of summaries (NPE-RS), a classifier of
+summaries (NPE-DANN), normal summaries.
 
 A look at the validation rows judges the loss with R at its full weight, with the same random numbers at each
 look: weights from before R was learned would seem best otherwise. Real data enter by their inputs alone,
@@ -14,6 +15,7 @@ observation by itself, can be wrapped, and can begin with the weights of another
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -50,7 +52,8 @@ class WithTerm(Trainable):
     ) -> None:
         super().__init__()
         self.posterior, self.term, self.steps, self.run = posterior, term, steps, run
-        self.noise, self.keeps_last = posterior.noise, posterior.keeps_last
+        self.noise, self.keeps_last = posterior.noise, posterior.keeps_last or term.keeps_last
+        self.beside = term.network
         self.register_buffer("done", torch.zeros((), dtype=torch.long))  # steps; kept with a running state
 
     def loss(self, *batch: Tensor) -> Tensor:
@@ -83,7 +86,9 @@ class Regularised(NPE):
         parent = parent_of(settings, task, material)
         prepared = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run, prepared)
-        term = regularisers.built(settings.regulariser, about(settings, task, material, prepared))
+        known = about(settings, task, material, prepared)
+        with session.seeded_initialisation(run):
+            term = regularisers.built(settings.regulariser, replace(known, features=network.summary.features))
         steps = session.Steps.of(prepared.data.rows, settings.training).steps
         result = fitting.fit(WithTerm(network, term, steps, run), prepared.data, settings.training, run)
         return prepared.estimator(settings, task, network, cls), result

@@ -9,6 +9,7 @@ REMEDIES = {  # the settings of each, which name its class
     "recalibrated": "veridical.remedies.recalibrated_settings:RecalibratedSettings",
     "stacked": "veridical.remedies.stacked_settings:StackedSettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
+    "tempered": "veridical.remedies.tempered_settings:TemperedSettings",
     "rnpe": "veridical.remedies.rnpe_settings:RNPESettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
 }

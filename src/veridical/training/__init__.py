@@ -12,5 +12,6 @@ DISTORTIONS = {
 REGULARISERS = {
     "self_consistency": "veridical.training.self_consistency:SelfConsistency",
     "mmd": "veridical.training.summary_mmd:SummaryMMD",
+    "domain_adversarial": "veridical.training.domain_adversarial:DomainAdversarial",
     "normal_summaries": "veridical.training.summary_mmd:NormalSummaries",
 }

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.sections import Positive, Section
+from veridical.sections import Positive, Section, Widths
 
 Size = Annotated[int, Field(ge=1, le=100_000)]
 
@@ -44,6 +44,15 @@ class SummaryMMDSettings(RegulariserSettings):
     observations: Size = Field(default=200, description="Rows of either side in a step, at most.")
 
 
+class DomainAdversarialSettings(RegulariserSettings):
+    """How well a classifier tells summaries of unlabelled real data from those of simulations."""
+
+    type: Literal["domain_adversarial"] = "domain_adversarial"
+    weight: Positive = Field(default=1.0, description="Its weight in the loss, once it has grown.")
+    observations: Size = Field(default=200, description="Rows of either side in a step, at most.")
+    hidden: Widths = Field(default=[64, 64], description="Widths of the classifier's hidden layers.")
+
+
 class NormalSummariesSettings(RegulariserSettings):
     """How far summaries of simulations lie from standard normal ones; no real data are needed."""
 
@@ -54,5 +63,6 @@ class NormalSummariesSettings(RegulariserSettings):
 
 
 AnyRegulariser = Annotated[
-    SelfConsistencySettings | SummaryMMDSettings | NormalSummariesSettings, Field(discriminator="type")
+    SelfConsistencySettings | SummaryMMDSettings | DomainAdversarialSettings | NormalSummariesSettings,
+    Field(discriminator="type"),
 ]

@@ -1,8 +1,9 @@
 """The contract of what a training adds to the loss of a posterior's network.
 
 A regulariser is built with its settings and what it is about. In every step it gets the network, the
-summaries of the batch and a generator of the step's own; it leaves gradients in the network alone. One more
-is a file, its settings in `regulariser_settings`, a line of the registry.
+summaries of the batch and a generator of the step's own; it leaves gradients in that network, and in one of
+its own where it has such, which is trained beside and kept no longer. One more is a file, its settings in
+`regulariser_settings`, a line of the registry.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from veridical.networks.density import Density
 from veridical.networks.layers import Summary
@@ -39,10 +40,12 @@ class About:
         x: Inputs of the network for unlabelled real data, shape (M, *x_shape); none where M is 0.
         log_joint: The logarithm of prior times likelihood of z (B, K), each for the observation of its number
             (B,), up to a constant of each observation; shape (B,), None where there is no likelihood.
+        features: Number of summaries, K.
     """
 
     x: Tensor
     log_joint: LogJoint | None = None
+    features: int = 0
 
     def some(self, most: int, rng: np.random.Generator) -> Array:
         """Returns the numbers of so many observations, at most, picked at random."""
@@ -56,7 +59,14 @@ class Regulariser:
     Arguments:
         settings: Its section.
         about: What it may use.
+
+    Attributes:
+        network: One of its own, trained beside; None for most.
+        keeps_last: Whether the loss with it ranks no weights, so that those of the last step are kept.
     """
+
+    network: nn.Module | None = None
+    keeps_last = False
 
     def __init__(self, settings: Any, about: About) -> None:
         self.settings, self.about = settings, about
