@@ -18,7 +18,7 @@ from veridical.tasks.base import Array
 from veridical.training import fitting, session
 from veridical.training.settings import TrainingSettings
 
-STEPS = 8  # of a draw, four evaluations each
+STEPS = 5  # of a draw, four evaluations each
 REACH = 8.0  # largest condition, in standard deviations
 
 
@@ -112,19 +112,23 @@ class Flows:
 
         Where noise and the number of rows are the same, so are all bits of the draws.
         """
-        z, context = self.proposed(told, noise, posterior), torch.from_numpy(told[None])
+        index, context = np.zeros(len(noise), int), told[None]
+        z = self.proposed(context, noise, index, posterior)
         if self.back is None:
             return z
-        index = torch.zeros(len(z), dtype=torch.long)
+        start, seen = torch.from_numpy(z).float(), torch.from_numpy(context)
         with torch.no_grad():
-            moved, _ = self.back.push_z(torch.from_numpy(z).float(), context, index, False)
+            moved, _ = self.back.push_z(start, seen, torch.from_numpy(index), False)
         return moved.numpy().astype(float)
 
-    def proposed(self, told: Array, noise: Array, posterior: Posterior) -> Array:
-        """Returns what the posterior says of simulations that belong to one condition, (B, D) in z."""
-        k, index = self.forth.features, torch.zeros(len(noise), dtype=torch.long)
-        start, context = torch.from_numpy(noise[:, :k]).float(), torch.from_numpy(told[None])
-        summary, _ = self.forth.push(start, context, index, False)
+    def proposed(self, told: Array, noise: Array, index: Array, posterior: Posterior) -> Array:
+        """Returns what the posterior says of simulations that belong to conditions, (B, D) in z.
+
+        Row i of noise (B, K + draw_noise) belongs to row `index[i]` of the conditions (N, C).
+        """
+        k = self.forth.features
+        start, context = torch.from_numpy(noise[:, :k]).float(), torch.from_numpy(told)
+        summary, _ = self.forth.push(start, context, torch.from_numpy(index), False)
         return posterior.given(summary.numpy(), noise[:, k:])
 
     def arrays(self, prefix: str) -> dict[str, Array]:
@@ -206,15 +210,12 @@ def train(
         return results
 
     def moves(chosen: Array) -> tuple[Array, ...]:
-        width = k + posterior.posterior.draw_noise
-        starts = [
-            flows.proposed(told[i], rng.standard_normal((repeats, width)), posterior)
-            for i in np.flatnonzero(chosen)
-        ]
+        index = np.repeat(np.arange(chosen.sum()), repeats)
+        noise = rng.standard_normal((len(index), k + posterior.posterior.draw_noise))
+        starts = flows.proposed(told[chosen], noise, index, posterior)
         ends = np.repeat(z[chosen], repeats, axis=0)
         return tuple(
-            np.asarray(part, np.float32)
-            for part in (ends, np.repeat(told[chosen], repeats, axis=0), np.concatenate(starts))
+            np.asarray(part, np.float32) for part in (ends, np.repeat(told[chosen], repeats, axis=0), starts)
         )
 
     return [
