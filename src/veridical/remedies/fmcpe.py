@@ -19,7 +19,8 @@ What is special here:
   simulations, for the loss of a flow is mostly noise.
 - There are five fits, each without a fifth of the pairs, the next fifth choosing its weights. Their mixture
   answers; each answers `apart` for the fifth that it has not seen in any way.
-- Summaries are in units of their spread over simulations, parameters in z; pairs scale the conditions.
+- Summaries are in units of their spread over simulations, parameters in z; pairs scale the conditions. A
+  ridge regression of summaries on conditions places the first field before it is trained.
 - The density of this way has gaps, since q is narrow and draws of it are few. The answer is the kernel
   density of its draws instead (`kernels`), which draws and log densities both follow; the draws behind it are
   made of the same noise for all y. What that loses stands in the record, as `smoothing_error`.

@@ -205,6 +205,7 @@ def train(
         fine = np.isfinite(flat).all(axis=1)
         return flat[fine], np.repeat(told[chosen], repeats, axis=0)[fine]
 
+    _place(flows.forth, *rows(learn), int(learn.sum()))
     results = [_fit(Forth(flows.forth), rows(learn), rows(stop), settings, session.member_run(run, 0))]
     if flows.back is None:
         return results
@@ -222,6 +223,23 @@ def train(
         *results,
         _fit(Back(flows.back), moves(learn), moves(stop), settings, session.member_run(run, 1)),
     ]
+
+
+def _place(flow: FlowMatching, target: Array, told: Array, pairs: int) -> None:
+    """Starts the place of a flow at the ridge regression of targets (n, K) on conditions (n, C).
+
+    The penalty is one pair, and residuals are widened for the coefficients that so many pairs have told.
+    """
+    design = np.concatenate([told, np.ones((len(told), 1))], axis=1).astype(float)
+    penalty = np.diag([len(told) / pairs] * told.shape[1] + [0.0])
+    slope = np.linalg.solve(design.T @ design + penalty, design.T @ target)
+    free = max(pairs - design.shape[1], 0.2 * pairs)
+    sd = (target - design @ slope).std(axis=0) * np.sqrt(pairs / free)
+    k = target.shape[1]
+    with torch.no_grad():
+        flow.place.weight[:k] = torch.from_numpy(slope[:-1].T)
+        flow.place.bias[:k] = torch.from_numpy(slope[-1])
+        flow.place.bias[k:] = torch.from_numpy(np.log(np.maximum(sd, 1e-3)))
 
 
 def _fit(
