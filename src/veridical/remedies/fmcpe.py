@@ -1,0 +1,250 @@
+r"""FMCPE: real data are sent to summaries of simulations, the posterior answers those, and a flow mends that.
+
+Two fields are learned from labelled real data :math:`(\theta_i, y_i)` by flow matching along straight
+lines, with what is known of y as their condition c(y). With simulations :math:`x` at :math:`\theta_i` and the
+summary network h of the wrapped posterior q,
+
+.. math:: v_s: \; \epsilon \to h(x) \mid c(y_i), \qquad
+    v_\theta: \; \theta_0 \to \theta_i \mid c(y_i), \quad \theta_0 \sim q(\cdot \mid \tilde s), \;
+    \tilde s \text{ by } v_s \text{ given } c(y_i) .
+
+An answer to y goes the same way: noise, summaries, a draw of q, parameters. It depends on y alone, so that
+single new observations are answered. :math:`\tilde s` blurs theta a second time: without :math:`v_\theta`
+(`correct: data`) answers are too wide where pairs are many, and with it too narrow where they are few.
+
+What is special here:
+
+- Data go to summaries, not to simulations, and the second field is learned after the first: neither has
+  weights of the other. Time and noise of pairs that stop a training are drawn eight times for each of their
+  simulations, for the loss of a flow is mostly noise.
+- There are five fits, each without a fifth of the pairs, the next fifth choosing its weights. Their mixture
+  answers; each answers `apart` for the fifth that it has not seen in any way.
+- Summaries are in units of their spread over simulations, parameters in z; pairs scale the conditions. A
+  ridge regression of summaries on conditions places the first field before it is trained.
+- The density of this way has gaps, since q is narrow and draws of it are few. The answer is the kernel
+  density of its draws instead (`kernels`), which draws and log densities both follow; the draws behind it are
+  made of the same noise for all y. What that loses stands in the record, as `smoothing_error`.
+
+References:
+    | Flow Matching Corrected Posterior Estimation (Ruhlmann, Rodrigues, Arbel, Forbes, 2025)
+    | https://arxiv.org/abs/2509.23385
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from veridical import seeds
+from veridical.bank.shards import digest
+from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.estimators import apart
+from veridical.estimators.apart import FOLDS, folds
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
+from veridical.estimators.encoded import Encoded, encoder_of
+from veridical.networks import weights
+from veridical.remedies.fmcpe_flows import Flows, Posterior, Scaling, train
+from veridical.remedies.fmcpe_settings import FMCPESettings
+from veridical.remedies.kernels import Kernels, smoothing_error
+from veridical.remedies.tuned import simulations
+from veridical.remedies.tuned_settings import TunedSettings
+from veridical.tasks.base import Array
+from veridical.training import devices, session
+
+MIN_PAIRS = 10
+BELIEFS = 40  # draws behind a median and a width
+KEPT = 4_000_000  # numbers of draws that are kept in memory for the next question
+
+
+@dataclass(eq=False)
+class FMCPE(Estimator):
+    """A posterior between two flows.
+
+    Attributes:
+        members: The fits that answer, as an equal mixture.
+        z: Parameters of the labelled pairs in z, shape (n, D).
+        seed: Of the noise that draws behind an answer are made of.
+        parent: The posterior that is corrected.
+        beside: Others whose beliefs are told to the flows.
+    """
+
+    type = "fmcpe"
+    settings: FMCPESettings
+    task: TaskInfo
+    members: Sequence[Flows]
+    z: Array
+    seed: int
+    parent: Encoded
+    beside: Sequence[Estimator] = ()
+
+    def __post_init__(self) -> None:
+        self._kept: dict[str, Kernels] = {}
+        self.posterior = _scaled(self.parent)
+
+    @classmethod
+    def fit(
+        cls, settings: FMCPESettings, task: TaskInfo, material: Material, run: session.Session
+    ) -> tuple[FMCPE, session.TrainingResult]:
+        """Returns the remedy, and how the first of its trainings went; see `Estimator.fit`."""
+        parent = encoder_of(material.require("parent", settings.type), settings.type)
+        pairs = labelled(material, "calibration", settings.type, task)
+        if len(pairs) < MIN_PAIRS:
+            raise TrainingError(
+                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
+                f"{len(pairs)}."
+            )
+        parent.parameters.require_inside(pairs.theta)
+        z, seed = parent.parameters.forward(pairs.theta)[0], seeds.integer(run.root, "remedy", *run.path)
+        found = cls(settings, task, [], z, seed, parent, material.beside)
+        simulate = simulations(cast(TunedSettings, settings), material)
+        rng = seeds.generator(run.root, "remedy", *run.path, "fmcpe")
+        with devices.cpu_threads(run.threads or settings.threads):
+            x, valid = simulate(np.repeat(pairs.theta, settings.repeats, axis=0), rng)
+            if not valid.all():
+                x = np.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, parent.inputs.mean)
+            summaries = found.posterior.scaled(parent.summary(x))
+            summaries[~valid] = np.nan
+            summaries = summaries.reshape(len(pairs), settings.repeats, -1)
+            raw, held = found._raw(pairs.x), [fold for _, fold in folds(len(pairs))]
+            results = []
+            for k in range(FOLDS):
+                stop = held[(k + 1) % FOLDS]
+                learn, own = ~(held[k] | stop), session.member_run(run, k)
+                scaling = Scaling.fit(raw[~held[k]], settings.condition == "data")
+                with session.seeded_initialisation(own):
+                    flows = Flows.build(settings, scaling, summaries.shape[2], z.shape[1])
+                data = scaling(raw), z, summaries
+                results += train(flows, settings, found.posterior, data, learn, stop, own, rng)
+                found.members = [*found.members, flows]
+        return found, results[0]
+
+    @property
+    def bagged(self) -> bool:
+        """Whether it answers with the mixture of its fits."""
+        return len(self.members) > 1
+
+    def apart(self, pairs: Rows) -> list[tuple[Array, Estimator]]:
+        """Returns each fifth of the pairs that it has learned from, with the fit without it.
+
+        Raises:
+            TrainingError: If these are other pairs, or what it builds on has learned from pairs.
+        """
+        for one in (self.parent, *self.beside):
+            apart.require_unseen(one)
+        if not np.array_equal(self.parent.parameters.forward(pairs.theta)[0], self.z):
+            raise TrainingError(
+                f"remedy {self.type}: it has learned from {len(self.z)} labelled pairs, and these "
+                f"{len(pairs)} are others; give both methods the same `calibration`."
+            )
+        parts = zip(self.members, folds(len(self.z)), strict=True)
+        return [(np.flatnonzero(held), replace(self, members=[member])) for member, (_, held) in parts]
+
+    def _raw(self, x: Array) -> Array:
+        """What conditions are made of, (N, R), given x (N, *x_shape)."""
+        require_shape("x", x, None, *self.task.x_shape)
+        if self.settings.condition == "data":
+            return np.asarray(x, float).reshape(len(x), -1)
+        if self.settings.condition == "summaries":
+            return self.posterior.scaled(self.parent.summary(x)).astype(float)
+        forward, methods = self.parent.parameters.forward, (self.parent, *self.beside)
+        drawn = [forward(one.sample_alike(x, BELIEFS, self.seed))[0] for one in methods]
+        raw = [part for z in drawn for part in (np.median(z, axis=0), np.log(z.std(axis=0) + 1e-3))]
+        return np.clip(np.concatenate(raw, axis=1), -8, 8)
+
+    @cached_property
+    def _noise(self) -> list[Array]:
+        """What the draws of each member are made of, for all observations."""
+        rng = seeds.generator(self.seed, "infer", self.type)
+        width = len(self.posterior.mean) + self.parent.draw_noise
+        shares = np.array_split(np.arange(self.settings.draws), len(self.members))
+        return [rng.standard_normal((len(share), width)) for share in shares]
+
+    def _answers(self, x: Array) -> list[Kernels]:
+        """The answer to each x (N, *x_shape)."""
+        found = []
+        for one in x:
+            key = digest([np.asarray(one, float)])
+            if key not in self._kept:
+                if len(self._kept) * self.settings.draws > KEPT:
+                    self._kept.clear()
+                self._kept[key] = self._answer(one)
+            found.append(self._kept[key])
+        return found
+
+    def _answer(self, x: Array) -> Kernels:
+        """The answer to one x (*x_shape)."""
+        raw = self._raw(x[None])
+        draws = [
+            member.draw(member.scaling(raw)[0], noise, self.posterior)
+            for member, noise in zip(self.members, self._noise, strict=True)
+        ]
+        z = np.concatenate(draws)
+        if not np.isfinite(z).all():
+            raise ArtifactError(
+                f"remedy {self.type} of task {self.task.name}: draws are not finite numbers; the network is "
+                "broken. Train it again."
+            )
+        return Kernels(z, self.settings.broad)
+
+    def sample_and_log_prob(self, x: Array, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Returns n posterior draws (n, N, D) for each x (N, *x_shape) and their log densities (n, N)."""
+        parameters, answers = self.parent.parameters, self._answers(x)
+        theta = parameters.inverse(np.stack([one.sample(n, rng) for one in answers], axis=1))
+        z, log_slope = parameters.forward(theta)
+        return theta, np.stack([one.log_prob(z[:, i]) for i, one in enumerate(answers)], axis=1) + log_slope
+
+    def log_prob(self, theta: Array, x: Array) -> Array:
+        """Returns log densities (..., N) of theta (..., N, D) given x (N, *x_shape); -inf out of bounds."""
+        theta = np.asarray(theta, float)
+        require_shape("theta", theta, *[None] * (theta.ndim - 2), len(x), len(self.task.parameters))
+        z, log_slope = self.parent.parameters.forward(theta)
+        rows = z.reshape(-1, len(x), z.shape[-1])
+        found = [one.log_prob(rows[:, i]) for i, one in enumerate(self._answers(x))]
+        return np.stack(found, axis=1).reshape(log_slope.shape) + log_slope
+
+    def transforms(self) -> dict[str, Any]:
+        """Returns what flows are told, what happens to each parameter, and what the density loses."""
+        return {
+            **self.parent.transforms(),
+            "told": self.settings.condition,
+            "answer": f"mixture of {len(self.members)} fits, each without a fifth",
+            "smoothing_error": smoothing_error(self.settings.draws, self.z.shape[1]),
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        """Returns the numbers of all fits by name, the parameters of the pairs, and the seed."""
+        fits = {name: a for k, fit in enumerate(self.members) for name, a in fit.arrays(f"fold{k}.").items()}
+        return {"z": self.z, "seed": np.array(self.seed), **fits}
+
+    @classmethod
+    def from_arrays(
+        cls,
+        settings: FMCPESettings,
+        task: TaskInfo,
+        arrays: Arrays,
+        parent: Estimator | None = None,
+        beside: Sequence[Estimator] = (),
+    ) -> FMCPE:
+        """Returns the estimator that `arrays` came from; see `Estimator.from_arrays`."""
+        if not isinstance(parent, Encoded) or len(beside) != len(settings.beside):
+            raise ArtifactError(f"remedy {cls.type}: {settings.of!r} or one of those beside it is missing.")
+        scaled = _scaled(parent)
+        with weights.fitting(f"remedy {cls.type}"):
+            z, seed = arrays["z"], int(arrays["seed"])
+            groups = [weights.below(arrays, f"fold{k}.") for k in range(FOLDS)]
+            shape = len(scaled.mean), z.shape[1]
+            members = [Flows.from_arrays(settings, group, *shape) for group in groups]
+        return cls(settings, task, members, z, seed, parent, beside)
+
+
+def _scaled(parent: Encoded) -> Posterior:
+    """The posterior given summaries in units of their spread over its simulations."""
+    cloud = parent.cloud
+    if cloud is None:
+        raise ArtifactError(f"remedy 'fmcpe': {parent.type!r} has no summaries; name an npe that has.")
+    sd = np.sqrt(np.diag(cloud.covariance))
+    return Posterior(parent, cloud.mean, np.where(sd > 0, sd, 1.0))

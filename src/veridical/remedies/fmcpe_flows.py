@@ -1,0 +1,266 @@
+"""The two flows of a fit of FMCPE: what they are told, their losses, their training, their draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from veridical.estimators.encoded import Encoded
+from veridical.networks import weights
+from veridical.networks.flow_matching import FlowMatching
+from veridical.networks.trainable import Trainable
+from veridical.remedies.fmcpe_settings import FMCPESettings
+from veridical.tasks.base import Array
+from veridical.training import fitting, session
+from veridical.training.settings import TrainingSettings
+
+STEPS = 5  # of a draw, four evaluations each
+REACH = 8.0  # largest condition, in standard deviations
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """The linear map to what flows are told of real data.
+
+    Attributes:
+        mean: What is subtracted, shape (R,).
+        matrix: What multiplies, shape (R, C).
+    """
+
+    mean: Array
+    matrix: Array
+
+    @classmethod
+    def fit(cls, raw: Array, components: bool) -> Scaling:
+        """Returns the map to unit variance over raw (n, R), or to n / 4 principal components at most."""
+        mean, scale = raw.mean(axis=0), raw.std(axis=0)
+        matrix = np.diag(1 / np.where(scale > 0, scale, 1.0))
+        if components:
+            _, s, vt = np.linalg.svd((raw - mean) @ matrix, full_matrices=False)
+            kept = max(1, min(len(raw) // 4, int((s > 1e-6 * s[0]).sum())))
+            matrix = matrix @ (vt[:kept].T * np.sqrt(len(raw)) / s[:kept])
+        return cls(mean, matrix)
+
+    def __call__(self, raw: Array) -> Array:
+        """Returns conditions (N, C) of raw (N, R)."""
+        return np.clip((raw - self.mean) @ self.matrix, -REACH, REACH).astype(np.float32)
+
+
+class Forth(Trainable):
+    """The flow from noise to summaries of simulations; a batch is summaries, conditions and noise."""
+
+    def __init__(self, flow: FlowMatching) -> None:
+        super().__init__()
+        self.flow, self.noise = flow, flow.loss_noise
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """Returns the mean loss over rows, each at one or several parts of its noise."""
+        summary, told, noise = batch
+        times = noise.shape[1] // self.noise
+        return self.flow.loss(
+            summary.repeat_interleave(times, 0),
+            told.repeat_interleave(times, 0),
+            noise.reshape(-1, self.noise),
+        )
+
+
+class Back(Trainable):
+    """The flow from draws of the posterior to parameters; a batch is both, conditions and noise of times."""
+
+    noise = 1
+
+    def __init__(self, flow: FlowMatching) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """Returns the mean loss over rows, each at one or several times."""
+        z, told, start, noise = batch
+        times = noise.shape[1]
+        z, told, start = (part.repeat_interleave(times, 0) for part in (z, told, start))
+        return self.flow.loss_of_z(z, told, torch.cat([noise.reshape(-1, 1), start], dim=1))
+
+
+@dataclass(eq=False)
+class Flows:
+    """One fit: from conditions to summaries of simulations, the posterior's draws, and parameters.
+
+    Attributes:
+        scaling: From what is known of real data to conditions.
+        forth: The flow of summaries, in units of `scale` around `mean`.
+        back: The flow of parameters; None where there is none.
+    """
+
+    scaling: Scaling
+    forth: FlowMatching
+    back: FlowMatching | None
+
+    @classmethod
+    def build(cls, settings: FMCPESettings, scaling: Scaling, summaries: int, latents: int) -> Flows:
+        """Returns untrained flows of so many numbers."""
+        told = scaling.matrix.shape[1]
+        shape = {"width": settings.width, "blocks": settings.blocks, "steps": STEPS}
+        back = FlowMatching(latents, told, **shape) if settings.correct == "both" else None
+        return cls(scaling, FlowMatching(summaries, told, **shape), back)
+
+    def draw(self, told: Array, noise: Array, posterior: Posterior) -> Array:
+        """Returns draws (B, D) in z given one condition (C,), from standard normal noise (B, K + draw_noise).
+
+        Where noise and the number of rows are the same, so are all bits of the draws.
+        """
+        index, context = np.zeros(len(noise), int), told[None]
+        z = self.proposed(context, noise, index, posterior)
+        if self.back is None:
+            return z
+        start, seen = torch.from_numpy(z).float(), torch.from_numpy(context)
+        with torch.no_grad():
+            moved, _ = self.back.push_z(start, seen, torch.from_numpy(index), False)
+        return moved.numpy().astype(float)
+
+    def proposed(self, told: Array, noise: Array, index: Array, posterior: Posterior) -> Array:
+        """Returns what the posterior says of simulations that belong to conditions, (B, D) in z.
+
+        Row i of noise (B, K + draw_noise) belongs to row `index[i]` of the conditions (N, C).
+        """
+        k = self.forth.features
+        start, context = torch.from_numpy(noise[:, :k]).float(), torch.from_numpy(told)
+        summary, _ = self.forth.push(start, context, torch.from_numpy(index), False)
+        return posterior.given(summary.numpy(), noise[:, k:])
+
+    def arrays(self, prefix: str) -> dict[str, Array]:
+        """Returns its numbers by name, the prefix before each."""
+        found = {f"{prefix}mean": self.scaling.mean, f"{prefix}matrix": self.scaling.matrix}
+        found |= weights.arrays_of(self.forth, f"{prefix}forth.")
+        return found if self.back is None else found | weights.arrays_of(self.back, f"{prefix}back.")
+
+    @classmethod
+    def from_arrays(
+        cls, settings: FMCPESettings, arrays: dict[str, Array], summaries: int, latents: int
+    ) -> Flows:
+        """Returns the flows that `arrays` came from, their names without the prefix."""
+        found = cls.build(settings, Scaling(arrays["mean"], arrays["matrix"]), summaries, latents)
+        weights.load_into(found.forth, arrays, "forth.")
+        if found.back is not None:
+            weights.load_into(found.back, arrays, "back.")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A posterior given summaries in units of their spread over simulations.
+
+    Attributes:
+        posterior: The posterior itself.
+        mean: Of its summaries over simulations, shape (K,).
+        scale: Their standard deviations, shape (K,).
+    """
+
+    posterior: Encoded
+    mean: Array
+    scale: Array
+
+    def given(self, summaries: Array, noise: Array) -> Array:
+        """Returns a draw in z for each of the summaries (B, K), made of noise (B, draw_noise)."""
+        context = torch.from_numpy(self.mean + self.scale * summaries).float()
+        draws, _ = self.posterior.push(noise, context, np.arange(len(noise)), density=False)
+        return self.posterior.parameters.forward(draws)[0]
+
+    def scaled(self, summaries: Array) -> Array:
+        """Returns summaries (N, K) in these units."""
+        return ((summaries - self.mean) / self.scale).astype(np.float32)
+
+
+def train(
+    flows: Flows,
+    settings: FMCPESettings,
+    posterior: Posterior,
+    pairs: tuple[Array, Array, Array],
+    learn: Array,
+    stop: Array,
+    run: session.Session,
+    rng: np.random.Generator,
+) -> list[session.TrainingResult]:
+    """Trains both flows in place.
+
+    Arguments:
+        flows: What is trained.
+        settings: How.
+        posterior: The posterior that is corrected.
+        pairs: Conditions (n, C), parameters in z (n, D), scaled summaries of simulations (n, R, K), NaN where
+            one failed.
+        learn: Which pairs are learned from, shape (n,).
+        stop: Which choose the weights that are kept, shape (n,).
+        run: Of this fit.
+        rng: What draws of the posterior are made of.
+    """
+    told, z, summaries = pairs
+    repeats, k = summaries.shape[1:]
+
+    def rows(chosen: Array) -> tuple[Array, ...]:
+        flat = summaries[chosen].reshape(-1, k)
+        fine = np.isfinite(flat).all(axis=1)
+        return flat[fine], np.repeat(told[chosen], repeats, axis=0)[fine]
+
+    _place(flows.forth, *rows(learn), int(learn.sum()))
+    results = [_fit(Forth(flows.forth), rows(learn), rows(stop), settings, session.member_run(run, 0))]
+    if flows.back is None:
+        return results
+
+    def moves(chosen: Array) -> tuple[Array, ...]:
+        index = np.repeat(np.arange(chosen.sum()), repeats)
+        noise = rng.standard_normal((len(index), k + posterior.posterior.draw_noise))
+        starts = flows.proposed(told[chosen], noise, index, posterior)
+        ends = np.repeat(z[chosen], repeats, axis=0)
+        return tuple(
+            np.asarray(part, np.float32) for part in (ends, np.repeat(told[chosen], repeats, axis=0), starts)
+        )
+
+    return [
+        *results,
+        _fit(Back(flows.back), moves(learn), moves(stop), settings, session.member_run(run, 1)),
+    ]
+
+
+def _place(flow: FlowMatching, target: Array, told: Array, pairs: int) -> None:
+    """Starts the place of a flow at the ridge regression of targets (n, K) on conditions (n, C).
+
+    The penalty is one pair, and residuals are widened for the coefficients that so many pairs have told.
+    """
+    design = np.concatenate([told, np.ones((len(told), 1))], axis=1).astype(float)
+    penalty = np.diag([len(told) / pairs] * told.shape[1] + [0.0])
+    slope = np.linalg.solve(design.T @ design + penalty, design.T @ target)
+    free = max(pairs - design.shape[1], 0.2 * pairs)
+    sd = (target - design @ slope).std(axis=0) * np.sqrt(pairs / free)
+    k = target.shape[1]
+    with torch.no_grad():
+        flow.place.weight[:k] = torch.from_numpy(slope[:-1].T)
+        flow.place.bias[:k] = torch.from_numpy(slope[-1])
+        flow.place.bias[k:] = torch.from_numpy(np.log(np.maximum(sd, 1e-3)))
+
+
+def _fit(
+    network: Trainable,
+    learn: tuple[Array, ...],
+    stop: tuple[Array, ...],
+    settings: FMCPESettings,
+    run: session.Session,
+) -> session.TrainingResult:
+    """Trains one flow in place, on rows in single precision."""
+    n = len(learn[0])
+    batch = min(settings.batch_size, n)
+    training = TrainingSettings(
+        epochs=ceil(settings.steps / (n // batch)),
+        max_steps=settings.steps,
+        batch_size=batch,
+        learning_rate=settings.learning_rate,
+        weight_decay=0.0,
+        rounds=min(settings.looks, settings.steps),
+        patience=settings.looks,
+        threads=settings.threads,
+        accelerator="cpu",
+    )
+    return fitting.fit(network, fitting.Data(learn, stop), training, run)
