@@ -79,7 +79,7 @@ class Costs:
 
     def __init__(self, layouts: dict[str, Layout], scale: str, above: str = "") -> None:
         self.layout = layout = layouts[scale]
-        folders = dict.fromkeys((layout.bank, layout.results, layout.report, above))
+        folders = dict.fromkeys((*layout.banks, layout.results, layout.report, above))
         self._logs = [f"{folder}/logs" for folder in folders if folder]
         self.layouts = list(layouts.values())
         self.records = records(self.layouts)
@@ -173,7 +173,7 @@ class Costs:
         declared = resources.simulation_needs(self.layout).seconds.get(fidelity)
         if declared is not None:
             return declared, "declared"
-        probe = Path(self.layout.bank) / fidelity / "probe.json"
+        probe = Path(self.layout.bank_of(fidelity)) / fidelity / "probe.json"
         if not probe.is_file():
             return None
         try:
