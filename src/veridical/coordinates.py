@@ -122,6 +122,11 @@ def at_severity(task: str, severity: float) -> str:
     return f"{task}_s{format(severity, 'f').rstrip('0').rstrip('.').replace('.', 'p') or '0'}"
 
 
+def at_a_severity(study: str) -> bool:
+    """Returns whether a name is that of a study at one severity."""
+    return _SEVERITY.fullmatch(study) is not None
+
+
 def of_severity(study: str) -> tuple[str, float]:
     """Returns the task and the severity that the name of a study says.
 

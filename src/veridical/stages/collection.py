@@ -10,7 +10,7 @@ from typing import Any
 from veridical import seals
 from veridical.evidence import metrics
 from veridical.files import write_text
-from veridical.report import collection, verdict
+from veridical.report import collection, leaderboard, verdict
 
 
 def gather(
@@ -39,7 +39,8 @@ def gather(
         )
         for name, folder in studies.items()
     ]
-    metrics.write(table, (row for member in members for row in member.rows))
+    rows = [row for member in members for row in member.rows]
+    metrics.write(table, leaderboard.graded(rows) if about.get("severities") else rows)
     text = collection.build(about, members, methods)
     write_text(page, seals.filled(f"{text.rstrip()}\n<!-- {seals.EMPTY} -->\n"))
     print(f"{page}: {len(members)} studies, {sum(len(member.rows) for member in members)} numbers")
