@@ -108,9 +108,9 @@ def graded_boards(members: Sequence[Member], methods: Sequence[str]) -> list[lea
         members: Its studies; those that name no severity are left out.
         methods: The methods in the order in which they are shown.
     """
-    own = [member for member in members if coordinates.at_a_severity(member.name)]
-    rows = [row for member in own for row in member.rows]
-    verdicts = [{**one, "study": member.name} for member in own for one in member.verdicts]
+    rows = [row for m in members for row in m.rows if coordinates.at_a_severity(row["study"])]
+    named = [m for m in members if coordinates.at_a_severity(m.name)]
+    verdicts = [{**one, "study": member.name} for member in named for one in member.verdicts]
     found = followed.evidence(rows, verdicts, methods)
     board = leaderboard.Board("verdict", followed.HEADING, followed.WORDS, followed.tables(found))
     return [*leaderboard.boards(rows, methods), board]

@@ -89,8 +89,8 @@ QUESTIONS = (
     Question(
         "lpp",
         "Log density of the truth (LPP)",
-        "Mean log posterior density of the true parameters of real test data, in nats: more is better. It asks "
-        "for the right place and the right width at once. Minus infinity: a truth was excluded.",
+        "Mean log posterior density of the true parameters of real test data, in nats: more is better. It "
+        "asks for the right place and the right width at once. Minus infinity: a truth was excluded.",
         {"metric": "lpp", "dataset": REAL},
         sign=1,
     ),
@@ -111,9 +111,9 @@ QUESTIONS = (
     Question(
         "joint_c2st",
         "Joint C2ST",
-        "How well a classifier tells pairs of data and draws from pairs of data and truths. A mixture of prior "
-        "and posterior passes it that each single observation would expose: read it beside C2ST of each "
-        "observation and LPP, never alone.",
+        "How well a classifier tells pairs of data and draws from pairs of data and truths. A mixture of "
+        "prior and posterior passes it that each single observation would expose: read it beside C2ST of "
+        "each observation and LPP, never alone.",
         {"metric": "joint_c2st", "dataset": REAL},
     ),
     Question(
@@ -125,8 +125,8 @@ QUESTIONS = (
     Question(
         "acauc",
         "Signed miss of coverage (ACAUC)",
-        "Area between the diagonal and the coverage curve of central intervals: above 0 too narrow, below 0 too "
-        "wide, 0 is right.",
+        "Area between the diagonal and the coverage curve of central intervals: above 0 too narrow, below 0 "
+        "too wide, 0 is right.",
         {"metric": "acauc", "dataset": REAL},
         goal=0.0,
     ),
@@ -142,9 +142,9 @@ QUESTIONS = (
     Question(
         WIDTH,
         "Width against the best honest answer",
-        "Standard deviation of the answers (geometric mean over parameters of the root mean variance) over that "
-        f"of the narrowest method whose 90 % regions hold the truth in {HONEST:.0%} or more, at the same task, "
-        "severity and pairs. Below 1: narrower than any honest answer.",
+        "Standard deviation of the answers (geometric mean over parameters of the root mean variance) over "
+        f"that of the narrowest method whose 90 % regions hold the truth in {HONEST:.0%} or more, with as "
+        "many pairs or none at the same task and severity. Below 1: narrower than any honest answer.",
         {},
         sign=0,
     ),
