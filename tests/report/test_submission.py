@@ -10,8 +10,8 @@ import pytest
 
 from veridical.errors import DataError
 from veridical.report import submission
-from veridical.report.leaderboard import Place, numbers_of, widths
 from veridical.report.leaderboard import QUESTIONS as BOARD
+from veridical.report.leaderboard import Place, numbers_of, widths
 
 KNOWN = submission.Rules(
     "wrong",

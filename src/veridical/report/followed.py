@@ -41,9 +41,9 @@ WORDS = (
     "Whose answer somebody takes who follows the verdict: plain npe where it is trusted, else the first "
     "trusted method from the end of the study's file, else the first with caution, else the prior. It is "
     "judged by LPP, replicate by replicate; a gain is above 0 where following is better. False trust: "
-    f"coverage of 90 % regions outside of {STATED[0]:.0%} to {STATED[1]:.0%} on the test rows; false alarm: `do not "
-    "trust` though coverage is inside and LPP no less than the prior's. Both with 95 % intervals as if "
-    "verdicts were independent."
+    f"coverage of 90 % regions outside of {STATED[0]:.0%} to {STATED[1]:.0%} on the test rows; false alarm: "
+    "`do not trust` though coverage is inside and LPP no less than the prior's. Both with 95 % intervals as "
+    "if verdicts were independent."
 )
 
 Case = tuple[str, float, int | None]  # a task, its severity, labelled pairs
@@ -113,7 +113,8 @@ def followed(found: Evidence, case: Case) -> Place | None:
 
 def cases(found: Evidence) -> list[Case]:
     """Returns all tasks at all severities with all numbers of labelled pairs."""
-    pairs = sorted({place.pairs for place in found.lpp if place.pairs is not None}) or [None]
+    given = sorted({place.pairs for place in found.lpp if place.pairs is not None})
+    pairs: list[int | None] = [*given] or [None]
     where = dict.fromkeys(place.case for place in found.lpp)
     return [(task, severity, n) for task, severity in where for n in pairs]
 

@@ -109,14 +109,6 @@ QUESTIONS = (
         {"metric": "c2st", "dataset": REAL},
     ),
     Question(
-        "joint_c2st",
-        "Joint C2ST",
-        "How well a classifier tells pairs of data and draws from pairs of data and truths. A mixture of "
-        "prior and posterior passes it that each single observation would expose: read it beside C2ST of "
-        "each observation and LPP, never alone.",
-        {"metric": "joint_c2st", "dataset": REAL},
-    ),
-    Question(
         "wasserstein",
         "Wasserstein distance to the exact posterior",
         "Sliced, of order 2, in standard deviations of the exact posterior, mean over observations.",

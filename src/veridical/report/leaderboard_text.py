@@ -10,8 +10,8 @@ from veridical.report.leaderboard import Board, Cell, Table
 ABOUT = (
     "A number is a mean over replicates with its standard error, of one replicate that over test rows. Bold: "
     "the best of a column and whatever lies within one standard error of it. Ranks are means over the tasks "
-    "of a table, of methods that see as many labelled pairs or none; their ranges come from drawing replicates "
-    "anew and moving each number by its error over test rows, with the tasks as they are."
+    "of a table, of methods that see as many labelled pairs or none; their ranges come from drawing "
+    "replicates anew and moving each number by its error over test rows, with the tasks as they are."
 )
 
 

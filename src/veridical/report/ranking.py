@@ -55,8 +55,9 @@ def ranks(
     A method without labelled pairs is ranked among those of every number of pairs. Tasks on which a method
     has no number are left out of its mean.
     """
-    sizes = sorted({place.pairs for place in found if place.pairs is not None}) or [None]
-    result = {}
+    given = sorted({place.pairs for place in found if place.pairs is not None})
+    sizes: list[int | None] = [*given] or [None]
+    result: dict[tuple[str, int | None, int | None], Rank] = {}
     for size in sizes:
         rivals = [place for place in found if place.pairs in (None, size)]
         lines = list(dict.fromkeys(place.variant for place in rivals))
