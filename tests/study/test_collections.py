@@ -247,3 +247,19 @@ def test_severities_that_cannot_be_are_refused(changes: dict[str, Any], sentence
     with pytest.raises(VeridicalError) as caught:
         collections.read({**GRADED, **changes}).validate()
     assert sentence in str(caught.value)
+
+
+def test_the_benchmark_of_remedies_has_the_cells_that_it_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    found = collections.load("config/collections/misspecification.yaml")
+    found.validate()
+    cells = [
+        (run.replicate, pairs)
+        for layout in found.layouts.values()
+        for run in layout.runs
+        for pairs in (layout.study.calibration if run.calibration is None else [run.calibration])
+    ]
+    tasks = {layout.task_spec["name"] for layout in found.layouts.values()}
+    assert len(tasks) >= 6 and len(found.layouts) == 3 * len(tasks)
+    assert len(cells) >= 6 * 3 * 10 * 2 * 3 and {pairs for _, pairs in cells} == {50, 200}
+    assert len({one.bank for one in found.layouts.values()}) == len(tasks), "severities share simulations"
