@@ -13,7 +13,7 @@ from veridical.evidence import metrics
 from veridical.evidence.metrics import Row, row
 from veridical.report import followed, leaderboard, ranking
 from veridical.report.collection import Member, build
-from veridical.report.leaderboard import Number, Place
+from veridical.report.places import Number, Place
 
 ABOUT = {"collection": "wrong", "title": "", "description": "", "scale": "laptop", "severities": [0, 1]}
 METHODS = ["prior", "npe", "ridge"]

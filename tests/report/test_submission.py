@@ -11,7 +11,8 @@ import pytest
 from veridical.errors import DataError
 from veridical.report import submission
 from veridical.report.leaderboard import QUESTIONS as BOARD
-from veridical.report.leaderboard import Place, numbers_of, widths
+from veridical.report.leaderboard import numbers_of, widths
+from veridical.report.places import Place
 
 KNOWN = submission.Rules(
     "wrong",

@@ -27,7 +27,8 @@ from veridical.coordinates import REAL
 from veridical.evidence import metrics, variants
 from veridical.evidence.comparison import VERDICTS
 from veridical.evidence.metrics import Row
-from veridical.report.leaderboard import LEVEL, Cell, Number, Place, Table, finals, found_in, label, place_of
+from veridical.report.leaderboard import LEVEL, Cell, Table, finals, found_in, label, place_of
+from veridical.report.places import Number, Place
 
 STATED = (0.85, 0.97)  # of 90 % regions: what an answer that deserves trust holds
 PLAIN = "npe"

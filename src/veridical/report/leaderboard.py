@@ -15,45 +15,11 @@ from veridical.coordinates import REAL, at_a_severity, of_severity
 from veridical.evidence import metrics, numbers, variants
 from veridical.evidence.metrics import Row
 from veridical.report import ranking
+from veridical.report.places import Number, Place
 
 SEVERITY = "severity"  # the column that the table of a collection has beside those of its studies
 LEVEL = 0.9
 HONEST = 0.87  # coverage of 90 % regions from which on an answer counts as honest
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a number stands: a task at a severity, a method with its labelled pairs, None for none."""
-
-    task: str
-    severity: float
-    method: str
-    pairs: int | None = None
-
-    @property
-    def case(self) -> tuple[str, float]:
-        """The task at its severity."""
-        return self.task, self.severity
-
-    @property
-    def variant(self) -> tuple[str, int | None]:
-        """The method with its pairs."""
-        return self.method, self.pairs
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number of the leaderboard.
-
-    Attributes:
-        value: Mean over replicates.
-        stderr: Its standard error, None where there is none.
-        replicates: Value and standard error over test rows of each replicate.
-    """
-
-    value: float
-    stderr: float | None
-    replicates: Mapping[int, tuple[float, float]]
 
 
 Numbers = Mapping[Place, Number]

@@ -22,7 +22,7 @@ import numpy as np
 from veridical import seeds
 
 if TYPE_CHECKING:
-    from veridical.report.leaderboard import Number, Place
+    from veridical.report.places import Number, Place
     from veridical.tasks.base import Array
 
 REPEATS = 500
