@@ -265,7 +265,7 @@ def prepared(name: str, results: Path, scratch: Path) -> Finished:
     import torch
 
     layout = Layout(settings.load(Path("config") / f"{name}.yaml", "smoke"), scale="smoke", root="results")
-    for folder in (layout.results, layout.bank):
+    for folder in (layout.results, *layout.banks):
         shutil.copytree(results / Path(folder).relative_to("results"), scratch / folder, symlinks=True)
     os.chdir(scratch)
     (scratch / "made").mkdir(exist_ok=True)

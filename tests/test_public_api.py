@@ -20,8 +20,9 @@ NAMES = {
     "veridical.tasks": "TASKS ClassTask Dimension FileTask Parameter Prior Task as_arrays build check_task",
     "veridical.tasks.Task": "block_rows bounds constraints coupled dimensions fidelities has_likelihood "
     "has_missing "
-    "has_posterior log_likelihood measured name needs noise parameter_names parameters posterior_log_prob "
-    "posterior_sample prior severity simulate statistics timeout_is_data x_dtype x_shape x_unit",
+    "has_posterior log_likelihood measured name needs noise of_nature parameter_names parameters "
+    "posterior_log_prob posterior_sample prior severity simulate statistics timeout_is_data x_dtype "
+    "x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw log_ratio mixture +veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
     "veridical.tasks.Dimension": "coordinates kind label missing name unit",
@@ -59,6 +60,8 @@ COMMANDS = {
     "compare": "[--out] first second",
     "plan": "--study [--scale]",
     "status": "[--scale] study",
+    "leaderboard": "[--collection] [--scale] [--out] results [submissions ...]",
+    "submission": "[--collection] [--scale] file",
     "documents": "",
 }
 TARGETS = (

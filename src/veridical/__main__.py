@@ -74,9 +74,27 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--scale", default="laptop", help="of a file; the name of a folder tells its own")
     status.set_defaults(run=_status)
 
+    board = commands.add_parser("leaderboard", help="write the leaderboard of a collection as a page of text")
+    _of_collection(board)
+    board.add_argument("results", type=Path, help="folder of a finished collection with severities")
+    board.add_argument("submissions", type=Path, nargs="*", help="files of results of others, shown beside")
+    board.add_argument("--out", type=Path, default=Path("leaderboard.md"))
+    board.set_defaults(run=_leaderboard)
+
+    submission = commands.add_parser("submission", help="check a file of results for the leaderboard")
+    _of_collection(submission)
+    submission.add_argument("file", type=Path)
+    submission.set_defaults(run=_submission)
+
     documents = commands.add_parser("documents", help="write schema and settings page from the typed classes")
     documents.set_defaults(run=_documents)
     return parser
+
+
+def _of_collection(parser: argparse.ArgumentParser) -> None:
+    """Lets a command name a collection with severities, at one scale."""
+    parser.add_argument("--collection", type=Path, default=Path("config/collections/misspecification.yaml"))
+    parser.add_argument("--scale", default="laptop")
 
 
 def _new(chosen: argparse.Namespace) -> int:
@@ -189,6 +207,28 @@ def _status(chosen: argparse.Namespace) -> int:
     from veridical.progress import status
 
     print(printable(status.text(status.open_study(chosen.study, chosen.scale))))
+    return 0
+
+
+def _leaderboard(chosen: argparse.Namespace) -> int:
+    from veridical.files import write_text
+    from veridical.stages.collection import board
+    from veridical.study import collections
+
+    studies = collections.load(chosen.collection, chosen.scale)
+    write_text(chosen.out, board(studies, chosen.results, chosen.submissions))
+    print(chosen.out)
+    return 0
+
+
+def _submission(chosen: argparse.Namespace) -> int:
+    from veridical.report import submission
+    from veridical.study import collections
+
+    known = submission.rules(collections.load(chosen.collection, chosen.scale))
+    rows = submission.read(chosen.file, known)
+    methods = sorted({row["method"] for row in rows})
+    print(f"{chosen.file}: {len(rows)} numbers of {', '.join(methods)}, as the benchmark asks for.")
     return 0
 
 

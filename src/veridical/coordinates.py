@@ -1,7 +1,8 @@
 """Where a result belongs: the one place that writes, reads and constrains names of runs and data sets.
 
 A run is called `n{budget}-r{replicate}`, or `n{budget}-c{pairs}-r{replicate}` where a method learns from
-labelled real data. A split that each replicate has for itself ends in `-r{replicate}`.
+labelled real data. A split that each replicate has for itself ends in `-r{replicate}`. The study of a task at
+one severity ends in `_s{severity}`, with a `p` in place of the point.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ LABELLED = (SIMULATED, REAL)  # names of the data sets whose truth is known
 REFERENCE = "reference"  # stands in the place of a method; it has no runs
 
 _NAME = r"[A-Za-z]\w*"
+_SEVERITY = re.compile(r"(\w+)_s(\d+(?:p\d+)?)")
 _RUN = re.compile(r"n(\d+)(?:-c(\d+))?-r(\d+)")
 WILDCARDS = {  # what Snakemake's wildcards may be
     "bank": r"[^/]+-[0-9a-f]{12}",
@@ -109,6 +111,32 @@ class Coordinates:
         raise DataError(
             f"{path}: expected a path .../METHOD/nBUDGET-rREPLICATE/... or .../reference/DATASET..."
         )
+
+
+def at_severity(task: str, severity: float) -> str:
+    """Returns the name of the study of a task at one severity.
+
+    >>> at_severity("pendulum", 0.5), of_severity("pendulum_s0p5")
+    ('pendulum_s0p5', ('pendulum', 0.5))
+    """
+    return f"{task}_s{format(severity, 'f').rstrip('0').rstrip('.').replace('.', 'p') or '0'}"
+
+
+def at_a_severity(study: str) -> bool:
+    """Returns whether a name is that of a study at one severity."""
+    return _SEVERITY.fullmatch(study) is not None
+
+
+def of_severity(study: str) -> tuple[str, float]:
+    """Returns the task and the severity that the name of a study says.
+
+    Raises:
+        DataError: If it names no severity.
+    """
+    match = _SEVERITY.fullmatch(study)
+    if match is None:
+        raise DataError(f"{study}: expected the name of a study at one severity, TASK_sSEVERITY.")
+    return match[1], float(match[2].replace("p", "."))
 
 
 def dataset_kind(dataset: str) -> str:

@@ -190,6 +190,20 @@ def test_a_shard_uses_no_more_cores_than_it_has_blocks() -> None:
     assert Costs({"laptop": layout}, "laptop").of(job).longest == pytest.approx(2.0 * block)
 
 
+def test_other_studies_of_a_collection_stand_in_for_what_was_not_measured() -> None:
+    layout = Layout(settings.load(CONFIG / "gaussian.yaml"), root="nowhere")
+    name = next(iter(layout.methods))
+    piece, other = (Piece.of(f"train/{method}/n1000-r0") for method in (name, "another"))
+    assert piece is not None and other is not None
+    assert Costs({"laptop": layout}, "laptop").seconds(piece) is None
+    work = amount(piece, layout)
+    assert work is not None
+    found = [Record(other, "smoke of others", work, 9.0, None)]
+    assert Costs({"laptop": layout}, "laptop", beside=found).seconds(piece) == pytest.approx(9.0)
+    found.append(Record(piece, "smoke of others", work, 4.0, None))
+    assert Costs({"laptop": layout}, "laptop", beside=found).seconds(piece) == pytest.approx(4.0)
+
+
 def test_an_unknown_scale_is_named_before_anything_is_read() -> None:
     with pytest.raises(SettingError, match=r"scale 'huge' is unknown"):
         costs_of("", CONFIG / "gaussian.yaml", "huge")

@@ -186,3 +186,80 @@ def test_modules_of_the_site_are_the_same_for_all() -> None:
     changed = {**GIVEN["tasks"], "slcp": {"simulation": {"modules": ["gcc/13"]}}}
     said = refusal(tasks=changed)
     assert said.startswith("tasks.slcp: simulations of one DAG load the same modules")
+
+
+# ---- severities ----------------------------------------------------------------------------------------
+
+GRADED: dict[str, Any] = {
+    **GIVEN,
+    "tasks": {"pendulum": {}, "gaussian_chain": {"task": {"settings": {"chain": 3}}}},
+    "severities": [0, 0.5, 1],
+    "scales": {"smoke": {"severities": [0.25]}},
+}
+
+
+def test_each_task_is_a_study_at_each_severity() -> None:
+    found = collections.read(GRADED)
+    assert [*found.layouts] == [
+        f"families/{task}_s{s}" for task in ("pendulum", "gaussian_chain") for s in ("0", "0p5", "1")
+    ]
+    own = [one.task_spec["settings"] for one in found.layouts.values()]
+    assert [one["severity"] for one in own] == [0, 0.5, 1] * 2 and own[-1]["chain"] == 3
+    assert found.about["severities"] == [0, 0.5, 1] and "severities" not in collections.read(GIVEN).about
+    assert [*collections.read(GRADED, "smoke").layouts] == [
+        "families@smoke/pendulum_s0p25",
+        "families@smoke/gaussian_chain_s0p25",
+    ]
+    found.validate()
+
+
+def test_severities_share_all_simulations_but_those_of_nature() -> None:
+    own = {key: value for key, value in COMMON.items() if key != "scales"}
+    alone = Layout(settings.parse({**own, "study": "alone", "task": "pendulum"}))
+    graded = [one for name, one in collections.read(GRADED).layouts.items() if "pendulum" in name]
+    assert {one.bank_of("harmonic") for one in graded} == {alone.bank}
+    assert len({one.bank_of("real") for one in graded}) == 3
+    assert {path for one in graded for path in one.all_shards() if "/real/" not in path} == {
+        path for path in alone.all_shards() if "/real/" not in path
+    }
+    told = [one.spec_at("harmonic") for one in graded]
+    assert told == [alone.task_spec] * 3 and graded[1].spec_at("real")["settings"] == {"severity": 0.5}
+
+
+def test_every_bank_of_a_severity_is_found_by_its_name() -> None:
+    found = collections.read(GRADED)
+    for layout in found.layouts.values():
+        assert [found.user_of(Path(bank).name).banks.count(bank) for bank in layout.banks] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"tasks": {"pendulum": {}, "two_moons": {}}},
+            "names `severity` in its `of_nature`, got 'two_moons'",
+        ),
+        ({"severities": [1, 0]}, "severities must grow"),
+        ({"severities": [2]}, "severities.0"),
+    ],
+)
+def test_severities_that_cannot_be_are_refused(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(VeridicalError) as caught:
+        collections.read({**GRADED, **changes}).validate()
+    assert sentence in str(caught.value)
+
+
+def test_the_benchmark_of_remedies_has_the_cells_that_it_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    found = collections.load("config/collections/misspecification.yaml")
+    found.validate()
+    cells = [
+        (run.replicate, pairs)
+        for layout in found.layouts.values()
+        for run in layout.runs
+        for pairs in (layout.study.calibration if run.calibration is None else [run.calibration])
+    ]
+    tasks = {layout.task_spec["name"] for layout in found.layouts.values()}
+    assert len(tasks) >= 6 and len(found.layouts) == 3 * len(tasks)
+    assert len(cells) >= 6 * 3 * 10 * 2 * 3 and {pairs for _, pairs in cells} == {50, 200}
+    assert len({one.bank for one in found.layouts.values()}) == len(tasks), "severities share simulations"

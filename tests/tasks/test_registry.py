@@ -131,6 +131,13 @@ def test_severity_is_a_dial_from_the_simulator_to_nature(name: str, rng: np.rand
     theta, noise = task.prior.sample(rng, N), task.noise(rng, N)
     target = [level for level in task.fidelities if level != "real"][-1]
     model = task.simulate(theta, noise, target)
+    assert task.of_nature == ("severity",)
+    settings = WITH_REAL.get(name, {}) | {"severity": 0.5}
+    graded = tasks.build({"name": name, "settings": settings})  # which other levels do not see
+    for level in set(task.fidelities) - {"real"}:
+        np.testing.assert_array_equal(
+            graded.simulate(theta, noise, level), task.simulate(theta, noise, level)
+        )
     np.testing.assert_allclose(real({"severity": 0.0}), model, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(real({"severity": 1.0}), real({}))
     half, whole = (np.abs(real({"severity": s}) - model) > 1e-9 for s in (0.5, 1.0))

@@ -60,7 +60,9 @@ rule simulate_round:
         dataset=of_study("dataset_of", "method"),
         fidelity=of_study("fidelity", "method"),
         seed=of_study("study.seed"),
-        key=of_study("bank_key"),
+        key=lambda wildcards: at(wildcards).bank_key_of(
+            at(wildcards).fidelity(wildcards.method)
+        ),
     script:
         "../../scripts/simulate_round.py"
 

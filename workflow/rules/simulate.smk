@@ -19,7 +19,7 @@ rule probe:
         time_limit=of_study(told.time_limit),
         max_invalid=of_study(told.max_invalid),
     params:
-        task=of_study("task_spec"),
+        task=of_study("spec_at", "fidelity"),
         seed=of_study("study.seed"),
     script:
         "../../scripts/probe.py"
@@ -45,8 +45,8 @@ rule simulate:
         time_limit=of_study(told.time_limit),
         max_invalid=of_study(told.max_invalid),
     params:
-        task=of_study("task_spec"),
+        task=of_study("spec_at", "fidelity"),
         seed=of_study("study.seed"),
-        key=of_study("bank_key"),
+        key=of_study("bank_key_of", "fidelity"),
     script:
         "../../scripts/simulate.py"

@@ -75,14 +75,17 @@ class Costs:
         layouts: The layouts of the study at all scales.
         scale: The scale of the plan.
         above: The folder of the collection that the study is part of, whose jobs count as its own.
+        beside: What finished jobs of other studies of the collection cost, for kinds that it has none of.
     """
 
-    def __init__(self, layouts: dict[str, Layout], scale: str, above: str = "") -> None:
+    def __init__(
+        self, layouts: dict[str, Layout], scale: str, above: str = "", beside: Sequence[Record] = ()
+    ) -> None:
         self.layout = layout = layouts[scale]
-        folders = dict.fromkeys((layout.bank, layout.results, layout.report, above))
+        folders = dict.fromkeys((*layout.banks, layout.results, layout.report, above))
         self._logs = [f"{folder}/logs" for folder in folders if folder]
         self.layouts = list(layouts.values())
-        self.records = records(self.layouts)
+        self.records, self._beside = records(self.layouts), beside
         self._rates: dict[tuple[str, str], Rate | None] = {}
         self._folders: set[str] = set()
         self._bytes: dict[str, tuple[float, float, str] | None] = {}
@@ -173,7 +176,7 @@ class Costs:
         declared = resources.simulation_needs(self.layout).seconds.get(fidelity)
         if declared is not None:
             return declared, "declared"
-        probe = Path(self.layout.bank) / fidelity / "probe.json"
+        probe = Path(self.layout.bank_of(fidelity)) / fidelity / "probe.json"
         if not probe.is_file():
             return None
         try:
@@ -186,12 +189,15 @@ class Costs:
             ) from None
 
     def _rate(self, piece: Piece) -> Rate | None:
-        """The rate of jobs like this one; of others of its kind where there is none."""
+        """The rate of jobs like this one, here or beside; of others of its kind where there is none."""
         key = (piece.kind, piece.group)
         if key not in self._rates:
-            kind = [r for r in self.records if r.piece.kind == piece.kind]
-            own: list[Record] = [r for r in kind if r.piece.group == piece.group]
-            self._rates[key] = Rate.through(own or kind) if kind else None
+            kind, there = (
+                [r for r in found if r.piece.kind == piece.kind] for found in (self.records, self._beside)
+            )
+            like = [[r for r in found if r.piece.group == piece.group] for found in (kind, there)]
+            found = next(filter(None, (*like, kind, there)), [])
+            self._rates[key] = Rate.through(found) if found else None
         return self._rates[key]
 
     def _disk(self, job: Job, piece: Piece | None) -> tuple[float, float, str]:

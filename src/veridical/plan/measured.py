@@ -110,8 +110,8 @@ def records(layouts: Sequence[Layout]) -> list[Record]:
     found = []
     for layout in layouts:
         found += list(_below(Path(layout.results), layout.scale, layout))
-    for folder in dict.fromkeys(layout.bank for layout in layouts):
-        owner = next(layout for layout in layouts if layout.bank == folder)
+    for folder in dict.fromkeys(bank for layout in layouts for bank in layout.banks):
+        owner = next(layout for layout in layouts if folder in layout.banks)
         found += list(_below(Path(folder), "bank", owner))
     return found
 

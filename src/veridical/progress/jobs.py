@@ -98,10 +98,12 @@ def jobs(layout: Layout) -> list[Job]:
 
 def _simulate(layout: Layout) -> Iterator[Job]:
     for fidelity in dict.fromkeys(part.split("/")[0] for part in layout.used_rows):
-        yield Job("probe", layout.bank, f"probe-{fidelity}", (f"{layout.bank}/{fidelity}/probe.json",))
+        folder = layout.bank_of(fidelity)
+        yield Job("probe", folder, f"probe-{fidelity}", (f"{folder}/{fidelity}/probe.json",))
     for shard in layout.all_shards():
-        stem = PurePosixPath(shard).relative_to(layout.bank).as_posix().removesuffix(".zarr.zip")
-        yield Job("simulate", layout.bank, stem, (shard,))
+        folder = next(bank for bank in layout.banks if shard.startswith(f"{bank}/"))
+        stem = PurePosixPath(shard).relative_to(folder).as_posix().removesuffix(".zarr.zip")
+        yield Job("simulate", folder, stem, (shard,))
 
 
 def _observe(layout: Layout) -> Iterator[Job]:

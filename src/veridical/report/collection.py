@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from veridical import coordinates
 from veridical.evidence import metrics, numbers, variants
 from veridical.evidence.metrics import Row
-from veridical.report import page
+from veridical.report import followed, leaderboard, page
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,30 @@ def build(about: Mapping[str, Any], members: Sequence[Member], methods: Sequence
         members: Its studies, in the order in which they are shown.
         methods: The methods in the order in which they are shown.
     """
-    tables = [_table(question, members, methods) for question in QUESTIONS]
+    graded = bool(about.get("severities"))
+    tables = [] if graded else [_table(question, members, methods) for question in QUESTIONS]
     context = {
         "about": about,
         "members": [_member(member) for member in members],
         "tables": [table for table in tables if table["lines"]],
+        "boards": graded_boards(members, methods) if graded else [],
     }
     return str(page.environment({}).get_template("collection.html.j2").render(context))
+
+
+def graded_boards(members: Sequence[Member], methods: Sequence[str]) -> list[leaderboard.Board]:
+    """Returns the leaderboard of a collection with severities, and what following the verdict brings there.
+
+    Arguments:
+        members: Its studies; those that name no severity are left out.
+        methods: The methods in the order in which they are shown.
+    """
+    rows = [row for m in members for row in m.rows if coordinates.at_a_severity(row["study"])]
+    named = [m for m in members if coordinates.at_a_severity(m.name)]
+    verdicts = [{**one, "study": member.name} for member in named for one in member.verdicts]
+    found = followed.evidence(rows, verdicts, methods)
+    board = leaderboard.Board("verdict", followed.HEADING, followed.WORDS, followed.tables(found))
+    return [*leaderboard.boards(rows, methods), board]
 
 
 def _member(member: Member) -> dict[str, Any]:

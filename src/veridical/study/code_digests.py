@@ -283,6 +283,8 @@ class _Reader:
                 return _LEFT_OUT
             case ast.AnnAssign(target=ast.Name("meanings" | "shown"), annotation=ast.Name("ClassVar")):
                 return _LEFT_OUT
+            case ast.Assign(targets=[ast.Name("of_nature")]):  # says who shares simulations
+                return _LEFT_OUT
             case ast.JoinedStr() if in_raise:
                 return "message"
             case ast.Constant(value=str(text)):

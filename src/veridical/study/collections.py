@@ -2,25 +2,28 @@
 
 A collection is a study file with `collection` and `tasks` in place of `study` and `task`. What it says is
 said of every task; what stands below a task's name in `tasks` is laid over it. Finished studies of their own
-files can be named beside them. Each task becomes a study like any other, below the folder of the collection.
+files can be named beside them. Each task becomes a study like any other, below the folder of the collection;
+with `severities`, a study at each of them, which share the simulations of all levels but `real`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
+from veridical.coordinates import at_severity
 from veridical.errors import SettingError, VeridicalError
 from veridical.sections import Name, Section
 from veridical.setting_messages import sentence, shown
 from veridical.study import resources, settings, validation, yaml_reading
 from veridical.study.layout import Layout, at_scale
 from veridical.study.settings import merge
+from veridical.tasks import build
 
 CONFIG = Path("config")
 COLLECTIONS = CONFIG / "collections"
@@ -37,10 +40,22 @@ class CollectionSettings(Section):
         description="Tasks by name, each with what differs there from the settings of all, `{}` for nothing; "
         "below a scale, `null` leaves a task out.",
     )
+    severities: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=list,
+        description="How far nature departs from the simulator, from 0 (not at all) to 1: each task becomes "
+        "a study at each of these values of its setting `severity`.",
+    )
     studies: list[Name] = Field(
         default_factory=list,
         description="Studies in files of their own in config/ that belong to it, too.",
     )
+
+    @field_validator("severities")
+    @classmethod
+    def _growing(cls, severities: list[float]) -> list[float]:
+        if severities != sorted(set(severities)):
+            raise ValueError("severities must grow from first to last")
+        return severities
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,8 @@ class Studies:
     def about(self) -> dict[str, str]:
         """What the page says of the collection."""
         stated = {} if self.collection is None else self.collection.model_dump(exclude={"tasks", "studies"})
+        if not stated.get("severities"):
+            stated.pop("severities", None)
         return {**stated, "scale": self.scale}
 
     @property
@@ -112,7 +129,7 @@ class Studies:
         """
         for layout in self.layouts.values():
             named = bank.startswith(f"{layout.task_spec['name']}-")  # the key takes longer
-            if named and Path(layout.bank).name == bank:
+            if named and any(Path(own).name == bank for own in layout.banks):
                 return layout
         raise SettingError(f"bank {bank}: expected one that {self.name} uses, got another.")
 
@@ -143,9 +160,11 @@ class Studies:
         if self.collection is None:
             validation.validate(self.first)
             return
-        faults = {}
+        faults: dict[str, VeridicalError] = {}
         for name, layout in self.layouts.items():
             try:
+                if self.collection.severities and layout.collection:
+                    _require_severity(layout)
                 validation.validate(layout)
             except VeridicalError as error:
                 faults[self.place(name)] = error
@@ -182,7 +201,7 @@ def read(
         raise SettingError("data: new data belong to one study, and this is a collection. Name a study.")
     own = _own(options, scale)
     tasks = [name for name, over in own.tasks.items() if over is not None]
-    parsed = _parsed({name: _study_of(options, name) for name in tasks}, scale)
+    parsed = _parsed({name: one for task in tasks for name, one in _studies_of(options, task, own)}, scale)
     layouts = [Layout(study, scale=scale, root=root, collection=own.collection) for study in parsed]
     for name in own.studies:
         study = settings.load(CONFIG / f"{name}.yaml", scale)
@@ -224,6 +243,31 @@ def _validated(given: Mapping[str, Any], place: str) -> CollectionSettings:
         if "study" in (own or {}):
             raise SettingError(f"{place}tasks.{name}.study: {name} is the name of its study; remove it.")
     return found
+
+
+def _studies_of(
+    options: Mapping[str, Any], task: str, own: CollectionSettings
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The studies of one task by name: one, or one at each severity."""
+    plain = _study_of(options, task)
+    if not own.severities:
+        yield task, plain
+    for severity in own.severities:
+        name, settings_ = at_severity(task, severity), {"settings": {"severity": severity}}
+        title = f"{plain['title']}, severity {severity:g}"
+        yield name, merge(plain, {"study": name, "title": title, "task": settings_})
+
+
+def _require_severity(layout: Layout) -> None:
+    """Stops where the severity of a collection says nothing to a task."""
+    spec = layout.study.task.spec()
+    plain = {name: value for name, value in (spec.get("settings") or {}).items() if name != "severity"}
+    known = build({**spec, "settings": plain}).of_nature if "settings" in spec else ()
+    if "severity" not in known:
+        raise SettingError(
+            f"severities: expected a task that names `severity` in its `of_nature`, got {spec['name']!r}. "
+            "Leave the task out, or list a study of it under `studies`."
+        )
 
 
 def _study_of(options: Mapping[str, Any], task: str) -> dict[str, Any]:

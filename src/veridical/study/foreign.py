@@ -18,8 +18,9 @@ def require_writable_or_whole(layout: Layout) -> None:
     Raises:
         BankError: With the owner, and what to do.
     """
-    probes = [f"{layout.bank}/{part.split('/')[0]}/probe.json" for part in layout.used_rows]
-    needed = [*dict.fromkeys(probes), *layout.all_shards(), *layout.bank_benchmarks()]
+    levels = dict.fromkeys(part.split("/")[0] for part in layout.used_rows)
+    probes = [f"{layout.bank_of(level)}/{level}/probe.json" for level in levels]
+    needed = [*probes, *layout.all_shards(), *layout.bank_benchmarks()]
     closed = {folder: there for folder in {*map(os.path.dirname, needed)} if (there := _closed(folder))}
     missing = [path for path in needed if os.path.dirname(path) in closed and not os.path.exists(path)]
     if missing:

@@ -80,20 +80,41 @@ class Layout(Asked):
     @cached_property
     def task_digest(self) -> str:
         """Digest of what is the task's own: its settings, its code, files of the user's."""
-        sources = {str(p): code_digests.code_digest(p) for p in tasks.digest_sources(self.task_spec)}
-        code = code_digests.code_digest(*tasks.modules(self.task_spec))
-        spec = dict(self.task_spec)
+        return self._digest(self.task_spec)
+
+    def _digest(self, given: dict[str, Any]) -> str:
+        sources = {str(p): code_digests.code_digest(p) for p in tasks.digest_sources(given)}
+        code = code_digests.code_digest(*tasks.modules(given))
+        spec = dict(given)
         if axes := spec.get("dimensions"):  # their kind decides networks, and no array
             spec["dimensions"] = [{k: v for k, v in axis.items() if k != "kind"} for axis in axes]
         return digests.short([spec, sources, code], 16)
 
-    @cached_property
+    @property
     def bank_key(self) -> str:
-        """Short hash of all that decides the arrays of the bank, and of nothing else."""
+        """The key of the bank of the simulator that is judged."""
+        return self.bank_key_of(self.target)
+
+    def bank_key_of(self, fidelity: str) -> str:
+        """Short hash of all that decides the arrays of the bank of one level, and of nothing else.
+
+        It is the same for all levels, but where the task has a setting that the level `real` alone reads.
+        """
+        return self._own_key if self.spec_at(fidelity) == self.task_spec else self._shared_key
+
+    @cached_property
+    def _own_key(self) -> str:
+        return self._key(self.task_digest)
+
+    @cached_property
+    def _shared_key(self) -> str:
+        return self._key(self._digest(self.spec_at(self.target)))
+
+    def _key(self, task_digest: str) -> str:
         task = self.task
         limit = self.study.simulation.time_limit if task.timeout_is_data else None
         parts = [
-            self.task_digest,
+            task_digest,
             seeds.STREAMS,
             self.study.seed,
             task.block_rows,
@@ -105,10 +126,19 @@ class Layout(Asked):
         )  # files once read by position
         return digests.short([*parts, "by name"] if by_name else parts)
 
-    @cached_property
+    @property
     def bank(self) -> str:
-        """The folder of the bank."""
-        return f"{self.root}/bank/{self.task_spec['name']}-{self.bank_key}"
+        """The folder of the bank of the simulator that is judged."""
+        return self.bank_of(self.target)
+
+    def bank_of(self, fidelity: str) -> str:
+        """The folder of the bank of one level."""
+        return f"{self.root}/bank/{self.task_spec['name']}-{self.bank_key_of(fidelity)}"
+
+    @cached_property
+    def banks(self) -> list[str]:
+        """The folders of all banks that the study uses."""
+        return list(dict.fromkeys(map(self.bank_of, [self.target, *self.task.fidelities])))
 
     def shards(self, fidelity: str, split: str, rows: int) -> list[str]:
         """Paths of the shards that hold the first `rows` rows of one split.
@@ -117,7 +147,7 @@ class Layout(Asked):
         """
         size = self.study.simulation.shard_rows
         end = self.task.available(split.split("-")[0]) if isinstance(self.task, tasks.FileTask) else None
-        folder = f"{self.bank}/{fidelity}/{split}"
+        folder = f"{self.bank_of(fidelity)}/{fidelity}/{split}"
         lasts = [first + size if end is None else min(first + size, end) for first in range(0, rows, size)]
         return [f"{folder}/{bank.shard_name(i * size, last - 1)}" for i, last in enumerate(lasts)]
 
@@ -144,10 +174,10 @@ class Layout(Asked):
 
     def bank_benchmarks(self) -> list[str]:
         """Paths of what Snakemake measured while it filled those shards."""
-        folder = f"{self.bank}/benchmarks"
-        return [
-            shard.replace(self.bank, folder).replace(".zarr.zip", ".jsonl") for shard in self.all_shards()
-        ]
+        shards = self.all_shards()
+        for bank_ in self.banks:
+            shards = [shard.replace(f"{bank_}/", f"{bank_}/benchmarks/") for shard in shards]
+        return [shard.replace(".zarr.zip", ".jsonl") for shard in shards]
 
     # ---- what a run learns from, and where it lies --------------------------------------------------
 

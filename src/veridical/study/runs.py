@@ -37,6 +37,12 @@ class Runs:
             spec["reserved"] = {"test": self.study.test_rows, **spec.get("reserved", {})}
         return spec
 
+    def spec_at(self, fidelity: str) -> dict[str, Any]:
+        """The task as simulations of one level know it: without what the level `real` alone reads."""
+        given = self.task_spec.get("settings") or {}
+        kept = {name: value for name, value in given.items() if name not in self.task.of_nature}
+        return self.task_spec if fidelity == REAL or kept == given else {**self.task_spec, "settings": kept}
+
     @cached_property
     def task(self) -> tasks.Task:
         """The task itself."""

@@ -85,7 +85,7 @@ def test_shards(layout: Layout, dataset: str) -> list[str]:
 
 def probe(layout: Layout, method: str) -> str:
     """Path of the probe of the fidelity that a method learns from."""
-    return f"{layout.bank}/{layout.fidelity(method)}/probe.json"
+    return f"{layout.bank_of(layout.fidelity(method))}/{layout.fidelity(method)}/probe.json"
 
 
 def target_probe(layout: Layout) -> str:

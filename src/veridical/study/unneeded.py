@@ -99,7 +99,8 @@ def _used(results: Path, config: Path) -> set[Path]:
 def _banks(study: Path, results: Path) -> list[Path]:
     try:
         found = [collections.load(study, scale, str(results)) for scale in settings.SCALES]
-        return [Path(layout.bank) for studies in found for layout in studies.layouts.values()]
+        layouts = [layout for studies in found for layout in studies.layouts.values()]
+        return [Path(bank) for layout in layouts for bank in layout.banks]
     except VeridicalError as error:
         told = str(error)
         raise SettingError(told if str(study) in told else f"{study}: {told}") from error

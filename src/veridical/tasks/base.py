@@ -154,6 +154,8 @@ class Task(ABC):
         constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
         statistics: Functions of x that predictive checks compare too, by name: x (N, *x_shape) to (N,).
         severity: How far the level `real` departs from the simulator: 0 not at all, 1 as published.
+        of_nature: Settings that the level `real` alone reads, so that all of their values share the
+            simulations of the other levels.
     """
 
     name: str
@@ -167,6 +169,7 @@ class Task(ABC):
     needs: Needs = Needs()
     statistics: Mapping[str, Callable[[Array], Array]] = MappingProxyType({})
     severity: float = 1.0
+    of_nature: tuple[str, ...] = ()
     prior: Prior
 
     @property

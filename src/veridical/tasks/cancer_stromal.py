@@ -45,6 +45,7 @@ class CancerStromal(Task):
     """
 
     name = "cancer_stromal"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     prior = Product(
         {"cells": Uniform(200.0, 1500.0), "parents": Uniform(3.0, 20.0), "daughters": Uniform(10.0, 20.0)}

@@ -54,6 +54,7 @@ class DriftDiffusion(Task):
     """
 
     name = "drift_diffusion"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     prior = Product(
         {"drift": Normal(0.0, 2.0), "boundary": Uniform(0.5, 3.0), "other_time": Uniform(0.1, 0.6)}

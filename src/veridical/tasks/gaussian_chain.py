@@ -70,6 +70,7 @@ class GaussianChain(Task):
     """
 
     name = "gaussian_chain"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     dimensions = (Dimension("feature", tuple(range(FEATURES))),)
     prior: MultivariateNormal

@@ -39,6 +39,7 @@ class GaussianCloud(KnownVariance):
     """
 
     name = "gaussian_cloud"
+    of_nature = ("severity",)
     wrong_variance, real_variance = "scale", 10.0
 
     def __init__(self, points: int = 100, wrong: str = "scale", severity: float = 1.0) -> None:

@@ -37,6 +37,7 @@ class GaussianLinear(Task):
     """
 
     name = "gaussian_linear"
+    of_nature = ("severity",)
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class GaussianMean(KnownVariance):
     """
 
     name = "gaussian_mean"
+    of_nature = ("severity",)
     wrong_variance, real_variance = "variance", 2.0
     dimensions = (Dimension("summary", SUMMARIES),)
 

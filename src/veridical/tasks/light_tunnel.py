@@ -70,6 +70,7 @@ class LightTunnel(Task):
     """
 
     name = "light_tunnel"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     block_rows = 100
 

@@ -35,6 +35,7 @@ class MeanReversion(Task):
     """
 
     name = "mean_reversion"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     prior = Product({"rate": Uniform(0.0, 2.0), "log_mean": Uniform(-2.0, 2.0)})
     parameters = prior.parameters()

@@ -39,6 +39,7 @@ class MovingAverage(Task):
     """
 
     name = "moving_average"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     prior = Product({"theta": Uniform(-1.0, 1.0)})
     parameters = prior.parameters()

@@ -43,6 +43,7 @@ class Pendulum(Task):
     """
 
     name = "pendulum"
+    of_nature = ("severity",)
     fidelities = {"euler": 1.0, "harmonic": 10.0, "real": 1000.0}  # noqa: RUF012
     prior = Product({"frequency": Uniform(0.0, 3.0), "amplitude": Uniform(0.5, 10.0)})
     parameters = prior.parameters({"frequency": "rad/s", "amplitude": "m"})

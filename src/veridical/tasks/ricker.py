@@ -37,6 +37,7 @@ class Ricker(Task):
     """
 
     name = "ricker"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     prior = Product({"growth": Uniform(2.0, 8.0), "scale": Uniform(0.0, 20.0)})
     parameters = prior.parameters()

@@ -52,6 +52,7 @@ class SEIR(Task):
     """
 
     name = "seir"
+    of_nature = ("severity",)
     x_unit = "cases per million"
 
     def __init__(self, weekly: bool = False, weekend: float | None = None, severity: float = 1.0) -> None:

@@ -37,6 +37,7 @@ class SLCP(Task):
     """
 
     name = "slcp"
+    of_nature = ("severity",)
 
     def __init__(
         self, points: int = POINTS, real_noise_sd: float | None = None, severity: float = 1.0

@@ -44,6 +44,7 @@ class StochasticSIR(Task):
     """
 
     name = "stochastic_sir"
+    of_nature = ("severity",)
     fidelities = {"sde": 1.0, "real": 100.0}  # noqa: RUF012
     dimensions = (Dimension("summary", SUMMARIES),)
 

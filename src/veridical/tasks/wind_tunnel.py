@@ -50,6 +50,7 @@ class WindTunnel(Task):
     """
 
     name = "wind_tunnel"
+    of_nature = ("severity",)
     fidelities = {"model": 1.0, "real": 100.0}  # noqa: RUF012
     prior = Product({"hatch": Uniform(0.0, 45.0)})
     parameters = prior.parameters({"hatch": "deg"})
