@@ -174,7 +174,7 @@ def page(lines: list[dict[str, Any]]) -> str:
             spread(line["lpp"], 2),
             spread(line.get("hpd90"), 3),
             spread(line.get("hpd50"), 3),
-            f"{np.mean(line['seconds']):.1f}" if line["pairs"] else "",
+            f"{np.mean(line['seconds']):.1f}" if line["pairs"] and "seconds" in line else "",
         ]
         for line in lines
     ]

@@ -166,7 +166,7 @@ def test_a_mean_far_off_is_not_shrunk() -> None:
 
 
 def test_the_entropy_is_that_of_the_answers() -> None:
-    """It is the mean of -log density of their own draws, to 4 errors; heavy tails count by what they claim."""
+    """The mean of -log density of their own draws, to 4 errors; heavy tails count by what they claim."""
     f, z = planted(200, generator("entropy"))
     found = HeteroscedasticRegression.fit(f, z, smooth=False)
     centres, factors = found.at(f)

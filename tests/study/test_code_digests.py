@@ -172,7 +172,12 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "self.axis = axis\n        self.depth = 1",
         jobs("npe", "regularised", "ensemble", "j_npe", "tsnpe", "nre", "score"),
     ),
-    "the spline flow": ("networks.flow", "MIN_SLOPE = 1e-3", "MIN_SLOPE = 1e-4", WITH_FLOWS),
+    "the spline flow": (
+        "networks.flow",
+        "MIN_SLOPE = 1e-3",
+        "MIN_SLOPE = 1e-4",
+        WITH_FLOWS | jobs("recalibrated"),
+    ),
     "a family of priors that tasks use": (
         "tasks.priors",
         "self.lower + (self.upper - self.lower) * u",
