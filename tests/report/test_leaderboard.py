@@ -115,6 +115,15 @@ def test_ranks_are_means_over_tasks_within_a_number_of_pairs() -> None:
     assert all(rank.low == rank.mean == rank.high for rank in ranks.values()), "nothing varies"
 
 
+def test_a_rank_on_some_of_the_tasks_says_so() -> None:
+    rows = table(
+        *(planted(task, 1, "npe", lpp=-2.0) for task in ("a", "b")), planted("a", 1, "ridge", lpp=-1.0)
+    )
+    (board,) = [one for one in leaderboard.boards(rows, METHODS) if one.key == "lpp"]
+    ranks = {name: cells[-1].text for name, cells in board.tables[0].lines}
+    assert ranks["ridge"].endswith("of 2 on 1 of 2 tasks") and ranks["npe"].endswith("of 2")
+
+
 def test_ranks_are_as_uncertain_as_their_numbers() -> None:
     """Two equal methods swap in half of all repeats; ten errors apart they never do."""
     equal = {Place("a", 1, "npe"): number(0.0, 1.0), Place("a", 1, "ridge"): number(0.0, 1.0)}

@@ -352,7 +352,12 @@ def _rank_text(
 ) -> str:
     """Mean ranks of a method, among those that may see as many pairs; of one without pairs in each group."""
     own = [rank for (m, p, _), rank in sorted(ranks.items(), key=str) if (m, p) == (method, pairs)]
-    return ", ".join(f"{one.mean:.1f} ({one.low:.1f} to {one.high:.1f}) of {one.of}" for one in own)
+    most = max(rank.tasks for rank in ranks.values())
+    return ", ".join(
+        f"{one.mean:.1f} ({one.low:.1f} to {one.high:.1f}) of {one.of}"
+        + (f" on {one.tasks} of {most} tasks" if one.tasks < most else "")
+        for one in own
+    )
 
 
 def label(method: str, pairs: int | None) -> str:
