@@ -9,8 +9,8 @@ summary network h of the wrapped posterior q,
     \tilde s \text{ by } v_s \text{ given } c(y_i) .
 
 An answer to y goes the same way: noise, summaries, a draw of q, parameters. It depends on y alone, so that
-single new observations are answered. :math:`\tilde s` blurs theta a second time: without :math:`v_\theta`
-(`correct: data`) answers are too wide where pairs are many, and with it too narrow where they are few.
+single new observations are answered. :math:`\tilde s` blurs theta a second time, which :math:`v_\theta` has
+to take back: with `correct: data`, the ablation without it, answers are too wide however many the pairs.
 
 What is special here:
 

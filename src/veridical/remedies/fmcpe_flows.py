@@ -142,7 +142,8 @@ class Flows:
         cls, settings: FMCPESettings, arrays: dict[str, Array], summaries: int, latents: int
     ) -> Flows:
         """Returns the flows that `arrays` came from, their names without the prefix."""
-        found = cls.build(settings, Scaling(arrays["mean"], arrays["matrix"]), summaries, latents)
+        with torch.random.fork_rng(devices=[]):
+            found = cls.build(settings, Scaling(arrays["mean"], arrays["matrix"]), summaries, latents)
         weights.load_into(found.forth, arrays, "forth.")
         if found.back is not None:
             weights.load_into(found.back, arrays, "back.")
