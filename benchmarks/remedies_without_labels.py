@@ -1,6 +1,7 @@
 """What do remedies without labels reach where the exact answer is known?
 
-    python benchmarks/remedies_without_labels.py [nnpe] [consistency] [--seeds 3] [--page PAGE.md]
+    python benchmarks/remedies_without_labels.py [nnpe] [consistency] [--seeds 0 1 2]
+        [--variants npe "sc, 32 sets"] [--page PAGE.md]
 
 **Noise in training (NNPE).** Ten parameters of variance 0.1, a number of variance 0.1 around each; in nature
 its variance is 0.2. Errors are of means, squared, in units of the prior's variance; 300 real rows, so that
@@ -24,7 +25,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,10 @@ from veridical.training.session import Session
 ROOT, D, DRAWS, FRESH = 20261130, 10, 400, 300
 Array = np.ndarray
 SPIKE_AND_SLAB = {"inputs": {"transform": "squash"}, "training": {"augment": {"type": "spike_and_slab"}}}
+WRITTEN = (  # what the tables do not say
+    "Means over seeds, least and greatest in brackets; shares of NPE's compare means of the same seeds. "
+    "Variants without a row were not run."
+)
 NETWORK = {"summary": {"type": "mlp", "hidden": [128, 128]}, "base": "none"}
 NETWORK |= {"training": {"max_steps": 1500, "epochs": 60, "batch_size": 128, "learning_rate": 2e-3}}
 ONE_NORMAL = {**NETWORK, "flow": {"type": "mixture", "components": 1}}
@@ -119,13 +125,16 @@ def noise_in_training(seed: int, rows: int = 20_000) -> Iterator[dict[str, Any]]
 # ---- self-consistency -----------------------------------------------------------------------------------
 
 
-def consistency(seed: int, off: float = 3.0, rows: int = 4096) -> Iterator[dict[str, Any]]:
+def consistency(
+    seed: int, chosen: Sequence[str] = (*VARIANTS,), off: float = 3.0, rows: int = 4096
+) -> Iterator[dict[str, Any]]:
     """A line for each variant: what it answers to fresh real data, and to simulated ones."""
     spec = {"name": "gaussian_linear", "settings": {"dimension": D}}
     task = tasks.build(spec)
     train, near = (simulated(task, n, "model", "sc", n, seed) for n in (rows, FRESH))
     real, far = (simulated(task, n, "model", "sc", "real", n, seed)[1] + off for n in (128, FRESH))
-    for name, (settings, sets) in VARIANTS.items():
+    for name in chosen:
+        settings, sets = VARIANTS[name]
         more = {"unlabelled": real[:sets], "likelihood": Exact(spec)} if sets else {}
         estimator, seconds = fitted(task, settings, train, seed, **more)
         line: dict[str, Any] = {"what": "consistency", "variant": name, "seed": seed, "seconds": seconds}
@@ -154,33 +163,52 @@ def page(lines: list[dict[str, Any]]) -> str:
         if line["what"] == "nnpe"
     ]
     header = ["seed", "error", "exact", "paired difference", "log score less exact, per parameter", "fit, s"]
-    means = []
-    for name in VARIANTS:
-        found = [line for line in lines if line.get("variant") == name]
-        if found:
-            keys = ("error_far", "kl_far", "sd_far", "error_near", "kl_near", "seconds")
-            parts = [np.array([line[k] for line in found]) for k in keys]
-            spread = [f"{p.mean():.3f} ({p.min():.3f} to {p.max():.3f})" for p in parts[:3]]
-            means.append([name, *spread, *(f"{p.mean():.3f}" for p in parts[3:5]), number(parts[5].mean())])
-    columns = ["method", "error, 3 sd off", "KL", "sd", "error, as simulated", "KL", "fit, s"]
-    text = [nnpe, table(header, cells), sc, table(columns, means), foot]
+    shown = table(header, cells) if cells else "Not run yet."
+    text = [nnpe, shown, sc, table(*self_consistency(lines)), WRITTEN, foot]
     return "\n\n".join(["# Remedies without labels", *text]) + "\n"
+
+
+def self_consistency(lines: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table of variants, those that were not run left out."""
+    of = {(line["variant"], line["seed"]): line for line in lines if line["what"] == "consistency"}
+    cells = []
+    for name in VARIANTS:
+        seeds_run = sorted(seed for variant, seed in of if variant == name)
+        if not seeds_run:
+            continue
+        found = [of[name, seed] for seed in seeds_run]
+        plain = [of.get(("npe, spline" if "spline" in name else "npe", seed)) for seed in seeds_run]
+        keys = ("error_far", "kl_far", "sd_far", "error_near", "kl_near", "seconds")
+        parts = [np.array([line[k] for line in found]) for k in keys]
+        spread = [f"{p.mean():.3f} ({p.min():.3f} to {p.max():.3f})" for p in parts[:3]]
+        ratios = [
+            np.mean([line[k] for line in found]) / np.mean([line[k] for line in plain if line])
+            if all(plain)
+            else np.nan
+            for k in keys[:2]
+        ]
+        near = [f"{p.mean():.3f}" for p in parts[3:5]]
+        shares = [f"{ratio:.2f}" for ratio in ratios]
+        cells.append([name, str(len(found)), *spread, *shares, *near, number(parts[5].mean())])
+    columns = ["method", "seeds", "error, 3 sd off", "KL", "sd", "error, of NPE's", "KL, of NPE's"]
+    return [*columns, "error, as simulated", "KL", "fit, s"], cells
 
 
 def main() -> None:
     """Prints a line per training, and keeps them beside the page, which it writes anew."""
-    asked = {"nnpe": noise_in_training, "consistency": consistency}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", choices=[*asked, []])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("what", nargs="*", choices=["nnpe", "consistency", []])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS])
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
+    asked = {"nnpe": noise_in_training, "consistency": partial(consistency, chosen=options.variants)}
     record = Path(__file__).with_suffix(".json")
     kept = json.loads(record.read_text()) if options.page and record.is_file() else []
     for what in options.what or asked:
-        for seed in range(options.seeds):
+        for seed in options.seeds:
             for found in asked[what](seed):
                 line = {k: round(float(v), 5) if isinstance(v, float) else v for k, v in found.items()}
                 print(json.dumps(line), flush=True)
