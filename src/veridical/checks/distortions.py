@@ -232,11 +232,16 @@ class Distortions(Check):
             "member_p": member_p,
         }
         decidable = (1 if n == 1 else 2) / (used + 1) <= alpha
-        notes = [] if decidable else [f"{used} replicates cannot tell whether p <= {alpha:g}."]
-        if decidable and p <= alpha:
-            notes.append("What fits best: " + "; then ".join(words[:3]) + ".")
+        notes = _notes(words, used, alpha, decidable, p)
         passed = p > alpha if decidable else None
-        return self._result(draws, table, curves=curves, passed=passed, p_value=p, notes=tuple(notes))
+        return self._result(draws, table, curves=curves, passed=passed, p_value=p, notes=notes)
+
+
+def _notes(words: Sequence[str], used: int, alpha: float, decidable: bool, p: float) -> tuple[str, ...]:
+    """What the reader is told: that nothing can be, or what fits best where something is wrong."""
+    if not decidable:
+        return (f"{used} replicates cannot tell whether p <= {alpha:g}.",)
+    return ("What fits best: " + "; then ".join(words[:3]) + ".",) if p <= alpha else ()
 
 
 def _pool(x: Array, replicates: Array, layout: Arrangement) -> Array:
