@@ -117,14 +117,31 @@ def best(members: Sequence[Member]) -> Best:
 def _gains(name: str, members: Sequence[Member], values: int) -> tuple[Array, Array]:
     """Penalised gains (K, P) of the candidates that all members have, and first amplitudes of row 0 (K,)."""
     count = min(len(one.where[name]) for one in members)
+    total = values * np.sum([one.residuals.squares() for one in members], axis=0)
     gains, first = [], []
     for k in range(count):
         parts = [one.scored[name][k] for one in members]
         score = np.sum([part.score for part in parts], axis=0)
         information = np.sum([part.information for part in parts], axis=0)
-        gains.append(Scored(score, information).gain() - penalty(score.shape[1], count, values))
+        gain = free_scale(Scored(score, information).gain(), total, values * len(members))
+        gains.append(gain - penalty(score.shape[1], count, values))
         first.append(score[0, 0])
     return np.array(gains), np.array(first)
+
+
+def free_scale(gain: Array, total: Array, values: int) -> Array:
+    r"""Returns gains where the scale of the residuals may be free, :math:`\tfrac d2 \log Q / (Q - 2 G)`.
+
+    An answer with a free noise makes room in it for a fault, whose gain G in the units of that noise is
+    small; as a part of the sum of squares Q it is not. The larger of both counts.
+
+    Arguments:
+        gain: Gains G at the predicted scale, shape (P,).
+        total: Sums of squares Q, shape (P,).
+        values: The number of values d.
+    """
+    left = np.maximum(total - 2 * gain, 1e-3 * np.maximum(total, 1e-12))
+    return np.maximum(gain, 0.5 * values * np.log(np.maximum(total, 1e-12) / left))
 
 
 def maximum(gain: Array) -> Array:
@@ -215,11 +232,16 @@ class Distortions(Check):
             "member_p": member_p,
         }
         decidable = (1 if n == 1 else 2) / (used + 1) <= alpha
-        notes = [] if decidable else [f"{used} replicates cannot tell whether p <= {alpha:g}."]
-        if decidable and p <= alpha:
-            notes.append("What fits best: " + "; then ".join(words[:3]) + ".")
+        notes = _notes(words, used, alpha, decidable, p)
         passed = p > alpha if decidable else None
-        return self._result(draws, table, curves=curves, passed=passed, p_value=p, notes=tuple(notes))
+        return self._result(draws, table, curves=curves, passed=passed, p_value=p, notes=notes)
+
+
+def _notes(words: Sequence[str], used: int, alpha: float, decidable: bool, p: float) -> tuple[str, ...]:
+    """What the reader is told: that nothing can be, or what fits best where something is wrong."""
+    if not decidable:
+        return (f"{used} replicates cannot tell whether p <= {alpha:g}.",)
+    return ("What fits best: " + "; then ".join(words[:3]) + ".",) if p <= alpha else ()
 
 
 def _pool(x: Array, replicates: Array, layout: Arrangement) -> Array:

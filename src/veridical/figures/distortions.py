@@ -41,8 +41,10 @@ class Distortions(Figure):
             for name in ("gain", "gain_null", "distortion_p")
         }
         bars = [
-            {"name": name, "gain": gain, "null": null, "p": p}
-            for name, gain, null, p in zip(DISTORTIONS, *(plain(a) for a in arrays.values()), strict=True)
+            {"name": text, "gain": gain, "null": null, "p": p}
+            for text, gain, null, p in zip(
+                DISTORTIONS.values(), *(plain(a) for a in arrays.values()), strict=True
+            )
         ]
         told = [m["extra"].get("distortion", "") for m in judged[0]["metrics"] if m["extra"]]
         ps = [one["p_value"] for one in judged if one["p_value"] is not None]
@@ -52,7 +54,7 @@ class Distortions(Figure):
     def draw(self, data: Data) -> Drawn:
         made, axes = style.figure(height=0.8 + 0.36 * len(data["bars"]), width=6.4)
         ax, bars = axes[0, 0], data["bars"]
-        names = [DISTORTIONS[bar["name"]] for bar in bars]
+        names = [bar["name"] for bar in bars]
         ax.barh(names, [max(bar["gain"], 0.0) for bar in bars], color=style.ESTIMATE, height=0.62)
         nulls = [max(bar["null"], 0.0) for bar in bars]
         ax.plot(nulls, names, "|", color=style.REFERENCE, markersize=14, markeredgewidth=2)
