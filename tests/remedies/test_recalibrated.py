@@ -15,7 +15,8 @@ from veridical import methods, seeds
 from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator, Material, Rows
 from veridical.estimators.prior_settings import PriorSettings
-from veridical.remedies.recalibrated import Recalibrated, fit_beta, log_g, ranks
+from veridical.remedies.conformal import ranks
+from veridical.remedies.recalibrated import Recalibrated, fit_beta, log_g
 from veridical.tasks.priors import Product, Uniform
 from veridical.training.session import Session
 

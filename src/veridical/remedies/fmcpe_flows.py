@@ -201,12 +201,13 @@ def train(
     told, z, summaries = pairs
     repeats, k = summaries.shape[1:]
 
-    def rows(chosen: Array) -> tuple[Array, ...]:
+    def rows(chosen: Array) -> tuple[Array, Array]:
         flat = summaries[chosen].reshape(-1, k)
         fine = np.isfinite(flat).all(axis=1)
         return flat[fine], np.repeat(told[chosen], repeats, axis=0)[fine]
 
-    _place(flows.forth, *rows(learn), int(learn.sum()))
+    target, condition = rows(learn)
+    _place(flows.forth, target, condition, int(learn.sum()))
     results = [_fit(Forth(flows.forth), rows(learn), rows(stop), settings, session.member_run(run, 0))]
     if flows.back is None:
         return results

@@ -45,31 +45,17 @@ from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.apart import folds
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.inference.weighted import resampled
+from veridical.remedies.conformal import MIN_PAIRS, ranks
 from veridical.remedies.recalibrated_settings import RecalibratedSettings
 from veridical.tasks.base import Array
 from veridical.training import devices, session
 
-MIN_PAIRS = 10
-LEVEL, LEAST, SURE = 0.9, 0.88, 0.9  # of the sets; what the stricter one holds at least, and how surely
 SPARE = 2  # times the draws wanted, worth as many, that are resampled from
 MOST = 20  # times the draws wanted, at most
 KEPT = 4_000_000  # densities of draws behind levels that are kept in memory for the next question
 _EDGE = 0.01  # within which of either end g is constant
 _LOG_SHAPE = (-1.0, 2.0)  # of a and b
 _EVEN = np.ones(2)
-
-
-def ranks(n: int) -> tuple[int | None, int | None]:
-    """Returns which of n ordered levels bounds a set that holds 90 % of all data, and a stricter one.
-
-    The first, k = ceil(0.9 (n + 1)), holds 90 % averaged over sets of pairs; the second is the least k with
-    P(Beta(k, n + 1 - k) >= 0.88) >= 0.9, so that nine sets of pairs in ten hold 88 % or more. None where n
-    is too small for any.
-    """
-    mean = int(np.ceil(LEVEL * (n + 1)))
-    k = np.arange(1, n + 1)
-    strict = k[stats.beta.sf(LEAST, k, n + 1 - k) >= SURE]
-    return mean if mean <= n else None, int(strict[0]) if len(strict) else None
 
 
 def log_g(levels: Array, shape: Array) -> Array:
