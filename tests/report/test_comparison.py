@@ -215,7 +215,7 @@ def test_the_verdicts_are_those_that_were_planted(card: MadeUp) -> None:
     assert found == {
         "npe": "do not trust",
         "ensemble": "do not trust",
-        "ridge (10 pairs)": "do not trust",
+        "ridge (10 pairs)": "caution",  # 200 rows in sets of two parameters may hold as little after 10 pairs
         "ridge (50 pairs)": "caution",  # held by as many as 50 pairs allow
         "ridge (200 pairs)": "trust",
         "rope (10 pairs)": "caution",  # so few pairs allow too much
@@ -227,7 +227,7 @@ def test_the_verdicts_are_those_that_were_planted(card: MadeUp) -> None:
 def test_answers_to_trust_stand_first_and_the_best_of_them_on_top(card: MadeUp) -> None:
     table = judged(card)
     lines = [(line["method"], line["pairs"], line["rank"]) for line in table["lines"]]
-    assert [rank for _, _, rank in lines] == [0, 2, 2, 2, 2, 3, 3, 3]
+    assert [rank for _, _, rank in lines] == [0, 2, 2, 2, 2, 2, 3, 3]
     assert lines[:2] == [("ridge", "200", 0), ("rope", "200", 2)]
     assert [line["method"] for line in table["yardsticks"]] == ["prior", "sbi"]
     assert table["headline"][0] == "Trust (1 of 8): ridge (200 pairs)."
