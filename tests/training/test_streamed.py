@@ -154,7 +154,7 @@ print(json.dumps(peaks))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
 def test_memory_does_not_grow_with_a_streamed_bank(tmp_path: Path) -> None:
-    """From 14 to 43 MB of rows, of which a stream holds 3."""
+    """From 14 to 43 MB of rows, of which a stream holds 3: what stays behind from any training is small beside."""
     make_bank(tmp_path, 60_000, 6000, 60)
     grown, threads = [], {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -166,7 +166,7 @@ def test_memory_does_not_grow_with_a_streamed_bank(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         first, second = json.loads(done.stdout.splitlines()[-1])
         grown.append(second - first)
-    assert grown[0] < 25 < 100 < grown[1], grown  # MB; some 10 stay behind from any training
+    assert grown[0] < grown[1] / 4 and grown[1] > 100, grown  # MB
 
 
 @pytest.mark.parametrize("kind", ["nle", "nre", "score", "j_npe", "tsnpe"])
