@@ -154,7 +154,7 @@ print(json.dumps(peaks))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
 def test_memory_does_not_grow_with_a_streamed_bank(tmp_path: Path) -> None:
-    """From 14 to 43 MB of rows, of which a stream holds 3: what stays behind from any training is small beside."""
+    """From 14 to 43 MB of rows, of which a stream holds 3; a little stays behind from any training."""
     make_bank(tmp_path, 60_000, 6000, 60)
     grown, threads = [], {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
     environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(sys.path)}
