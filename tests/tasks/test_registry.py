@@ -100,6 +100,11 @@ def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Gen
         assert events.shape == (N, *task.x_shape) and np.isfinite(events).all()
     with pytest.raises(TaskError, match="has no class 'neither'"):
         task.simulate(np.empty((3, 0)), rng, "neither")
+    assert task.mixture(7, 0.25, rng).shape == (7, *task.x_shape)
+    if not task.has_log_ratio:
+        with pytest.raises(NotImplementedError, match=f"task {name} has no exact density ratio"):
+            task.log_ratio(events)
+        return
     sample = task.mixture(4000, 0.25, rng)
     share = (task.log_ratio(sample) > task.log_ratio(task.mixture(4000, 0.75, rng)).mean()).mean()
     assert sample.shape == (4000, *task.x_shape) and share < 0.5
@@ -197,6 +202,7 @@ def test_a_misspelt_name_or_setting_is_answered_with_the_nearest() -> None:
         ("gaussian_classes", {"separation": -0.1}, "positive separation"),
         ("gaussian_classes", {"resolution": 2}, r"resolution in \[0, 1\]"),
         ("gaussian_variance", {"repeats": 0}, "expected"),
+        ("mass_plane", {"simulators": True}, "whole numbers simulators >= 1"),
         ("mixture", {"weight": 1.0}, "expected"),
         ("ornstein_uhlenbeck", {"parameters": 4}, "expected parameters 2 or 3, got 4"),
         ("pendulum", {"noise_sd": 0.0}, "expected a positive noise_sd and substeps >= 1"),
