@@ -41,6 +41,7 @@ TASKS = {
     "lotka_volterra": "veridical.tasks.lotka_volterra:LotkaVolterra",
     "lotka_volterra_bf": "veridical.tasks.lotka_volterra_bf:LotkaVolterraBF",
     "lotka_volterra_counts": "veridical.tasks.lotka_volterra_counts:LotkaVolterraCounts",
+    "lund_jets": "veridical.tasks.lund_jets:LundJets",
     "mass_plane": "veridical.tasks.mass_plane:MassPlane",
     "mean_reversion": "veridical.tasks.mean_reversion:MeanReversion",
     "mixture": "veridical.tasks.mixture:Mixture",
