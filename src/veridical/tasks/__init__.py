@@ -29,6 +29,7 @@ __all__ = [
 TASKS = {
     "bernoulli_glm": "veridical.tasks.bernoulli_glm:BernoulliGLM",
     "cancer_stromal": "veridical.tasks.cancer_stromal:CancerStromal",
+    "dihiggs": "veridical.tasks.dihiggs:DiHiggs",
     "drift_diffusion": "veridical.tasks.drift_diffusion:DriftDiffusion",
     "gaussian_chain": "veridical.tasks.gaussian_chain:GaussianChain",
     "gaussian_classes": "veridical.tasks.gaussian_classes:GaussianClasses",
