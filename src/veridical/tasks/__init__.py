@@ -49,6 +49,7 @@ TASKS = {
     "moving_average": "veridical.tasks.moving_average:MovingAverage",
     "ornstein_uhlenbeck": "veridical.tasks.ornstein_uhlenbeck:OrnsteinUhlenbeck",
     "pendulum": "veridical.tasks.pendulum:Pendulum",
+    "pythia_jets": "veridical.tasks.pythia_jets:PythiaJets",
     "ricker": "veridical.tasks.ricker:Ricker",
     "seir": "veridical.tasks.seir:SEIR",
     "sir": "veridical.tasks.sir:SIR",
