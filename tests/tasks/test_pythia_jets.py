@@ -70,6 +70,10 @@ class FakePythia:
         self.event = [Particle(0.9 * pt, 0.1, 3.1), Particle(0.1 * pt, 0.2, -3.1)]
         return self.number % 5 > 0
 
+    def forceHadronLevel(self) -> bool:
+        self.event = [*self.event, Particle(1.0, 0.3, 3.1)]
+        return self.number % 3 > 0
+
     def told(self, name: str) -> str:
         return dict(command.split(" = ") for command in self.commands)[name]
 
@@ -92,6 +96,9 @@ class FakeFinder:
 
     def phi(self, i: int) -> float:
         return 3.13
+
+    def sizeJet(self) -> int:
+        return 1
 
     def constituents(self, i: int) -> list[int]:
         return list(range(len(self.event)))
@@ -134,6 +141,15 @@ def test_which_jets_are_taken(fake: list[FakePythia], rng: np.random.Generator) 
     expected = [[0.9, -0.01, 0.1 * (-2 * np.pi + 6.2)], [0.1, 0.09, 0.9 * (2 * np.pi - 6.2)]]
     np.testing.assert_allclose(x[:, :2], np.broadcast_to(expected, (5, 2, 3)), atol=1e-9)
     assert np.isnan(x[:, 2:]).all()
+
+
+def test_both_levels_are_the_same_events(fake: list[FakePythia], rng: np.random.Generator) -> None:
+    """Partons are taken before hadrons are made of them; here a third hadron comes, and each third fails."""
+    found = PythiaJets(particles=4).levels(3, rng, "gluon")
+    assert fake[0].told("HadronLevel:all") == "off" and fake[0].number == 8
+    assert np.isfinite(found["parton"][..., 0]).sum(axis=1).tolist() == [2, 2, 2]
+    assert np.isfinite(found["hadron"][..., 0]).sum(axis=1).tolist() == [3, 3, 3]
+    assert [x.shape for x in PythiaJets().levels(0, rng, "gluon").values()] == [(0, 128, 3)] * 2
 
 
 def test_hard_processes_are_light_and_central(fake: list[FakePythia], rng: np.random.Generator) -> None:
@@ -220,5 +236,13 @@ def test_real_jets() -> None:
         assert np.nanmax(np.abs(x[..., 1:])) < 0.8
         number[cls] = np.isfinite(x[..., 0]).sum(axis=1).mean()
     assert 20 < number["quark"] < number["gluon"] < 70
-    partons = PythiaJets("parton").draw(12, seeds.generator(1, "test", "real jets"), "gluon")
+    both = task.levels(25, seeds.generator(1, "test", "real jets"), "gluon")
+    fewer = [np.isfinite(both[level][..., 0]).sum(axis=1).mean() for level in ("parton", "hadron")]
+    assert fewer[0] < fewer[1] / 2
+    width = [
+        np.nansum(x[..., 0] * np.hypot(x[..., 1], x[..., 2]), axis=1)
+        for x in (both["parton"], both["hadron"])
+    ]
+    assert np.corrcoef(*width)[0, 1] > 0.8, "the same jets"
+    partons = PythiaJets("parton").draw(5, seeds.generator(1, "test", "real jets"), "gluon")
     assert np.isfinite(partons[..., 0]).sum(axis=1).mean() < number["gluon"] / 2

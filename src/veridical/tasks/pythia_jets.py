@@ -42,6 +42,7 @@ _HARD = (475.0, 600.0)
 _OUTGOING, _GLUON, _LIGHT, _QUARKS, _HARD_FARTHEST = 23, 21, 3, 5, 1.85
 _PROCESS = {"quark": "WeakBosonAndParton:qg2gmZq", "gluon": "WeakBosonAndParton:qqbar2gmZg"}
 _SEEDS = 900_000_000  # Pythia takes no larger ones
+Axis = tuple[float, float]  # rapidity and azimuth
 _FEWEST = 0.01  # of the events, that have such a jet
 
 
@@ -126,39 +127,54 @@ class PythiaJets(BiasedClasses):
         self.require_class(cls, simulator)
         return self._jets(n, rng, cls, self.tunes[simulator])
 
+    def levels(self, n: int, rng: np.random.Generator, cls: str) -> dict[str, Array]:
+        """Returns the same n of nature's jets at both levels, shape (n, particles, 3) each."""
+        self.require_class(cls)
+        if n == 0:
+            return {level: np.empty((0, *self.x_shape)) for level in LEVELS}
+        pairs = list(zip(*collide(n, int(rng.integers(1, _SEEDS)), cls, self.tune, LEVELS), strict=True))
+        return {level: self._sets(list(jets)) for level, jets in zip(LEVELS, pairs, strict=True)}
+
     def _tune(self, k: int) -> Tune:
         rng = self.generator(k)
         alpha_s, fragmentation, cutoff = (float(rng.uniform(*ends)) for ends in RANGES.values())
         return replace(self.tune, alpha_s=alpha_s, fragmentation=fragmentation, cutoff=cutoff)
 
     def _jets(self, n: int, rng: np.random.Generator, cls: str, tune: Tune) -> Array:
-        particles = len(self.dimensions[0].coordinates)
         if n == 0:
             return np.empty((0, *self.x_shape))
-        jets = collide(n, int(rng.integers(1, _SEEDS)), cls, tune, self.level)
-        number = np.repeat(np.arange(n), [len(jet) for jet in jets])
+        found = collide(n, int(rng.integers(1, _SEEDS)), cls, tune, (self.level,))
+        return self._sets([jet for (jet,) in found])
+
+    def _sets(self, jets: list[Array]) -> Array:
+        number = np.repeat(np.arange(len(jets)), [len(jet) for jet in jets])
         parts = np.concatenate(jets)
-        return as_sets(Constituents(number, parts[:, 0], parts[:, 1:]), n, particles)
+        particles = len(self.dimensions[0].coordinates)
+        return as_sets(Constituents(number, parts[:, 0], parts[:, 1:]), len(jets), particles)
 
 
-def collide(n: int, seed: int, cls: str, tune: Tune, level: str) -> list[Array]:
-    """Returns n jets: transverse momentum in GeV, and rapidity and azimuth around the jet, (P, 3) each.
+def collide(n: int, seed: int, cls: str, tune: Tune, levels: tuple[str, ...]) -> list[tuple[Array, ...]]:
+    """Returns n jets at one level or both, selected at the last of them.
+
+    A jet is transverse momenta in GeV, and rapidities and azimuths around its axis, (P, 3).
 
     Raises:
         TaskError: If Pythia is not installed.
         SimulationError: If it does not start, or next to no event has such a jet.
     """
-    collider = started(seed, cls, tune, level)
+    collider = started(seed, cls, tune, levels[-1] if len(levels) == 1 else LEVELS[0])
     pythia = collider.pythia
     finder = collider.module.SlowJet(-1, RADIUS, PT[0], FARTHEST + 2 * RADIUS, 2, 2)
-    jets: list[Array] = []
+    softer = collider.module.SlowJet(-1, RADIUS, 0.5 * PT[0], FARTHEST + 2 * RADIUS, 2, 2)
+    jets: list[tuple[Array, ...]] = []
     tried = 0
     while len(jets) < n:
         tried += 1
-        if pythia.next() and finder.analyze(pythia.event):
-            jet = _hardest(finder, pythia.event)
-            if jet is not None:
-                jets.append(jet)
+        if pythia.next():
+            before = _found(softer, pythia.event) if len(levels) == 2 else []
+            if (len(levels) == 1 or pythia.forceHadronLevel()) and finder.analyze(pythia.event):
+                jet = _hardest(finder, pythia.event, before)
+                jets += [jet] if len(jet) == len(levels) else []
         if tried > 1000 and len(jets) < _FEWEST * tried:
             raise SimulationError(
                 f"Pythia: {len(jets)} of {tried} events have a jet from {PT[0]:g} to {PT[1]:g} GeV, expected "
@@ -217,15 +233,35 @@ def started(seed: int, cls: str, tune: Tune, level: str) -> Collider:
     return Collider(pythia, module, hook)
 
 
-def _hardest(finder: Any, event: Any) -> Array | None:
-    """The constituents of the hardest jet, None where it is not selected."""
-    if not (PT[0] < finder.pT(0) < PT[1] and abs(finder.y(0)) < FARTHEST):
-        return None
+def _found(finder: Any, event: Any) -> list[tuple[Axis, Array]]:
+    """Axes and constituents of all jets of an event."""
+    number = finder.sizeJet() if finder.analyze(event) else 0
+    return [((finder.y(i), finder.phi(i)), _parts(finder, event, i)) for i in range(number)]
+
+
+def _hardest(finder: Any, event: Any, before: list[tuple[Axis, Array]]) -> tuple[Array, ...]:
+    """The hardest jet, behind the nearest one of those `before`; nothing where it is not selected."""
     rapidity, azimuth = finder.y(0), finder.phi(0)
-    found = [event[i] for i in finder.constituents(0)]
+    if not (PT[0] < finder.pT(0) < PT[1] and abs(rapidity) < FARTHEST):
+        return ()
+    near = [(np.hypot(y - rapidity, _turned(phi - azimuth)), parts) for (y, phi), parts in before]
+    near = [(distance, parts) for distance, parts in near if distance < RADIUS]
+    partons = [min(near, key=lambda one: one[0])[1]] if near else []
+    return (*partons, _parts(finder, event, 0))
+
+
+def _parts(finder: Any, event: Any, i: int) -> Array:
+    """The constituents of a jet, (P, 3)."""
+    rapidity, azimuth = finder.y(i), finder.phi(i)
+    found = [event[k] for k in finder.constituents(i)]
     parts = np.array([(one.pT(), one.y() - rapidity, one.phi() - azimuth) for one in found])
-    parts[:, 2] = (parts[:, 2] + np.pi) % (2 * np.pi) - np.pi
+    parts[:, 2] = _turned(parts[:, 2])
     return parts
+
+
+def _turned(angle: Any) -> Any:
+    """Angles between -pi and pi."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _module() -> Any:
