@@ -19,13 +19,19 @@ from veridical.inference.ratio_weights import Events
 from veridical.remedies import wifi_experiments
 from veridical.remedies.wifi import FunctionTable, Wifi
 from veridical.remedies.wifi_settings import WifiSettings
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, ClassTask
 from veridical.tasks.gaussian_classes import GaussianClasses
 from veridical.training import session
 
 CELLS = GaussianClasses(0.1, 0.005)
 INFO = TaskInfo.of(CELLS)
 WEIGHTS = ("fitted", "mean", "mean_constant", "single")
+
+
+class WithoutRatio(GaussianClasses):
+    """Knows the classes and not their density ratio."""
+
+    log_ratio = ClassTask.log_ratio
 
 
 def generator(*path: str | int) -> np.random.Generator:
@@ -198,6 +204,9 @@ def test_a_batch_as_it_is_saved(ratios: Ratios, fit_data: dict[str, Array]) -> N
     assert not np.array_equal(found["value"], other["value"])
     naive = wifi_experiments.batch(CELLS, remedy(ratios, fit_data, weights="mean"), settings, 3, (0, 7))
     assert "pull" not in naive
+    unknown = wifi_experiments.batch(WithoutRatio(0.1, 0.005), remedy(ratios, fit_data), settings, 3, (0, 7))
+    assert set(unknown) == set(found) - {"pull"}
+    np.testing.assert_array_equal(unknown["value"], found["value"])
     with pytest.raises(TrainingError, match="type 'wifi'"):
         wifi_experiments.batch(CELLS, ratios, settings, 3, (0, 7))
 

@@ -38,7 +38,7 @@ def experiments(
     `truth` (V,): true fractions. `value`, `statistical`, `ratio`, `bias` (E, V): estimates, their errors from
     the number of events and from the density ratio, their second-order bias. `z_lr` (E, V): signed root of
     the likelihood ratio at the truth. `pull` (E,): error of log r at one random event, in standard errors;
-    NaN where no error is stated.
+    NaN where no error is stated, or the task knows no exact ratio.
 
     Arguments:
         wifi: Settings of the remedy.
@@ -118,7 +118,9 @@ def _weights(
 
 
 def _pull(ratio: RatioFit, ratios: Functions, task: ClassTask, rng: np.random.Generator) -> float:
-    """The error of log r at one event of either class, in standard errors."""
+    """The error of log r at one event of either class, in standard errors; NaN where none is known."""
+    if not task.has_log_ratio:
+        return float("nan")
     x = task.mixture(1, 0.5, rng)
     value, stderr = ratio.log_ratio(ratios.functions(x))
     if not stderr[0] > 0:

@@ -315,6 +315,11 @@ class ClassTask(Task):
         raise NotImplementedError(f"task {self.name} has no exact density ratio.")
 
     @property
+    def has_log_ratio(self) -> bool:
+        """Whether `log_ratio` is there."""
+        return type(self).log_ratio is not ClassTask.log_ratio
+
+    @property
     def fidelities(self) -> Mapping[str, float]:  # type: ignore[override]
         """The classes, each of nominal cost 1."""
         return dict.fromkeys(self.classes, 1.0)
