@@ -1,16 +1,23 @@
 """Size and power of each test for a wrong simulator, by task, severity and number of data sets.
 
-    python benchmarks/detection_power.py [TASK ...] [--pools 20] [--sets 15] [--weekend 100]
-        [--page PAGE.md] [--at-most SECONDS]
+    python benchmarks/detection_power.py [TASK ...] [--pools 20] [--sets 15]
+        [--classifiers 20] [--weekend 100] [--page PAGE.md] [--at-most SECONDS]
 
-**Sets of data among simulations.** Each of `pools` times 1,000 data sets are simulated at draws of the prior:
-what a study with 1,000 test rows has. The summaries are the numbers of each task (of `gaussian_cloud`, with
-100 points for data, two means, logarithms of two variances and the covariance): no network's training is in
-these figures. Against each pool `sets` sets of N data sets are judged at the level 0.05 for each severity, a
-third as many of N = 200. `mmd` and `mahalanobis` (the mean distance) are the tests of the check
-`detection`, which judges 50 data sets unless its setting `observations` says more; `typicality` is the test of
-a set of that check, `c2st` the classifier of `detection`, `criticism` the one p of the check of that name, for
-all numbers by themselves and given the others. Errors count that the sets of a pool share its chance.
+**Sets of data among simulations.** Each of `pools` times 1,000 data sets are simulated at draws of the
+prior: what a study with 1,000 test rows has. The summaries are the numbers of each task (of the 100 points
+of `gaussian_cloud` two means, logarithms of two variances and the covariance): no network's training is in
+these figures. Against each pool `sets` sets of N data sets are judged at the level 0.05 for each severity,
+half as many of N = 200. `mmd` and `mahalanobis` (the mean distance) are the tests of the check
+`detection`, which judges 50 data sets unless its setting `observations` says more; `typicality` is the test
+of a set of that check, `c2st` the classifier of `detection`, `criticism` the one p of the check of that
+name, for all numbers by themselves and given the others. Errors count that the sets of a pool share its
+chance.
+
+**Which classifier.** Each is trained again for each of 39 random sets of the pool. `fisher` is the closed
+form of `c2st`; `fisher, unseen` its area under the curve for rows left out of the direction that scores
+them; `logistic, unseen` the area of a logistic regression on the same features (L2 penalty 1, classes of
+equal weight) in five folds; `network` that of scikit-learn's MLP on the numbers themselves (two layers of 10
+K, early stopping), of which one training in five folds is timed, times 40.
 
 **Distortions.** The check of that name at the level 0.05 on the tasks whose exact posterior under the
 simulator is known: at three draws of it for one data set, two for two, one for more, with 100 replicates
@@ -28,21 +35,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import detection_tables
 import numpy as np
+from detection_tables import ALPHA, SIZES, TASKS, TESTS
 from predictive_battery import Counts, Model, Overdispersed
-from table_text import table
 
 from veridical import seeds, tasks
 from veridical.checks.base import monte_carlo_p
 from veridical.checks.battery import stepped_down
-from veridical.checks.classifier import classify, sets_of
+from veridical.checks.classifier import area, classify, sets_of, whitened_features
 from veridical.checks.criticism import Pool as Numbers
 from veridical.checks.criticism import standing_out
 from veridical.checks.detection import Whitening
@@ -54,24 +61,13 @@ from veridical.saved.posteriors import Draws
 from veridical.saved.predictions import Predictions
 from veridical.tasks.base import Array
 
-ROOT, ALPHA, ROWS = 20261201, 0.05, 1000
-SIZES, SEVERITIES = (1, 2, 5, 10, 50, 200), (0.0, 0.5, 1.0)
-TESTS = ("mmd", "mahalanobis", "typicality", "c2st", "criticism")
+ROOT, ROWS = 20261201, 1000
+SEVERITIES = (0.0, 0.5, 1.0)
+FIRST = (10, 1, 50, 2, 5, 200)  # the order in which numbers of data sets are measured
 NULL_SETS = {200: 99}  # of mmd; 199 elsewhere
 REPLICATES = {"grid": 100, "weekend": 200}
-SD = 0.1**0.5
-TASKS: dict[str, tuple[str, dict[str, Any], str]] = {  # registry name, settings, what is wrong
-    "gaussian_cloud": ("gaussian_cloud", {"wrong": "noise"}, "a share of the points has no centre"),
-    "gaussian_mean": ("gaussian_mean", {"wrong": "contamination"}, "a share of the draws has twice the sd"),
-    "gaussian_linear": (
-        "gaussian_linear",
-        {"dimension": 10, "prior_sd": SD, "noise_sd": SD, "real_noise_sd": 0.2**0.5},
-        "the noise has up to twice the variance",
-    ),
-    "stochastic_sir": ("stochastic_sir", {"dequantised": True}, "weekends are seen on Mondays"),
-    "cancer_stromal": ("cancer_stromal", {}, "tumours lose their cores"),
-}
 EXACT = ("gaussian_cloud", "gaussian_mean", "gaussian_linear")
+CASES = (("gaussian_linear", 50, 0.5), ("cancer_stromal", 10, 0.5))  # of classifiers
 LOSSES = (0.0, 0.1, 0.3, 0.5)
 MODELS: dict[str, Callable[[], Model]] = {"counts": Counts, "overdispersed": Overdispersed}
 Line = dict[str, Any]
@@ -174,7 +170,7 @@ def rows_of(name: str, level: str, severity: float, pools: int, each: int) -> Ar
 
 def sets_at(n: int, sets: int) -> int:
     """How many sets of n each pool judges."""
-    return sets if n < 200 else max(1, sets // 3)
+    return sets if n < 200 else (sets + 1) // 2
 
 
 def grid(name: str, n: int, pools: int, sets: int) -> Iterator[Line]:
@@ -209,6 +205,59 @@ def shares(rejected: Array) -> Line:
         float(np.sqrt(smoothed * (1 - smoothed) / total)),
     )
     return {"tests": total, "share": share, "error": error}
+
+
+# ---- which classifier -----------------------------------------------------------------------------
+
+
+def unseen(pool: Array, n: int, sets: Array, made: Callable[[], Any]) -> Array:
+    """Areas under the curve, in five folds, of a classifier of each set against the rest of a pool."""
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    found = []
+    for rows in sets:
+        label = np.isin(np.arange(len(pool)), rows)
+        folds = StratifiedKFold(min(5, n), shuffle=True, random_state=0)
+        scored = cross_val_predict(made(), pool, label, cv=folds, method="predict_proba")[:, 1]
+        found.append(roc_auc_score(label, scored))
+    return np.array(found)
+
+
+def statistics(test: str, pool: Array, n: int, own: np.random.Generator) -> Array:
+    """The statistic of the first n rows of a pool, then those of 39 random sets."""
+    from sklearn.linear_model import LogisticRegression
+
+    if test == "fisher":
+        found = classify(pool, n, 39, own)
+        return np.concatenate([[found.statistic], found.null])
+    sets, features = sets_of(len(pool), n, 39, own), whitened_features(pool)[-1]
+    if test == "logistic, unseen":
+        return unseen(features, n, sets, partial(LogisticRegression, class_weight="balanced"))
+    rest = [np.setdiff1d(np.arange(len(pool)), rows) for rows in sets]
+    return np.array([area(features[[*rows, *others]], n)[0] for rows, others in zip(sets, rest, strict=True)])
+
+
+def classifiers(name: str, n: int, severity: float, repeats: int) -> Iterator[Line]:
+    """A line per classifier: the share found of sets of n, and CPU seconds of one test."""
+    from sklearn.neural_network import MLPClassifier
+
+    simulations = rows_of(name, "model", 0.0, repeats, ROWS)
+    real = rows_of(name, "real", severity, repeats, n)
+    line = {"what": "classifier", "task": name, "n": n, "real": severity}
+    for test in ("fisher", "fisher, unseen", "logistic, unseen"):
+        begun, p = time.process_time(), []
+        for i in range(repeats):
+            pool = np.concatenate([real[i], simulations[i]])
+            found = statistics(test, pool, n, rng("classifiers", name, n, i))
+            p.append(float(monte_carlo_p(found[0], found[1:])))
+        seconds = (time.process_time() - begun) / repeats
+        yield {**line, "test": test, **shares(np.array(p)[None] <= ALPHA), "seconds": seconds}
+    hidden = (10 * pool.shape[1],) * 2
+    made = partial(MLPClassifier, hidden, early_stopping=True, n_iter_no_change=50, max_iter=1000)
+    begun = time.process_time()
+    unseen(pool, n, np.arange(n)[None], made)
+    yield {**line, "test": "network", "seconds": 40 * (time.process_time() - begun)}
 
 
 # ---- distortions ------------------------------------------------------------------------------------
@@ -269,91 +318,17 @@ def weekend(name: str, loss: float, repeats: int) -> Line:
     }
 
 
-# ---- the page -----------------------------------------------------------------------------------------
-
-
-def page(lines: list[Line]) -> str:
-    """The record as Markdown."""
-    title, command, sets, distortions, weekends, foot = str(__doc__).strip().split("\n\n")
-    del title
-    parts = ["# Size and power of the tests for a wrong simulator", written(command), sets]
-    parts += ["## Size: severity 0", by_test(lines, 0.0), too_large(lines)]
-    parts += ["## Power: severity 0.5", by_test(lines, 0.5), "## Power: severity 1", by_test(lines, 1.0)]
-    parts += [
-        "## What a test costs",
-        costs(lines),
-        "## Distortions",
-        distortions,
-        weekends,
-        by_loss(lines),
-        foot,
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def written(command: str) -> str:
-    version = f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
-    return f"Written by `{' '.join(command.split()[:2])} --page` ({version}; root seed {ROOT})."
-
-
-def by_test(lines: list[Line], severity: float) -> str:
-    """A line per task and test, a column per number of data sets."""
-    of = {(o["task"], o["test"], o["n"]): o for o in lines if o.get("severity") == severity}
-    cells = []
-    for task, (_, _, wrong) in TASKS.items():
-        for test in (*TESTS, "distortions"):
-            own = [of.get((task, test, n)) for n in SIZES]
-            if any(own):
-                what = f"{task}: {wrong}" if severity else task
-                cells.append(
-                    [what, test, *(f"{o['share']:.2f} ± {o['error']:.2f}" if o else "" for o in own)]
-                )
-    return table(["task", "test", *(f"N = {n}" for n in SIZES)], cells)
-
-
-def too_large(lines: list[Line]) -> str:
-    """How the sizes lie about the level, in units of their errors."""
-    z = [(o["share"] - ALPHA) / o["error"] for o in lines if o.get("severity") == 0.0]
-    if not z:
-        return "Not run yet."
-    beyond = sum(abs(one) > 2 for one in z)
-    mean = np.mean([o["share"] for o in lines if o.get("severity") == 0.0])
-    return (
-        f"Of {len(z)} sizes {beyond} lie more than two of their errors from 0.05 (by chance "
-        f"{0.05 * len(z):.0f}); the largest distance is {max(map(abs, z)):.1f} errors; their mean "
-        f"is {mean:.3f}."
-    )
-
-
-def costs(lines: list[Line]) -> str:
-    """Milliseconds of one test, by test and number of data sets, means over tasks."""
-    cells = []
-    for test in (*(t for t in TESTS if t != "mahalanobis"), "distortions"):
-        own = [[o["seconds"] for o in lines if (o.get("test"), o.get("n")) == (test, n)] for n in SIZES]
-        named = "mmd and mahalanobis" if test == "mmd" else test
-        cells.append([named, *(f"{1000 * np.mean(each):.1f}" if each else "" for each in own)])
-    return table(["CPU ms, what a pool shares left out", *(f"N = {n}" for n in SIZES)], cells)
-
-
-def by_loss(lines: list[Line]) -> str:
-    """The table of planted weekends."""
-    cells = [
-        [
-            *(o["task"], f"{o['loss']:.0%}", str(o["tests"]), f"{o['share']:.3f} ± {o['error']:.3f}"),
-            *(f"{o['at_0.1']:.2f}", f"{o['named']} of {o['found']}" if o["loss"] else ""),
-        ]
-        for o in lines
-        if o["what"] == "weekend"
-    ]
-    header = ["counts", "lost on weekends", "repeats", "found at 0.03", "at 0.1", "named"]
-    return table(header, cells) if cells else "Not run yet."
+# ---- all of it ----------------------------------------------------------------------------------------
 
 
 def work(options: argparse.Namespace) -> Iterator[tuple[Line, Callable[[], Iterator[Line]]]]:
     """What is to be measured: how its lines are known, and what yields them."""
-    for n in SIZES:
+    for n in FIRST:
         for name in options.tasks or TASKS:
             yield {"what": "grid", "task": name, "n": n}, partial(grid, name, n, options.pools, options.sets)
+    for name, n, severity in CASES:
+        known = {"what": "classifier", "task": name, "n": n}
+        yield known, partial(classifiers, name, n, severity, options.classifiers)
     for name, loss in ((m, loss) for m in MODELS for loss in LOSSES):
         repeats = options.weekend * (2 if loss == 0 else 1)
         yield (
@@ -374,6 +349,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", choices=[*TASKS, []])
     parser.add_argument("--pools", type=int, default=20)
     parser.add_argument("--sets", type=int, default=15)
+    parser.add_argument("--classifiers", type=int, default=20)
     parser.add_argument("--weekend", type=int, default=100)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--at-most", type=float, default=float("inf"))
@@ -392,7 +368,7 @@ def main() -> None:
         if options.page:
             record.write_text("[\n" + ",\n".join(json.dumps(line) for line in kept) + "\n]\n")
     if options.page:
-        options.page.write_text(page(kept))
+        options.page.write_text(detection_tables.page(str(__doc__), kept, ROOT))
     print(json.dumps({"cpu_seconds": round(time.process_time() - begun, 1)}))
 
 

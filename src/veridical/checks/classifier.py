@@ -30,6 +30,7 @@ import numpy as np
 
 from veridical.checks.battery import scores, standardised
 from veridical.checks.inputs import Array
+from veridical.checks.mmd import GATHERED
 from veridical.checks.mmd_null import subsets
 
 CLIP = 4.0  # of scores, so that no row decides all products
@@ -75,6 +76,8 @@ def means(values: Array, sets: Array) -> Array:
     """Returns means of values (P, J) over sets of rows (S, n), shape (S, J)."""
     if sets.shape[1] == 1:
         return values[sets[:, 0]]
+    if 8 * sets.shape[1] <= len(values) and sets.size * values.shape[1] <= GATHERED:
+        return np.asarray(values[sets].mean(axis=1))
     weights = np.zeros((len(sets), len(values)))
     np.put_along_axis(weights, sets, 1 / sets.shape[1], axis=1)
     return np.asarray(weights @ values)
@@ -108,8 +111,24 @@ def classify(pool: Array, size: int, repeats: int, rng: np.random.Generator) -> 
     sets = sets_of(len(pool), size, repeats, rng)
     apart = np.stack([(means(u, sets) ** 2).sum(axis=1) for u in features], axis=1)
     largest = standardised(apart).max(axis=1)
-    auc = _area(features[-1], size) if size > 2 else (None, None)
+    auc = area(features[-1], size) if size > 2 else (None, None)
     return Classified(float(largest[0]), largest[1:], *auc)
+
+
+def area(u: Array, size: int) -> tuple[float, float]:
+    """Returns the area under the curve of the first rows against the rest, and its standard error.
+
+    Arguments:
+        u: Whitened features of the pool, shape (P, F).
+        size: How many rows are judged, more than one; each is left out of the direction that scores it.
+    """
+    own, others = u[:size], u[size:]
+    direction = own.mean(axis=0)
+    left_out = (size * direction - own) / (size - 1)
+    score, null = (own * left_out).sum(axis=1), np.sort(others @ direction)
+    below, up_to = (np.searchsorted(null, score, side=side) for side in ("left", "right"))
+    places = (below + up_to) / (2 * len(null))
+    return float(places.mean()), float(places.std(ddof=1) / np.sqrt(size))
 
 
 def _whitened(features: Array) -> Array:
@@ -120,14 +139,3 @@ def _whitened(features: Array) -> Array:
     if not kept.any():
         return np.zeros((len(features), 1))
     return np.asarray(centred @ (vectors[:, kept] / np.sqrt(values[kept])))
-
-
-def _area(u: Array, size: int) -> tuple[float, float]:
-    """Area under the curve for the first rows of u (P, F), each left out in turn, and its error."""
-    own, others = u[:size], u[size:]
-    direction = own.mean(axis=0)
-    left_out = (size * direction - own) / (size - 1)
-    score, null = (own * left_out).sum(axis=1), np.sort(others @ direction)
-    below, up_to = (np.searchsorted(null, score, side=side) for side in ("left", "right"))
-    places = (below + up_to) / (2 * len(null))
-    return float(places.mean()), float(places.std(ddof=1) / np.sqrt(size))
