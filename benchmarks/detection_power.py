@@ -178,11 +178,12 @@ def grid(name: str, n: int, pools: int, sets: int) -> Iterator[Line]:
     most = max(sets_at(m, sets) * m for m in SIZES)
     simulations = rows_of(name, "model", 0.0, pools, ROWS)
     training = rows_of(name, "training", 0.0, 1, 2000)[0]
+    centre, scale = training.mean(axis=0), training.std(axis=0)  # as those of a network have one scale
     found: dict[tuple[float, str], list[list[tuple[float, float]]]] = {}
     for i, rows in enumerate(simulations):
-        judge = Judge(rows, training, n)
+        judge = Judge((rows - centre) / scale, (training - centre) / scale, n)
         for severity in SEVERITIES:
-            real = rows_of(name, "real", severity, pools, most)[i]
+            real = (rows_of(name, "real", severity, pools, most)[i] - centre) / scale
             own = rng(name, "judge", n, i, str(severity))
             each = [judge(real[k * n : (k + 1) * n], own) for k in range(sets_at(n, sets))]
             for test in TESTS:
