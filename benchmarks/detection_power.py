@@ -35,8 +35,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -342,6 +344,11 @@ def work(options: argparse.Namespace) -> Iterator[tuple[Line, Callable[[], Itera
             yield {"what": "distorted", "task": name, "n": n}, partial(distorted, name, n, repeats)
 
 
+def save(record: Path, lines: list[Line]) -> None:
+    """Writes the record, a line of text for each of its own."""
+    record.write_text("[\n" + ",\n".join(json.dumps(line) for line in lines) + "\n]\n")
+
+
 def main() -> None:
     """Measures what the record beside this script lacks, and writes record and page."""
     parser = argparse.ArgumentParser(
@@ -357,7 +364,7 @@ def main() -> None:
     options = parser.parse_args()
     record = Path(__file__).with_suffix(".json")
     kept = json.loads(record.read_text()) if options.page and record.is_file() else []
-    begun = time.process_time()
+    begun, before = time.process_time(), len(kept)
     for known, measure in work(options):
         done = any(all(old.get(key) == value for key, value in known.items()) for old in kept)
         if done or time.process_time() - begun > options.at_most:
@@ -367,8 +374,11 @@ def main() -> None:
             print(json.dumps(line), flush=True)
             kept.append(line)
         if options.page:
-            record.write_text("[\n" + ",\n".join(json.dumps(line) for line in kept) + "\n]\n")
+            save(record, kept)
     if options.page:
+        if len(kept) > before:
+            kept.append({"what": "run", "arguments": " ".join(sys.argv[1:]), "date": str(date.today())})
+            save(record, kept)
         options.page.write_text(detection_tables.page(str(__doc__), kept, ROOT))
     print(json.dumps({"cpu_seconds": round(time.process_time() - begun, 1)}))
 

@@ -28,7 +28,7 @@ Line = dict[str, Any]
 def page(about: str, lines: list[Line], root: int) -> str:
     """The record as Markdown, beside what the script says of itself."""
     command, sets, classifier, distortions, weekends, foot = about.strip().split("\n\n")[1:]
-    parts = ["# Size and power of the tests for a wrong simulator", written(command, root), sets]
+    parts = ["# Size and power of the tests for a wrong simulator", written(command, lines, root), sets]
     parts += ["## Size: severity 0", by_test(lines, 0.0), too_large(lines)]
     parts += ["## Power: severity 0.5", by_test(lines, 0.5), "## Power: severity 1", by_test(lines, 1.0)]
     parts += ["## What a test costs", costs(lines), classifier, by_classifier(lines)]
@@ -36,9 +36,12 @@ def page(about: str, lines: list[Line], root: int) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def written(command: str, root: int) -> str:
+def written(command: str, lines: list[Line], root: int) -> str:
+    """Which calls measured what the page holds, and with what."""
     version = f"Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
-    return f"Written by `{' '.join(command.split()[:2])} --page` ({version}; root seed {root})."
+    script = " ".join(command.split()[:2])
+    calls = [f"`{script} {o['arguments']}` on {o['date']}" for o in lines if o["what"] == "run"]
+    return f"Written by {', and before by '.join(reversed(calls))} ({version}; root seed {root})."
 
 
 def by_test(lines: list[Line], severity: float) -> str:
