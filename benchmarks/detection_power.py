@@ -6,12 +6,13 @@
 **Sets of data among simulations.** Each of `pools` times 1,000 data sets are simulated at draws of the
 prior: what a study with 1,000 test rows has. The summaries are the numbers of each task (of the 100 points
 of `gaussian_cloud` two means, logarithms of two variances and the covariance): no network's training is in
-these figures. Against each pool `sets` sets of N data sets are judged at the level 0.05 for each severity,
-half as many of N = 200. `mmd` and `mahalanobis` (the mean distance) are the tests of the check
-`detection`, which judges 50 data sets unless its setting `observations` says more; `typicality` is the test
-of a set of that check, `c2st` the classifier of `detection`, `criticism` the one p of the check of that
-name, for all numbers by themselves and given the others. Errors count that the sets of a pool share its
-chance.
+these figures. All have the mean 0 and the sd 1 of other simulations (`typicality` hardly sees a number whose
+variance is tiny beside that of others: its ridge is a share of their mean). Against each pool `sets` sets of
+N data sets are judged at the level 0.05 for each severity, half as many of N = 200. `mmd` and `mahalanobis`
+(the mean distance) are the tests of the check `detection`, which judges 50 data sets unless its setting
+`observations` says more; `typicality` is the test of a set of that check, `c2st` the classifier of
+`detection`, `criticism` the one p of the check of that name, for all numbers by themselves and given the
+others. Errors count that the sets of a pool share its chance.
 
 **Which classifier.** Each is trained again for each of 39 random sets of the pool. `fisher` is the closed
 form of `c2st`; `fisher, unseen` its area under the curve for rows left out of the direction that scores
