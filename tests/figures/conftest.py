@@ -117,6 +117,11 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
         ("pelts", "distortions"): {
             name: np.arange(7.0) / 7 for name in ("gain", "gain_null", "distortion_p")
         },
+        ("pelts", "criticism"): {
+            **{name: np.array([0.01, 0.5]) for name in ("summary_p", "summary_given_p")},
+            **{name: np.array([3.0, 0.1]) for name in ("summary_shift", "summary_spread")},
+            **{"value_p": np.array([[0.5, 0.7]]), "value_shift": np.array([[0.1, -0.2]])},
+        },
         ("pelts", "predictive"): {
             "observed": np.tile(x, (5, 1)),
             "bands": np.tile(bands, (1, 5, 1)),

@@ -396,3 +396,23 @@ def test_what_the_predictive_check_names_is_to_be_looked_at() -> None:
     rows = [row(**cells, metric="predictive_maximum", value=5.0, culprit="lag 7, days 6 and 7")]
     found = taken(judged("reproduces", simulator="caution"), rows=rows)
     assert any(step.text == "Look at what the predictive check names: lag 7, days 6 and 7." for step in found)
+
+
+@pytest.mark.parametrize("rule", ["typical", "like_simulations"])
+def test_what_stands_out_of_the_data_is_named(rule: str) -> None:
+    cells = {
+        "method": "npe",
+        "budget": 20000,
+        "dataset": "observed",
+        "dataset_name": "measurement",
+        "seed": 0,
+    }
+    numbers = {"summary 3": 0.001, "day 5": 0.004, "day 6": 0.04}
+    rows = [
+        row(**cells, metric="criticised_p", value=p, number=name, how="lies too low")
+        for name, p in numbers.items()
+    ]
+    found = taken(judged(rule, simulator="caution"), rows=rows)
+    told = "Check `criticism` names what stands out: summary 3 lies too low, day 5 lies too low."
+    assert any(step.text.endswith(told) for step in found)
+    assert not any("criticism" in step.text for step in taken(judged(rule, simulator="caution"), rows=[]))

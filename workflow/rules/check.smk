@@ -23,7 +23,9 @@ rule check:
     params:
         settings=lambda wildcards: at(wildcards).checks[wildcards.check],
         task=lambda wildcards: (
-            at(wildcards).task_spec if wildcards.check == "scores" else None
+            at(wildcards).task_spec
+            if wildcards.check in ("scores", "criticism")
+            else None
         ),
         seed=of_study("study.seed"),
         code=lambda wildcards: at(wildcards).code(

@@ -37,8 +37,9 @@ CHECKS: dict[str, str] = {
     "importance": "veridical.checks.importance:Importance",
     "prior_sensitivity": "veridical.checks.prior_sensitivity:PriorSensitivity",
     "distortions": "veridical.checks.distortions:Distortions",
+    "criticism": "veridical.checks.criticism:Criticism",
 }
-ASKED_FOR = frozenset({"distortions"})  # run only where a study names them
+ASKED_FOR = frozenset({"distortions", "criticism"})  # run only where a study names them
 
 
 def check_class(name: str) -> type[Check]:

@@ -151,6 +151,7 @@ class Check(ABC):
         densities: Mapping[str, Array] | None = None,
         prior: Prior | None = None,
         labelled: Draws | None = None,
+        axes: Sequence[Mapping[str, Any]] = (),
     ) -> CheckResult:
         """Judges the draws of one method on one data set.
 
@@ -166,6 +167,7 @@ class Check(ABC):
             densities: The task's own densities at the draws, see `veridical.stages.densities`.
             prior: The prior of the task, where a check can use it.
             labelled: Draws of the same method on labelled real data, likewise.
+            axes: Name and coordinates of each dimension of x, likewise.
         """
         inputs = Inputs(
             reference,
@@ -177,6 +179,7 @@ class Check(ABC):
             densities,
             prior=prior,
             labelled=labelled,
+            axes=axes,
         )
         return self._judge(draws, rng, inputs)
 

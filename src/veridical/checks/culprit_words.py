@@ -67,7 +67,11 @@ class Arrangement:
     def place(self, i: int, channel: int) -> str:
         """Returns the name of a value: `day 17`, `year 1905, species hare`."""
         flat = self.laid_out(np.arange(int(np.prod(self.shape))).reshape(1, *self.shape))[0, i, channel]
-        index = np.unravel_index(int(flat), self.shape)
+        return self.value(int(flat))
+
+    def value(self, flat: int) -> str:
+        """Returns the name of a value by its place in x, row by row."""
+        index = np.unravel_index(flat, self.shape)
         if not self.axes or not self.shape:
             return f"value {flat}"
         pairs = zip(self.axes, index, strict=True)

@@ -29,15 +29,17 @@ import numpy as np
 from pydantic import Field
 
 from veridical.checks.base import Check, CheckResult, Metric, finite_or_none, monte_carlo_p, proportion_stderr
-from veridical.checks.inputs import Array, Inputs, given, require_finite
+from veridical.checks.classifier import classify
+from veridical.checks.inputs import Array, Inputs, given, sharing, summaries
 from veridical.checks.mmd import Reference, jackknife
 from veridical.checks.mmd_null import Pool, fresh_sets, rejections, subsets
-from veridical.errors import DataError, ShapeError, require_shape
+from veridical.errors import DataError, ShapeError
 from veridical.saved.posteriors import Draws
 from veridical.sections import Alpha, Count, Section
 
 _RIDGE = 1e-6  # share of each variance: a summary that others determine, or that never moved, counts heavily
 _SHARED_ROWS = 1_000  # most null rows (and as many for the size) whose kernels with one another are held
+_RETRAINED = 100  # most sets that a classifier is trained on for its size, and for its power
 _PERMUTATIONS = 99  # at least, behind one rejection of the size and the power where sets share rows
 
 
@@ -59,6 +61,9 @@ class DetectionSettings(Section):
     )
     observations: Count = Field(
         default=50, description="Most data sets judged as one set; of more, so many are chosen at random."
+    )
+    classifier: bool = Field(
+        default=False, description="Whether a classifier tells data from simulations too, by its own p-value."
     )
 
 
@@ -126,6 +131,17 @@ class Detection(Check):
             "Share of simulated sets that `mmd_p` rejects at level `level` though the simulator made them; "
             "near `level` if the test is right."
         ),
+        "c2st_p": (
+            "As `mmd_p` for a classifier (Fisher's discriminant of normal scores of the summaries, with "
+            "squares and products) that is trained to tell the data from simulations, and each set of the "
+            "null likewise."
+        ),
+        "c2st_auc": (
+            "Area under the curve of that classifier on data sets of the data that it has not seen: 0.5 is "
+            "chance, 1 that each is told from simulations."
+        ),
+        "c2st_power": "As `power`, of `c2st_p`.",
+        "c2st_size": "As `size`, of `c2st_p`.",
         "summary_mahalanobis_p": (
             "As `mmd_p` for the mean Mahalanobis distance of the data from the reference of simulations."
         ),
@@ -133,7 +149,7 @@ class Detection(Check):
 
     def _judge(self, draws: Draws, rng: np.random.Generator, inputs: Inputs) -> CheckResult:
         simulated: Draws = given(inputs.null, "draws of simulated test sets", self.name)
-        if np.array_equal(self._summary(draws), self._summary(simulated)):
+        if np.array_equal(summaries(draws, self.name), summaries(simulated, self.name)):
             note = "The data judged are the simulated test sets themselves: there is nothing to tell apart."
             return self._result(draws, [], notes=(note,))
         observed, rows = self._rows(draws, simulated, rng)
@@ -147,6 +163,8 @@ class Detection(Check):
         found = self._compare(observed, parts.null, reference, pool, rng)
         table = self._table(observed, found, reference)
         size, power = self._operating(parts, found.null, reference, pool, n, rng)
+        if self.settings.classifier:
+            table += self._classified(observed, parts, rng)
         decidable = 1 / (len(found.null) + 1) <= self.settings.alpha
         p_value = float(monte_carlo_p(found.mmd, found.null))
         critical = np.quantile(found.null, 1 - self.settings.alpha, method="higher")
@@ -167,17 +185,14 @@ class Detection(Check):
 
     def _rows(self, draws: Draws, simulated: Draws, rng: np.random.Generator) -> tuple[Array, Array]:
         """The summaries judged (N_o, K) and those simulated (M, K), in random order, that share no truth."""
-        judged, null = self._summary(draws), self._summary(simulated)
+        judged, null = summaries(draws, self.name), summaries(simulated, self.name)
         if judged.shape[1:] != null.shape[1:]:
             raise ShapeError(
                 f"summary: expected as many as in simulation, {null.shape[1]}, got {judged.shape[1]}."
             )
         n = min(len(judged), self.settings.observations, len(null) // 4)
         chosen = np.sort(rng.choice(len(judged), n, replace=False))
-        if draws.truth is not None and simulated.truth is not None:
-            of, against = np.asarray(draws.truth)[chosen], np.asarray(simulated.truth)
-            if of.shape[1:] == against.shape[1:]:  # data sets of other fidelities share their parameters
-                null = null[~(against[:, None] == of).all(axis=-1).any(axis=1)]
+        null = null[~sharing(draws, chosen, simulated)]
         n = min(n, len(null) // 4)
         if n < 1 or len(null) < 40:
             raise DataError(
@@ -185,12 +200,6 @@ class Detection(Check):
                 f"got {len(null)}; raise test_rows."
             )
         return judged[chosen[:n]], null[rng.permutation(len(null))]
-
-    def _summary(self, draws: Draws) -> Array:
-        summary = np.asarray(given(draws.summary, "learned summaries of the data", self.name), dtype=float)
-        require_shape("summary", summary, draws.draws.shape[1], None)
-        require_finite("summary", summary)
-        return summary
 
     def _parts(self, rows: Array, n: int) -> Parts:
         """Half of the rows for the reference, a quarter each for the null and for size and power, at most."""
@@ -265,6 +274,31 @@ class Detection(Check):
             error = proportion_stderr(share * independent, independent)
             metrics.append(Metric(name, share, error, len(rows), level=self.settings.alpha))
         return metrics[0], metrics[1]
+
+    def _classified(self, observed: Array, parts: Parts, rng: np.random.Generator) -> list[Metric]:
+        """What a classifier finds, with the size and the power of its test at this number of data sets."""
+        n, rows = len(observed), np.concatenate(parts)
+        found = classify(np.concatenate([observed, rows]), n, self.settings.null_sets, rng)
+        repeats, p = len(found.null), float(monte_carlo_p(found.statistic, found.null))
+        error, least = proportion_stderr(p * (repeats + 1) - 1, repeats), 1 / (repeats + 1)
+        table = [Metric("c2st_p", p, error, n, extra={"least_p": least})]
+        if found.auc is not None:
+            table.append(Metric("c2st_auc", found.auc, found.auc_error, n))
+        sets, tries = (
+            min(self.settings.sets, _RETRAINED),
+            max(_PERMUTATIONS, round(1 / self.settings.alpha) - 1),
+        )
+        for name, shift in (("c2st_size", 0.0), ("c2st_power", 1.0)):
+            rejected = []
+            for _ in range(sets):
+                pool = rows[rng.permutation(len(rows))]
+                pool[:n, 0] += shift
+                one = classify(pool, n, tries, rng)
+                rejected.append(bool(rejections(np.asarray(one.statistic), one.null, self.settings.alpha)))
+            share, independent = float(np.mean(rejected)), min(sets, len(rows) // n)
+            error = proportion_stderr(share * independent, independent)
+            table.append(Metric(name, share, error, sets, level=self.settings.alpha))
+        return table
 
     def _permuted(self, points: Array, rows: Array, pool: Pool, rng: np.random.Generator) -> Array:
         """Which sets of points (Q, K), given by rows (T, N_o), the permutation test rejects, shape (T,)."""

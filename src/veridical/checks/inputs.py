@@ -6,7 +6,7 @@ Shapes: S draws, N data sets, D parameters, K summaries; `draws` (S, N, D), `tru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class Inputs:
         densities: The task's own densities at the draws, see `veridical.stages.densities`.
         prior: The prior of the task.
         labelled: Draws of the same method on labelled real data.
+        axes: Name, coordinates and unit of each dimension of x; none where they are not known.
     """
 
     reference: Draws | None = None
@@ -47,6 +48,7 @@ class Inputs:
     densities: Mapping[str, Array] | None = None
     prior: Prior | None = None
     labelled: Draws | None = None
+    axes: Sequence[Mapping[str, Any]] = ()
 
 
 def given(value: Any, what: str, check: str) -> Any:
@@ -71,6 +73,37 @@ def require_finite(name: str, array: Array, *, allow: float | None = None) -> No
             f"{name}: expected finite numbers{also}, got {int(bad.sum())} of {bad.size} that are not; "
             "leave failed rows out before the check."
         )
+
+
+def summaries(draws: Draws, check: str) -> Array:
+    """Returns learned summaries (N, K), checked.
+
+    Raises:
+        DataError: If there are none, or a number is not finite.
+        ShapeError: If there is not one row for each data set.
+    """
+    found = np.asarray(given(draws.summary, "learned summaries of the data", check), dtype=float)
+    require_shape("summary", found, draws.draws.shape[1], None)
+    require_finite("summary", found)
+    return found
+
+
+def sharing(draws: Draws, rows: Array, simulated: Draws) -> Array:
+    """Returns which simulated data sets have the parameters of some of the judged ones, boolean (M,).
+
+    Data sets of other fidelities share their parameters with simulated ones, and would be told from them too
+    rarely.
+
+    Arguments:
+        draws: Of the data judged.
+        rows: Which of them are judged.
+        simulated: Of the simulated data sets.
+    """
+    if draws.truth is not None and simulated.truth is not None:
+        of, against = np.asarray(draws.truth)[rows], np.asarray(simulated.truth)
+        if of.shape[1:] == against.shape[1:]:
+            return np.asarray((against[:, None] == of).all(axis=-1).any(axis=1))
+    return np.zeros(simulated.draws.shape[1], dtype=bool)
 
 
 def labelled(draws: Draws, check: str) -> tuple[Array, Array]:

@@ -25,6 +25,7 @@ FIGURES: dict[str, str] = {
     "prior": "veridical.figures.prior:Prior",
     "predictive": "veridical.figures.predictive:Predictive",
     "distortions": "veridical.figures.distortions:Distortions",
+    "criticism": "veridical.figures.criticism:Criticism",
     "pit": "veridical.figures.pit:Pit",
     "typicality": "veridical.figures.typicality:Typicality",
     "detection": "veridical.figures.detection:Detection",

@@ -19,6 +19,9 @@ from veridical.report.questions import CONDITIONAL, LABELLED, NEEDS
 from veridical.report.rules import RULES
 from veridical.report.step_estimates import CHECK, FIRST, LABEL, LABELS, LOOK, RUN, Known, Step
 
+UNLIKE = ("typical", "like_simulations")  # rules whose objection the check `criticism` explains
+SHOWN = 3  # numbers that it names
+
 # What it takes to answer each rule that objects; every rule with advice stands in one of them.
 OF_SIMULATIONS = (  # what more simulations answer, as the learning curve says how well
     *("reweighted", "near_reference", "local_ranks", "local_classifier", "simulated_calibration"),
@@ -102,8 +105,19 @@ def _advice(finding: Mapping[str, Any], known: Known, verdict: Mapping[str, Any]
         rows = known.evidence(verdict).of("predictive_maximum").values()
         named = next((r["culprit"] for own in rows for r in own if r.get("culprit")), "")
         text, changes = (f"Look at what the predictive check names: {named}.", text) if named else (text, "")
+    if finding["rule"] in UNLIKE and (named := _criticised(verdict, known)):
+        text = f"{text} Check `criticism` names what stands out: {named}."
     price = {LOOK: "a look", RUN: "another run", LABEL: LABELS}[place]
     return Step(place, price, text, changes, known.prices.command({}))
+
+
+def _criticised(verdict: Mapping[str, Any], known: Known) -> str:
+    """What of the data simulations do not make, in words, of the first replicate that tells."""
+    for rows in known.evidence(verdict).of("criticised_p").values():
+        named = [r for r in rows if r["value"] <= levels.caution("set")]
+        if named:
+            return ", ".join(f"{r['number']} {r['how']}" for r in named[:SHOWN])
+    return ""
 
 
 def _missing(verdict: Mapping[str, Any], known: Known) -> list[Step]:

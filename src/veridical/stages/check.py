@@ -44,12 +44,14 @@ def check(
         method: Name of the method, for seeds.
         replicate: Its replicate, likewise.
         dataset: Name of the data set, likewise.
-        task: The task, as plain data, of a check that uses its prior.
+        task: The task, as plain data, of a check that uses its prior or names values of its data.
     """
     rng = seeds.generator(root, "check", name, method, replicate, dataset)
     given: dict[str, Any] = {}
     if task is not None:
-        given["prior"] = tasks.build(task).prior
+        built = tasks.build(task)
+        given["prior"] = built.prior
+        given["axes"] = [{"name": d.name, "coordinates": list(d.coordinates)} for d in built.dimensions]
     for role in ("null", "reference", "labelled"):
         if role in inputs:
             given[role] = posteriors.load(inputs[role])
