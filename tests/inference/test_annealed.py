@@ -36,7 +36,8 @@ def test_normal_numbers_become_errors_of_the_law(errors: SpikeAndSlab) -> None:
     assert errors.slab_probability(np.zeros(1))[0] == pytest.approx(slab / (slab + half))
 
 
-def test_normal_targets_of_several_rows_come_out_within_their_error() -> None:
+@pytest.mark.parametrize("course", [annealed.QUICK, annealed.THOROUGH])
+def test_normal_targets_of_several_rows_come_out_within_their_error(course: annealed.Course) -> None:
     """Given y = u + N(0, s^2), u has mean y / (1 + s^2) and variance s^2 / (1 + s^2); two numbers depend."""
     y, s = np.array([[0.0, 1.0], [4.0, -4.0], [0.5, 0.5]]), np.array([1.0, 0.3, 0.1])
     mix = np.array([[1.0, 0.8], [0.0, 0.6]])  # x = u mix
@@ -45,7 +46,7 @@ def test_normal_targets_of_several_rows_come_out_within_their_error() -> None:
         off = (y[rows] - u @ mix) / s[rows][:, None]
         return -0.5 * (off**2).sum(axis=1), off / s[rows][:, None] @ mix.T
 
-    u = annealed.sample(likelihood, 2, 2000, generators(3, "normal"))
+    u = annealed.sample(likelihood, 2, 2000, generators(3, "normal"), course)
     for i in range(3):
         precision = np.eye(2) + mix @ mix.T / s[i] ** 2
         mean = np.linalg.solve(precision, mix @ y[i] / s[i] ** 2)
@@ -53,6 +54,23 @@ def test_normal_targets_of_several_rows_come_out_within_their_error() -> None:
         effective = 400  # of 2,000 particles that were resampled on the way
         assert (np.abs(u[i].mean(axis=0) - mean) < 4.5 * sd / effective**0.5).all()
         np.testing.assert_allclose(u[i].std(axis=0), sd, rtol=5 / (2 * effective) ** 0.5)
+
+
+def test_a_thorough_course_has_populations_agree_on_a_thin_sheet() -> None:
+    """Four numbers whose differences are known to 0.005; their mean is N(0, 1/4), and hard to move along."""
+    differences = np.eye(4) - 0.25
+
+    def likelihood(u: Array, rows: Array) -> tuple[Array, Array]:
+        off = u @ differences / 0.005
+        return -0.5 * (off**2).sum(axis=1), -off @ differences / 0.005
+
+    spread = {}
+    for name, course in (("quick", annealed.QUICK), ("thorough", annealed.THOROUGH)):
+        u = annealed.sample(likelihood, 4, 48, generators(16, "sheet"), course).mean(axis=2)
+        spread[name] = u.mean(axis=1).std(ddof=1)
+        assert np.abs(u.mean()) < 4.5 * spread[name] / 16**0.5
+    assert spread["thorough"] < 0.7 * spread["quick"]
+    assert spread["thorough"] < 0.5 * 0.5, "half a standard deviation of the common part"
 
 
 @pytest.mark.parametrize("y", [0.0, 1.5, 5.0, 40.0])
