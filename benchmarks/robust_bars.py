@@ -59,6 +59,8 @@ def verdict(good: bool | None) -> str:
 
 def made(lines: Sequence[Line]) -> str:
     """What made the record."""
+    if not lines:
+        return "Not run yet."
     dates = sorted({line["made"]["date"] for line in lines})
     kinds = sorted({", ".join(f"{k} {v}" for k, v in line["made"].items() if k != "date") for line in lines})
     return f"Measured on {' and '.join(dates)} with {'; '.join(kinds)}."
@@ -113,7 +115,7 @@ def gaussians(record: Record) -> Iterable[Bar]:
     most = 0.72 + 2 * record.error(what, "nnpe", "error_se")
     yield bar(1, "linear: `nnpe` at most 0.72 and two standard errors", nnpe <= most, nnpe, most)
     yield bar(1, "linear: `npe` above `rnpe` and `nnpe`", npe > max(nnpe, rnpe), npe, rnpe, nnpe)
-    slab = of(what, "rnpe", "slab")
+    slab = np.atleast_1d(of(what, "rnpe", "slab"))
     yield bar(1, "linear: P(slab) within 0.50 ± 0.02 for all ten", (abs(slab - 0.5) <= 0.02).all(), slab)
     what = "gaussian_mean"
     error, score = of(what, "rnpe", "error"), of(what, "rnpe", "score") - of(what, "npe", "score")
@@ -132,7 +134,8 @@ def epidemic(record: Record) -> Iterable[Bar]:
     yield bar(3, "SIR: `npe` at least three times `rnpe`", npe >= 3 * rnpe, npe, rnpe)
     slab = np.atleast_1d(of(what, "rnpe", "slab"))
     yield bar(3, "SIR: P(slab) of the autocorrelation at least 0.9", slab[-1] >= 0.9, slab[-1])
-    yield bar(3, "SIR: every other at most 0.5", slab[:-1].max(initial=0) <= 0.5, slab[:-1])
+    others = slab[:-1] if len(slab) > 1 else slab
+    yield bar(3, "SIR: every other at most 0.5", others.max() <= 0.5, others)
     sure, sd = of(what, "npe", "sure"), of(what, "rnpe", "slab_sd")
     yield bar(3, "SIR: `npe` too sure by 0.3 or more", sure >= 0.3, sure)
     yield bar(3, "SIR: sd of P(slab) between populations at most 0.17", sd <= 0.17, sd)

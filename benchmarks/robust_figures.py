@@ -3,13 +3,14 @@
     python benchmarks/robust_figures.py [gaussian_mean] [gaussian_linear] [cancer_stromal] [stochastic_sir]
         [ricker] [mean_reversion] [--seeds 0 1 2] [--page PAGE.md]
 
-**Errors of single numbers (RNPE, NNPE).** Each method learns once from 50,000 simulations, then answers
-observations of nature and, where noted, of the simulator itself. Errors are of posterior means, squared, in
-units of the prior's variance, with the Monte Carlo variance of the mean taken off; log scores are of
-parameters in units of the prior's standard deviation. `too sure` is the mean, over observations, of the
-posterior mass denser than the truth, less 1/2: above zero the answer is too narrow. `rnpe` asks the `npe`
-of its line, at 192 observations without errors each. Published errors are means over 1,000 trainings (Ward
-et al., 2022), the exact ones integrals in one dimension, at the very observations of the line.
+**Errors of single numbers (RNPE, NNPE).** Each method learns once from 50,000 simulations
+(`cancer_stromal`, `stochastic_sir`: 20,000), then answers observations of nature and, where noted, of the
+simulator itself. Errors are of posterior means, squared, in units of the prior's variance, with the Monte
+Carlo variance of the mean taken off; log scores are of parameters in units of the prior's standard
+deviation. `too sure` is the mean, over observations, of the posterior mass denser than the truth, less 1/2:
+above zero the answer is too narrow. `rnpe` asks the `npe` of its line, at 192 observations without errors
+each. Published errors are means over 1,000 trainings (Ward et al., 2022), the exact ones integrals in one
+dimension, at the very observations of the line.
 
 **Robust statistics (NPE-RS).** 1,000 simulations of 100 series each; one observed set of 100, of which 20
 have other parameters. Errors are roots of mean squares over 1,000 draws and both parameters, MMD^2 those
@@ -45,9 +46,8 @@ from veridical.tasks.base import usable
 from veridical.training.session import Session
 
 Array = np.ndarray
-SIMULATIONS, BLOCK = 50_000, 2_500
-DRAWS, PLACED = 512, 64  # of an answer, and of those that tell where the truth lies among them
-TRAINING = {"epochs": 15, "batch_size": 512}
+BLOCK = 2_500  # simulations at a time
+DRAWS, PLACED = 384, 32  # of an answer, and of those that tell where the truth lies among them
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,26 @@ class Case:
 
     Attributes:
         settings: Of the task.
+        simulations: That are learned from.
         rows: Observations of each level.
+        epochs: Of each training, in batches of 512.
         thorough: Whether `rnpe` is.
     """
 
     settings: dict[str, Any]
+    simulations: int
     rows: dict[str, int]
+    epochs: int
     thorough: bool = False
 
 
 ROOT_TENTH = 0.1**0.5
 LINEAR = {"dimension": 10, "prior_sd": ROOT_TENTH, "noise_sd": ROOT_TENTH, "real_noise_sd": 0.2**0.5}
 CASES = {
-    "gaussian_mean": Case({}, {"real": 200, "model": 200}),
-    "gaussian_linear": Case(LINEAR, {"real": 120}),
-    "cancer_stromal": Case({}, {"real": 300, "model": 100}),
-    "stochastic_sir": Case({"dequantised": True}, {"real": 100, "sde": 30}, thorough=True),
+    "gaussian_mean": Case({}, 50_000, {"real": 200, "model": 100}, 6),
+    "gaussian_linear": Case(LINEAR, 50_000, {"real": 120}, 6),
+    "cancer_stromal": Case({}, 20_000, {"real": 150, "model": 50}, 20),
+    "stochastic_sir": Case({"dequantised": True}, 20_000, {"real": 100, "sde": 20}, 25, thorough=True),
 }
 
 
@@ -84,6 +88,7 @@ class Series:
         truth: Parameters of those that are not contaminated.
         weight: Of the regulariser.
         summary: The network.
+        epochs: Of a training.
         averaged: Whether it sees the average series alone.
     """
 
@@ -91,19 +96,20 @@ class Series:
     truth: tuple[float, float]
     weight: float
     summary: dict[str, Any]
+    epochs: int
     averaged: bool = False
 
 
 PER_SERIES = {"type": "deepset", "element": [32, 32], "hidden": [], "features": 4}
 SERIES = {
-    "ricker": Series({}, (4.0, 10.0), 1.0, {"type": "mlp", "hidden": [], "features": 4}, averaged=True),
-    "mean_reversion": Series({"step": 5 / 26}, (0.5, 1.0), 2.0, PER_SERIES),
+    "ricker": Series({}, (4.0, 10.0), 1.0, {"type": "mlp", "hidden": [], "features": 4}, 120, averaged=True),
+    "mean_reversion": Series({"step": 5 / 26}, (0.5, 1.0), 2.0, PER_SERIES, 60),
 }
 SMALL = {
     "base": "none",
     "inputs": {"transform": "none"},
     "flow": {"type": "maf", "transforms": 3, "hidden": [20]},
-    "training": {"epochs": 120, "batch_size": 100, "learning_rate": 2e-3, "patience": 20},
+    "training": {"batch_size": 100, "learning_rate": 2e-3, "patience": 20},
 }
 
 
@@ -133,13 +139,14 @@ def single_numbers(name: str, seed: int) -> Iterator[dict[str, Any]]:
     case = CASES[name]
     task: Any = tasks.build({"name": name, "settings": case.settings})
     first = next(iter(task.fidelities))
-    rows = in_blocks(task, SIMULATIONS, first, BLOCK, name, "train", seed)
+    rows = in_blocks(task, case.simulations, first, BLOCK, name, "train", seed)
     info, scale = TaskInfo.of(task), rows[0].std(axis=0)
+    training = {"epochs": case.epochs, "batch_size": 512}
     made: dict[str, tuple[Estimator, float]] = {}
-    made["npe"] = trained(info, {"type": "npe", "training": TRAINING}, rows, seed, prior=task.prior)
-    noisy = {**SPIKE_AND_SLAB, "training": {**TRAINING, **SPIKE_AND_SLAB["training"]}}
+    made["npe"] = trained(info, {"type": "npe", "training": training}, rows, seed, prior=task.prior)
+    noisy = {**SPIKE_AND_SLAB, "training": {**training, **SPIKE_AND_SLAB["training"]}}
     made["nnpe"] = trained(info, {"type": "npe", **noisy}, rows, seed, prior=task.prior)
-    spec = {"type": "rnpe", "of": "npe", "training": TRAINING, "thorough": case.thorough}
+    spec = {"type": "rnpe", "of": "npe", "training": training, "thorough": case.thorough}
     made["rnpe"] = trained(info, spec, rows, seed, parent=made["npe"][0])
     for level, n in case.rows.items():
         theta, x = in_blocks(task, n, level, BLOCK, name, level, seed)
@@ -228,7 +235,7 @@ def robust_statistics(name: str, seed: int) -> Iterator[dict[str, Any]]:
     if case.averaged:
         info = replace(info, x_shape=info.x_shape[1:], axes=info.axes[1:])
         x, seen = x.mean(axis=1), observed.mean(axis=1)
-    plain = {"summary": case.summary, **SMALL}
+    plain = {"summary": case.summary, **SMALL, "training": {**SMALL["training"], "epochs": case.epochs}}
     term = {"regulariser": {"type": "mmd", "weight": case.weight}, "unlabelled": "real"}
     specs = {"npe": {"type": "npe", **plain}, "npe_rs": {"type": "regularised", **term, **plain}}
     for method, spec in specs.items():

@@ -36,8 +36,7 @@ def test_normal_numbers_become_errors_of_the_law(errors: SpikeAndSlab) -> None:
     assert errors.slab_probability(np.zeros(1))[0] == pytest.approx(slab / (slab + half))
 
 
-@pytest.mark.parametrize("course", [annealed.QUICK, annealed.THOROUGH])
-def test_normal_targets_of_several_rows_come_out_within_their_error(course: annealed.Course) -> None:
+def test_normal_targets_of_several_rows_come_out_within_their_error() -> None:
     """Given y = u + N(0, s^2), u has mean y / (1 + s^2) and variance s^2 / (1 + s^2); two numbers depend."""
     y, s = np.array([[0.0, 1.0], [4.0, -4.0], [0.5, 0.5]]), np.array([1.0, 0.3, 0.1])
     mix = np.array([[1.0, 0.8], [0.0, 0.6]])  # x = u mix
@@ -46,7 +45,7 @@ def test_normal_targets_of_several_rows_come_out_within_their_error(course: anne
         off = (y[rows] - u @ mix) / s[rows][:, None]
         return -0.5 * (off**2).sum(axis=1), off / s[rows][:, None] @ mix.T
 
-    u = annealed.sample(likelihood, 2, 2000, generators(3, "normal"), course)
+    u = annealed.sample(likelihood, 2, 2000, generators(3, "normal"))
     for i in range(3):
         precision = np.eye(2) + mix @ mix.T / s[i] ** 2
         mean = np.linalg.solve(precision, mix @ y[i] / s[i] ** 2)
