@@ -99,10 +99,10 @@ class PriorWithShifts:
 class Shifting(NLE):
     """A likelihood of parameters and of shifts; `settings` are those of the remedy, beside the parent's."""
 
-    parent: NLE  # type: ignore[assignment]
+    parent: NLE
 
     @classmethod
-    def around(cls, parent: NLE, settings: RSNLSettings) -> Shifting:
+    def of(cls, parent: NLE, settings: RSNLSettings) -> Shifting:
         """Returns that of a trained likelihood."""
         d, k, c = (
             len(parent.task.parameters),
@@ -177,11 +177,11 @@ class RSNL(Estimator):
     settings: RSNLSettings
     task: TaskInfo
     seed: int
-    parent: NLE  # type: ignore[assignment]
+    parent: NLE
 
     def __post_init__(self) -> None:
         self.cloud, self.summarisers = self.parent.cloud, self.parent.summarisers
-        self.joint = Shifting.around(self.parent, self.settings)
+        self.joint = Shifting.of(self.parent, self.settings)
 
     @classmethod
     def fit(
