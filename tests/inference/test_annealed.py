@@ -55,6 +55,23 @@ def test_normal_targets_of_several_rows_come_out_within_their_error() -> None:
         np.testing.assert_allclose(u[i].std(axis=0), sd, rtol=5 / (2 * effective) ** 0.5)
 
 
+def test_a_thorough_course_has_populations_agree_on_a_thin_sheet() -> None:
+    """Four numbers whose differences are known to 0.005; their mean is N(0, 1/4), and hard to move along."""
+    differences = np.eye(4) - 0.25
+
+    def likelihood(u: Array, rows: Array) -> tuple[Array, Array]:
+        off = u @ differences / 0.005
+        return -0.5 * (off**2).sum(axis=1), -off @ differences / 0.005
+
+    spread = {}
+    for name, course in (("quick", annealed.QUICK), ("thorough", annealed.THOROUGH)):
+        u = annealed.sample(likelihood, 4, 48, generators(16, "sheet"), course).mean(axis=2)
+        spread[name] = u.mean(axis=1).std(ddof=1)
+        assert np.abs(u.mean()) < 4.5 * spread[name] / 16**0.5
+    assert spread["thorough"] < 0.7 * spread["quick"]
+    assert spread["thorough"] < 0.5 * 0.5, "half a standard deviation of the common part"
+
+
 @pytest.mark.parametrize("y", [0.0, 1.5, 5.0, 40.0])
 def test_data_without_errors_follow_the_integral_and_populations_agree(y: float) -> None:
     """Of x ~ N(0, 1): p(x | y) is N(x) p(y - x) on a grid, and P(z = 1 | y) follows from both evidences."""

@@ -87,6 +87,13 @@ def test_errors_of_no_width_leave_the_answer_of_what_it_wraps(rng: np.random.Gen
     np.testing.assert_allclose(method.log_prob(theta, x), method.parent.log_prob(theta, x), atol=0.05)
 
 
+def test_a_thorough_course_says_the_same_of_what_is_easy() -> None:
+    x = np.array([[0.6, 13.6], [0.6, 0.9]])
+    quick, thorough = (remedy(thorough=each).extras(x)["misspecified"] for each in (False, True))
+    assert not np.allclose(quick, thorough)
+    np.testing.assert_allclose(quick, thorough, atol=0.12)  # 192 draws each, a third of them independent
+
+
 def test_an_answer_depends_on_its_observation_and_the_seed_alone() -> None:
     x = np.array([[0.6, 13.6], [0.6, 0.9]])
     whole, alone = remedy().denoised(x), remedy().denoised(x[1:])

@@ -201,7 +201,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "wind_tunnel",
             )
         }
-        | jobs("prior", "stacked", "tempered", "nle", "nre"),
+        | jobs("prior", "stacked", "tempered", "nle", "nre", "rsnl"),
     ),
 }
 

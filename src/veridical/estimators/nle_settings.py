@@ -75,6 +75,7 @@ class NLESettings(LikelihoodSettings):
     """Neural likelihood estimation: a density of x given the parameters, whose posterior chains draw."""
 
     code: ClassVar[str] = "veridical.estimators.nle:NLE"
+    gives: ClassVar[tuple[str, ...]] = (*LikelihoodSettings.gives, "density of data")
     refuses: ClassVar = {
         **TrainedSettings.refuses,
         "augment": "it would learn a wider density",

@@ -27,7 +27,8 @@ class MethodSettings(Section):
         learns: What it learns from: `simulations` of its fidelity, `calibration` pairs, events of `classes`.
         gives: What checks and other methods may ask of it: `summaries` of data, `weights` to begin with,
             those of `members`, an `encoder` of simulations, a `tuned encoder` of real data, `functions` of
-            events, a `likelihood` of data, `answers apart` to the pairs that it learned from by what has not.
+            events, a `likelihood` of data or a `density of data` itself, `answers apart` to the pairs that it
+            learned from by what has not.
         discrete: Whether it can answer for parameters that take values of a list.
         builds_on: Of these, what the method that it builds on must give one of; empty where any will do.
         asks_apart: Whether it asks what it builds on about the labelled pairs, which must not have learned

@@ -12,5 +12,6 @@ REMEDIES = {  # the settings of each, which name its class
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
     "tempered": "veridical.remedies.tempered_settings:TemperedSettings",
     "rnpe": "veridical.remedies.rnpe_settings:RNPESettings",
+    "rsnl": "veridical.remedies.rsnl_settings:RSNLSettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
 }

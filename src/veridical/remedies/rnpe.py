@@ -17,7 +17,8 @@ summaries that mean something: at most 100, none of them whole numbers with step
 uniform noise to those).
 
 x_m depend on y and a seed alone; they are the same for draws and densities. Their independent populations are
-compared by R-hat, and by how far the probabilities differ between them.
+compared by R-hat, and by how far the probabilities differ between them. Where they differ, numbers of x that
+lie on a thin sheet are the likely reason: `thorough`.
 
 References:
     | Robust Neural Posterior Estimation and Statistical Model Criticism (Ward et al., 2022)
@@ -169,7 +170,8 @@ class RNPE(Estimator):
             log_q, gradient = self._log_marginal(y[rows // own.populations] - error)
             return log_q, -gradient * slope
 
-        u = annealed.sample(likelihood, k, own.particles, rngs)
+        course = annealed.THOROUGH if own.thorough else annealed.QUICK
+        u = annealed.sample(likelihood, k, own.particles, rngs, course)
         errors = self.errors.error(u)[0].reshape(len(x), own.populations, own.particles, k)
         clean = (y[:, None, None] - errors) * self.inputs.scale + self.inputs.mean
         slab = self.errors.slab_probability(errors).mean(axis=2)

@@ -48,6 +48,11 @@ class RNPESettings(TrainedSettings):
     particles: Annotated[int, Field(ge=8, le=10_000)] = Field(
         default=48, description="Members of each; answers are mixtures over all of them."
     )
+    thorough: bool = Field(
+        default=False,
+        description="Whether populations are led there in smaller steps and moved farther, for five times "
+        "the time: where numbers of x depend on each other so closely that populations differ.",
+    )
 
     @property
     def has_density(self) -> None:
