@@ -1,6 +1,6 @@
 """What does the best family reach with 10,000 simulations in all, on the tasks of the published benchmark?
 
-    python benchmarks/best_family.py [TASK ...] [--observations 3] [--page docs/results/best_family.md]
+    python benchmarks/best_family.py [TASK ...] [--first 0] [--observations 3] [--page docs/results/best_family.md]
 
 Of each observation, alone: `rounds` are four of `tsnpe` with 2,500 simulations each and an `ensemble` of
 three members, and `corrected` is that weighted by the exact likelihood (`importance`), which asks it 20,000
@@ -95,6 +95,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tasks", nargs="*", choices=[*ASKED, []])
+    parser.add_argument("--first", type=int, default=0, help="observations before this one stay as they are")
     parser.add_argument("--observations", type=int, default=3)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
@@ -103,7 +104,7 @@ def main() -> None:
     for name in options.tasks or ASKED:
         task = tasks.build(defaults.TASKS[name])
         fresh = defaults.finite(task, "fresh", defaults.FRESH)
-        for i in range(options.observations):
+        for i in range(options.first, options.observations):
             reference, _ = defaults.exact(task, fresh.x[i].astype(float), i)
             found = [*answered(name, fresh.x[i], reference, i)]
             kept = [old for old in kept if (old["task"], old["observation"]) != (name, i)] + found
