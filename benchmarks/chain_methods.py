@@ -132,22 +132,25 @@ def classified(given: Any, task: GaussianChain, x: Array, number: int) -> float:
     return float(np.mean([c2st(exact[:, i], drawn[:, i], rng).mean() for i in range(OBSERVATIONS)]))
 
 
-def measured(pairs: int, sets: Sequence[int], wanted: set[str], test_rows: int, draws: int) -> Iterator[Any]:
-    """A line for each method and set of pairs, and one for the exact posterior."""
+def measured(
+    asked: Sequence[int], sets: Sequence[int], wanted: set[str], test_rows: int, draws: int
+) -> Iterator[dict[str, Any]]:
+    """A line for each method, number and set of pairs, and one for the exact posterior; set by set."""
     task = tasks.build({"name": TASK})
     assert isinstance(task, GaussianChain)
-    made, n = simulated(task), SIMULATIONS[TASK]
+    made, n = simulated(task) if any(METHODS[name][1] for name in wanted) else {}, SIMULATIONS[TASK]
     found = rows(task, "model", n, "train")
     learned = Rows(found.theta, found.x, bank.validation_mask(n))
     for number in sets:
-        labelled = rows(task, "real", pairs, "pairs", number)
         test = rows(task, "real", test_rows, "test", number)
         lpp = float(task.posterior_log_prob(test.theta, test.x, "real").mean())
-        yield {"pairs": pairs, "method": "exact", "set": number, "lpp": lpp, "gap": 0.0}
-        for name, estimator, seconds in fitted(task, made, learned, labelled, wanted, number):
-            if name not in UNJUDGED:
-                line = judged(name, estimator, task, test, draws, number) | {"fit": seconds}
-                yield {"pairs": pairs, "method": name, "set": number, "rows": test_rows, **line}
+        for pairs in asked:
+            yield {"pairs": pairs, "method": "exact", "set": number, "lpp": lpp, "gap": 0.0}
+            labelled = rows(task, "real", pairs, "pairs", number)
+            for name, estimator, seconds in fitted(task, made, learned, labelled, wanted, number):
+                if name not in UNJUDGED:
+                    line = judged(name, estimator, task, test, draws, number) | {"fit": seconds}
+                    yield {"pairs": pairs, "method": name, "set": number, "rows": test_rows, **line}
 
 
 def gaps(lines: Sequence[dict[str, Any]], pairs: int, method: str) -> dict[int, float]:
@@ -196,6 +199,7 @@ def page(record: dict[str, Any]) -> str:
     for pairs in sorted({line["pairs"] for line in lines}):
         for name in ("exact", *METHODS):
             own = [line for line in lines if (line["pairs"], line["method"]) == (pairs, name)]
+            own.sort(key=lambda line: line["set"])
             if not own:
                 continue
             columns = {key: [line[key] for line in own if key in line] for key in (*KEYS, "fit", "answers")}
@@ -237,16 +241,15 @@ def main() -> None:
     record["versions"] = artifacts.versions()
     command = shlex.join(["python", "benchmarks/chain_methods.py", *sys.argv[1:]])
     record["runs"].append({"command": command, "date": f"{datetime.now():%Y-%m-%d}"})
-    for pairs in options.pairs:
-        for found in measured(pairs, options.sets, {*options.methods}, options.rows, options.draws):
-            line = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
-            print(json.dumps(line), flush=True)
-            place = ("pairs", "method", "set")
-            record["lines"] = [old for old in record["lines"] if any(old[k] != line[k] for k in place)]
-            record["lines"].append(line)
-            if options.page:
-                path.write_text(json.dumps(record, indent=1) + "\n")
-                options.page.write_text(page(record))
+    wanted, place = {*options.methods}, ("pairs", "method", "set")
+    for found in measured(options.pairs, options.sets, wanted, options.rows, options.draws):
+        line = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
+        print(json.dumps(line), flush=True)
+        record["lines"] = [old for old in record["lines"] if any(old[k] != line[k] for k in place)]
+        record["lines"].append(line)
+        if options.page:
+            path.write_text(json.dumps(record, indent=1) + "\n")
+            options.page.write_text(page(record))
 
 
 if __name__ == "__main__":

@@ -286,7 +286,8 @@ def _distilled(
     """The density of parameters given scaled summaries and log gamma, from draws of the mixtures."""
     rng = seeds.generator(run.root, "remedy", *run.path, "frisbi", "rows")
     n, count = settings.rows, len(cloud.rows)
-    gamma = np.exp(rng.uniform(*np.log([settings.least_gamma, settings.gamma]), n))
+    low, high = np.log([settings.least_gamma, settings.gamma])
+    gamma = np.exp(rng.uniform(low, high, n))
     summaries = cloud.rows[rng.integers(count, size=n)]
     theta = np.empty((n, len(task.parameters)))
     for first in range(0, n, AT_ONCE):

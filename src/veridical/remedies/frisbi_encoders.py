@@ -100,6 +100,10 @@ class Aligned(Trainable):
     """
 
     done: Tensor
+    mean: Tensor
+    scale: Tensor
+    cloud: Tensor
+    real: Tensor
 
     def __init__(
         self, encoder: nn.Module, cloud: Cloud, real: Array, settings: FRISBISettings, run: session.Session
