@@ -223,8 +223,7 @@ def page(record: dict[str, Any]) -> str:
         + beaten(lines)
         + "\n\nThe chain is linear, and a regression is the right model of it.",
         table([*header, "fit, s", "answers, s"], cells),
-        f"Root seed {ROOT}; {versions}. Runs, of which some were stopped before their end:\n\n"
-        + "\n".join(made),
+        f"Root seed {ROOT}; {versions}. Runs:\n\n" + "\n".join(made),
     ]
     return "\n\n".join(parts) + "\n"
 
