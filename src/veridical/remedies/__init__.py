@@ -9,6 +9,7 @@ REMEDIES = {  # the settings of each, which name its class
     "recalibrated": "veridical.remedies.recalibrated_settings:RecalibratedSettings",
     "stacked": "veridical.remedies.stacked_settings:StackedSettings",
     "fmcpe": "veridical.remedies.fmcpe_settings:FMCPESettings",
+    "frisbi": "veridical.remedies.frisbi_settings:FRISBISettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",
     "tempered": "veridical.remedies.tempered_settings:TemperedSettings",
     "rnpe": "veridical.remedies.rnpe_settings:RNPESettings",
