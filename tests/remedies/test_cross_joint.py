@@ -208,6 +208,11 @@ def test_what_it_refuses(npe: NPE) -> None:
     spoilt = replace(learned, x=np.full_like(learned.x, 1e30))
     with pytest.raises(TrainingError, match="the loss is not finite at step"):
         fit(npe, spoilt)
+    spec = {"type": "j_npe", "training": {"epochs": 1}, "flow": {"transforms": 1, "hidden": [4]}}
+    known = Material(rows(100, False, generator("known")), learned)
+    joint, _ = methods.fit(spec, SHIFTED, known, Session(1, ("joint", 0)))
+    with pytest.raises(TrainingError, match="'j_npe' has learned from labelled pairs"):
+        fit(joint, learned, steps=0)[0].apart(learned)
     settings = CrossJNPESettings(of="npe")
     assert "has learned from the labelled pairs" in str(
         settings.misfit(methods.typed("j_npe", {"type": "j_npe"}), "j")

@@ -76,7 +76,6 @@ class CrossJNPE(Estimator):
         posterior as it was.
         """
         parent = encoder_of(material.require("parent", settings.type), settings.type)
-        apart.require_unseen(parent)
         pairs = labelled(material, "calibration", settings.type, task)
         if len(pairs) < MIN_PAIRS:
             raise TrainingError(
@@ -103,8 +102,9 @@ class CrossJNPE(Estimator):
         """Returns each fifth of the pairs that it has learned from, with the fit without it.
 
         Raises:
-            TrainingError: If these are other pairs.
+            TrainingError: If these are other pairs, or what it starts from has learned from pairs.
         """
+        apart.require_unseen(self.parent)
         if not np.array_equal(self.parent.parameters.forward(pairs.theta)[0], self.z):
             raise TrainingError(
                 f"remedy {self.type}: it has learned from {len(self.z)} labelled pairs, and these "

@@ -62,6 +62,7 @@ from veridical.training import devices, session
 
 MIN_PAIRS = 10
 BELIEFS = 40  # draws behind a median and a width
+SCORED = 100  # draws behind an answer that says whether the second flow takes part, at most
 KEPT = 4_000_000  # numbers of draws that are kept in memory for the next question
 
 
@@ -142,8 +143,9 @@ class FMCPE(Estimator):
         """The mean log density in z of pairs, each by the fit without it, with one flow or both."""
         log_p: Array = np.empty(len(pairs))
         scores = np.array([0.0, float(both)])
+        fewer = self.settings.model_copy(update={"draws": min(self.settings.draws, SCORED)})
         for rows, alone in self._alone():
-            one = replace(alone, scores=scores)
+            one = replace(alone, settings=fewer, scores=scores)
             log_p[rows] = one.log_prob(pairs.theta[rows], pairs.x[rows])
         return float((log_p - self.parent.parameters.forward(pairs.theta)[1]).mean())
 
