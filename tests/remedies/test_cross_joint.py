@@ -13,7 +13,7 @@ from tests.remedies.shifted_task import PRIOR, SHIFTED, rows, simulate, simulato
 from veridical import methods, seeds
 from veridical.errors import TrainingError
 from veridical.estimators.apart import FOLDS, folds
-from veridical.estimators.base import Material, Rows
+from veridical.estimators.base import Estimator, Material, Rows
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
 from veridical.remedies.cross_joint import CrossJNPE
@@ -35,12 +35,12 @@ def pairs(n: int, real: bool = True) -> Rows:
     return replace(rows(n, real, generator("pairs", n)), validation=np.zeros(n, bool))
 
 
-def material(npe: NPE, learned: Rows, **changes: Any) -> Material:
-    known = {"calibration": learned, "parent": npe, "prior": PRIOR, "simulate": simulator()}
+def material(npe: Estimator, learned: Rows, **changes: Any) -> Material:
+    known: dict[str, Any] = {"calibration": learned, "parent": npe, "prior": PRIOR, "simulate": simulator()}
     return Material(**{**known, **changes})
 
 
-def fit(npe: NPE, learned: Rows, **settings: Any) -> tuple[CrossJNPE, TrainingResult]:
+def fit(npe: Estimator, learned: Rows, **settings: Any) -> tuple[CrossJNPE, TrainingResult]:
     spec = {"type": "cross_j_npe", "of": "npe", **settings}
     found, result = methods.fit(spec, SHIFTED, material(npe, learned), RUN)
     assert isinstance(found, CrossJNPE) and result is not None
@@ -144,7 +144,7 @@ def test_simulations_are_distorted_as_those_of_the_posterior_were(npe: NPE) -> N
     augmented = npe.settings.training.model_copy(update={"augment": 3.0})
     noisy = replace(npe, settings=npe.settings.model_copy(update={"training": augmented}))
     learned = pairs(20)
-    spread = []
+    spread: list[Any] = []
     for parent in (npe, noisy):
         made = training(parent, learned, steps=20)
         spread.append([x[0, part].std() for _, x in made._batches() for part in (slice(64), slice(64, None))])
@@ -185,11 +185,12 @@ def test_others_build_on_its_answers_to_pairs_not_seen(npe: NPE) -> None:
     learned = pairs(40)
     found, _ = fit(npe, learned, steps=40, looks=4, learning_rate=3e-3)
     after = Material(calibration=learned, parent=found, prior=PRIOR)
-    last, _ = methods.fit({"type": "recalibrated", "of": "joint"}, SHIFTED, after, Session(1, ("last", 0)))
+    spec: dict[str, Any] = {"type": "recalibrated", "of": "joint"}
+    last: Any = methods.fit(spec, SHIFTED, after, Session(1, ("last", 0)))[0]
     assert not last.changes and len(last.levels) == 40
     beside = replace(after, beside=[npe])
     spec = {"type": "stacked", "of": "joint", "beside": ["npe"]}
-    stack, _ = methods.fit(spec, SHIFTED, beside, Session(1, ("stack", 0)))
+    stack: Any = methods.fit(spec, SHIFTED, beside, Session(1, ("stack", 0)))[0]
     assert stack.weights[0] > 0.5 > stack.weights[1] and stack.bagged
     assert [len(held) for held, _ in stack.apart(learned)] == [8] * FOLDS
 
@@ -199,7 +200,7 @@ def test_what_it_refuses(npe: NPE) -> None:
     with pytest.raises(TrainingError, match="expected at least 10 labelled real rows, got 9"):
         fit(npe, pairs(9))
     narrow = material(npe, learned, prior=Product({"share": Uniform(0.0, 0.5)}))
-    spec = {"type": "cross_j_npe", "of": "npe"}
+    spec: dict[str, Any] = {"type": "cross_j_npe", "of": "npe"}
     with pytest.raises(TrainingError, match="have no density under the prior"):
         methods.fit(spec, SHIFTED, narrow, RUN)
     mlp, _ = methods.fit({"type": "mlp"}, SHIFTED, Material(calibration=learned), Session(1, ("mlp", 0)))
