@@ -1,7 +1,7 @@
 """What do 10, 50, 200 labelled pairs buy, by regression, recalibration, stacking, beside the exact answer?
 
     python benchmarks/remedies_with_labels.py [TASK ...] [--pairs 50 --pairs 200] [--sets 3]
-        [--methods METHOD ...] [--page PAGE.md]
+        [--methods METHOD ...] [--parents results/rope_pendulum/train] [--regions 1000] [--page PAGE.md]
 
 `npe` has learned from simulations that are wrong (`gaussian_chain`: 20,000; `pendulum` without friction:
 100,000), `npe distorted` from the same series under random gains, offsets and noise; each set of pairs is
@@ -18,6 +18,10 @@ is of `moments recalibrated`, `ridge` and the last of the `npe`, `stacked cross`
 pairs: on the chain `moments recalibrated` within 0.2 nats of the exact posterior; on the pendulum at least
 -0.9 in each set, mixtures at least -0.4 on average; 0.87 to 0.93 in 90 % regions on average; mixtures at
 most 0.05 below their best component. The prior, which they mix in too, is worth -3.35 on the pendulum.
+
+Lines *of a study* are of the posteriors `npe` and `npe_distorted` of the study `rope_pendulum` (replicate 1)
+in place of new ones: as many simulations and the same networks, up to 4,000 steps at a peak rate of 5e-3.
+Their regions are those of the first 100 test rows, by 100 draws (standard error 0.03), their LPP of all.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from typing import Any
 import numpy as np
 from table_text import table
 
-from veridical import bank, methods, seeds, tasks
+from veridical import artifacts, bank, methods, seeds, tasks
 from veridical.bank.blocks import Simulator
 from veridical.checks.coverage import hpd_levels
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
@@ -65,6 +69,7 @@ SPECS: dict[str, tuple[dict[str, Any], list[str]]] = {  # settings, and the meth
     "stacked cross": ({"type": "stacked"}, ["moments", CROSS]),
 }
 SERIES = ("pendulum",)  # tasks that have an `npe distorted`
+OF_STUDY = ", of a study"  # after the name of a task whose posteriors are those of a study
 Array = np.ndarray
 
 
@@ -98,6 +103,12 @@ def simulated(task: tasks.Task) -> dict[str, Estimator]:
         name: methods.fit(each, TaskInfo.of(task), material, Session(ROOT, (name, 0)))[0]
         for name, each in specs.items()
     }
+
+
+def of_study(folder: Path, run: str) -> dict[str, Estimator]:
+    """The posteriors of a study of a series, from its folder `train`."""
+    names = {NPE: "npe", DISTORTED: "npe_distorted"}
+    return {name: artifacts.load_estimator(folder / each / run) for name, each in names.items()}
 
 
 def specs_of(task: str) -> dict[str, tuple[dict[str, Any], list[str]]]:
@@ -143,14 +154,14 @@ def fitted(
         yield name, made[name], time.process_time() - begun
 
 
-def judged(estimator: Estimator, test: Rows, draws: int, number: int) -> dict[str, float]:
-    """Log density and coverage at the truths of test rows."""
+def judged(estimator: Estimator, test: Rows, draws: int, number: int, regions: int) -> dict[str, float]:
+    """Log density at the truths of test rows, and coverage at those of the first of them."""
     _, log_p = estimator.sample_and_log_prob(
-        test.x, draws, seeds.generator(ROOT, "infer", "remedies", number)
+        test.x[:regions], draws, seeds.generator(ROOT, "infer", "remedies", number)
     )
     at_truth = estimator.log_prob(test.theta, test.x)
     assert log_p is not None
-    levels = hpd_levels(log_p, at_truth, seeds.generator(ROOT, "check", "remedies", number))
+    levels = hpd_levels(log_p, at_truth[:regions], seeds.generator(ROOT, "check", "remedies", number))
     shares = {f"hpd{share}": float((levels <= share / 100).mean()) for share in (50, 90)}
     return {"lpp": float(at_truth.mean()), **shares}
 
@@ -163,6 +174,7 @@ def compare(
     test_rows: int,
     draws: int,
     wanted: set[str],
+    regions: int,
 ) -> Iterator[dict[str, Any]]:
     """Lines of one task and number of pairs, 0 for what needs none: the exact posterior, and each method."""
     found = dict[str, list[dict[str, float]]]()
@@ -173,7 +185,7 @@ def compare(
             found.setdefault("exact", []).append({"lpp": lpp})
         known = ((name, one, 0.0) for name, one in simulated.items())
         for method, estimator, seconds in fitted(task, simulated, pairs, number, wanted) if n else known:
-            line = judged(estimator, test, draws, number) | {"seconds": seconds}
+            line = judged(estimator, test, draws, number, regions) | {"seconds": seconds}
             print(
                 json.dumps({"task": task.name, "pairs": n, "set": number, "method": method, **line}),
                 flush=True,
@@ -221,22 +233,25 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=[], help="these, and what they build on; else all")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--draws", type=int, default=300)
+    parser.add_argument("--regions", type=int, default=1000, help="test rows whose regions are asked for")
+    parser.add_argument("--parents", type=Path, help="folder `train` of a study, whose posteriors to take")
+    parser.add_argument("--run", default="n100000-r1", help="of that study")
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     record = Path(__file__).with_suffix(".json")
     kept = json.loads(record.read_text()) if options.page and record.is_file() else []
+    tasks_of = [*HIDDEN, *(name + OF_STUDY for name in SERIES)]
     order = list(dict.fromkeys(["exact", NPE, DISTORTED, *SPECS, *specs_of("gaussian_chain")]))
     for name in options.tasks or HIDDEN:
         task = tasks.build({"name": name})
-        made = simulated(task)
+        made = of_study(options.parents, options.run) if options.parents else simulated(task)
         for n in options.pairs or (0, 200, 50, 10):
-            about = options.sets, options.rows, options.draws, {*options.methods}
+            about = options.sets, options.rows, options.draws, {*options.methods}, options.regions
             for line in compare(task, made, n, *about):
+                line["task"] += OF_STUDY if options.parents else ""
                 place = ("task", "pairs", "method")
                 kept = [old for old in kept if any(old[key] != line[key] for key in place)] + [line]
-            kept.sort(
-                key=lambda one: ([*HIDDEN].index(one["task"]), one["pairs"], order.index(one["method"]))
-            )
+            kept.sort(key=lambda one: (tasks_of.index(one["task"]), one["pairs"], order.index(one["method"])))
             if options.page:
                 record.write_text(json.dumps(kept, indent=1) + "\n")
                 options.page.write_text(page(kept))
