@@ -17,7 +17,6 @@ from veridical.errors import TrainingError
 from veridical.estimators.apart import FOLDS, folds
 from veridical.estimators.base import Material, Rows
 from veridical.estimators.encoded import Encoded
-from veridical.estimators.prior import require_written
 from veridical.networks.layers import rows_at_once
 from veridical.networks.trainable import Stack, Trainable
 from veridical.remedies.cross_joint_settings import CrossJNPESettings
@@ -68,7 +67,6 @@ class Training:
         self.started = time.perf_counter(), time.process_time()
         self.settings, self.parent, self.pairs = settings, parent, pairs
         prior = material.require("prior", settings.type)
-        require_written(prior, settings.type, parent.task)
         self.log_prior = prior.log_prob(pairs.theta)
         if (bad := ~np.isfinite(self.log_prior)).any():
             raise TrainingError(
