@@ -1,6 +1,7 @@
 """What do 10, 50, 200 labelled pairs buy, by regression, recalibration, stacking, beside the exact answer?
 
-    python benchmarks/remedies_with_labels.py [TASK ...] [--pairs 50 --pairs 200] [--sets 3] [--page PAGE.md]
+    python benchmarks/remedies_with_labels.py [TASK ...] [--pairs 50 --pairs 200] [--sets 3]
+        [--methods METHOD ...] [--parents results/rope_pendulum/train] [--regions 1000] [--page PAGE.md]
 
 `npe` has learned from simulations that are wrong (`gaussian_chain`: 20,000; `pendulum` without friction:
 100,000), `npe distorted` from the same series under random gains, offsets and noise; each set of pairs is
@@ -11,11 +12,16 @@ then each of them. Calibrated on n pairs, a share of 90 % varies between sets wi
 little: a wide answer covers too.
 
 *In base space* is `recalibrated` with `space: base`; `moments` regresses on what `npe` believes, on the
-pendulum beside it on what `npe distorted` does; `stacked` is of `moments recalibrated`, `ridge` and the last
-of the `npe`. Seconds are CPU seconds of one thread for a fit, components not included. Asked for, with 200
+pendulum beside it on what `npe distorted` does; `cross_j_npe` goes on from the last of the `npe`; `stacked`
+is of `moments recalibrated`, `ridge` and the last of the `npe`, `stacked cross` of `moments` and
+`cross_j_npe`. Seconds are CPU seconds of one thread for a fit, components not included. Asked for, with 200
 pairs: on the chain `moments recalibrated` within 0.2 nats of the exact posterior; on the pendulum at least
--0.9 in each set, `stacked` at least -0.4 on average; 0.87 to 0.93 in 90 % regions on average; `stacked` at
-most 0.05 below its best component. The prior, which `stacked` mixes in too, is worth -3.35 on the pendulum.
+-0.9 in each set, mixtures at least -0.4 on average; 0.87 to 0.93 in 90 % regions on average; mixtures at
+most 0.05 below their best component. The prior, which they mix in too, is worth -3.35 on the pendulum.
+
+Lines *of a study* are of the posteriors `npe` and `npe_distorted` of the study `rope_pendulum` (replicate 1)
+in place of new ones: as many simulations and the same networks, up to 4,000 steps at a peak rate of 5e-3.
+Their regions are those of the first 100 test rows, by 100 draws (standard error 0.03), their LPP of all.
 """
 
 from __future__ import annotations
@@ -30,7 +36,8 @@ from typing import Any
 import numpy as np
 from table_text import table
 
-from veridical import bank, methods, seeds, tasks
+from veridical import artifacts, bank, methods, seeds, tasks
+from veridical.bank.blocks import Simulator
 from veridical.checks.coverage import hpd_levels
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.tasks.gaussian_chain import GaussianChain
@@ -50,7 +57,7 @@ TRAINING: dict[str, dict[str, Any]] = {
         "patience": 100,
     },
 }
-NPE, DISTORTED = "npe", "npe distorted"
+NPE, DISTORTED, CROSS = "npe", "npe distorted", "cross_j_npe"
 SPECS: dict[str, tuple[dict[str, Any], list[str]]] = {  # settings, and the methods of `of` and `beside`
     "ridge": ({"type": "ridge"}, []),
     "npe distorted in base space": ({"type": "recalibrated", "space": "base"}, [DISTORTED]),
@@ -58,8 +65,11 @@ SPECS: dict[str, tuple[dict[str, Any], list[str]]] = {  # settings, and the meth
     "moments": ({"type": "moments"}, [NPE, DISTORTED]),
     "moments recalibrated": ({"type": "recalibrated"}, ["moments"]),
     "stacked": ({"type": "stacked"}, ["moments recalibrated", "ridge", DISTORTED]),
+    CROSS: ({"type": "cross_j_npe"}, [DISTORTED]),
+    "stacked cross": ({"type": "stacked"}, ["moments", CROSS]),
 }
 SERIES = ("pendulum",)  # tasks that have an `npe distorted`
+OF_STUDY = ", of a study"  # after the name of a task whose posteriors are those of a study
 Array = np.ndarray
 
 
@@ -71,11 +81,15 @@ def rows(task: tasks.Task, level: str, n: int, *path: str | int) -> Rows:
     return Rows(theta, x, np.zeros(n, bool))
 
 
+def simulator_of(task: tasks.Task) -> str:
+    """The dearest level that is not the real process."""
+    return [name for name in task.fidelities if name != "real"][-1]
+
+
 def simulated(task: tasks.Task) -> dict[str, Estimator]:
     """The posteriors that have learned from simulations alone."""
     n = SIMULATIONS[task.name]
-    level = [name for name in task.fidelities if name != "real"][-1]
-    found = rows(task, level, n, "train")
+    found = rows(task, simulator_of(task), n, "train")
     material = Material(Rows(found.theta, found.x, bank.validation_mask(n)), prior=task.prior)
     summary = {"type": "mlp", "hidden": HIDDEN[task.name], "features": 10}
     training = TRAINING[task.name]
@@ -91,6 +105,12 @@ def simulated(task: tasks.Task) -> dict[str, Estimator]:
     }
 
 
+def of_study(folder: Path, run: str) -> dict[str, Estimator]:
+    """The posteriors of a study of a series, from its folder `train`."""
+    names = {NPE: "npe", DISTORTED: "npe_distorted"}
+    return {name: artifacts.load_estimator(folder / each / run) for name, each in names.items()}
+
+
 def specs_of(task: str) -> dict[str, tuple[dict[str, Any], list[str]]]:
     """The methods of a task, each by what there is to build on."""
     if task in SERIES:
@@ -102,17 +122,30 @@ def specs_of(task: str) -> dict[str, tuple[dict[str, Any], list[str]]]:
     return {name.replace(DISTORTED, NPE): one for name, one in known.items() if name != "moments of npe"}
 
 
+def asked(wanted: set[str], specs: dict[str, tuple[dict[str, Any], list[str]]]) -> set[str]:
+    """These methods and all that they build on."""
+    above = {other for name in wanted & {*specs} for other in specs[name][1]}
+    return wanted if above <= wanted else asked(wanted | above, specs)
+
+
 def fitted(
-    task: tasks.Task, simulated: dict[str, Estimator], pairs: Rows, number: int
+    task: tasks.Task, simulated: dict[str, Estimator], pairs: Rows, number: int, wanted: set[str]
 ) -> Iterator[tuple[str, Estimator, float]]:
-    """Each method that learns from pairs, with its seconds."""
-    made = dict(simulated)
-    for name, (spec, above) in specs_of(task.name).items():
+    """Each method that learns from pairs and is wanted, or needed by one that is, with its seconds."""
+    made, specs = dict(simulated), specs_of(task.name)
+    needed = asked(wanted or {*specs}, specs)
+    for name, (spec, above) in specs.items():
+        if name not in needed:
+            continue
         parents = [made[other] for other in above]
         named = {"of": above[0]} if above else {}
         named |= {"beside": above[1:]} if above[1:] else {}
         material = Material(
-            calibration=pairs, parent=parents[0] if parents else None, beside=parents[1:], prior=task.prior
+            calibration=pairs,
+            parent=parents[0] if parents else None,
+            beside=parents[1:],
+            prior=task.prior,
+            simulate=Simulator(task, simulator_of(task)),
         )
         begun = time.process_time()
         made[name], _ = methods.fit(
@@ -121,20 +154,27 @@ def fitted(
         yield name, made[name], time.process_time() - begun
 
 
-def judged(estimator: Estimator, test: Rows, draws: int, number: int) -> dict[str, float]:
-    """Log density and coverage at the truths of test rows."""
+def judged(estimator: Estimator, test: Rows, draws: int, number: int, regions: int) -> dict[str, float]:
+    """Log density at the truths of test rows, and coverage at those of the first of them."""
     _, log_p = estimator.sample_and_log_prob(
-        test.x, draws, seeds.generator(ROOT, "infer", "remedies", number)
+        test.x[:regions], draws, seeds.generator(ROOT, "infer", "remedies", number)
     )
     at_truth = estimator.log_prob(test.theta, test.x)
     assert log_p is not None
-    levels = hpd_levels(log_p, at_truth, seeds.generator(ROOT, "check", "remedies", number))
+    levels = hpd_levels(log_p, at_truth[:regions], seeds.generator(ROOT, "check", "remedies", number))
     shares = {f"hpd{share}": float((levels <= share / 100).mean()) for share in (50, 90)}
     return {"lpp": float(at_truth.mean()), **shares}
 
 
 def compare(
-    task: tasks.Task, simulated: dict[str, Estimator], n: int, sets: int, test_rows: int, draws: int
+    task: tasks.Task,
+    simulated: dict[str, Estimator],
+    n: int,
+    sets: int,
+    test_rows: int,
+    draws: int,
+    wanted: set[str],
+    regions: int,
 ) -> Iterator[dict[str, Any]]:
     """Lines of one task and number of pairs, 0 for what needs none: the exact posterior, and each method."""
     found = dict[str, list[dict[str, float]]]()
@@ -144,8 +184,8 @@ def compare(
             lpp = float(task.posterior_log_prob(test.theta, test.x, "real").mean())
             found.setdefault("exact", []).append({"lpp": lpp})
         known = ((name, one, 0.0) for name, one in simulated.items())
-        for method, estimator, seconds in fitted(task, simulated, pairs, number) if n else known:
-            line = judged(estimator, test, draws, number) | {"seconds": seconds}
+        for method, estimator, seconds in fitted(task, simulated, pairs, number, wanted) if n else known:
+            line = judged(estimator, test, draws, number, regions) | {"seconds": seconds}
             print(
                 json.dumps({"task": task.name, "pairs": n, "set": number, "method": method, **line}),
                 flush=True,
@@ -190,23 +230,28 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", choices=[*HIDDEN, []])
     parser.add_argument("--pairs", type=int, action="append")
     parser.add_argument("--sets", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", default=[], help="these, and what they build on; else all")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--draws", type=int, default=300)
+    parser.add_argument("--regions", type=int, default=1000, help="test rows whose regions are asked for")
+    parser.add_argument("--parents", type=Path, help="folder `train` of a study, whose posteriors to take")
+    parser.add_argument("--run", default="n100000-r1", help="of that study")
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
     record = Path(__file__).with_suffix(".json")
     kept = json.loads(record.read_text()) if options.page and record.is_file() else []
+    tasks_of = [*HIDDEN, *(name + OF_STUDY for name in SERIES)]
     order = list(dict.fromkeys(["exact", NPE, DISTORTED, *SPECS, *specs_of("gaussian_chain")]))
     for name in options.tasks or HIDDEN:
         task = tasks.build({"name": name})
-        made = simulated(task)
+        made = of_study(options.parents, options.run) if options.parents else simulated(task)
         for n in options.pairs or (0, 200, 50, 10):
-            for line in compare(task, made, n, options.sets, options.rows, options.draws):
+            about = options.sets, options.rows, options.draws, {*options.methods}, options.regions
+            for line in compare(task, made, n, *about):
+                line["task"] += OF_STUDY if options.parents else ""
                 place = ("task", "pairs", "method")
                 kept = [old for old in kept if any(old[key] != line[key] for key in place)] + [line]
-            kept.sort(
-                key=lambda one: ([*HIDDEN].index(one["task"]), one["pairs"], order.index(one["method"]))
-            )
+            kept.sort(key=lambda one: (tasks_of.index(one["task"]), one["pairs"], order.index(one["method"])))
             if options.page:
                 record.write_text(json.dumps(kept, indent=1) + "\n")
                 options.page.write_text(page(kept))

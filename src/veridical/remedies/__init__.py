@@ -8,6 +8,7 @@ REMEDIES = {  # the settings of each, which name its class
     "moments": "veridical.remedies.moments_settings:MomentsSettings",
     "recalibrated": "veridical.remedies.recalibrated_settings:RecalibratedSettings",
     "stacked": "veridical.remedies.stacked_settings:StackedSettings",
+    "cross_j_npe": "veridical.remedies.cross_joint_settings:CrossJNPESettings",
     "fmcpe": "veridical.remedies.fmcpe_settings:FMCPESettings",
     "frisbi": "veridical.remedies.frisbi_settings:FRISBISettings",
     "importance": "veridical.remedies.importance_settings:CorrectionSettings",

@@ -18,9 +18,14 @@ What is special here:
   weights of the other. Time and noise of pairs that stop a training are drawn eight times for each of their
   simulations, for the loss of a flow is mostly noise.
 - There are five fits, each without a fifth of the pairs, the next fifth choosing its weights. Their mixture
-  answers; each answers `apart` for the fifth that it has not seen in any way.
-- Summaries are in units of their spread over simulations, parameters in z; pairs scale the conditions. A
-  ridge regression of summaries on conditions places the first field before it is trained.
+  answers; each answers `apart` for the fifth that it has not seen. Whether the second field takes part is
+  chosen by the log scores of these answers (`correct: best`).
+- Summaries are in units of their spread over simulations, parameters in z; pairs scale the conditions.
+- Ridge regressions on the conditions place what a field begins and ends with: summaries, draws of q (with
+  the covariance of what is left, :math:`S_0`) and parameters (:math:`S`). The second field leads from
+  :math:`S_0^{-1/2} (\theta_0 - m_0(c))` to :math:`S^{-1/2} (\theta - m(c))`, both of about zero mean and unit
+  variance, and each field is that between standard normal numbers plus what its network adds. Without one
+  step the answer is thus the regression of parameters on conditions, in the shape of the draws of q.
 - The density of this way has gaps, since q is narrow and draws of it are few. The answer is the kernel
   density of its draws instead (`kernels`), which draws and log densities both follow; the draws behind it are
   made of the same noise for all y. What that loses stands in the record, as `smoothing_error`.
@@ -57,6 +62,7 @@ from veridical.training import devices, session
 
 MIN_PAIRS = 10
 BELIEFS = 40  # draws behind a median and a width
+SCORED = 100  # draws behind an answer that says whether the second flow takes part, at most
 KEPT = 4_000_000  # numbers of draws that are kept in memory for the next question
 
 
@@ -68,6 +74,8 @@ class FMCPE(Estimator):
         members: The fits that answer, as an equal mixture.
         z: Parameters of the labelled pairs in z, shape (n, D).
         seed: Of the noise that draws behind an answer are made of.
+        scores: Mean log scores in z of pairs left out, without the second flow and with it; zeros where
+            they were not asked for, shape (2,).
         parent: The posterior that is corrected.
         beside: Others whose beliefs are told to the flows.
     """
@@ -78,6 +86,7 @@ class FMCPE(Estimator):
     members: Sequence[Flows]
     z: Array
     seed: int
+    scores: Array
     parent: Encoded
     beside: Sequence[Estimator] = ()
 
@@ -99,7 +108,7 @@ class FMCPE(Estimator):
             )
         parent.parameters.require_inside(pairs.theta)
         z, seed = parent.parameters.forward(pairs.theta)[0], seeds.integer(run.root, "remedy", *run.path)
-        found = cls(settings, task, [], z, seed, parent, material.beside)
+        found = cls(settings, task, [], z, seed, np.zeros(2), parent, material.beside)
         simulate = simulations(cast(TunedSettings, settings), material)
         rng = seeds.generator(run.root, "remedy", *run.path, "fmcpe")
         with devices.cpu_threads(run.threads or settings.threads):
@@ -120,7 +129,25 @@ class FMCPE(Estimator):
                 data = scaling(raw), z, summaries
                 results += train(flows, settings, found.posterior, data, learn, stop, own, rng)
                 found.members = [*found.members, flows]
+            if settings.correct == "best":
+                found.scores = np.array([found._score(pairs, both) for both in (False, True)])
         return found, results[0]
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the second flow takes part in its answers."""
+        best = bool(self.scores[1] > self.scores[0])
+        return {"best": best, "data": False, "both": True}[self.settings.correct]
+
+    def _score(self, pairs: Rows, both: bool) -> float:
+        """The mean log density in z of pairs, each by the fit without it, with one flow or both."""
+        log_p: Array = np.empty(len(pairs))
+        scores = np.array([0.0, float(both)])
+        fewer = self.settings.model_copy(update={"draws": min(self.settings.draws, SCORED)})
+        for rows, alone in self._alone():
+            one = replace(alone, settings=fewer, scores=scores)
+            log_p[rows] = one.log_prob(pairs.theta[rows], pairs.x[rows])
+        return float((log_p - self.parent.parameters.forward(pairs.theta)[1]).mean())
 
     @property
     def bagged(self) -> bool:
@@ -140,6 +167,10 @@ class FMCPE(Estimator):
                 f"remedy {self.type}: it has learned from {len(self.z)} labelled pairs, and these "
                 f"{len(pairs)} are others; give both methods the same `calibration`."
             )
+        return [*self._alone()]
+
+    def _alone(self) -> list[tuple[Array, FMCPE]]:
+        """Each fifth of the pairs, with the fit without it."""
         parts = zip(self.members, folds(len(self.z)), strict=True)
         return [(np.flatnonzero(held), replace(self, members=[member])) for member, (_, held) in parts]
 
@@ -179,7 +210,7 @@ class FMCPE(Estimator):
         """The answer to one x (*x_shape)."""
         raw = self._raw(x[None])
         draws = [
-            member.draw(member.scaling(raw)[0], noise, self.posterior)
+            member.draw(member.scaling(raw)[0], noise, self.posterior, self.corrected)
             for member, noise in zip(self.members, self._noise, strict=True)
         ]
         z = np.concatenate(draws)
@@ -208,17 +239,20 @@ class FMCPE(Estimator):
 
     def transforms(self) -> dict[str, Any]:
         """Returns what flows are told, what happens to each parameter, and what the density loses."""
+        scores = dict(zip(("data", "both"), self.scores.tolist(), strict=True))
         return {
             **self.parent.transforms(),
             "told": self.settings.condition,
             "answer": f"mixture of {len(self.members)} fits, each without a fifth",
+            "corrected": "both" if self.corrected else "data",
+            "log_scores_apart": scores if self.settings.correct == "best" else {},
             "smoothing_error": smoothing_error(self.settings.draws, self.z.shape[1]),
         }
 
     def arrays(self) -> dict[str, Array]:
         """Returns the numbers of all fits by name, the parameters of the pairs, and the seed."""
         fits = {name: a for k, fit in enumerate(self.members) for name, a in fit.arrays(f"fold{k}.").items()}
-        return {"z": self.z, "seed": np.array(self.seed), **fits}
+        return {"z": self.z, "seed": np.array(self.seed), "scores": self.scores, **fits}
 
     @classmethod
     def from_arrays(
@@ -234,11 +268,11 @@ class FMCPE(Estimator):
             raise ArtifactError(f"remedy {cls.type}: {settings.of!r} or one of those beside it is missing.")
         scaled = _scaled(parent)
         with weights.fitting(f"remedy {cls.type}"):
-            z, seed = arrays["z"], int(arrays["seed"])
+            z, seed, scores = arrays["z"], int(arrays["seed"]), arrays["scores"]
             groups = [weights.below(arrays, f"fold{k}.") for k in range(FOLDS)]
             shape = len(scaled.mean), z.shape[1]
             members = [Flows.from_arrays(settings, group, *shape) for group in groups]
-        return cls(settings, task, members, z, seed, parent, beside)
+        return cls(settings, task, members, z, seed, scores, parent, beside)
 
 
 def _scaled(parent: Encoded) -> Posterior:

@@ -13,41 +13,14 @@ from veridical.estimators.encoded import Encoded
 from veridical.networks import weights
 from veridical.networks.flow_matching import FlowMatching
 from veridical.networks.trainable import Trainable
+from veridical.remedies.fmcpe_places import REACH, NearlyNormal, Place, Scaling
 from veridical.remedies.fmcpe_settings import FMCPESettings
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 from veridical.training.settings import TrainingSettings
 
 STEPS = 5  # of a draw, four evaluations each
-REACH = 8.0  # largest condition, in standard deviations
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """The linear map to what flows are told of real data.
-
-    Attributes:
-        mean: What is subtracted, shape (R,).
-        matrix: What multiplies, shape (R, C).
-    """
-
-    mean: Array
-    matrix: Array
-
-    @classmethod
-    def fit(cls, raw: Array, components: bool) -> Scaling:
-        """Returns the map to unit variance over raw (n, R), or to n / 4 principal components at most."""
-        mean, scale = raw.mean(axis=0), raw.std(axis=0)
-        matrix = np.diag(1 / np.where(scale > 0, scale, 1.0))
-        if components:
-            _, s, vt = np.linalg.svd((raw - mean) @ matrix, full_matrices=False)
-            kept = max(1, min(len(raw) // 4, int((s > 1e-6 * s[0]).sum())))
-            matrix = matrix @ (vt[:kept].T * np.sqrt(len(raw)) / s[:kept])
-        return cls(mean, matrix)
-
-    def __call__(self, raw: Array) -> Array:
-        """Returns conditions (N, C) of raw (N, R)."""
-        return np.clip((raw - self.mean) @ self.matrix, -REACH, REACH).astype(np.float32)
+PLACES = ("start", "end")  # of the second flow
 
 
 class Forth(Trainable):
@@ -92,34 +65,38 @@ class Flows:
     Attributes:
         scaling: From what is known of real data to conditions.
         forth: The flow of summaries, in units of `scale` around `mean`.
-        back: The flow of parameters; None where there is none.
+        back: The flow from standard draws of the posterior to standard parameters; None where there is none.
+        places: Of draws of the posterior and of parameters, which make them standard; empty until trained.
     """
 
     scaling: Scaling
     forth: FlowMatching
     back: FlowMatching | None
+    places: tuple[Place, ...] = ()
 
     @classmethod
     def build(cls, settings: FMCPESettings, scaling: Scaling, summaries: int, latents: int) -> Flows:
         """Returns untrained flows of so many numbers."""
         told = scaling.matrix.shape[1]
         shape = {"width": settings.width, "blocks": settings.blocks, "steps": STEPS}
-        back = FlowMatching(latents, told, **shape) if settings.correct == "both" else None
-        return cls(scaling, FlowMatching(summaries, told, **shape), back)
+        back = None if settings.correct == "data" else NearlyNormal(latents, told, **shape)
+        return cls(scaling, NearlyNormal(summaries, told, **shape), back)
 
-    def draw(self, told: Array, noise: Array, posterior: Posterior) -> Array:
+    def draw(self, told: Array, noise: Array, posterior: Posterior, corrected: bool) -> Array:
         """Returns draws (B, D) in z given one condition (C,), from standard normal noise (B, K + draw_noise).
 
-        Where noise and the number of rows are the same, so are all bits of the draws.
+        Where noise and the number of rows are the same, so are all bits of the draws. With `corrected` they
+        are what the second flow makes of those of the posterior.
         """
         index, context = np.zeros(len(noise), int), told[None]
         z = self.proposed(context, noise, index, posterior)
-        if self.back is None:
+        if self.back is None or not corrected:
             return z
-        start, seen = torch.from_numpy(z).float(), torch.from_numpy(context)
+        first, last = self.places
+        start, seen = torch.from_numpy(first.standard(z, context)).float(), torch.from_numpy(context)
         with torch.no_grad():
             moved, _ = self.back.push_z(start, seen, torch.from_numpy(index), False)
-        return moved.numpy().astype(float)
+        return last.back(moved.numpy().astype(float), context)
 
     def proposed(self, told: Array, noise: Array, index: Array, posterior: Posterior) -> Array:
         """Returns what the posterior says of simulations that belong to conditions, (B, D) in z.
@@ -135,7 +112,12 @@ class Flows:
         """Returns its numbers by name, the prefix before each."""
         found = {f"{prefix}mean": self.scaling.mean, f"{prefix}matrix": self.scaling.matrix}
         found |= weights.arrays_of(self.forth, f"{prefix}forth.")
-        return found if self.back is None else found | weights.arrays_of(self.back, f"{prefix}back.")
+        if self.back is None:
+            return found
+        found |= weights.arrays_of(self.back, f"{prefix}back.")
+        for name, place in zip(PLACES, self.places, strict=True):
+            found |= place.arrays(f"{prefix}{name}.")
+        return found
 
     @classmethod
     def from_arrays(
@@ -147,6 +129,7 @@ class Flows:
         weights.load_into(found.forth, arrays, "forth.")
         if found.back is not None:
             weights.load_into(found.back, arrays, "back.")
+            found.places = tuple(Place.from_arrays(arrays, f"{name}.") for name in PLACES)
         return found
 
 
@@ -168,7 +151,7 @@ class Posterior:
         """Returns a draw in z for each of the summaries (B, K), made of noise (B, draw_noise)."""
         context = torch.from_numpy(self.mean + self.scale * summaries).float()
         draws, _ = self.posterior.push(noise, context, np.arange(len(noise)), density=False)
-        return self.posterior.parameters.forward(draws)[0]
+        return np.clip(self.posterior.parameters.forward(draws)[0], -REACH, REACH)
 
     def scaled(self, summaries: Array) -> Array:
         """Returns summaries (N, K) in these units."""
@@ -199,49 +182,47 @@ def train(
         rng: What draws of the posterior are made of.
     """
     told, z, summaries = pairs
-    repeats, k = summaries.shape[1:]
-
-    def rows(chosen: Array) -> tuple[Array, Array]:
-        flat = summaries[chosen].reshape(-1, k)
-        fine = np.isfinite(flat).all(axis=1)
-        return flat[fine], np.repeat(told[chosen], repeats, axis=0)[fine]
-
-    target, condition = rows(learn)
-    _place(flows.forth, target, condition, int(learn.sum()))
-    results = [_fit(Forth(flows.forth), rows(learn), rows(stop), settings, session.member_run(run, 0))]
+    known = learn | stop
+    n, repeats = int(known.sum()), summaries.shape[1]
+    _put(flows.forth, Place.fit(*_simulated(told, summaries, known), n, widened=True))
+    first = _simulated(told, summaries, learn), _simulated(told, summaries, stop)
+    results = [_fit(Forth(flows.forth), *first, settings, session.member_run(run, 0))]
     if flows.back is None:
         return results
+    begun: Array = np.zeros((len(z), repeats, z.shape[1]))
+    noise = rng.standard_normal((n * repeats, summaries.shape[2] + posterior.posterior.draw_noise))
+    starts = flows.proposed(told[known], noise, np.repeat(np.arange(n), repeats), posterior)
+    begun[known] = starts.reshape(n, repeats, -1)
+    again = np.repeat(told[known], repeats, axis=0)
+    start = Place.fit(starts, again, n, widened=False)
+    end = Place.fit(z[known], told[known], n, widened=True)
+    flows.places = (start, end)
 
     def moves(chosen: Array) -> tuple[Array, ...]:
-        index = np.repeat(np.arange(chosen.sum()), repeats)
-        noise = rng.standard_normal((len(index), k + posterior.posterior.draw_noise))
-        starts = flows.proposed(told[chosen], noise, index, posterior)
-        ends = np.repeat(z[chosen], repeats, axis=0)
-        return tuple(
-            np.asarray(part, np.float32) for part in (ends, np.repeat(told[chosen], repeats, axis=0), starts)
-        )
+        context, ends = (np.repeat(part[chosen], repeats, axis=0) for part in (told, z))
+        starts = begun[chosen].reshape(ends.shape)
+        parts = end.standard(ends, context), context, start.standard(starts, context)
+        return tuple(np.asarray(part, np.float32) for part in parts)
 
-    return [
-        *results,
-        _fit(Back(flows.back), moves(learn), moves(stop), settings, session.member_run(run, 1)),
-    ]
+    second = moves(learn), moves(stop)
+    return [*results, _fit(Back(flows.back), *second, settings, session.member_run(run, 1))]
 
 
-def _place(flow: FlowMatching, target: Array, told: Array, pairs: int) -> None:
-    """Starts the place of a flow at the ridge regression of targets (n, K) on conditions (n, C).
+def _simulated(told: Array, summaries: Array, chosen: Array) -> tuple[Array, Array]:
+    """Summaries of the simulations of some pairs, and the conditions of these, for each that did not fail."""
+    flat = summaries[chosen].reshape(-1, summaries.shape[2])
+    fine = np.isfinite(flat).all(axis=1)
+    return flat[fine], np.repeat(told[chosen], summaries.shape[1], axis=0)[fine]
 
-    The penalty is one pair, and residuals are widened for the coefficients that so many pairs have told.
-    """
-    design = np.concatenate([told, np.ones((len(told), 1))], axis=1).astype(float)
-    penalty = np.diag([len(told) / pairs] * told.shape[1] + [0.0])
-    slope = np.linalg.solve(design.T @ design + penalty, design.T @ target)
-    free = max(pairs - design.shape[1], 0.2 * pairs)
-    sd = (target - design @ slope).std(axis=0) * np.sqrt(pairs / free)
-    k = target.shape[1]
+
+def _put(flow: FlowMatching, place: Place) -> None:
+    """Starts the place of a flow at a regression on the conditions."""
+    k = place.slope.shape[1]
+    sd = np.sqrt(np.diag(place.factor @ place.factor.T))
     with torch.no_grad():
-        flow.place.weight[:k] = torch.from_numpy(slope[:-1].T)
-        flow.place.bias[:k] = torch.from_numpy(slope[-1])
-        flow.place.bias[k:] = torch.from_numpy(np.log(np.maximum(sd, 1e-3)))
+        flow.place.weight[:k] = torch.from_numpy(place.slope[:-1].T)
+        flow.place.bias[:k] = torch.from_numpy(place.slope[-1])
+        flow.place.bias[k:] = torch.from_numpy(np.log(sd))
 
 
 def _fit(

@@ -33,9 +33,10 @@ class FMCPESettings(EncoderRemedySettings):
         description="What the flows are told of real data: the `npe`'s summaries of them, medians and "
         "widths of what it believes, or the principal components of the data.",
     )
-    correct: Literal["data", "both"] = Field(
-        default="both",
-        description="Whether a flow of parameters follows that of data; `data` is the ablation without.",
+    correct: Literal["best", "data", "both"] = Field(
+        default="best",
+        description="Whether a flow of parameters follows that of data (`both`) or not (`data`); `best` is "
+        "what answers pairs better that took no part in the fit.",
     )
     simulations: Annotated[int, Field(ge=0)] = Field(
         default=0,
