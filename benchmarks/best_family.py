@@ -1,6 +1,6 @@
 """What does the best family reach with 10,000 simulations in all, on the tasks of the published benchmark?
 
-    python benchmarks/best_family.py [TASK ...] [--first 0] [--observations 3] [--page docs/results/best_family.md]
+    python benchmarks/best_family.py [TASK ...] [--first 0] [--observations 3] [--page PAGE.md]
 
 Of each observation, alone: `rounds` are four of `tsnpe` with 2,500 simulations each and an `ensemble` of
 three members, and `corrected` is that weighted by the exact likelihood (`importance`), which asks it 20,000
