@@ -136,7 +136,7 @@ def test_curves_of_checks_are_complete(trees: list[Path]) -> None:
         saved = ROOT / f"tests/golden/artifacts/check_{name}/{name}.json"
         found[name] = set(checks.load(saved)["curves"])
     curves["exact"].remove("grid_mass")  # none of these tasks has a grid
-    # the saved result is of one data set among few simulations: no spreads, and none of its values given others
+    # its saved result is of one data set among few simulations: no spreads, no values given the others
     curves["criticism"] -= {"summary_spread", "value_spread", "value_given_p"}
     assert found == curves
 
