@@ -29,7 +29,8 @@ from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.apart import folds
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.npe import FlowPosterior
-from veridical.remedies.conformal import MIN_PAIRS, ranks
+from veridical.remedies.conformal import ranks
+from veridical.remedies.few_pairs import MIN_PAIRS
 from veridical.remedies.heteroscedastic import NUS, log_student, student_scatter
 from veridical.remedies.recalibrated_settings import RecalibratedSettings
 from veridical.tasks.base import Array

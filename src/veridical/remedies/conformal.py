@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-MIN_PAIRS = 10
 LEVEL, LEAST, SURE = 0.9, 0.88, 0.9  # of the sets; what the stricter one holds at least, and how surely
 
 

@@ -37,15 +37,15 @@ from scipy.special import logsumexp
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators import apart
 from veridical.estimators.apart import FOLDS, folds
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
 from veridical.estimators.encoded import Encoded, encoder_of
 from veridical.networks import weights
+from veridical.remedies import few_pairs
 from veridical.remedies.cross_joint_settings import CrossJNPESettings
 from veridical.remedies.cross_joint_training import Training, network_of, untrained, with_network
 from veridical.tasks.base import Array
 from veridical.training import devices, session
 
-MIN_PAIRS = 10
 ROWS = 8192  # draws that are made at once
 
 
@@ -76,12 +76,7 @@ class CrossJNPE(Estimator):
         posterior as it was.
         """
         parent = encoder_of(material.require("parent", settings.type), settings.type)
-        pairs = labelled(material, "calibration", settings.type, task)
-        if len(pairs) < MIN_PAIRS:
-            raise TrainingError(
-                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
-                f"{len(pairs)}."
-            )
+        pairs = few_pairs.enough(material, settings.type, task)
         if not parent.has_density:
             raise TrainingError(
                 f"remedy {settings.type!r} needs densities, which {parent.type!r} does not give."
@@ -105,11 +100,7 @@ class CrossJNPE(Estimator):
             TrainingError: If these are other pairs, or what it starts from has learned from pairs.
         """
         apart.require_unseen(self.parent)
-        if not np.array_equal(self.parent.parameters.forward(pairs.theta)[0], self.z):
-            raise TrainingError(
-                f"remedy {self.type}: it has learned from {len(self.z)} labelled pairs, and these "
-                f"{len(pairs)} are others; give both methods the same `calibration`."
-            )
+        few_pairs.require_same(self.type, self.z, self.parent.parameters.forward(pairs.theta)[0])
         parts = zip(self.members, folds(len(self.z)), strict=True)
         return [(np.flatnonzero(held), member) for member, (_, held) in parts]
 

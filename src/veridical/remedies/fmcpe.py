@@ -46,12 +46,13 @@ import numpy as np
 
 from veridical import seeds
 from veridical.bank.shards import digest
-from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.errors import ArtifactError, require_shape
 from veridical.estimators import apart
 from veridical.estimators.apart import FOLDS, folds
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
 from veridical.estimators.encoded import Encoded, encoder_of
 from veridical.networks import weights
+from veridical.remedies import few_pairs
 from veridical.remedies.fmcpe_flows import Flows, Posterior, Scaling, train
 from veridical.remedies.fmcpe_settings import FMCPESettings
 from veridical.remedies.kernels import Kernels, smoothing_error
@@ -60,7 +61,6 @@ from veridical.remedies.tuned_settings import TunedSettings
 from veridical.tasks.base import Array
 from veridical.training import devices, session
 
-MIN_PAIRS = 10
 BELIEFS = 40  # draws behind a median and a width
 SCORED = 100  # draws behind an answer that says whether the second flow takes part, at most
 KEPT = 4_000_000  # numbers of draws that are kept in memory for the next question
@@ -100,12 +100,7 @@ class FMCPE(Estimator):
     ) -> tuple[FMCPE, session.TrainingResult]:
         """Returns the remedy, and how the first of its trainings went; see `Estimator.fit`."""
         parent = encoder_of(material.require("parent", settings.type), settings.type)
-        pairs = labelled(material, "calibration", settings.type, task)
-        if len(pairs) < MIN_PAIRS:
-            raise TrainingError(
-                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
-                f"{len(pairs)}."
-            )
+        pairs = few_pairs.enough(material, settings.type, task)
         parent.parameters.require_inside(pairs.theta)
         z, seed = parent.parameters.forward(pairs.theta)[0], seeds.integer(run.root, "remedy", *run.path)
         found = cls(settings, task, [], z, seed, np.zeros(2), parent, material.beside)
@@ -162,11 +157,7 @@ class FMCPE(Estimator):
         """
         for one in (self.parent, *self.beside):
             apart.require_unseen(one)
-        if not np.array_equal(self.parent.parameters.forward(pairs.theta)[0], self.z):
-            raise TrainingError(
-                f"remedy {self.type}: it has learned from {len(self.z)} labelled pairs, and these "
-                f"{len(pairs)} are others; give both methods the same `calibration`."
-            )
+        few_pairs.require_same(self.type, self.z, self.parent.parameters.forward(pairs.theta)[0])
         return [*self._alone()]
 
     def _alone(self) -> list[tuple[Array, FMCPE]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 import torch
@@ -15,9 +14,9 @@ from veridical.networks.flow_matching import FlowMatching
 from veridical.networks.trainable import Trainable
 from veridical.remedies.fmcpe_places import REACH, NearlyNormal, Place, Scaling
 from veridical.remedies.fmcpe_settings import FMCPESettings
+from veridical.remedies.short_training import short_training
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
-from veridical.training.settings import TrainingSettings
 
 STEPS = 5  # of a draw, four evaluations each
 PLACES = ("start", "end")  # of the second flow
@@ -233,17 +232,5 @@ def _fit(
     run: session.Session,
 ) -> session.TrainingResult:
     """Trains one flow in place, on rows in single precision."""
-    n = len(learn[0])
-    batch = min(settings.batch_size, n)
-    training = TrainingSettings(
-        epochs=ceil(settings.steps / (n // batch)),
-        max_steps=settings.steps,
-        batch_size=batch,
-        learning_rate=settings.learning_rate,
-        weight_decay=0.0,
-        rounds=min(settings.looks, settings.steps),
-        patience=settings.looks,
-        threads=settings.threads,
-        accelerator="cpu",
-    )
+    training = short_training(settings, len(learn[0]))
     return fitting.fit(network, fitting.Data(learn, stop), training, run)

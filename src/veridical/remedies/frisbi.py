@@ -49,6 +49,7 @@ from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInf
 from veridical.estimators.encoded import Encoded, encoder_of
 from veridical.estimators.npe import NPE, ROWS
 from veridical.networks import weights
+from veridical.remedies import few_pairs
 from veridical.remedies.components import Components
 from veridical.remedies.frisbi_encoders import Cloud, RealEncoder, learned
 from veridical.remedies.frisbi_settings import FRISBISettings
@@ -57,7 +58,6 @@ from veridical.remedies.tuned_settings import TunedSettings
 from veridical.tasks.base import Array, usable
 from veridical.training import devices, session
 
-MIN_PAIRS = 10
 HELD = 10  # one row that is distilled in so many is held out
 AT_ONCE = 1000  # rows of weights that are held at once
 GAMMAS = 9  # that held-out pairs are asked about
@@ -98,13 +98,8 @@ class FRISBI(Estimator):
     ) -> tuple[FRISBI, session.TrainingResult]:
         """Returns the remedy, and how what is distilled was trained; see `Estimator.fit`."""
         parent = encoder_of(material.require("parent", settings.type), settings.type)
-        pairs = labelled(material, "calibration", settings.type, task)
+        pairs = few_pairs.enough(material, settings.type, task)
         rows = labelled(material, "simulations", settings.type, task)
-        if len(pairs) < MIN_PAIRS:
-            raise TrainingError(
-                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
-                f"{len(pairs)}."
-            )
         parent.parameters.require_inside(pairs.theta)
         real = _unlabelled(settings, task, material)
         run = replace(run, threads=run.threads or settings.threads)
@@ -154,11 +149,7 @@ class FRISBI(Estimator):
             TrainingError: If these are other pairs, or what it builds on has learned from pairs.
         """
         apart.require_unseen(self.parent)
-        if not np.array_equal(self.parent.parameters.forward(pairs.theta)[0], self.z):
-            raise TrainingError(
-                f"remedy {self.type}: it has learned from {len(self.z)} labelled pairs, and these "
-                f"{len(pairs)} are others; give both methods the same `calibration`."
-            )
+        few_pairs.require_same(self.type, self.z, self.parent.parameters.forward(pairs.theta)[0])
         parts = zip(self.members, folds(len(self.z)), strict=True)
         return [(np.flatnonzero(held), replace(self, members=[member])) for member, (_, held) in parts]
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, prod
+from math import prod
 
 import numpy as np
 import torch
@@ -33,9 +33,9 @@ from veridical.networks.standardised import standardised
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform
 from veridical.remedies.frisbi_settings import FRISBISettings
+from veridical.remedies.short_training import short_training
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
-from veridical.training.settings import TrainingSettings
 
 PENALTIES = np.geomspace(1e-4, 1e2, 13)  # of the ridge regression, a row
 KINDS = ("copy", "linear")
@@ -239,26 +239,10 @@ def learned(
         network = Aligned(
             copy.deepcopy(start).train().requires_grad_(True), cloud, inputs(real, np.float32), settings, own
         )
-        fitting.fit(network, data, _training(settings, len(data.train[0])), own)
+        fitting.fit(network, data, short_training(settings, len(data.train[0])), own)
         for trained, encoder in enumerate((start, network.encoder)):
             one = RealEncoder(kind, inputs, encoder.eval().requires_grad_(False), 0.0, bool(trained))
             left = (one(y[stop]) - cloud.mean) / cloud.scale - goals[stop]
             one.error = float((left**2).mean())
             found.append(one)
     return min(found, key=lambda one: one.error)
-
-
-def _training(settings: FRISBISettings, rows: int) -> TrainingSettings:
-    """How an encoder learns so many pairs."""
-    batch = min(settings.batch_size, rows)
-    return TrainingSettings(
-        epochs=ceil(settings.steps / (rows // batch)),
-        max_steps=settings.steps,
-        batch_size=batch,
-        learning_rate=settings.learning_rate,
-        weight_decay=0.0,
-        rounds=min(settings.looks, settings.steps),
-        patience=settings.looks,
-        threads=settings.threads,
-        accelerator="cpu",
-    )

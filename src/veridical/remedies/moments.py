@@ -24,16 +24,16 @@ import numpy as np
 from scipy.special import logsumexp
 
 from veridical import seeds
-from veridical.errors import ArtifactError, TrainingError, require_shape
+from veridical.errors import ArtifactError, require_shape
 from veridical.estimators.apart import FOLDS, folds
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
 from veridical.networks.transforms import ParameterTransform
+from veridical.remedies import few_pairs
 from veridical.remedies.heteroscedastic import VARIANTS, HeteroscedasticRegression, log_student
 from veridical.remedies.moments_settings import MomentsSettings
 from veridical.tasks.base import Array
 from veridical.training import devices, session
 
-MIN_PAIRS = 10
 NARROWER = 0.1  # nats per parameter of entropy by which a fit to all pairs may be below those to four fifths
 PRIOR_DRAWS = 20_000
 BELIEFS, DATA = "beliefs", "data"
@@ -118,12 +118,7 @@ class Moments(Estimator):
     ) -> tuple[Moments, None]:
         """Returns the regression; see `Estimator.fit`."""
         parent: Estimator = material.require("parent", settings.type)
-        pairs = labelled(material, "calibration", settings.type, task)
-        if len(pairs) < MIN_PAIRS:
-            raise TrainingError(
-                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
-                f"{len(pairs)}."
-            )
+        pairs = few_pairs.enough(material, settings.type, task)
         seed = seeds.integer(run.root, "remedy", *run.path, "moments")
         rng = seeds.generator(run.root, "remedy", *run.path, "prior")
         known = pairs.theta if material.prior is None else material.prior.sample(rng, PRIOR_DRAWS)
@@ -156,11 +151,7 @@ class Moments(Estimator):
             TrainingError: If these are other pairs.
         """
         z = self.refit.regression.arrays()["z"]
-        if not np.array_equal(self.parameters.forward(pairs.theta)[0], z):
-            raise TrainingError(
-                f"remedy {self.type}: it has learned from {len(z)} labelled pairs, and these {len(pairs)} "
-                "are others; give both methods the same `calibration`."
-            )
+        few_pairs.require_same(self.type, z, self.parameters.forward(pairs.theta)[0])
         below = [one.apart(pairs) for one in (self.parent, *self.beside)]
         found: list[tuple[Array, Estimator]] = []
         for member, (_, held) in zip(self.members, folds(len(z)), strict=True):

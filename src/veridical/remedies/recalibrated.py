@@ -43,9 +43,10 @@ from veridical import seeds
 from veridical.bank.shards import digest
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.apart import folds
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo
 from veridical.inference.weighted import resampled
-from veridical.remedies.conformal import MIN_PAIRS, ranks
+from veridical.remedies import few_pairs
+from veridical.remedies.conformal import ranks
 from veridical.remedies.recalibrated_settings import RecalibratedSettings
 from veridical.tasks.base import Array
 from veridical.training import devices, session
@@ -108,15 +109,10 @@ class Recalibrated(Estimator):
 
             return RecalibratedBase.fit(settings, task, material, run)
         parent: Estimator = material.require("parent", settings.type)
-        pairs = labelled(material, "calibration", settings.type, task)
+        pairs = few_pairs.enough(material, settings.type, task)
         if not parent.has_density:
             raise TrainingError(
                 f"remedy {settings.type!r} needs densities, which {parent.type!r} does not give."
-            )
-        if len(pairs) < MIN_PAIRS:
-            raise TrainingError(
-                f"remedy {settings.type!r}: expected at least {MIN_PAIRS} labelled real rows, got "
-                f"{len(pairs)}."
             )
         found = cls(settings, task, _EVEN, np.empty(0), seeds.integer(run.root, "remedy", *run.path), parent)
         with devices.cpu_threads(run.threads or settings.threads):
