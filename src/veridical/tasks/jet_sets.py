@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from veridical.errors import TaskError
 from veridical.tasks.base import Array, Dimension
+from veridical.tasks.biased_classes import BiasedClasses
 
 FEATURES = ("z", "y", "phi")
+LEVELS = ("parton", "hadron")
 
 
 class Constituents(NamedTuple):
@@ -50,3 +54,37 @@ def as_sets(parts: Constituents, n: int, particles: int) -> Array:
     sets[jet, place, 0] = share
     sets[jet, place, 1:] = at - centre[jet]
     return sets
+
+
+class JetClasses(BiasedClasses):
+    """Quark and gluon jets as sets of constituents, by nature's tune and by others.
+
+    Attributes:
+        level: What a jet is made of: `hadron`, or `parton`, which costs less and says less.
+        tune: That of nature.
+        tunes: Those of the simulators.
+    """
+
+    classes = ("quark", "gluon")
+    level: str
+    tune: Any
+    tunes: Sequence[Any]
+
+    def require_level(self, level: str) -> str:
+        """Returns the level, if jets are made of it; raises TaskError otherwise."""
+        if level not in LEVELS:
+            raise TaskError(f"task {self.name}: expected a level of {', '.join(LEVELS)}, got {level!r}.")
+        return level
+
+    def draw(self, n: int, rng: np.random.Generator, cls: str) -> Array:
+        """Returns n of nature's jets of one class, shape (n, particles, 3)."""
+        self.require_class(cls)
+        return self._jets(n, rng, cls, self.tune)
+
+    def draw_simulated(self, n: int, rng: np.random.Generator, cls: str, simulator: int) -> Array:
+        """Returns n jets of one class of a tune, shape (n, particles, 3)."""
+        self.require_class(cls, simulator)
+        return self._jets(n, rng, cls, self.tunes[simulator])
+
+    def _jets(self, n: int, rng: np.random.Generator, cls: str, tune: Any) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no _jets().")

@@ -43,13 +43,11 @@ import numpy as np
 
 from veridical.errors import TaskError
 from veridical.tasks.base import Array
-from veridical.tasks.biased_classes import BiasedClasses
-from veridical.tasks.jet_sets import Constituents, as_sets, jet_dimensions
+from veridical.tasks.jet_sets import LEVELS, Constituents, JetClasses, as_sets, jet_dimensions
 
 RADIUS, PT = 0.4, (500.0, 550.0)
 COLOUR = {"quark": 4 / 3, "gluon": 3.0}
 MASS_Z, BETA0 = 91.19, (33 - 2 * 5) / (12 * np.pi)
-LEVELS = ("parton", "hadron")
 LEAST_PT, FARTHEST = 0.2, 1.1 * RADIUS
 _SHARES, _JET_SPREAD = 0.8, 0.25
 _CORE, _CORE_OF, _EMISSION, _RISE = 8.3, {"quark": 1.0, "gluon": 1.25}, 4.0, 0.35
@@ -72,7 +70,7 @@ class Tune:
         return float(1 / (2 * BETA0 * self.alpha_s) - np.log(MASS_Z / self.cutoff))
 
 
-class LundJets(BiasedClasses):
+class LundJets(JetClasses):
     """Quark and gluon jets as sets of constituents.
 
     Arguments:
@@ -88,7 +86,6 @@ class LundJets(BiasedClasses):
     """
 
     name = "lund_jets"
-    classes = ("quark", "gluon")
 
     def __init__(
         self,
@@ -103,9 +100,10 @@ class LundJets(BiasedClasses):
         family: int = 0,
     ) -> None:
         self.require_family(simulators, family)
-        if level not in LEVELS:
-            raise TaskError(f"task {self.name}: expected a level of {', '.join(LEVELS)}, got {level!r}.")
-        self.level, self.tune = level, Tune(alpha_s, cutoff, hadrons, smearing, underlying)
+        self.level, self.tune = (
+            self.require_level(level),
+            Tune(alpha_s, cutoff, hadrons, smearing, underlying),
+        )
         if not (min(alpha_s, cutoff, hadrons) > 0 and min(smearing, underlying) >= 0 and particles >= 1):
             raise TaskError(
                 f"task {self.name}: expected positive alpha_s, cutoff, hadrons and particles, and "
@@ -119,20 +117,10 @@ class LundJets(BiasedClasses):
         self.dimensions = jet_dimensions(particles)
         self.tunes = tuple(self._tune(k) for k in range(simulators))
 
-    def draw(self, n: int, rng: np.random.Generator, cls: str) -> Array:
-        """Returns n of nature's jets of one class, shape (n, particles, 3)."""
-        self.require_class(cls)
-        return self._jets(n, rng, cls, self.tune)[self.level]
-
-    def draw_simulated(self, n: int, rng: np.random.Generator, cls: str, simulator: int) -> Array:
-        """Returns n jets of one class of a tune, shape (n, particles, 3)."""
-        self.require_class(cls, simulator)
-        return self._jets(n, rng, cls, self.tunes[simulator])[self.level]
-
     def levels(self, n: int, rng: np.random.Generator, cls: str) -> dict[str, Array]:
         """Returns the same n of nature's jets at both levels, shape (n, particles, 3) each."""
         self.require_class(cls)
-        return self._jets(n, rng, cls, self.tune, LEVELS)
+        return self._at(LEVELS, n, rng, cls, self.tune)
 
     def mean_emissions(self, cls: str, pt: Array) -> Array:
         """Returns mean numbers of emissions of jets of transverse momentum pt in GeV, of its shape."""
@@ -145,16 +133,19 @@ class LundJets(BiasedClasses):
         values = [getattr(self.tune, name) for name in Tune.__dataclass_fields__]
         return Tune(*(float(value * np.exp(s * z)) for value, s, z in zip(values, widths, g, strict=True)))
 
-    def _jets(
-        self, n: int, rng: np.random.Generator, cls: str, tune: Tune, levels: tuple[str, ...] = ()
+    def _jets(self, n: int, rng: np.random.Generator, cls: str, tune: Tune) -> Array:
+        return self._at((self.level,), n, rng, cls, tune)[self.level]
+
+    def _at(
+        self, levels: tuple[str, ...], n: int, rng: np.random.Generator, cls: str, tune: Tune
     ) -> dict[str, Array]:
         """Jets at one level or both; the random numbers of the partons come first."""
         pt = rng.uniform(*PT, n)
         partons, angle, hardness = shower(pt, rng, COLOUR[cls], tune)
         found = {}
-        if "parton" in (levels or self.level):
+        if "parton" in levels:
             found["parton"] = self._sets(partons, n)
-        if "hadron" in (levels or self.level):
+        if "hadron" in levels:
             found["hadron"] = self._sets(fragments(partons, angle, hardness, n, rng, cls, tune), n)
         return found
 

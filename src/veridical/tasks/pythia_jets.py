@@ -32,10 +32,8 @@ import numpy as np
 
 from veridical.errors import SimulationError, TaskError
 from veridical.tasks.base import Array
-from veridical.tasks.biased_classes import BiasedClasses
-from veridical.tasks.jet_sets import Constituents, as_sets, jet_dimensions
+from veridical.tasks.jet_sets import LEVELS, Constituents, JetClasses, as_sets, jet_dimensions
 
-LEVELS = ("parton", "hadron")
 RADIUS, PT, FARTHEST = 0.4, (500.0, 550.0), 1.7
 RANGES = {"alpha_s": (0.120, 0.145), "fragmentation": (0.6, 1.3), "cutoff": (0.4, 1.0)}
 _HARD = (475.0, 600.0)
@@ -69,7 +67,7 @@ class Tune:
         )
 
 
-class PythiaJets(BiasedClasses):
+class PythiaJets(JetClasses):
     """Quark and gluon jets as sets of constituents.
 
     Arguments:
@@ -85,7 +83,6 @@ class PythiaJets(BiasedClasses):
     """
 
     name = "pythia_jets"
-    classes = ("quark", "gluon")
     block_rows = 500
 
     def __init__(
@@ -101,8 +98,6 @@ class PythiaJets(BiasedClasses):
         family: int = 0,
     ) -> None:
         self.require_family(simulators, family)
-        if level not in LEVELS:
-            raise TaskError(f"task {self.name}: expected a level of {', '.join(LEVELS)}, got {level!r}.")
         limits = {"alpha_s": (0.06, 0.25), "fragmentation": (0.2, 1.7), "cutoff": (0.3, 2.0)}
         given = {"alpha_s": alpha_s, "fragmentation": fragmentation, "cutoff": cutoff}
         for name, (low, high) in limits.items():
@@ -112,20 +107,10 @@ class PythiaJets(BiasedClasses):
                 )
         if particles < 1:
             raise TaskError(f"task {self.name}: expected particles >= 1, got {particles}.")
-        self.level = level
+        self.level = self.require_level(level)
         self.tune = Tune(alpha_s, fragmentation, cutoff, interactions, reconnection)
         self.dimensions = jet_dimensions(particles)
         self.tunes = tuple(self._tune(k) for k in range(simulators))
-
-    def draw(self, n: int, rng: np.random.Generator, cls: str) -> Array:
-        """Returns n of nature's jets of one class, shape (n, particles, 3)."""
-        self.require_class(cls)
-        return self._jets(n, rng, cls, self.tune)
-
-    def draw_simulated(self, n: int, rng: np.random.Generator, cls: str, simulator: int) -> Array:
-        """Returns n jets of one class of a tune, shape (n, particles, 3)."""
-        self.require_class(cls, simulator)
-        return self._jets(n, rng, cls, self.tunes[simulator])
 
     def levels(self, n: int, rng: np.random.Generator, cls: str) -> dict[str, Array]:
         """Returns the same n of nature's jets at both levels, shape (n, particles, 3) each."""
