@@ -1,6 +1,7 @@
 """Pages of docs/results: tables of finished studies and of benchmarks, with what made them.
 
     python benchmarks/tables.py study results/lynx_hare         its page and figures, from its saved results
+        [--page NAME] [--set SETTINGS]                          another page, of a run with SET=SETTINGS
     python benchmarks/tables.py record NAME -- COMMAND ...      runs a benchmark, keeps its last line (JSON)
     python benchmarks/tables.py benchmarks                      the page of all that were recorded
 
@@ -41,16 +42,16 @@ RECORDED = "Recorded with `python benchmarks/tables.py record`, each the last li
 # ---- studies -----------------------------------------------------------------------------------------
 
 
-def study_page(folder: Path) -> str:
-    """Returns the page of one finished study as Markdown, and copies its figures beside it."""
+def study_page(folder: Path, name: str, changed: str) -> str:
+    """Returns the page of a finished study as Markdown, and copies its figures beside it under that name."""
     rows = metrics.read(folder / "metrics.csv")
     found = verdict.load(folder / "verdict.json")
-    parts = [f"# Study {folder.name.replace('@', ', ')}", _made_by(folder)]
+    parts = [f"# Study {name.replace('@', ', ')}", _made_by(folder, changed)]
     if len({variants.of_cells(judged) for judged in found["verdicts"]}) > 1:
         parts += study_tables.sections(rows, found)
-        parts += _figures(folder, study_tables.figures(folder, rows, found["verdicts"]))
+        parts += _figures(name, study_tables.figures(folder, rows, found["verdicts"]))
     else:
-        parts += _one_method(rows, found) + _figures(folder, _kinds(folder))
+        parts += _one_method(rows, found) + _figures(name, _kinds(folder))
     return "\n\n".join(dict.fromkeys(parts)) + "\n"
 
 
@@ -72,7 +73,7 @@ def _one_method(rows: Sequence[Row], found: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _made_by(folder: Path) -> str:
+def _made_by(folder: Path, changed: str) -> str:
     """What made a study: command, revision, versions, seed, machine, digest."""
     record = provenance.load(folder / "provenance.json")
     run, own = provenance.properties(record, "#run"), provenance.properties(record, "#veridical")
@@ -83,9 +84,10 @@ def _made_by(folder: Path) -> str:
         for thing in record["@graph"]
         if thing["@id"] in {f"#package-{name}" for name in ("python", "numpy", "torch", "zuko", "lightning")}
     )
+    given = f" SET={shlex.quote(changed)}" if changed else ""
     dirty = " with uncommitted changes" if own["git_dirty"] else ""
     return (
-        f"`make study NAME={settings['study']} SCALE={scale}`, root seed {run['seed']}, revision "
+        f"`make study NAME={settings['study']} SCALE={scale}{given}`, root seed {run['seed']}, revision "
         f"`{str(own['git_revision'])[:10]}`{dirty}, on {run['cpu_count']} cores ({run['machine']}). "
         f"{versions}.\n\n"
         f"Result digest (`python -m veridical digest {folder.as_posix()}`): `{result_digest.digest(folder)}`."
@@ -160,11 +162,11 @@ def _kinds(folder: Path) -> list[Path]:
     return [path for kind in FIGURES for path in sorted((folder / "figures").glob(f"{kind}--*.svg"))]
 
 
-def _figures(folder: Path, paths: Iterable[Path]) -> list[str]:
+def _figures(name: str, paths: Iterable[Path]) -> list[str]:
     """Copies figures beside the page, and returns the lines that show them."""
     parts = []
     for path in paths:
-        target = OUT / f"{folder.name.replace('@', '-')}--{path.name}"
+        target = OUT / f"{name.replace('@', '-')}--{path.name}"
         shutil.copyfile(path, target)
         parts.append(f"![{path.stem.replace('--', ' ')}]({target.name})")
     return ["## Figures", *parts] if parts else []
@@ -257,7 +259,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="action", required=True)
-    commands.add_parser("study").add_argument("folder", type=Path)
+    study = commands.add_parser("study")
+    study.add_argument("folder", type=Path)
+    study.add_argument("--page", help="name of the page; else that of the folder")
+    study.add_argument("--set", default="", help="settings that were changed for the run, as in SET")
     recorder = commands.add_parser("record")
     recorder.add_argument("name")
     recorder.add_argument("command", nargs=argparse.REMAINDER)
@@ -265,8 +270,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     OUT.mkdir(parents=True, exist_ok=True)
     if chosen.action == "study":
-        page = study_page(chosen.folder)
-        metrics.write_text(OUT / f"{chosen.folder.name.replace('@', '-')}.md", page)
+        name = chosen.page or chosen.folder.name
+        page = study_page(chosen.folder, name, chosen.set)
+        metrics.write_text(OUT / f"{name.replace('@', '-')}.md", page)
         return
     if chosen.action == "record":
         words = [word for word in chosen.command if word != "--"]
