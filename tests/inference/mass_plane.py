@@ -74,7 +74,12 @@ class Plane:
         return rng.multinomial(n, p / p.sum()).astype(float)
 
     def objective(
-        self, rng: np.random.Generator, n: int = 11_000, kappa: float = 1 / 11, times: int = 4, ridge: float = 1.0
+        self,
+        rng: np.random.Generator,
+        n: int = 11_000,
+        kappa: float = 1 / 11,
+        times: int = 4,
+        ridge: float = 1.0,
     ) -> Objective:
         """A toy: n events, with `times` as many of the reference and of the penalty sample."""
         samples = [self.counts(rng, n, kappa), *(self.counts(rng, times * n) for _ in range(2))]

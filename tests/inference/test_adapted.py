@@ -46,7 +46,7 @@ def test_scores_sum_to_the_gradient_where_the_norms_agree(objective: Objective, 
     theta[objective.shapes[2].slices[0].start] -= np.log(at.signal @ objective.penalty.counts)
     samples = zip(objective.shapes, objective.scores(theta), strict=True)
     total = sum(shapes.counts @ scores for shapes, scores in samples)
-    expected = objective.derivatives(theta)[0] - objective.ridge_gradient(theta)
+    expected = objective.derivatives(theta)[0] - objective.ridge_derivatives(theta)[0]
     np.testing.assert_allclose(total, expected, atol=1e-9 * np.abs(expected).max())
 
 

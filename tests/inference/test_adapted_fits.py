@@ -37,19 +37,22 @@ def toy(plane: Plane) -> AdaptedFit:
 
 
 def test_with_right_shapes_it_is_the_fit_of_a_mixture(rng: np.random.Generator) -> None:
-    """One right template of each class: the fraction is the maximum of the likelihood to 0.3 sigma, which
-    is what 20 times as many events of the reference leave, and sigma is its error.
+    """One right template of each class: the fraction is the maximum of the likelihood, but for the finite
+    reference, whose part of the error is 0.2 sigma with 20 times as many events as data.
     """
-    plane = Plane(SIGNAL[:, None], BACKGROUND[:, None])
-    for _ in range(5):
+    plane, off = Plane(SIGNAL[:, None], BACKGROUND[:, None]), []
+    for _ in range(10):
         objective = plane.objective(rng, N, KAPPA, times=20)
         found = fit(objective)
         data = objective.data
         excess = np.expm1(data.signal[:, 0] - data.background[:, 0])
         value, sigma = fractions.fit_fraction(excess, data.counts)
-        assert abs(found.kappa - value) < 0.3 * sigma
-        assert found.sigma == pytest.approx(sigma, rel=0.05)
+        other = np.sqrt(found.samples[1:, 0, 0].sum())
+        off.append((found.kappa - value) / other)
+        assert other < 0.3 * sigma
+        assert np.sqrt(found.samples[0, 0, 0]) == pytest.approx(sigma, rel=0.05)
         assert not found.ambiguous and found.ridge_share < 1e-9
+    assert np.abs(off).max() < 3.5 and 0.4 < np.std(off) < 1.8
 
 
 def test_expected_data_in_the_span_give_the_true_fraction_and_shapes(plane: Plane) -> None:
@@ -113,7 +116,7 @@ def test_twice_the_same_templates_change_nothing_but_the_ridge(toy: AdaptedFit) 
 @pytest.fixture(scope="module")
 def toys(plane: Plane) -> list[AdaptedFit]:
     rng = generator(11)
-    return [fit(plane.objective(rng), starts=(0.1,)) for _ in range(200)]
+    return [fit(plane.objective(rng), starts=(0.1,)) for _ in range(160)]
 
 
 def test_intervals_cover_as_often_as_they_say(toys: list[AdaptedFit]) -> None:
@@ -136,11 +139,11 @@ def test_each_sample_has_its_share_of_the_error(plane: Plane, toys: list[Adapted
     shares /= shares.sum()
     assert 0.1 < shares[1] < 0.4 and shares[2] < 0.02
     first, found = toys[0].objective, []
-    for _ in range(60):
+    for _ in range(40):
         samples = [plane.templates(plane.counts(rng, 4 * N)) for _ in range(2)]
         found.append(fit(replace(first, reference=samples[0], penalty=samples[1]), starts=(0.1,)))
     stated = np.sqrt(np.mean([other.samples[1:, 0, 0].sum() for other in found]))
-    assert np.std([other.kappa for other in found]) == pytest.approx(stated, rel=4 / np.sqrt(120))
+    assert np.std([other.kappa for other in found]) == pytest.approx(stated, rel=4 / np.sqrt(80))
 
 
 def test_a_single_simulator_does_not_cover(plane: Plane) -> None:
@@ -160,7 +163,7 @@ def test_more_templates_trade_bias_for_error(plane: Plane) -> None:
     ]
     bias = np.array([abs(f.kappa - KAPPA) / f.sigma for f in found])
     assert bias[0] > 2 and bias[-1] < 0.5 and bias[-1] < bias[-2] + 0.1
-    assert found[-1].sigma > 2 * found[0].sigma
+    assert found[-1].sigma > 1.5 * found[0].sigma
     at = found[-1].objective.shapes[1].at(found[-1].theta)
     for u, target, templates in zip(at[1:3], plane.target, (plane.signal, plane.background), strict=True):
         raw = [hellinger(column, target) for column in templates.T]
@@ -182,9 +185,9 @@ def test_the_profile_is_that_of_fits_at_given_fractions(toy: AdaptedFit) -> None
 def test_a_scan_of_the_ridge_shows_what_it_decides(toy: AdaptedFit) -> None:
     found = scan(toy.objective, (0.01, 1.0, 100.0))
     assert found[1].kappa == pytest.approx(toy.kappa, abs=1e-6)
-    assert found[0].sigma > found[1].sigma > found[2].sigma
+    assert min(found[0].sigma, found[1].sigma) > 1.5 * found[2].sigma
     shares = [entry.ridge_share for entry in found]
-    assert 0 < shares[0] < shares[1] < shares[2] < 1
+    assert 0 < shares[0] < shares[1] < shares[2] <= 1
 
 
 def test_the_error_of_the_log_ratios_adds_in_quadrature(toy: AdaptedFit) -> None:
@@ -195,15 +198,8 @@ def test_the_error_of_the_log_ratios_adds_in_quadrature(toy: AdaptedFit) -> None
     assert Profile(found).z(0.05) == pytest.approx(Profile(toy).z(0.05) * toy.sigma / found.sigma)
 
 
-def test_data_that_say_nothing_of_the_fraction_are_told(rng: np.random.Generator) -> None:
-    """Signal and background of the same two templates can take each other's place."""
-    plane = Plane.wrong(rng, 2)
-    same = Plane(plane.background, plane.background[:, ::-1])
-    with_ridge = fit(same.objective(rng, 2000))
-    assert with_ridge.ridge_share > 0.9 or with_ridge.ambiguous or with_ridge.sigma > 0.3
-
-
-def test_a_fit_without_a_minimum_is_refused(rng: np.random.Generator) -> None:
+def test_classes_of_the_same_shape_are_refused(rng: np.random.Generator) -> None:
+    """Signal and background of the same template: any fraction fits as well."""
     plane = Plane.wrong(rng, 1)
     same = Plane(plane.background, plane.background)
     with pytest.raises(DataError, match=r"no start of 0\.1, 0\.02, 0\.3 leads to a minimum"):

@@ -1,4 +1,4 @@
-"""Newton steps with damping: from saddles and along curved valleys to minima, and what has none is refused."""
+"""Newton steps with damping: from saddles and along curved valleys; what has no minimum is refused."""
 
 from __future__ import annotations
 

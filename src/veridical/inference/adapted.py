@@ -198,23 +198,17 @@ class Objective:
         w, v = (theta[part][1:] for part in self.shapes[0].slices)
         return np.append(w, 1 - w.sum()), np.append(v, 1 - v.sum())
 
-    @cached_property
-    def ridge_hessian(self) -> Array:
-        """Second derivative of the ridge, shape (P, P)."""
-        out = np.zeros((self.size,) * 2)
-        for part, strength in zip(self.shapes[0].slices, self.ridge, strict=True):
-            k = part.stop - part.start - 1
-            inner = slice(part.start + 1, part.stop)
-            out[inner, inner] = strength * (np.eye(k) + np.ones((k, k)))
-        return out
-
-    def ridge_gradient(self, theta: Array) -> Array:
-        """Returns the derivative of the ridge at parameters (P,), shape (P,)."""
-        out = np.zeros(self.size)
-        parts = zip(self.shapes[0].slices, self.weights(theta), self.ridge, strict=True)
+    def ridge_derivatives(
+        self, theta: Array, strengths: tuple[float, float] | None = None
+    ) -> tuple[Array, Array]:
+        """Returns the gradient (P,) and the Hessian (P, P) of the ridge, of other strengths where given."""
+        gradient, hessian = np.zeros(self.size), np.zeros((self.size,) * 2)
+        parts = zip(self.shapes[0].slices, self.weights(theta), strengths or self.ridge, strict=True)
         for part, weights, strength in parts:
-            out[part.start + 1 : part.stop] = strength * (weights[:-1] - weights[-1])
-        return out
+            k, inner = len(weights) - 1, slice(part.start + 1, part.stop)
+            gradient[inner] = strength * (weights[:-1] - weights[-1])
+            hessian[inner, inner] = strength * (np.eye(k) + np.ones((k, k)))
+        return gradient, hessian
 
     def value(self, theta: Array) -> float:
         """Returns L; infinite where rho is not positive at all data, or overflows."""
@@ -234,8 +228,9 @@ class Objective:
         data, reference, penalty = self.shapes
         at, at_reference = data.at(theta), reference.at(theta)
         relative = data.gradients(at) / at.total[:, None]
-        gradient = -(data.counts @ relative) + self.ridge_gradient(theta)
-        hessian = relative.T @ (relative * data.counts[:, None]) + self.ridge_hessian
+        gradient, hessian = self.ridge_derivatives(theta)
+        gradient -= data.counts @ relative
+        hessian += relative.T @ (relative * data.counts[:, None])
         hessian -= data.curvature(at, data.counts / at.total)
         gradient += self.scale * (reference.counts @ reference.gradients(at_reference))
         hessian += reference.curvature(at_reference, self.scale * reference.counts)

@@ -96,14 +96,17 @@ def _merged(expected: Array) -> Array:
     """New numbers of bins: those that expect too little become the last."""
     kept = expected >= LEAST_EXPECTED
     label: Array = np.where(kept, np.cumsum(kept) - 1, kept.sum())
-    return label if kept.sum() and expected[~kept].sum() >= LEAST_EXPECTED else np.minimum(label, kept.sum() - 1)
+    return (
+        label if kept.sum() and expected[~kept].sum() >= LEAST_EXPECTED else np.minimum(label, kept.sum() - 1)
+    )
 
 
 def _covariance(fit: AdaptedFit, data: Array, reference: Array, rho: Array, bins: int) -> Array:
     """S, shape (J, J)."""
     objective = fit.objective
     scores = objective.scores(fit.theta)
-    sides = (data, np.ones(len(data))), (reference, -rho), (None, None)
+    nowhere = np.zeros(0, int)  # events of the penalty sample are in no bin
+    sides = (data, np.ones(len(data))), (reference, -rho), (nowhere, np.zeros(0))
     slope = _binned(reference, scores[1] * objective.shapes[1].counts[:, None], bins)
     lever = slope @ fit.inverse  # (J, P); the scores of the reference are the gradients of m
     total = np.zeros((bins, bins))
@@ -111,7 +114,7 @@ def _covariance(fit: AdaptedFit, data: Array, reference: Array, rho: Array, bins
         weighted = psi * shapes.counts[:, None]
         mean = lever @ weighted.sum(axis=0)
         part = lever @ (psi.T @ weighted) @ lever.T
-        if label is not None:
+        if len(label):
             cross = _binned(label, weighted * height[:, None], bins) @ lever.T
             part += cross + cross.T + np.diag(np.bincount(label, shapes.counts * height**2, bins))
             mean = mean + np.bincount(label, shapes.counts * height, bins)

@@ -1,15 +1,15 @@
 r"""Fits of template-adapted mixtures: the minimum, its sandwich covariance and the profile of the fraction.
 
-With L of `veridical.inference.adapted` and A its Hessian at the minimum, three independent samples scatter its
-gradient, each about its own mean. With n events and scores :math:`\psi` in a sample,
+With L of `veridical.inference.adapted` and A its Hessian at the minimum, three independent samples scatter
+its gradient, each about its own mean. With n events and scores :math:`\psi` in a sample,
 
 .. math:: V = A^{-1} (B_\mathrm{data} + B_\mathrm{ref} + B_\mathrm{pen}) A^{-1}, \qquad
     B = n \, \mathrm{Cov}[\psi], \qquad \sigma^2 = V_{00} .
 
 The covariance C of what the log ratios were fitted with adds :math:`A^{-1} Q C Q^T A^{-1}` (see
 `veridical.inference.adapted_ratios`). The ridge counts as no noise: what it decides has a small error and a
-bias, and `ridge_share` and `ridge_pull` say how much of that is its doing. Twice the rise of L, minimised
-over all else, and scaled to the variance at hand, gives signed roots:
+bias, and `ridge_share` and `ridge_pull` say how much is its doing. Twice the rise of L, minimised over all
+else, and scaled to the variance at hand, gives signed roots:
 
 .. math:: z(\kappa_0) = \mathrm{sign}(\hat\kappa - \kappa_0) \sqrt{2 [\min_\nu L(\kappa_0, \nu) - L(\hat\theta)]
     \, (A^{-1})_{00} / \sigma^2} .
@@ -37,7 +37,7 @@ from veridical.tasks.base import Array
 STARTS = (0.1, 0.02, 0.3)  # fractions that the search begins with
 SAME = 1e-6  # of L: minima no further apart are one
 SAMPLES = ("data", "reference", "penalty")
-LOOSENED = 1e-3  # of the ridge, where it is asked what that decides
+LOOSE = 1e-3  # the ridge that another is compared with
 REACH = 16.0  # how many standard errors a limit is searched
 
 
@@ -93,7 +93,7 @@ class AdaptedFit:
 
     @property
     def weights(self) -> tuple[Array, Array]:
-        """w (K_s,) and v (K_b,), each of sum 1."""
+        """The weights w (K_s,) and v (K_b,), each of sum 1."""
         return self.objective.weights(self.theta)
 
     @property
@@ -105,26 +105,29 @@ class AdaptedFit:
     def ridge_share(self) -> float:
         """Share of the variance of the fraction that the ridge takes away; 1 where nothing else holds it.
 
-        Compared with a thousandth of the ridge, in the inverse Hessian at this minimum.
+        Compared with a ridge of 0.001, in the inverse Hessian at this minimum.
         """
-        loose = self._loosened()
+        loose = self._loosened()[0]
         return 1.0 if loose is None else max(1 - float(self.inverse[0, 0] / loose[0, 0]), 0.0)
 
     @property
     def ridge_pull(self) -> float:
-        """How far the ridge holds the fraction back: minus the Newton step that a thousandth of it allows.
+        """How far the ridge has moved the fraction: minus the Newton step that a ridge of 0.001 allows.
 
         Infinite where nothing else holds it.
         """
-        loose = self._loosened()
-        if loose is None:
-            return np.inf
-        return -float(loose[0] @ self.objective.ridge_gradient(self.theta)) * (1 - LOOSENED)
+        loose, gradient = self._loosened()
+        return np.inf if loose is None else -float(loose[0] @ gradient)
 
-    def _loosened(self) -> Array | None:
-        """Inverse of the Hessian with a thousandth of the ridge, if that is positive definite."""
-        hessian = self.hessian - (1 - LOOSENED) * self.objective.ridge_hessian
-        return _inverse(hessian) if float(np.linalg.eigvalsh(hessian)[0]) > 0 else None
+    def _loosened(self) -> tuple[Array | None, Array]:
+        """Inverse of the Hessian with a small ridge, if that is positive definite, and what it lets go."""
+        objective = self.objective
+        strengths = (min(objective.ridge[0], LOOSE), min(objective.ridge[1], LOOSE))
+        gradient, hessian = objective.ridge_derivatives(self.theta)
+        left, curvature = objective.ridge_derivatives(self.theta, strengths)
+        loose = self.hessian - hessian + curvature
+        held = float(np.linalg.eigvalsh(loose)[0]) > 0
+        return (_inverse(loose) if held else None), gradient - left
 
     @property
     def ambiguous(self) -> bool:

@@ -53,9 +53,7 @@ def joint_covariance(
     return inverse @ (scatter + linalg.block_diag(*alone)) @ inverse
 
 
-def mixed(
-    objective: Objective, theta: Array, functions: Sequence[tuple[Array, Array, Array]]
-) -> Array:
+def mixed(objective: Objective, theta: Array, functions: Sequence[tuple[Array, Array, Array]]) -> Array:
     """Returns Q at the minimum, for the weights of all templates in their order, shape (P, W).
 
     Arguments:

@@ -77,7 +77,7 @@ def minimise(
             return _checked(Minimum(at, value(at), *derivatives(at), steps + 1))
         at, now, damping = _step(value, at, now, (values, axes, along), damping, radius)
     raise DataError(
-        f"fit: no minimum in {MAX_STEPS} Newton steps (least eigenvalue of the Hessian {values[0]:.3g}, largest "
+        f"fit: no minimum in {MAX_STEPS} Newton steps (eigenvalues of the Hessian from {values[0]:.3g} to "
         f"{values[-1]:.3g}); a larger ridge holds what the data leave open."
     )
 
@@ -86,8 +86,8 @@ def _checked(found: Minimum) -> Minimum:
     least = float(np.linalg.eigvalsh(found.hessian)[0])
     if not (np.isfinite(found.value) and least > 0):
         raise DataError(
-            f"fit: the minimum is no minimum (value {found.value:.6g}, least eigenvalue {least:.3g}); a larger "
-            "ridge holds what the data leave open."
+            f"fit: the minimum is no minimum (value {found.value:.6g}, least eigenvalue {least:.3g}); a "
+            "larger ridge holds what the data leave open."
         )
     return found
 
@@ -112,6 +112,6 @@ def _step(
                 return new, found, damping / 10 if damping > LEAST_DAMPING * largest else 0.0
         damping = max(4 * damping, LEAST_DAMPING * largest)
     raise DataError(
-        "fit: no step lowers the objective, though its gradient is not zero; log ratios at some event are too "
-        "large."
+        "fit: no step lowers the objective, though its gradient is not zero; log ratios at some event are "
+        "too large."
     )

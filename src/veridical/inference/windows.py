@@ -45,9 +45,9 @@ class Window:
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             raise DataError(
-                f"window: expected some events of each template inside, and no more than were generated, got "
-                f"{self.passed[first]:g} of {self.total[first]:g} of number {first}; widen the window or leave "
-                "the template out."
+                f"window: expected some events of each template inside, and no more than there were, "
+                f"got {self.passed[first]:g} of {self.total[first]:g} of number {first}; widen the "
+                "window or leave the template out."
             )
 
     @classmethod
@@ -62,7 +62,7 @@ class Window:
 
     @property
     def shifts(self) -> Array:
-        """What is added to the log ratio of each template to the reference inside of the window, shape (K,)."""
+        """What is added to the log ratio of each template inside of the window, shape (K,)."""
         efficiencies = self.efficiencies
         shifts: Array = np.log(efficiencies.mean()) - np.log(efficiencies)
         return shifts
