@@ -92,6 +92,18 @@ def binned_fit(fit: AdaptedFit, data: Array, reference: Array) -> BinnedFit:
     return BinnedFit(statistic, freedom, p_value, residuals)
 
 
+def quantile_bins(reference: Array, x: Array, per_axis: int) -> tuple[Array, Array]:
+    """Returns the bins of events of the reference (R, d) and of data (N, d): quantiles of every axis."""
+    require_shape("x", x, None, reference.shape[1])
+    found = [np.zeros(len(sample), int) for sample in (reference, x)]
+    for axis in range(reference.shape[1]):
+        edges = np.quantile(reference[:, axis], np.arange(1, per_axis) / per_axis)
+        for label, sample in zip(found, (reference, x), strict=True):
+            label *= per_axis
+            label += np.searchsorted(edges, sample[:, axis])
+    return found[0], found[1]
+
+
 def _merged(expected: Array) -> Array:
     """New numbers of bins: those that expect too little become the last."""
     kept = expected >= LEAST_EXPECTED

@@ -11,8 +11,8 @@ The covariance C of what the log ratios were fitted with adds :math:`A^{-1} Q C 
 bias, and `ridge_share` and `ridge_pull` say how much is its doing. Twice the rise of L, minimised over all
 else, and scaled to the variance at hand, gives signed roots:
 
-.. math:: z(\kappa_0) = \mathrm{sign}(\hat\kappa - \kappa_0) \sqrt{2 [\min_\nu L(\kappa_0, \nu) - L(\hat\theta)]
-    \, (A^{-1})_{00} / \sigma^2} .
+.. math:: z(\kappa_0) = \mathrm{sign}(\hat\kappa - \kappa_0)
+    \sqrt{2 [\min_\nu L(\kappa_0, \nu) - L(\hat\theta)] \, (A^{-1})_{00} / \sigma^2} .
 
 References:
     | The behavior of maximum likelihood estimates under nonstandard conditions (Huber, 1967)
