@@ -38,7 +38,6 @@ STARTS = (0.1, 0.02, 0.3)  # fractions that the search begins with
 SAME = 1e-6  # of L: minima no further apart are one
 SAMPLES = ("data", "reference", "penalty")
 LOOSE = 1e-3  # the ridge that another is compared with
-REACH = 16.0  # how many standard errors a limit is searched
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ class Profile:
         """Returns z at one fraction: positive below the estimate.
 
         Raises:
-            DataError: If nothing fits the data there, as for fractions far outside of [0, 1].
+            DataError: If no shapes fit the data there.
         """
         if kappa == self.fit.kappa:
             return 0.0
@@ -233,23 +232,25 @@ class Profile:
         rise = max(found.value - self.fit.value, 0.0)
         return float(np.sign(self.fit.kappa - kappa) * np.sqrt(2 * rise * self.factor))
 
-    def limit(self, z: float) -> float:
-        """Returns the fraction at which the signed root is z; above the estimate for negative z.
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where the profile ends: 0 and 1, or the estimate beyond; a density may be negative outside."""
+        return min(0.0, self.fit.kappa), max(1.0, self.fit.kappa)
 
-        Raises:
-            DataError: If there is none within 16 standard errors.
+    def limit(self, z: float) -> float:
+        """Returns the fraction at which the signed root is z, above the estimate for negative z.
+
+        Where the root stays below as far as the profile goes, its end.
         """
         if z == 0:
             return self.fit.kappa
-        far, near = self.fit.kappa - z * self.fit.sigma, self.fit.kappa
-        while abs(self.z(far)) < abs(z):
+        end, far, near = self.ends[int(z < 0)], self.fit.kappa - z * self.fit.sigma, self.fit.kappa
+        while (far - end) * z > 0 and abs(self.z(far)) < abs(z):
             near, far = far, far + 0.5 * (far - self.fit.kappa)
-            if abs(far - self.fit.kappa) > REACH * self.fit.sigma:
-                raise DataError(
-                    f"profile: its root stays below {abs(z):.3g} as far as {REACH:g} standard errors from "
-                    f"{self.fit.kappa:.4g}: the data allow any fraction on that side. Use more events, fewer "
-                    "templates or a larger ridge."
-                )
+        if (far - end) * z <= 0:
+            if abs(self.z(end)) <= abs(z):
+                return end
+            far = end
         tolerance = 1e-4 * self.fit.sigma
         return float(optimize.brentq(lambda kappa: self.z(kappa) - z, near, far, xtol=tolerance))
 

@@ -116,7 +116,7 @@ class Tamm(WithoutPosterior):
     def estimate(self, x: Array) -> Estimate:
         """Returns the fraction of the first class in each sample of events x (N, events, *x_shape).
 
-        Its curve is that of the profile as far as a fit exists, made monotone; its bias is not known.
+        Its curve is that of the profile between 0 and 1, made monotone; its bias is not known.
         """
         require_shape("x", x, None, None, *self.task.x_shape)
         found = [self.adapt(sample) for sample in x]
@@ -224,18 +224,27 @@ def _quarters(
 
 
 def _curve(fit: AdaptedFit) -> tuple[Array, Array]:
-    """Fractions around the estimate and z there, outwards as far as there is a fit at each."""
+    """Fractions around the estimate and z there.
+
+    Where the profile ends, or no shapes fit the data, the curve goes on straight up, as a likelihood does
+    outside of where it is defined.
+    """
     profile, half = Profile(fit), CURVE_POINTS // 2
     at, z = np.full(CURVE_POINTS, fit.kappa), np.zeros(CURVE_POINTS)
-    for side in (-1, 1):
+    for side, end in zip((-1, 1), profile.ends, strict=True):
+        ended = False
         for step in range(1, half + 1):
-            kappa = fit.kappa + side * step * CURVE_REACH / half * fit.sigma
             here, before = half + side * step, half + side * (step - 1)
-            try:
-                at[here], root = kappa, profile.z(kappa)
-            except DataError:  # no shapes fit the data at such a fraction: the curve ends here
-                rest = slice(here, None) if side > 0 else slice(None, here + 1)
-                at[rest], z[rest] = at[before], z[before]
-                break
+            root = -side * step * CURVE_REACH / half  # that of a parabola
+            kappa = fit.kappa - root * fit.sigma
+            if not ended:
+                ended = (kappa - end) * side >= 0
+                at[here] = end if ended else kappa
+                try:
+                    root = profile.z(at[here])
+                except DataError:
+                    ended, at[here] = True, at[before]
+            else:
+                at[here] = at[before]
             z[here] = min(root, z[before]) if side > 0 else max(root, z[before])
     return at, z

@@ -12,7 +12,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class TammSettings(MethodSettings):
-    """The fraction of a class, with shapes of both classes that the data adapt from several wrong simulators."""
+    """The fraction of a class, with shapes of both that the data adapt from several wrong simulators."""
 
     code: ClassVar[str] = "veridical.remedies.tamm:Tamm"
     answers: ClassVar = "estimate"
