@@ -116,7 +116,7 @@ def test_twice_the_same_templates_change_nothing_but_the_ridge(toy: AdaptedFit) 
 @pytest.fixture(scope="module")
 def toys(plane: Plane) -> list[AdaptedFit]:
     rng = generator(11)
-    return [fit(plane.objective(rng), starts=(0.1,)) for _ in range(160)]
+    return [fit(plane.objective(rng), starts=(0.1,)) for _ in range(120)]
 
 
 def test_intervals_cover_as_often_as_they_say(toys: list[AdaptedFit]) -> None:

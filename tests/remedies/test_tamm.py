@@ -107,7 +107,7 @@ def test_log_ratios_are_those_of_the_templates(tamm: Tamm) -> None:
     for t in range(5):
         block = tamm.covariance[3 * t : 3 * t + 3, 3 * t : 3 * t + 3]
         stated = np.sqrt(np.einsum("np,pq,nq->n", functions[:, t], block, functions[:, t]))
-        assert (np.abs(error[:, t]) < 5 * stated).all() and (stated < 1.5).all()
+        assert (np.abs(error[:, t]) < 5 * stated).all() and np.median(stated) < 0.5
     assert tamm.covariance.shape == (15, 15) and tamm.reference.shape == tamm.penalty.shape == (5000, 1)
 
 
