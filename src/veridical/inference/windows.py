@@ -28,8 +28,8 @@ class Window:
 
     >>> window = Window.of([800, 400], [1000, 1000])
     >>> window.shifts.round(3), (window.shifts_covariance * 1e6).round(1)
-    (array([-0.288,  0.405]), array([[ 166.7, -333.3],
-           [-333.3,  666.7]]))
+    (array([-0.288,  0.405]), array([[ 194.4, -388.9],
+           [-388.9,  777.8]]))
 
     Attributes:
         passed: Events inside of the window, shape (K,).
