@@ -44,6 +44,27 @@ class Functions(WithoutPosterior):
         """Returns the functions at events x (N, *x_shape), float64, shape (N, P)."""
 
 
+class TemplateFunctions(WithoutPosterior):
+    """Functions of events whose weighted sums are the log ratios of T templates to their pool.
+
+    A template is one simulator's density of one class; the pool has the same number of events of each.
+    """
+
+    @property
+    @abstractmethod
+    def templates(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the templates of the first class, and of the second."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number P of the functions of each template; the first is 1."""
+
+    @abstractmethod
+    def functions(self, x: Array) -> Array:
+        """Returns the functions at events x (N, *x_shape), float64, shape (N, T, P)."""
+
+
 def two_classes(material: Material, method: str) -> tuple[Array, Array]:
     """Returns the events of numerator and denominator.
 

@@ -1,0 +1,178 @@
+"""Template-adapted mixtures around functions that are known: fits, files, refusals, fractions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from veridical import seeds
+from veridical.errors import ArtifactError, DataError, ShapeError, TrainingError
+from veridical.estimators.base import Estimator, Material, TaskInfo
+from veridical.estimators.classes import TemplateFunctions
+from veridical.remedies.tamm import Tamm
+from veridical.remedies.tamm_settings import TammSettings
+from veridical.tasks.base import Array
+from veridical.training.session import Session
+
+PEAKS = {"peak-0": (0.9, 0.28), "peak-1": (1.15, 0.22), "peak-2": (1.05, 0.33)}
+SLOPES = {"fall-0": 0.5, "fall-1": 1.3}
+INFO = TaskInfo("bump", (), np.zeros((0, 2)), (), (1,))
+LOW, HIGH = 0.0, 3.0
+RUN = Session(3, ("tamm", 0))
+
+
+def generator(*path: str | int) -> np.random.Generator:
+    return seeds.generator(3, "test", "tamm", *path)
+
+
+def log_peak(x: Array, mean: float, width: float) -> Array:
+    mass = stats.norm.cdf(HIGH, mean, width) - stats.norm.cdf(LOW, mean, width)
+    return np.asarray(stats.norm.logpdf(x, mean, width) - np.log(mass))
+
+
+def log_fall(x: Array, slope: float) -> Array:
+    return np.asarray(-slope * x + np.log(slope / -np.expm1(-slope * HIGH)))
+
+
+def draw_peak(rng: np.random.Generator, n: int, mean: float, width: float) -> Array:
+    ends = stats.norm.cdf([LOW, HIGH], mean, width)
+    return np.asarray(stats.norm.ppf(rng.uniform(*ends, n), mean, width))[:, None]
+
+
+def draw_fall(rng: np.random.Generator, n: int, slope: float) -> Array:
+    return np.asarray(-np.log1p(rng.random(n) * np.expm1(-slope * HIGH)) / slope)[:, None]
+
+
+def template_events(n: int) -> dict[str, Array]:
+    peaks = {name: draw_peak(generator(name), n, *shape) for name, shape in PEAKS.items()}
+    return peaks | {name: draw_fall(generator(name), n, slope) for name, slope in SLOPES.items()}
+
+
+def sample(n: int, kappa: float, *path: str | int) -> Array:
+    """Nature: a peak at 1 of width 0.25, in the span of all Gaussians, on a slope of 0.9."""
+    rng = generator("data", *path)
+    signal = rng.binomial(n, kappa)
+    both = draw_peak(rng, signal, 1.0, 0.25), draw_fall(rng, n - signal, 0.9)
+    return rng.permutation(np.concatenate(both))
+
+
+class Known(TemplateFunctions):
+    """Two members of opposite errors for every template."""
+
+    type = "known"
+    task, settings = INFO, None
+    size, templates = 3, (tuple(PEAKS), tuple(SLOPES))
+
+    @classmethod
+    def fit(cls, settings: Any, task: TaskInfo, material: Material, run: Session) -> Any:
+        raise NotImplementedError
+
+    def functions(self, x: Array) -> Array:
+        x = np.asarray(x)[:, 0]
+        logs = [log_peak(x, *shape) for shape in PEAKS.values()] + [log_fall(x, s) for s in SLOPES.values()]
+        log_p = np.stack(logs, 1)
+        g = log_p - special.logsumexp(log_p, axis=1, keepdims=True) + np.log(log_p.shape[1])
+        wave = 0.1 * np.sin(4 * x)[:, None]
+        return np.stack([np.ones_like(g), g + wave, g - wave], axis=2)
+
+    def transforms(self) -> dict[str, Any]:
+        return {"inputs": "none"}
+
+    def arrays(self) -> dict[str, Array]:
+        return {}
+
+    @classmethod
+    def from_arrays(cls, settings: Any, task: TaskInfo, arrays: Any, parent: Estimator | None = None) -> Any:
+        return cls()
+
+
+def remedy(n: int = 4000, **options: Any) -> Tamm:
+    data = Material(classes=template_events(n), parent=Known())
+    return Tamm.fit(TammSettings(of="known", **options), INFO, data, RUN)[0]
+
+
+@pytest.fixture(scope="module")
+def tamm() -> Tamm:
+    return remedy()
+
+
+def test_log_ratios_are_those_of_the_templates(tamm: Tamm) -> None:
+    """Within five of their errors, though the members are wrong."""
+    x = np.linspace(0.2, 2.5, 30)[:, None]
+    functions = Known().functions(x)
+    error = tamm.log_ratios(x) - functions[:, :, 1:].mean(axis=2)
+    for t in range(5):
+        block = tamm.covariance[3 * t : 3 * t + 3, 3 * t : 3 * t + 3]
+        stated = np.sqrt(np.einsum("np,pq,nq->n", functions[:, t], block, functions[:, t]))
+        assert (np.abs(error[:, t]) < 5 * stated).all() and np.median(stated) < 0.5
+    assert tamm.covariance.shape == (15, 15) and tamm.reference.shape == tamm.penalty.shape == (5000, 1)
+
+
+def test_fractions_are_right_with_errors_that_say_how_much() -> None:
+    """Samples that share one fit of the weights: within four errors of their number, beside that of this."""
+    truth, tamm = 0.3, remedy(2400, starts=[0.1])
+    found = [tamm.adapt(sample(1500, truth, i)) for i in range(12)]
+    sigma = np.mean([fit.sigma for fit in found])
+    ratio = np.mean([fit.ratio for fit in found])
+    off = np.array([fit.kappa - truth for fit in found])
+    assert abs(off.mean()) < 4 * np.hypot(ratio, sigma / np.sqrt(12)) + 0.5 * sigma  # and the ridge's pull
+    assert off.std() < sigma * (1 + 4 / np.sqrt(24))
+    assert all(0 < fit.ratio < fit.statistical < 0.15 for fit in found)
+
+
+def test_an_estimate_has_both_errors_and_a_profile(tamm: Tamm) -> None:
+    x = np.stack([sample(3000, kappa, "two", i) for i, kappa in enumerate((0.3, 0.02))])
+    found, alone = tamm.estimate(x), tamm.adapt(x[1])
+    assert len(found) == 2 and found.value[1] == alone.kappa and found.total[1] == pytest.approx(alone.sigma)
+    assert (np.diff(found.curve, axis=1) >= 0).all() and (np.diff(found.curve_z, axis=1) <= 0).all()
+    likelihood, parabola = found.interval(0.68, "likelihood"), found.interval(0.68)
+    np.testing.assert_allclose(likelihood[0], parabola[0], atol=0.5 * found.total[0])
+    assert found.interval(0.99, "likelihood")[1, 0] == min(0.0, found.value[1])  # no signal is allowed
+    assert not found.bias.any()
+
+
+def test_a_stiff_signal_and_other_starts(tamm: Tamm) -> None:
+    x = sample(3000, 0.3, "stiff")
+    stiff = remedy(ridge=0.5, signal_ridge=1e6, starts=[0.2]).adapt(x)
+    np.testing.assert_allclose(stiff.weights[0], 1 / 3, atol=1e-3)
+    assert len(stiff.minima) == 1 and stiff.objective.ridge == (1e6, 0.5)
+    assert stiff.sigma < tamm.adapt(x).sigma
+
+
+def test_alarms(tamm: Tamm) -> None:
+    x = sample(6000, 0.3, "alarm")
+    assert not any("bins" in alarm for alarm in tamm.alarms(x))
+    odd = np.concatenate([x, generator("odd").uniform(2.0, 2.05, (400, 1))])
+    assert any("data in bins" in alarm for alarm in tamm.alarms(odd))
+
+
+def test_arrays_give_it_back(tamm: Tamm) -> None:
+    again = Tamm.from_arrays(tamm.settings, INFO, tamm.arrays(), Known())
+    x = sample(2000, 0.3, "again")
+    assert again.adapt(x).kappa == tamm.adapt(x).kappa
+    assert again.transforms() == {"inputs": "none"}
+    with pytest.raises(ArtifactError, match="expected an array 'penalty'"):
+        Tamm.from_arrays(
+            tamm.settings, INFO, {k: v for k, v in tamm.arrays().items() if k != "penalty"}, Known()
+        )
+    with pytest.raises(ArtifactError, match="expected an ensemble with"):
+        Tamm.from_arrays(tamm.settings, INFO, tamm.arrays(), None)
+    assert all(np.array_equal(array, remedy().arrays()[name]) for name, array in tamm.arrays().items())
+
+
+def test_what_it_cannot_learn_from_is_refused(tamm: Tamm) -> None:
+    settings, events = TammSettings(of="known"), template_events(60)
+    events.pop("fall-1")
+    with pytest.raises(TrainingError, match="got none of fall-1"):
+        Tamm.fit(settings, INFO, Material(classes=events, parent=Known()), RUN)
+    with pytest.raises(TrainingError, match="at least 24 events of each template, got 20"):
+        Tamm.fit(settings, INFO, Material(classes=template_events(20), parent=Known()), RUN)
+    with pytest.raises(TrainingError, match="functions of templates, got 'tamm'"):
+        Tamm.fit(settings, INFO, Material(classes=template_events(60), parent=tamm), RUN)
+    with pytest.raises(ShapeError):
+        tamm.estimate(np.zeros((2, 5)))
+    with pytest.raises(DataError, match="finite"):
+        tamm.adapt(np.full((5, 1), np.nan))
