@@ -19,6 +19,7 @@ from veridical.inference.ratio_weights import Events
 from veridical.remedies import wifi_experiments
 from veridical.remedies.wifi import FunctionTable, Wifi
 from veridical.remedies.wifi_settings import WifiSettings
+from veridical.stages import experiment
 from veridical.tasks.base import Array, ClassTask
 from veridical.tasks.gaussian_classes import GaussianClasses
 from veridical.training import session
@@ -194,21 +195,21 @@ def test_methods_see_the_same_events(ratios: Ratios, fit_data: dict[str, Array])
 
 def test_a_batch_as_it_is_saved(ratios: Ratios, fit_data: dict[str, Array]) -> None:
     settings = {"rows": 2, "true_values": [0.1], "events": 1000, "fit_rows": 2000}
-    found = wifi_experiments.batch(CELLS, remedy(ratios, fit_data), settings, 3, (0, 7))
+    found = experiment.estimates(CELLS, remedy(ratios, fit_data), settings, 3, (0, 7))
     assert {name: array.shape for name, array in found.items()} == {
         **dict.fromkeys(["value", "statistical", "ratio", "z_lr"], (2, 1)),
         "truth": (1,),
         "pull": (2,),
     }
-    other = wifi_experiments.batch(CELLS, remedy(ratios, fit_data), settings, 3, (0, 8))
+    other = experiment.estimates(CELLS, remedy(ratios, fit_data), settings, 3, (0, 8))
     assert not np.array_equal(found["value"], other["value"])
-    naive = wifi_experiments.batch(CELLS, remedy(ratios, fit_data, weights="mean"), settings, 3, (0, 7))
+    naive = experiment.estimates(CELLS, remedy(ratios, fit_data, weights="mean"), settings, 3, (0, 7))
     assert "pull" not in naive
-    unknown = wifi_experiments.batch(WithoutRatio(0.1, 0.005), remedy(ratios, fit_data), settings, 3, (0, 7))
+    unknown = experiment.estimates(WithoutRatio(0.1, 0.005), remedy(ratios, fit_data), settings, 3, (0, 7))
     assert set(unknown) == set(found) - {"pull"}
     np.testing.assert_array_equal(unknown["value"], found["value"])
-    with pytest.raises(TrainingError, match="type 'wifi'"):
-        wifi_experiments.batch(CELLS, ratios, settings, 3, (0, 7))
+    with pytest.raises(TrainingError, match="such as `wifi`, got 'ratios'"):
+        experiment.estimates(CELLS, ratios, settings, 3, (0, 7))
 
 
 def deviations(found: dict[str, Array]) -> Array:

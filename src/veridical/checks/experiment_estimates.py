@@ -76,7 +76,8 @@ def estimate_sums(arrays: Mapping[str, Array], truth: Array) -> Sums:
         "ratio": arrays["ratio"],
         "total": np.hypot(arrays["statistical"], arrays["ratio"]),
     }
-    return {
+    alarmed = {"alarmed": (arrays["alarm"] > 0).sum(axis=0)} if "alarm" in arrays else {}
+    return alarmed | {
         "n": len(off),
         "failed": failed.sum(axis=0),
         "off": Moments.of(off),
@@ -209,6 +210,10 @@ def _moments(sums: Sums, truth: Array) -> list[Metric]:
         failed = int(sums["failed"][i])
         error = proportion_stderr(failed, n)
         table.append(Metric("experiment_failed_share", failed / n, error, n, extra=extra))
+        if "alarmed" in sums:
+            k = int(sums["alarmed"][i])
+            error = proportion_stderr(k, n)
+            table.append(Metric("experiment_alarm_share", k / n, error, n, extra=extra))
         if kept < 2:
             continue
         spread = float(np.sqrt(off.variance[i]))

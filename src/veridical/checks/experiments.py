@@ -52,6 +52,9 @@ MEANINGS = {
         "`likelihood_ratio`, `pointwise`. Without `true_value`: mean over true values."
     ),
     "experiment_acauc": "`acauc` over pseudo-experiments.",
+    "experiment_alarm_share": (
+        "Share of pseudo-experiments in which the method itself says that its answer is not to be trusted."
+    ),
     "experiment_bias": "Mean of (estimate - truth) over pseudo-experiments.",
     "experiment_coverage": (
         "Share of pseudo-experiments whose interval of level `level` holds the truth; of estimates by column "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 
-from veridical.errors import TaskError, TrainingError
+from veridical.errors import DataError, TaskError, TrainingError
 from veridical.estimators.base import Estimator, Material
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, ClassTask
+
+Generators = Callable[..., np.random.Generator]
 
 
 class WithoutPosterior(Estimator):
@@ -22,6 +25,29 @@ class WithoutPosterior(Estimator):
     def log_prob(self, theta: Array, x: Array) -> NoReturn:
         """Refuses: there is no posterior."""
         self._refuse()
+
+    def pseudo_experiments(
+        self, task: ClassTask, settings: Mapping[str, Any], generators: Generators
+    ) -> dict[str, Array]:
+        """Returns what E pseudo-experiments found at V true fractions.
+
+        `truth` (V,): true fractions. `value`, `statistical`, `ratio`, `z_lr` (E, V): estimates, their errors
+        from the number of events and from the density ratio, and the signed root of the likelihood ratio at
+        the truth; NaN where there is no answer. Optionally `pull` (E,): error of the log ratio at one random
+        event, in standard errors; `alarm` (E, V): 1 where the method says itself not to trust its answer.
+
+        Arguments:
+            task: Draws the events.
+            settings: `rows` (E, the number of experiments), `true_values` (fractions of the first class, in
+                [0, 1]), `events` (unlabelled), `fit_rows` (events of each class that a remedy learns from).
+            generators: Gives the generator of a piece: called with its name and numbers.
+
+        Raises:
+            TrainingError: If the method gives no estimate.
+        """
+        raise TrainingError(
+            f"experiments: expected a method that estimates fractions, such as `wifi`, got {self.type!r}."
+        )
 
     def _refuse(self) -> NoReturn:
         raise TaskError(
@@ -78,3 +104,15 @@ def two_classes(material: Material, method: str) -> tuple[Array, Array]:
         )
     numerator, denominator = classes.values()
     return numerator, denominator
+
+
+def true_fractions(settings: Mapping[str, Any]) -> Array:
+    """Returns the `true_values` of a study of coverage, shape (V,).
+
+    Raises:
+        DataError: If one is not in [0, 1].
+    """
+    truth = np.asarray(settings["true_values"], float)
+    if truth.ndim != 1 or not ((truth >= 0) & (truth <= 1)).all():
+        raise DataError(f"experiments: expected true fractions in [0, 1], got {truth.tolist()}.")
+    return truth

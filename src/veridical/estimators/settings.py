@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -117,6 +117,10 @@ class MethodSettings(Section):
     def unsuited(self, task: TaskInfo) -> str | None:
         """Returns what keeps it from answering for a task, if anything."""
         return None
+
+    def levels(self, classes: Sequence[str]) -> list[str]:
+        """Returns the levels of a task with classes that it learns from: nature's, unless it names others."""
+        return list(classes)
 
     @property
     def fresh_rows(self) -> int:

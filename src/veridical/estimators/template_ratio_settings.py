@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -36,6 +37,10 @@ class TemplateRatiosSettings(TrainedSettings):
         default=0.2, description="Slope of the leaky ReLU below zero."
     )
     training: RatioTrainingSettings = RatioTrainingSettings(epochs=100, batch_size=4096, learning_rate=1e-3)
+
+    def levels(self, classes: Sequence[str]) -> list[str]:
+        """Returns the templates, those of the first class first."""
+        return [*self.first, *self.second]
 
     @property
     def templates(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -16,4 +16,5 @@ REMEDIES = {  # the settings of each, which name its class
     "rnpe": "veridical.remedies.rnpe_settings:RNPESettings",
     "rsnl": "veridical.remedies.rsnl_settings:RSNLSettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
+    "tamm": "veridical.remedies.tamm_settings:TammSettings",
 }

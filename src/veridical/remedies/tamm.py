@@ -30,14 +30,14 @@ import numpy as np
 
 from veridical.errors import ArtifactError, DataError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
-from veridical.estimators.classes import TemplateFunctions, WithoutPosterior
+from veridical.estimators.classes import Generators, TemplateFunctions, WithoutPosterior
 from veridical.inference import adapted_alarm, adapted_fits, adapted_ratios, ratio_weights
 from veridical.inference.adapted import Objective, Templates
 from veridical.inference.adapted_fits import AdaptedFit, Profile
 from veridical.inference.ratio_weights import Events
 from veridical.remedies.tamm_settings import TammSettings
 from veridical.saved.estimates import Estimate
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, ClassTask
 from veridical.training.session import Session
 
 CURVE_REACH, CURVE_POINTS = 3.5, 29  # of the curve of the likelihood, in standard errors
@@ -99,19 +99,15 @@ class Tamm(WithoutPosterior):
             DataError: If the fit has no minimum.
         """
         require_shape("x", x, None, *self.task.x_shape)
-        functions = self.parent.functions(x)
-        of_reference, of_penalty = self._samples
-        objective = Objective(
-            self._templates(functions),
-            self._templates(of_reference),
-            self._templates(of_penalty),
-            self.settings.ridges,
-        )
+        samples = self.parent.functions(x), *self._samples
+        data, reference, penalty = map(self._templates, samples)
+        objective = Objective(data, reference, penalty, self.settings.ridges)
         found = adapted_fits.fit(objective, self.settings.starts)
-        tables = [tuple(f[:, t] for f in (functions, *self._samples)) for t in range(len(self.weights))]
-        return found.with_ratios(
-            adapted_ratios.mixed(objective, found.theta, cast(Any, tables)), self.covariance
-        )
+        mixed = [t for side in self._mixed for t in side]
+        tables = [tuple(functions[:, t] for functions in samples) for t in mixed]
+        places = np.arange(self.weights.size).reshape(self.weights.shape)[mixed].ravel()
+        moved = adapted_ratios.mixed(objective, found.theta, cast(Any, tables))
+        return found.with_ratios(moved, self.covariance[np.ix_(places, places)])
 
     def estimate(self, x: Array) -> Estimate:
         """Returns the fraction of the first class in each sample of events x (N, events, *x_shape).
@@ -135,13 +131,24 @@ class Tamm(WithoutPosterior):
 
         The fit is looked at in bins too where x is at most three numbers.
         """
-        fit = self.adapt(x)
+        return self.alarms_of(self.adapt(x), x)
+
+    def alarms_of(self, fit: AdaptedFit, x: Array) -> list[str]:
+        """Returns what speaks against one answer, that to events x (N, *x_shape)."""
         flat, reference = (sample.reshape(len(sample), -1) for sample in (x, self.reference))
         per_axis = BINS.get(flat.shape[1])
         if per_axis is None:
             return adapted_alarm.alarms(fit)
         bins = adapted_alarm.quantile_bins(reference, flat, per_axis)
         return adapted_alarm.alarms(fit, adapted_alarm.binned_fit(fit, bins[1], bins[0]))
+
+    def pseudo_experiments(
+        self, task: ClassTask, settings: Mapping[str, Any], generators: Generators
+    ) -> dict[str, Array]:
+        """Returns what pseudo-experiments found, each with samples of its own; see `WithoutPosterior`."""
+        from veridical.remedies import tamm_experiments
+
+        return tamm_experiments.experiments(self, task, settings, generators)
 
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x before it enters the networks."""
@@ -177,9 +184,17 @@ class Tamm(WithoutPosterior):
     def _weighted(self, functions: Array) -> Array:
         return np.einsum("ntp,tp->nt", functions, self.weights)
 
+    @property
+    def _mixed(self) -> tuple[list[int], list[int]]:
+        """The templates of either class that are mixed, by their places among all."""
+        first, second = map(len, self.parent.templates)
+        if self.settings.mixes is None:
+            return [*range(first)], [*range(first, first + second)]
+        return list(self.settings.mixes), [first + place for place in self.settings.mixes]
+
     def _templates(self, functions: Array) -> Templates:
-        log_ratios, signals = self._weighted(functions), len(self.parent.templates[0])
-        return Templates.of(log_ratios[:, :signals], log_ratios[:, signals:])
+        log_ratios = self._weighted(functions)
+        return Templates.of(*(log_ratios[:, side] for side in self._mixed))
 
 
 def _count(parent: TemplateFunctions) -> int:

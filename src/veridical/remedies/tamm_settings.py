@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,12 @@ class TammSettings(MethodSettings):
 
     type: Literal["tamm"] = "tamm"
     of: str = Field(description="The ensemble of log ratios of templates to their pool.")
+    mixes: list[Annotated[int, Field(ge=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Which templates of either class are mixed, by their place (from 0) in `first` and "
+        "`second` of the ensemble; all where not given. One alone is the fit of that simulator as it is.",
+    )
     loss: Literal["mlc", "bce"] = Field(
         default="bce", description="Loss that the weights of the ensemble's members minimise."
     )
@@ -39,6 +45,14 @@ class TammSettings(MethodSettings):
         description="Events of each template, of the split `fit`: a quarter for the weights of the members, "
         "a quarter each for the pool that these are fitted against, the reference and the penalty sample.",
     )
+
+    def misfit(self, parent: MethodSettings, name: str) -> str | None:
+        """Returns what is wrong with the templates that are mixed; None where all are there."""
+        sides: Any = parent.setting("templates")
+        most, places = min(map(len, sides)) if sides else None, self.mixes or [0]
+        if most is None or (max(places) < most and len(set(places)) == len(places)):
+            return None
+        return f"expected different places from 0 to {most - 1} in its `mixes`, got {self.mixes}"
 
     @property
     def fresh_rows(self) -> int:

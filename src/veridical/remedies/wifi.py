@@ -23,13 +23,13 @@ import numpy as np
 
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
-from veridical.estimators.classes import Functions, WithoutPosterior, two_classes
+from veridical.estimators.classes import Functions, Generators, WithoutPosterior, two_classes
 from veridical.inference import fractions, ratio_weights
 from veridical.inference.fractions import Fraction
 from veridical.inference.ratio_weights import Events, Normalisation, RatioFit
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.saved.estimates import Estimate
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, ClassTask
 from veridical.training.session import Session
 
 CURVE_REACH, CURVE_POINTS = 4.5, 73  # of the curve of the likelihood, in standard errors
@@ -91,6 +91,15 @@ class Wifi(WithoutPosterior):
             curve=np.stack([curve for curve, _ in curves]) - shift[:, None],
             curve_z=np.stack([z for _, z in curves]),
         )
+
+    def pseudo_experiments(
+        self, task: ClassTask, settings: Mapping[str, Any], generators: Generators
+    ) -> dict[str, Array]:
+        """Returns what pseudo-experiments found, each with weights of its own; see `WithoutPosterior`."""
+        from veridical.remedies import wifi_experiments
+
+        found = wifi_experiments.experiments(self.settings, self.parent, task, generators, settings)
+        return {name: array for name, array in found.items() if name != "bias"}
 
     def diagnostics(self) -> dict[str, float]:
         """Returns how the fit of the weights went; see `RatioFit`."""

@@ -7,23 +7,20 @@ depend on the experiment alone and not on the method, so that methods are compar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from veridical import seeds
-from veridical.errors import DataError, TrainingError
-from veridical.estimators.base import Estimator
-from veridical.estimators.classes import Functions
+from veridical.errors import DataError
+from veridical.estimators.classes import Functions, Generators, true_fractions
 from veridical.inference import fractions
 from veridical.inference.ratio_weights import Events, RatioFit
-from veridical.remedies.wifi import FunctionTable, Wifi, fixed_weights, needs_events, weigh
+from veridical.remedies.wifi import FunctionTable, fixed_weights, needs_events, weigh
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.tasks.base import Array, ClassTask
 
 FOUND = ("value", "statistical", "ratio", "bias", "z_lr")  # at each true fraction
-Generators = Callable[..., np.random.Generator]
 
 
 def experiments(
@@ -53,9 +50,7 @@ def experiments(
         DataError: If a true fraction is not in [0, 1].
         TrainingError: If the weights of an experiment cannot be fitted.
     """
-    truth, n = np.asarray(settings["true_values"], float), settings["rows"]
-    if truth.ndim != 1 or not ((truth >= 0) & (truth <= 1)).all():
-        raise DataError(f"experiments: expected true fractions in [0, 1], got {truth.tolist()}.")
+    truth, n = true_fractions(settings), settings["rows"]
     table = FunctionTable(ratios)
     found, pulls = np.empty((5, n, len(truth))), np.empty(n)
     for e in range(n):
@@ -65,33 +60,6 @@ def experiments(
             x = task.mixture(settings["events"], kappa, generators("data", e, v))
             found[:, e, v] = _answer(wifi, table.events(x), ratio, kappa)
     return {"truth": truth, **dict(zip(FOUND, found, strict=True)), "pull": pulls}
-
-
-def batch(
-    task: ClassTask, remedy: Estimator, settings: Mapping[str, Any], root: int, path: tuple[int, ...]
-) -> dict[str, Array]:
-    """Returns the arrays of one batch, named by its path (replicate, batch), as they are saved.
-
-    Arguments:
-        task: Draws the events.
-        remedy: A fitted `Wifi`; its weights are fitted anew.
-        settings: See `experiments`.
-        root: Root seed.
-        path: Names the batch, whatever the method.
-    """
-    if not isinstance(remedy, Wifi):
-        raise TrainingError(
-            f"experiments: expected a remedy of type 'wifi' for a task with classes, got {remedy.type!r}."
-        )
-    found = experiments(
-        remedy.settings,
-        remedy.parent,
-        task,
-        lambda part, *index: seeds.generator(root, "experiment", part, task.name, *path, *index),
-        settings,
-    )
-    unstated = {"pull"} if np.isnan(found["pull"]).all() else set()
-    return {name: array for name, array in found.items() if name not in {"bias", *unstated}}
 
 
 def _answer(

@@ -5,7 +5,8 @@ its bytes a function of its content. More experiments are more files; no file is
 are two kinds, with E experiments in a batch, V true values, D parameters:
 
     estimates   value, statistical, ratio (E, V): estimate and both parts of its standard error
-                truth (V,); optionally z_lr (E, V), deviation by the likelihood ratio; pull (E,), of one event
+                truth (V,); optionally z_lr (E, V), deviation by the likelihood ratio; pull (E,), of one
+                event; alarm (E, V), 1 where the method says itself not to trust its answer
     posteriors  rank (E, D): fractional ranks of the truth; truth (E, D); optionally log_q (E,), log density
                 of the truth, and hpd (E,), levels of highest-density regions that hold the truth
 
@@ -36,6 +37,7 @@ _DIMS = {
         "ratio": ("experiment", "truth"),
         "z_lr": ("experiment", "truth"),
         "pull": ("experiment",),
+        "alarm": ("experiment", "truth"),
         "truth": ("truth",),
     },
     "posteriors": {
@@ -45,7 +47,7 @@ _DIMS = {
         "truth": ("experiment", "parameter"),
     },
 }
-_OPTIONAL = {"z_lr", "pull", "log_q", "hpd"}
+_OPTIONAL = {"z_lr", "pull", "alarm", "log_q", "hpd"}
 _LEADING = {"estimates": "value", "posteriors": "rank"}
 
 

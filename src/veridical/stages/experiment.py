@@ -9,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from veridical import artifacts, bank, seeds, tasks
 from veridical.bank import blocks
 from veridical.checks import coverage, uniformity
 from veridical.checks.inputs import with_ties
-from veridical.errors import SimulationError
+from veridical.errors import SimulationError, TrainingError
 from veridical.estimators.base import Estimator
+from veridical.estimators.classes import WithoutPosterior
 from veridical.saved import experiments
 from veridical.tasks.base import Array, ClassTask, Task
 
@@ -52,9 +55,7 @@ def experiment(
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
     with cpu_threads(1):
         if isinstance(task, ClassTask):
-            from veridical.remedies import wifi_experiments
-
-            record = wifi_experiments.batch(task, estimator, settings, root, (replicate, batch))
+            record = estimates(task, estimator, settings, root, (replicate, batch))
         else:
             record = _posteriors(task, estimator, settings, fidelity, root, (replicate, batch))
     experiments.write(out, record)
@@ -72,6 +73,34 @@ def labelled(task: Task, rows: int, fidelity: str, root: int, path: tuple[int, i
             f"\n{block.first_traceback}"
         )
     return theta[valid], block.arrays["x"][valid]
+
+
+def estimates(
+    task: ClassTask, method: Estimator, settings: dict[str, Any], root: int, path: tuple[int, int]
+) -> dict[str, Array]:
+    """Returns what a method finds in samples of events at the true fractions; no pulls where it has none.
+
+    Arguments:
+        task: Draws the events.
+        method: The method, for classes.
+        settings: `rows`, `true_values`, `events`, `fit_rows`.
+        root: Root seed.
+        path: Names the batch, whatever the method: its replicate and number.
+
+    Raises:
+        TrainingError: If the method gives no estimate.
+    """
+    if not isinstance(method, WithoutPosterior):
+        raise TrainingError(
+            f"experiments: expected a method for the classes of task {task.name}, got {method.type!r}."
+        )
+
+    def generators(part: str, *index: int) -> np.random.Generator:
+        return seeds.generator(root, "experiment", part, task.name, *path, *index)
+
+    found = method.pseudo_experiments(task, settings, generators)
+    unstated = {"pull"} if np.isnan(found.get("pull", 0.0)).all() else set()
+    return {name: array for name, array in found.items() if name not in unstated}
 
 
 def _posteriors(

@@ -131,6 +131,14 @@ class Runs:
         """What a method gives: `posterior`, `estimate`, or `functions` for others to build on."""
         return self.methods[method].answers
 
+    def levels(self, method: str) -> list[str]:
+        """The levels of a class task that a method learns from: its own choice, or that of what it wraps."""
+        parent = self.parent(method)
+        if parent is not None and method in self.study.remedies:
+            return self.levels(parent)
+        task = self.task
+        return self.methods[method].levels(task.classes if isinstance(task, tasks.ClassTask) else [])
+
     def budgets(self, method: str) -> list[int]:
         """The budgets of a method: its own, its parent's last one, the study's, or none."""
         settings, parent = self.methods[method], self.parent(method)
@@ -196,9 +204,9 @@ class Runs:
         """What a run itself learns from: fidelity, split and number of rows of each part of the bank."""
         method, r = self.methods[run.method], run.replicate
         if self.of_classes:
-            if rows := method.fresh_rows:
-                return [(cls, f"fit-r{r}", rows) for cls in self.task.fidelities]
-            return [(cls, f"train-r{r}", run.budget) for cls in self.task.fidelities]
+            rows = method.fresh_rows
+            split, n = ("fit", rows) if rows else ("train", run.budget)
+            return [(level, f"{split}-r{r}", n) for level in self.levels(run.method)]
         parts = []
         if rows := method.fresh_rows:
             parts.append((self.fidelity(run.method), f"fit-r{r}", rows))

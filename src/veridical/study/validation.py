@@ -233,6 +233,12 @@ def _require_discrete(layout: Layout, method: str) -> None:
 
 def _require_fidelity(layout: Layout, method: str) -> None:
     if layout.of_classes:
+        known = layout.task.fidelities
+        if wrong := [level for level in layout.levels(method) if level not in known]:
+            raise SettingError(
+                f"{place(layout, method)}: task {layout.task.name} has no events of {wrong[0]!r}. "
+                f"{suggest(wrong[0], known)}"
+            )
         return
     simulated = [level for level in layout.task.fidelities if level != REAL]
     fidelity = layout.fidelity(method)

@@ -12,7 +12,7 @@ which is positive wherever any of them is.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class BiasedClasses(ClassTask):
     def log_density(self, x: Array, cls: str, simulator: int | None = None) -> Array:
         """Returns exact log densities at events x (N, *x_shape), shape (N,): nature's, or a simulator's."""
         raise NotImplementedError(f"task {self.name} has no exact densities.")
+
+    @property
+    def fidelities(self) -> Mapping[str, float]:  # type: ignore[override]
+        """The templates and nature's classes, each of nominal cost 1."""
+        return dict.fromkeys((*self.templates, *self.classes), 1.0)
 
     @property
     def templates(self) -> tuple[str, ...]:

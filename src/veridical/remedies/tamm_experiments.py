@@ -1,0 +1,79 @@
+"""Pseudo-experiments for template-adapted mixtures: does the stated error cover the truth?
+
+The ensemble stays as it is. Each experiment draws events of all templates anew, so that weights, pool,
+reference and penalty sample are its own, and for each true fraction a sample of nature's unlabelled events.
+Random numbers depend on the experiment alone and not on the method, so that methods are compared on the same
+events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from veridical.errors import DataError
+from veridical.estimators.base import Material
+from veridical.estimators.classes import Generators, true_fractions
+from veridical.inference.adapted_fits import AdaptedFit, Profile
+from veridical.remedies.tamm import Tamm
+from veridical.tasks.base import Array, ClassTask
+from veridical.training.session import Session
+
+FOUND = ("value", "statistical", "ratio", "z_lr", "alarm")  # at each true fraction
+
+
+def experiments(
+    tamm: Tamm, task: ClassTask, settings: Mapping[str, Any], generators: Generators
+) -> dict[str, Array]:
+    """Returns what E pseudo-experiments found at V true fractions; see `WithoutPosterior`.
+
+    Arguments:
+        tamm: The remedy, whose weights and samples are made anew.
+        task: Draws the events of nature and of the templates.
+        settings: As there; `fit_rows` are events of each template, a quarter for each of their uses.
+        generators: Called with ("fit", e, t) and ("data", e, v) for experiment e, template t and number v of
+            the true fraction.
+
+    Raises:
+        DataError: If a true fraction is not in [0, 1].
+        TrainingError: If the weights of an experiment cannot be fitted.
+    """
+    truth, n = true_fractions(settings), settings["rows"]
+    found = np.empty((len(FOUND), n, len(truth)))
+    for e in range(n):
+        fitted = _fitted(tamm, task, settings["fit_rows"], generators, e)
+        for v, kappa in enumerate(truth):
+            x = task.mixture(settings["events"], kappa, generators("data", e, v))
+            found[:, e, v] = _answer(fitted, x, kappa)
+    return {"truth": truth, **dict(zip(FOUND, found, strict=True))}
+
+
+def _fitted(tamm: Tamm, task: ClassTask, rows: int, generators: Generators, e: int) -> Tamm:
+    """The remedy with weights and samples from fresh events of all templates."""
+    names = chain(*tamm.parent.templates)
+    classes = {
+        name: task.simulate(np.empty((rows, 0)), generators("fit", e, t), name)
+        for t, name in enumerate(names)
+    }
+    material = Material(parent=tamm.parent, classes=classes)
+    return Tamm.fit(tamm.settings, tamm.task, material, Session(0, ("experiment",)))[0]
+
+
+def _answer(tamm: Tamm, x: Array, truth: float) -> tuple[float, float, float, float, float]:
+    """What was found (`FOUND`) in one sample; NaN where no shapes fit it."""
+    try:
+        fit = tamm.adapt(x)
+    except DataError:
+        return (np.nan,) * 4 + (1.0,)
+    return fit.kappa, fit.statistical, fit.ratio, _root(fit, truth), float(bool(tamm.alarms_of(fit, x)))
+
+
+def _root(fit: AdaptedFit, truth: float) -> float:
+    """Signed root of the profile at the truth; infinite where no shapes fit the data with that fraction."""
+    try:
+        return Profile(fit).z(truth)
+    except DataError:
+        return float(np.copysign(np.inf, fit.kappa - truth))
