@@ -70,7 +70,7 @@ SPECS |= {f"ensemble {flow}": {"member": {"flow": flow}} for flow in ("flow_matc
 SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture")}
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
-SPECS |= {"score interval": {"score": "interval"}}
+SPECS |= {"score interval": {"score": "interval"}, "template_ratios": {"first": ["signal"], "second": ["background"]}}
 SPECS |= {
     f"regularised {kind}".removesuffix(" self_consistency"): {
         "regulariser": {"type": kind},
@@ -355,7 +355,8 @@ def test_functions_and_estimates(case: str, fitted: Fitted) -> None:
     x = events() if functions else np.stack([TASK.mixture(500, 0.4, generator(i)) for i in range(3)])
     method = fitted[case]
     found = answer(method, x)
-    assert found.shape == ((40, method.size) if functions else (3, 4)) and np.isfinite(found).all()
+    assert (len(found), found.shape[-1]) == ((40, method.size) if functions else (3, 4))
+    assert np.isfinite(found).all()
     alone = np.concatenate([answer(method, x[i : i + 1]) for i in range(len(x))])
     np.testing.assert_allclose(alone, found, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(answer(artifacts.load_estimator(fitted.folder / case), x), found)
