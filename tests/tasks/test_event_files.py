@@ -136,7 +136,7 @@ def test_experiments_see_other_events_than_what_is_learned_from(rng: np.random.G
     assert min(task.draw_simulated(50, rng, "signal", 1)[:, 0]) >= 2000
     sample = task.mixture(2000, 0.25, rng)[:, 0]
     assert (sample > 0).mean() == pytest.approx(0.25, abs=0.05)
-    assert task.simulate(np.empty((4, 0)), rng, "background-0").max() <= -1000
+    assert task.simulate(np.empty((4, 0)), rng, "background_0").max() <= -1000
     assert task.pooled(60, rng).shape == (60, 3)
 
 

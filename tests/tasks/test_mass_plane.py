@@ -165,7 +165,7 @@ def test_events_stay_in_the_window_in_the_type_of_the_bank(rng: np.random.Genera
 
 def test_levels_of_classes_and_templates(rng: np.random.Generator) -> None:
     task = MassPlane(simulators=2)
-    assert task.templates == ("signal-0", "signal-1", "background-0", "background-1")
+    assert task.templates == ("signal_0", "signal_1", "background_0", "background_1")
     block = blocks.simulate_block(task, 5, "background", "train", 0, 3).arrays["x"]
     again = blocks.simulate_block(MassPlane(simulators=2), 5, "background", "train", 0, 3).arrays["x"]
     np.testing.assert_array_equal(block, again)
@@ -174,8 +174,8 @@ def test_levels_of_classes_and_templates(rng: np.random.Generator) -> None:
         one, other = (seeds.generator(1, "test", name) for _ in range(2))
         x = task.simulate(np.empty((5, 0)), one, name)
         np.testing.assert_array_equal(x, task.draw_simulated(5, other, cls, int(k)))
-    with pytest.raises(TaskError, match="has no class 'signal-2'"):
-        task.simulate(np.empty((1, 0)), rng, "signal-2")
+    with pytest.raises(TaskError, match="has no class 'signal_2'"):
+        task.simulate(np.empty((1, 0)), rng, "signal_2")
 
 
 def test_refusals(rng: np.random.Generator) -> None:

@@ -23,7 +23,7 @@ rule train:
         checkpoints=of_study(told.checkpoints),
     params:
         folder=subpath(output.record, parent=True),
-        task=of_study("task_spec"),
+        task=of_study("spec_of", "method"),
         method=of_study("spec", "method"),
         rows=lambda wildcards: at(wildcards).source_rows(run_of(wildcards)),
         fidelity=of_study("fidelity_of", "method"),

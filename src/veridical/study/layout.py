@@ -108,7 +108,7 @@ class Layout(Asked):
 
     @cached_property
     def _shared_key(self) -> str:
-        return self._key(self._digest(self.spec_at(self.target)))
+        return self._key(self._digest(self.simulated_spec))
 
     def _key(self, task_digest: str) -> str:
         task = self.task

@@ -37,11 +37,25 @@ class Runs:
             spec["reserved"] = {"test": self.study.test_rows, **spec.get("reserved", {})}
         return spec
 
-    def spec_at(self, fidelity: str) -> dict[str, Any]:
-        """The task as simulations of one level know it: without what the level `real` alone reads."""
+    @cached_property
+    def simulated_spec(self) -> dict[str, Any]:
+        """The task as its simulators know it: without what nature alone reads."""
         given = self.task_spec.get("settings") or {}
         kept = {name: value for name, value in given.items() if name not in self.task.of_nature}
-        return self.task_spec if fidelity == REAL or kept == given else {**self.task_spec, "settings": kept}
+        return self.task_spec if kept == given else {**self.task_spec, "settings": kept}
+
+    @property
+    def nature(self) -> tuple[str, ...]:
+        """The levels that stand for nature: `real`, or the classes of a class task."""
+        return self.task.classes if isinstance(self.task, tasks.ClassTask) else (REAL,)
+
+    def spec_at(self, fidelity: str) -> dict[str, Any]:
+        """The task as one level knows it."""
+        return self.task_spec if fidelity in self.nature else self.simulated_spec
+
+    def spec_of(self, method: str) -> dict[str, Any]:
+        """The task as a method knows it that learns: of classes, from no more than simulators know."""
+        return self.spec_at(self.levels(method)[0]) if self.of_classes else self.task_spec
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -136,8 +150,7 @@ class Runs:
         parent = self.parent(method)
         if parent is not None and method in self.study.remedies:
             return self.levels(parent)
-        task = self.task
-        return self.methods[method].levels(task.classes if isinstance(task, tasks.ClassTask) else [])
+        return self.methods[method].levels(self.nature)
 
     def budgets(self, method: str) -> list[int]:
         """The budgets of a method: its own, its parent's last one, the study's, or none."""

@@ -154,8 +154,8 @@ class Task(ABC):
         constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
         statistics: Functions of x that predictive checks compare too, by name: x (N, *x_shape) to (N,).
         severity: How far the level `real` departs from the simulator: 0 not at all, 1 as published.
-        of_nature: Settings that the level `real` alone reads, so that all of their values share the
-            simulations of the other levels.
+        of_nature: Settings that nature alone reads, the level `real` or the classes of a class task, so that
+            all of their values share the simulations of the other levels.
     """
 
     name: str

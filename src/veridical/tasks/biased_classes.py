@@ -50,12 +50,12 @@ class BiasedClasses(ClassTask):
     @property
     def templates(self) -> tuple[str, ...]:
         """Names of the 2K templates as levels of `simulate`: those of the numerator, then the others."""
-        return tuple(f"{cls}-{k}" for cls in self.classes for k in range(self.simulators))
+        return tuple(f"{cls}_{k}" for cls in self.classes for k in range(self.simulators))
 
     def simulate(self, theta: Array, noise: np.random.Generator, fidelity: str) -> Array:
         """Draws one event for each empty row of theta (N, 0): of a class of nature's, or of a template."""
         if fidelity in self.templates:
-            cls, _, k = fidelity.rpartition("-")
+            cls, _, k = fidelity.rpartition("_")
             return self.draw_simulated(len(theta), noise, cls, int(k))
         return super().simulate(theta, noise, fidelity)
 

@@ -156,6 +156,7 @@ class MassPlane(BiasedClasses):
     classes = ("signal", "background")
     dimensions = (Dimension("mass", ("m_1", "m_2"), "GeV", kind="vector"),)
     x_unit = "GeV"
+    of_nature = ("target",)
 
     def __init__(self, target: str = "in_span", simulators: int = 6, family: int = 0) -> None:
         if target not in TARGETS:

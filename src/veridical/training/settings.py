@@ -97,13 +97,16 @@ class TrainingSettings(Section):
 
 
 class RatioTrainingSettings(Section):
-    """How the networks are trained: Adam at a constant rate, each member keeping its best look."""
+    """How the networks are trained: by Adam, each member keeping its best look."""
 
     epochs: Count = Field(default=150, description="Passes over a member's events.")
     batch_size: Annotated[int, Field(ge=2)] = Field(
         default=5000, description="Events per optimiser step and member, half of them of each class."
     )
     learning_rate: Rate = Field(default=1e-2, description="Rate of Adam.")
+    schedule: Literal["one_cycle", "constant"] = Field(
+        default="constant", description="Course of that rate, its peak where there is one."
+    )
     look_every: Count = Field(default=3, description="Epochs between two looks at the validation loss.")
     threads: Threads = Field(
         default=1, description="CPU threads; results are bit-identical at an equal number."
@@ -114,9 +117,9 @@ class RatioTrainingSettings(Section):
     )
 
     def plain(self) -> TrainingSettings:
-        """Returns them as the loop takes them: a constant rate, nothing clipped, every look waited for."""
-        shared = {"epochs", "batch_size", "learning_rate", "threads", "accelerator"}
-        own = {"schedule": "constant", "weight_decay": 0.0, "clip": inf, "patience": self.epochs}
+        """Returns them as the loop takes them: nothing clipped, every look waited for."""
+        shared = {"epochs", "batch_size", "learning_rate", "schedule", "threads", "accelerator"}
+        own = {"weight_decay": 0.0, "clip": inf, "patience": self.epochs}
         return TrainingSettings.model_validate({**self.model_dump(include=shared), **own})
 
     def visits(self, rows: int) -> float:
