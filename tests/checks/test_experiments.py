@@ -160,6 +160,17 @@ def test_failed_experiments_count_as_missed(saved: Save, rng: np.random.Generato
     assert found(result, "experiment_bias", true_value=0.1).n == 800 + 100
 
 
+def test_alarms_are_counted_where_a_method_has_them(saved: Save, rng: np.random.Generator) -> None:
+    arrays = estimates(rng, 200)
+    alarm = np.zeros((200, 2))
+    alarm[:50, 1] = 1
+    result = aggregate(saved(arrays | {"alarm": alarm}, arrays | {"alarm": alarm}), rng, ("kappa",), QUICK)
+    shares = [found(result, "experiment_alarm_share", true_value=at) for at in TRUTH]
+    assert [(one.value, one.n) for one in shares] == [(0.0, 400), (0.25, 400)]
+    without = aggregate(saved(arrays), rng, ("kappa",), QUICK)
+    assert "experiment_alarm_share" not in {metric.name for metric in without.metrics()}
+
+
 def test_how_experiments_are_batched_changes_nothing(saved: Save, rng: np.random.Generator) -> None:
     for make, names in ((estimates, ("kappa",)), (posteriors, ("a", "b"))):
         arrays = make(rng, 300)

@@ -70,7 +70,10 @@ SPECS |= {f"ensemble {flow}": {"member": {"flow": flow}} for flow in ("flow_matc
 SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture")}
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
-SPECS |= {"score interval": {"score": "interval"}, "template_ratios": {"first": ["signal"], "second": ["background"]}}
+SPECS |= {
+    "score interval": {"score": "interval"},
+    "template_ratios": {"first": ["signal"], "second": ["background"]},
+}
 SPECS |= {
     f"regularised {kind}".removesuffix(" self_consistency"): {
         "regulariser": {"type": kind},

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from veridical import seeds
 from veridical.errors import ArtifactError, DataError, ShapeError, TrainingError
 from veridical.estimators.base import Estimator, Material, TaskInfo
 from veridical.estimators.classes import TemplateFunctions
+from veridical.estimators.template_ratio_settings import TemplateRatiosSettings
+from veridical.inference.adapted_fits import Profile
 from veridical.remedies.tamm import Tamm
 from veridical.remedies.tamm_settings import TammSettings
-from veridical.tasks.base import Array
+from veridical.tasks.base import Array, ClassTask, Dimension
 from veridical.training.session import Session
 
 PEAKS = {"peak-0": (0.9, 0.28), "peak-1": (1.15, 0.22), "peak-2": (1.05, 0.33)}
@@ -147,6 +149,73 @@ def test_alarms(tamm: Tamm) -> None:
     assert not any("bins" in alarm for alarm in tamm.alarms(x))
     odd = np.concatenate([x, generator("odd").uniform(2.0, 2.05, (400, 1))])
     assert any("data in bins" in alarm for alarm in tamm.alarms(odd))
+
+
+def test_one_template_of_each_class_is_a_mixture_of_known_shapes() -> None:
+    """The fraction at the maximum of that likelihood, but for what weights and samples add."""
+    tamm, x = remedy(8000, mixes=[1], starts=[0.1]), sample(3000, 0.3, "alone")
+    fit = tamm.adapt(x)
+    signal = np.exp(log_peak(x[:, 0], *PEAKS["peak-1"]))
+    background = np.exp(log_fall(x[:, 0], SLOPES["fall-1"]))
+
+    def loss(kappa: float) -> float:
+        return float(-np.log(kappa * signal + (1 - kappa) * background).sum())
+
+    known = optimize.minimize_scalar(loss, bounds=(0, 1), method="bounded").x
+    assert [w.tolist() for w in fit.weights] == [[1.0], [1.0]]
+    shared = np.sqrt(fit.sigma**2 - fit.samples[0, 0, 0])  # what is not the data's own
+    assert abs(fit.kappa - known) < 4 * shared and 0 < fit.ratio < fit.sigma
+    assert fit.sigma < remedy(8000, starts=[0.1]).adapt(x).sigma
+
+
+def test_templates_that_are_not_there_cannot_be_mixed() -> None:
+    ratios = TemplateRatiosSettings(first=["a", "b"], second=["c", "d", "e"])
+    for mixes in ([2], [0, 0]):
+        settings = TammSettings(of="ratios", mixes=mixes)
+        assert "different places from 0 to 1" in str(settings.misfit(ratios, "ratios"))
+    assert TammSettings(of="ratios", mixes=[1, 0]).misfit(ratios, "ratios") is None
+    assert TammSettings(of="ratios").misfit(ratios, "ratios") is None
+
+
+class Bump(ClassTask):
+    """Nature and templates as above, as a task."""
+
+    name, classes = "bump", ("signal", "background")
+    dimensions = (Dimension("mass", ("m",)),)
+
+    def draw(self, n: int, rng: np.random.Generator, cls: str) -> Array:
+        return draw_peak(rng, n, 1.0, 0.25) if cls == "signal" else draw_fall(rng, n, 0.9)
+
+    def simulate(self, theta: Array, noise: np.random.Generator, fidelity: str) -> Array:
+        if fidelity in PEAKS:
+            return draw_peak(noise, len(theta), *PEAKS[fidelity])
+        return draw_fall(noise, len(theta), SLOPES[fidelity])
+
+
+def test_pseudo_experiments_have_samples_of_their_own(tamm: Tamm) -> None:
+    """As a remedy fitted to the same events says; methods that mix other templates see the same events."""
+    settings = {"rows": 2, "true_values": [0.3, 0.6], "events": 1000, "fit_rows": 1200}
+    found = tamm.pseudo_experiments(Bump(), settings, generator)
+    assert {name: array.shape for name, array in found.items()} == {
+        **dict.fromkeys(["value", "statistical", "ratio", "z_lr", "alarm"], (2, 2)),
+        "truth": (2,),
+    }
+    names = [*PEAKS, *SLOPES]
+    classes = {
+        name: Bump().simulate(np.empty((1200, 0)), generator("fit", 1, t), name)
+        for t, name in enumerate(names)
+    }
+    again = Tamm.fit(tamm.settings, INFO, Material(classes=classes, parent=Known()), RUN)[0]
+    fit = again.adapt(Bump().mixture(1000, 0.3, generator("data", 1, 0)))
+    assert (found["value"][1, 0], found["ratio"][1, 0]) == (fit.kappa, fit.ratio)
+    assert found["z_lr"][1, 0] == Profile(fit).z(0.3) and set(found["alarm"].ravel()) <= {0.0, 1.0}
+    assert not np.isnan(found["z_lr"]).any() and len(set(found["value"][:, 0])) == 2
+    other = remedy(mixes=[0]).pseudo_experiments(Bump(), settings, generator)
+    assert abs(other["value"] - found["value"]).max() < 1 and (other["value"] != found["value"]).all()
+    with pytest.raises(DataError, match=r"true fractions in \[0, 1\]"):
+        tamm.pseudo_experiments(Bump(), {**settings, "true_values": [1.2]}, generator)
+    with pytest.raises(TrainingError, match="such as `wifi`, got 'known'"):
+        Known().pseudo_experiments(Bump(), settings, generator)
 
 
 def test_arrays_give_it_back(tamm: Tamm) -> None:

@@ -226,6 +226,33 @@ def test_severities_share_all_simulations_but_those_of_nature() -> None:
     assert told == [alone.task_spec] * 3 and graded[1].spec_at("real")["settings"] == {"severity": 0.5}
 
 
+def test_targets_of_a_class_task_share_what_its_simulators_decide() -> None:
+    """Banks of templates, and what methods of templates are told; nature's classes are others."""
+
+    def study(**of_task: Any) -> Layout:
+        ratios = {"type": "template_ratios", "first": ["signal_0"], "second": ["background_1"]}
+        return Layout(
+            settings.parse(
+                {
+                    "study": "masses",
+                    "seed": 1,
+                    "task": {"name": "mass_plane", "settings": {"simulators": 2, **of_task}},
+                    "budgets": [1000],
+                    "estimators": {"templates": ratios, "ratios": {"type": "ratios"}},
+                    "remedies": {"tamm": {"type": "tamm", "of": "templates"}},
+                }
+            )
+        )
+
+    one, other = study(), study(target="failing")
+    assert one.bank_of("signal_0") == other.bank_of("signal_0") != other.bank_of("signal")
+    assert {one.spec_of(name) == other.spec_of(name) for name in ("templates", "tamm")} == {True}
+    assert one.spec_of("ratios") != other.spec_of("ratios")
+    assert one.levels("tamm") == ["signal_0", "background_1"]
+    assert one.levels("ratios") == ["signal", "background"]
+    assert {fidelity for fidelity, _, _ in one.parts(one.runs[-1])} == {"signal_0", "background_1"}
+
+
 def test_every_bank_of_a_severity_is_found_by_its_name() -> None:
     found = collections.read(GRADED)
     for layout in found.layouts.values():

@@ -36,6 +36,7 @@ CLASSES: dict[str, Any] = {
     "budgets": [1000],
     "experiments": {"batches": 1, "rows": 5, "true_values": [0.1]},
 }
+TEMPLATES: dict[str, Any] = {"type": "template_ratios", "first": ["signal_7"], "second": ["background_0"]}
 PLAIN: dict[str, Any] = {**REAL, "task": "gaussian_linear", "calibration": []}
 
 
@@ -135,6 +136,11 @@ ROPE = {"type": "rope", "of": "npe"}
             {"estimators": {"npe": NPE}},
             "estimators.npe: type 'npe' answers with parameters, but task gaussian_classes has the classes "
             "signal and background",
+        ),
+        (
+            {**CLASSES, "task": "mass_plane"},
+            {"estimators": {"ratios": TEMPLATES}},
+            "estimators.ratios: task mass_plane has no events of 'signal_7'",
         ),
         (CLASSES, {"remedies": {"wifi": None}}, "`ratios` alone gives no estimate; add a remedy"),
         (CLASSES, {"experiments": {"true_values": []}}, "experiments.true_values: expected fractions"),

@@ -170,7 +170,7 @@ def test_levels_of_classes_and_templates(rng: np.random.Generator) -> None:
     again = blocks.simulate_block(MassPlane(simulators=2), 5, "background", "train", 0, 3).arrays["x"]
     np.testing.assert_array_equal(block, again)
     for name in task.templates:
-        cls, _, k = name.partition("-")
+        cls, _, k = name.partition("_")
         one, other = (seeds.generator(1, "test", name) for _ in range(2))
         x = task.simulate(np.empty((5, 0)), one, name)
         np.testing.assert_array_equal(x, task.draw_simulated(5, other, cls, int(k)))
