@@ -145,10 +145,15 @@ def test_a_stiff_signal_and_other_starts(tamm: Tamm) -> None:
 
 
 def test_alarms(tamm: Tamm) -> None:
-    x = sample(6000, 0.3, "alarm")
-    assert not any("bins" in alarm for alarm in tamm.alarms(x))
-    odd = np.concatenate([x, generator("odd").uniform(2.0, 2.05, (400, 1))])
-    assert any("data in bins" in alarm for alarm in tamm.alarms(odd))
+    x = sample(6000, 0.3, "alarm")[None]
+    found = tamm.estimate(x)
+    assert found.alarms is not None and found.fit_p is not None and found.fit_p[0] > 0.003
+    assert not any("bins" in alarm for alarm in found.alarms[0])
+    odd = np.concatenate([x, generator("odd").uniform(2.0, 2.05, (1, 400, 1))], axis=1)
+    seen = tamm.estimate(odd)
+    assert seen.alarms is not None and any("data in bins" in alarm for alarm in seen.alarms[0])
+    few = tamm.estimate(sample(15, 0.5, "few")[None])
+    assert few.fit_p is None and few.alarms is not None
 
 
 def test_one_template_of_each_class_is_a_mixture_of_known_shapes() -> None:

@@ -22,7 +22,7 @@ from veridical.figures.predictive import Predictive, standing_for
 from veridical.report import levels, missing, next_steps, page, questions, verdict
 from veridical.report.judging import BAD, CANNOT_TELL, CAUTION, GOOD, OUTCOMES, Evidence, majority
 from veridical.report.prices import Prices
-from veridical.report.questions import COLUMNS, PARTS
+from veridical.report.questions import COLUMNS, PARTS, QUESTIONS
 from veridical.report.rules import RULES
 from veridical.report.step_estimates import CHECK, RUN, Known
 
@@ -124,6 +124,19 @@ def experiments(gap: float, p: float) -> list[Row]:
     return rows
 
 
+def estimated(
+    value: float = 0.2, fit_p: float | None = None, alarms: float = 0.0, **said: object
+) -> list[Row]:
+    """An estimate of 0.2, experiments at 0.1 and 0.3 that went well, and what the method says of its fit."""
+    at = {**PELTS, "observation": 0}
+    rows = [*each("estimate", value, stderr=0.01, **at), *each("estimate_alarms", alarms, **at, **said)]
+    rows += [] if fit_p is None else each("estimate_fit_p", fit_p, **at)
+    rows += each("experiments_p", 0.4, **SIMULATED)
+    for true_value in (0.1, 0.3):
+        rows += each("coverage_gap_z", 0.01, true_value=true_value, interval="total", **SIMULATED)
+    return rows
+
+
 def drawn(rhat: float | None = 1.01, ess: float = 2000.0, seeds: tuple[int, ...] = SEEDS) -> list[Row]:
     """Sound metrics of a method that draws by chains, or by weights alone, with parameter b as given."""
     rows = sound()
@@ -188,6 +201,10 @@ FAULTS = [
     ("covered_in_experiments", experiments(0.06, 0.001), "bad"),
     ("covered_in_experiments", experiments(float("nan"), 0.001), "bad"),
     ("covered_in_experiments", experiments(0.04, float("nan")), "caution"),
+    ("mixture_fits", estimated(fit_p=0.02), "caution"),
+    ("mixture_fits", estimated(fit_p=0.004), "bad"),
+    ("mixture_fits", estimated(fit_p=float("nan")), "bad"),
+    ("mixture_fits", estimated(alarms=1.0, category="the ridge decides the fraction"), "caution"),
     ("learned_here", sound() + each("leakage", 0.1, **PELTS), "caution"),
     ("learned_here", sound() + each("leakage", 0.3, **PELTS), "bad"),
     ("corrected", sound() + each("refused_share", 0.1, **PELTS), "caution"),
@@ -248,6 +265,18 @@ def test_a_planted_fault_is_found_by_its_rule(rule: str, rows: list[Row], outcom
     assert advised, "what to do is said"
 
 
+def test_a_frequentist_answer_has_all_three_questions_answered() -> None:
+    """By experiments near it, its fit, and that no prior enters; elsewhere, or without a fit: not told."""
+    found = on_pelts(estimated(fit_p=0.4))
+    assert parts(found) == dict.fromkeys(QUESTIONS, "good") | {"labelled": "cannot tell"}
+    assert found["verdict"] == "trust if the simulator is right"
+    far = on_pelts(estimated(0.35, fit_p=0.4))
+    assert parts(far)["inference"] == "cannot tell" and far["verdict"] == "caution"
+    near = on_pelts(estimated(0.315, fit_p=0.4))
+    assert parts(near)["inference"] == "good"
+    assert parts(on_pelts(estimated()))["simulator"] == "cannot tell"
+
+
 def test_an_answer_for_these_data_alone_rests_on_the_checks_near_them() -> None:
     """No calibration on simulated data is asked of it; without the checks near the data nothing is good."""
     alone = [*without("sbc_p", "coverage_p", "tarp_p"), *each("leakage", 0.01, **PELTS)]
@@ -302,7 +331,8 @@ def test_chains_that_did_not_converge_in_one_replicate_forbid_trust() -> None:
 
 
 def test_every_rule_has_a_planted_fault() -> None:
-    assert {rule for rule, _, _ in FAULTS} == {rule.name for rule in RULES}
+    silent = {"asked_near", "no_prior"}  # they answer a question, and never object
+    assert {rule for rule, _, _ in FAULTS} == {rule.name for rule in RULES} - silent
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,13 @@ _OF_JOBS = {
         "many independent draws they are worth; the least of the observations shown."
     ),
     "estimate": "Estimate of one number from one observation; its standard error is the total one.",
+    "estimate_alarms": (
+        "Number of things that a method says itself against its estimate from one observation, which are in "
+        "`category`."
+    ),
+    "estimate_fit_p": (
+        "p-value of one observation as a mixture of the classes: the probability of a worse fit if it is one."
+    ),
     "estimate_ratio_error": "The part of its standard error that comes from the trained method.",
     "estimate_statistical_error": "The part of its standard error that comes from the finite observation.",
     "fit_seconds": "Wall time of training.",

@@ -33,6 +33,7 @@ from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.classes import Generators, TemplateFunctions, WithoutPosterior
 from veridical.inference import adapted_alarm, adapted_fits, adapted_ratios, ratio_weights
 from veridical.inference.adapted import Objective, Templates
+from veridical.inference.adapted_alarm import BinnedFit
 from veridical.inference.adapted_fits import AdaptedFit, Profile
 from veridical.inference.ratio_weights import Events
 from veridical.remedies.tamm_settings import TammSettings
@@ -117,6 +118,8 @@ class Tamm(WithoutPosterior):
         require_shape("x", x, None, None, *self.task.x_shape)
         found = [self.adapt(sample) for sample in x]
         curves = [_curve(fit) for fit in found]
+        binned = [self.binned(fit, sample) for fit, sample in zip(found, x, strict=True)]
+        p = [fit.p_value for fit in binned if fit is not None]
         return Estimate(
             value=np.array([fit.kappa for fit in found]),
             statistical=np.array([fit.statistical for fit in found]),
@@ -124,23 +127,24 @@ class Tamm(WithoutPosterior):
             bias=np.zeros(len(found)),
             curve=np.stack([curve for curve, _ in curves]),
             curve_z=np.stack([z for _, z in curves]),
+            fit_p=np.array(p) if len(p) == len(found) else None,
+            alarms=[adapted_alarm.alarms(*pair) for pair in zip(found, binned, strict=True)],
         )
 
-    def alarms(self, x: Array) -> list[str]:
-        """Returns what speaks against the answer for one sample of events x (N, *x_shape), in words.
+    def binned(self, fit: AdaptedFit, x: Array) -> BinnedFit | None:
+        """Returns how an answer fits the events x (N, *x_shape) it came from in bins.
 
-        The fit is looked at in bins too where x is at most three numbers.
+        None where x is more than three numbers, or there are too few events for two bins.
         """
-        return self.alarms_of(self.adapt(x), x)
-
-    def alarms_of(self, fit: AdaptedFit, x: Array) -> list[str]:
-        """Returns what speaks against one answer, that to events x (N, *x_shape)."""
         flat, reference = (sample.reshape(len(sample), -1) for sample in (x, self.reference))
         per_axis = BINS.get(flat.shape[1])
         if per_axis is None:
-            return adapted_alarm.alarms(fit)
-        bins = adapted_alarm.quantile_bins(reference, flat, per_axis)
-        return adapted_alarm.alarms(fit, adapted_alarm.binned_fit(fit, bins[1], bins[0]))
+            return None
+        of_reference, of_data = adapted_alarm.quantile_bins(reference, flat, per_axis)
+        try:
+            return adapted_alarm.binned_fit(fit, of_data, of_reference)
+        except DataError:
+            return None
 
     def pseudo_experiments(
         self, task: ClassTask, settings: Mapping[str, Any], generators: Generators

@@ -17,6 +17,7 @@ import numpy as np
 from veridical.errors import DataError
 from veridical.estimators.base import Material
 from veridical.estimators.classes import Generators, true_fractions
+from veridical.inference import adapted_alarm
 from veridical.inference.adapted_fits import AdaptedFit, Profile
 from veridical.remedies.tamm import Tamm
 from veridical.tasks.base import Array, ClassTask
@@ -68,7 +69,8 @@ def _answer(tamm: Tamm, x: Array, truth: float) -> tuple[float, float, float, fl
         fit = tamm.adapt(x)
     except DataError:
         return (np.nan,) * 4 + (1.0,)
-    return fit.kappa, fit.statistical, fit.ratio, _root(fit, truth), float(bool(tamm.alarms_of(fit, x)))
+    alarms = adapted_alarm.alarms(fit, tamm.binned(fit, x))
+    return fit.kappa, fit.statistical, fit.ratio, _root(fit, truth), float(bool(alarms))
 
 
 def _root(fit: AdaptedFit, truth: float) -> float:

@@ -24,8 +24,9 @@ import numpy as np
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.classes import Functions, Generators, WithoutPosterior, two_classes
-from veridical.inference import fractions, ratio_weights
+from veridical.inference import fractions, mixture_fit, ratio_weights
 from veridical.inference.fractions import Fraction
+from veridical.inference.mixture_fit import Spectrum
 from veridical.inference.ratio_weights import Events, Normalisation, RatioFit
 from veridical.remedies.wifi_settings import WifiSettings
 from veridical.saved.estimates import Estimate
@@ -41,13 +42,19 @@ EDGE = 1e-9  # distance of that curve from where the likelihood ends, relative t
 
 @dataclass(eq=False)
 class Wifi(WithoutPosterior):
-    """A density ratio with its error, and fractions of the first class with theirs; no posterior."""
+    """A density ratio with its error, and fractions of the first class with theirs; no posterior.
+
+    Attributes:
+        ratio: The weights with their covariance.
+        spectrum: How the log ratio is distributed over the events of both classes.
+    """
 
     type = "wifi"
     settings: WifiSettings
     task: TaskInfo
     ratio: RatioFit
     parent: Functions
+    spectrum: Spectrum | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.parent, Functions):
@@ -67,8 +74,9 @@ class Wifi(WithoutPosterior):
         """
         parent = cast(Functions, material.require("parent", settings.type))
         remedy = cls(settings, task, RatioFit.fixed(np.zeros(1)), parent)
-        events = (FunctionTable(parent).events(x) for x in two_classes(material, settings.type))
-        remedy.ratio = weigh(settings, *events)
+        first, second = (FunctionTable(parent).events(x) for x in two_classes(material, settings.type))
+        remedy.ratio = weigh(settings, first, second)
+        remedy.spectrum = mixture_fit.spectrum(remedy._at(first), remedy._at(second))
         return remedy, None
 
     def log_ratio(self, x: Array) -> tuple[Array, Array]:
@@ -79,7 +87,9 @@ class Wifi(WithoutPosterior):
         """Returns the fraction of the first class in each sample of events x (N, events, *x_shape)."""
         require_shape("x", x, None, None, *self.task.x_shape)
         table = FunctionTable(self.parent)
-        found = [fractions.estimate(table.events(sample), self.ratio) for sample in x]
+        samples = [table.events(sample) for sample in x]
+        found = [fractions.estimate(events, self.ratio) for events in samples]
+        fits = [mixture_fit.p_value(self.spectrum, *self._at(events)) for events in samples if self.spectrum]
         curves = [_curve(fraction) for fraction in found]
         bias = np.array([fraction.bias for fraction in found])
         shift = bias if self.settings.bias_correction else np.zeros(len(bias))
@@ -90,6 +100,7 @@ class Wifi(WithoutPosterior):
             bias=bias,
             curve=np.stack([curve for curve, _ in curves]) - shift[:, None],
             curve_z=np.stack([z for _, z in curves]),
+            fit_p=np.array(fits) if fits and np.isfinite(fits).all() else None,
         )
 
     def pseudo_experiments(
@@ -116,7 +127,9 @@ class Wifi(WithoutPosterior):
     def arrays(self) -> dict[str, Array]:
         """Returns weights, covariance and diagnostics."""
         numbers = {f"diagnostics.{name}": np.array(value) for name, value in self.diagnostics().items()}
-        return {**{name: getattr(self.ratio, name) for name in ARRAYS}, **numbers}
+        known = self.spectrum._asdict() if self.spectrum else {}
+        spectrum = {f"spectrum.{name}": array for name, array in known.items()}
+        return {**{name: getattr(self.ratio, name) for name in ARRAYS}, **numbers, **spectrum}
 
     @classmethod
     def from_arrays(
@@ -134,7 +147,11 @@ class Wifi(WithoutPosterior):
             raise ArtifactError(
                 f"remedy {cls.type}: expected an ensemble of {len(ratio.weights) - 1} members, got {members}."
             )
-        return cls(settings, task, ratio, parent)
+        return cls(settings, task, ratio, parent, _spectrum_from(arrays))
+
+    def _at(self, events: Events) -> tuple[Array, Array]:
+        """Log ratios at events, and how many coincide there."""
+        return self.ratio.log_ratio(events.functions)[0], events.counts
 
 
 class FunctionTable:
@@ -225,3 +242,10 @@ def _ratio_from(arrays: Mapping[str, Array]) -> RatioFit:
     for side in SIDES:
         found[side] = Normalisation(number(f"{side}_mean"), number(f"{side}_stderr"))
     return RatioFit(**{**found, "steps": int(found["steps"])})
+
+
+def _spectrum_from(arrays: Mapping[str, Array]) -> Spectrum | None:
+    """How log ratios were distributed; None of a remedy from before that was kept."""
+    if "spectrum.edges" not in arrays:
+        return None
+    return Spectrum(*(np.asarray(arrays[f"spectrum.{name}"]) for name in Spectrum._fields))

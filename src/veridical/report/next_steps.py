@@ -29,7 +29,7 @@ OF_SIMULATIONS = (  # what more simulations answer, as the learning curve says h
 TAKES: dict[int, tuple[str, ...]] = {
     LOOK: (
         *("typical", "prior_conflict", "learned", "likelihood_ratio_intervals", "reproduces"),
-        *("possible_on_real", "valid_simulations"),
+        *("possible_on_real", "valid_simulations", "mixture_fits"),
     ),
     RUN: (
         *("prior_matters", "possible", "covered_in_experiments", "labelled_experiments"),

@@ -26,14 +26,14 @@ NEEDS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ),
         (
             "the answer to these data themselves",
-            ("near_reference", "reweighted", "local_ranks", "local_classifier"),
+            ("near_reference", "reweighted", "local_ranks", "local_classifier", "asked_near"),
         ),
     ),
     "simulator": (
-        ("how typical the data are", ("typical",)),
-        ("whether the answer reproduces the data", ("reproduces",)),
+        ("how typical the data are", ("typical", "mixture_fits")),
+        ("whether the answer reproduces the data", ("reproduces", "mixture_fits")),
     ),
-    "prior": (("whether prior and data agree", ("prior_conflict",)),),
+    "prior": (("whether prior and data agree", ("prior_conflict", "no_prior")),),
     LABELLED: (
         ("coverage on labelled real data", ("labelled_coverage", "labelled_experiments")),
         ("whether these data are like the labelled ones", ("like_labelled",)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from veridical.report import (
     drawing_rules,
+    estimate_rules,
     inference_rules,
     labelled_rules,
     local_rules,
@@ -25,4 +26,5 @@ RULES: tuple[Rule, ...] = (
     *local_rules.RULES,
     *simulator_rules.RULES,
     *prior_rules.RULES,
+    *estimate_rules.RULES,
 )

@@ -33,6 +33,8 @@ class Estimate:
         bias: Second-order bias, subtracted already only where the method says so, shape (N,).
         curve: Values along the curve of the likelihood, growing, shape (N, K), or None.
         curve_z: Signed roots of the likelihood ratio there, falling, shape (N, K), or None.
+        fit_p: Probability of observations that the model fits worse, if it is right, shape (N,), or None.
+        alarms: What the method says itself against its answer to each observation, in words, or None.
     """
 
     value: Array
@@ -41,6 +43,8 @@ class Estimate:
     bias: Array
     curve: Array | None = None
     curve_z: Array | None = None
+    fit_p: Array | None = None
+    alarms: list[list[str]] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.value)
@@ -51,6 +55,9 @@ class Estimate:
         if self.curve is not None and self.curve_z is not None:
             require_shape("curve", self.curve, n, None)
             require_shape("curve_z", self.curve_z, *self.curve.shape)
+        for name in ("fit_p", "alarms"):
+            if (given := getattr(self, name)) is not None and len(given) != n:
+                raise DataError(f"estimate: expected {name} of {n} observations, got {len(given)}.")
 
     def __len__(self) -> int:
         """Number of observations."""
@@ -97,7 +104,12 @@ class Estimate:
             arrays = [getattr(part, name) for part in parts]
             return None if any(a is None for a in arrays) else np.concatenate(arrays)
 
-        return cls(*(joined(entry.name) for entry in fields(cls)))  # type: ignore[arg-type]
+        alarms = [part.alarms for part in parts]
+        told = None if None in alarms else [one for part in alarms for one in part or ()]
+        return cls(**{name: joined(name) for name in ARRAYS}, alarms=told)  # type: ignore[arg-type]
+
+
+ARRAYS = [entry.name for entry in fields(Estimate) if entry.name != "alarms"]
 
 
 def save(
@@ -118,10 +130,10 @@ def save(
     if truth is not None:
         require_shape("truth", truth, len(estimate))
     about = {"format": FORMAT, "method": method, "dataset": dataset, "observations": len(estimate)}
-    record = {"truth": truth} | {entry.name: getattr(estimate, entry.name) for entry in fields(estimate)}
+    record = {"truth": truth} | {name: getattr(estimate, name) for name in ARRAYS}
     plain = {name: None if array is None else np.asarray(array).tolist() for name, array in record.items()}
     try:
-        write_json(path, {**about, **plain})
+        write_json(path, {**about, **plain, "alarms": estimate.alarms})
     except ValueError as error:
         raise ArtifactError(f"{path}: estimates must be finite numbers, got others: {error}.") from error
 
@@ -133,10 +145,9 @@ def load(path: str | Path) -> dict[str, Any]:
         ArtifactError: If the file holds something else.
     """
     record = migrated(read_json(path, "the JSON of estimates"), path, FORMAT, MIGRATIONS)
-    names = [entry.name for entry in fields(Estimate)]
-    arrays = {name: _array(record.get(name)) for name in (*names, "truth")}
+    arrays = {name: _array(record.get(name)) for name in (*ARRAYS, "truth")}
     return {
-        "estimate": Estimate(*(arrays[name] for name in names)),  # type: ignore[arg-type]
+        "estimate": Estimate(**{name: arrays[name] for name in ARRAYS}, alarms=record.get("alarms")),  # type: ignore[arg-type]
         "truth": arrays["truth"],
         "method": record["method"],
         "dataset": record["dataset"],

@@ -146,6 +146,12 @@ def _estimate_rows(where: Coordinates, found: Mapping[str, Any], common: Mapping
         )
         for name, error in (("statistical", estimate.statistical), ("ratio", estimate.ratio)):
             rows.append(metrics.row(**cells, metric=f"estimate_{name}_error", value=float(error[i])))
+        if estimate.fit_p is not None:
+            rows.append(metrics.row(**cells, metric="estimate_fit_p", value=float(estimate.fit_p[i])))
+        if estimate.alarms is not None:
+            said = {"category": "; ".join(estimate.alarms[i])} if estimate.alarms[i] else {}
+            count = float(len(estimate.alarms[i]))
+            rows.append(metrics.row(**cells, metric="estimate_alarms", value=count, **said))
     return rows
 
 
