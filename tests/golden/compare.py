@@ -31,6 +31,9 @@ def digest_is_recorded(folder: Path) -> bool | None:
         print(f"{folder}: bits are promised for {of} only, which differ from those here: nothing compared.")
         return None
     expected = recorded["digests"].get(folder.name)
+    if expected is None:
+        print(f"{folder}: no digest is recorded yet: nothing compared.")
+        return None
     found = result_digest.digest_of(result_digest.listing(folder))
     told = "as recorded" if found == expected else f"but {expected} is recorded: RESULTS HAVE CHANGED"
     print(f"{folder}: result digest {found}, {told}.")

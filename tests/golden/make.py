@@ -267,8 +267,9 @@ def answers_of_shard(path: Path) -> dict[str, np.ndarray]:
 
 def answers_of_estimate(path: Path) -> dict[str, np.ndarray]:
     found = estimates.load(path)
-    told = np.array([found["method"], found["dataset"]])
-    return {"told": told, "truth": found["truth"], **vars(found["estimate"])}
+    told, known = np.array([found["method"], found["dataset"]]), dict(vars(found["estimate"]))
+    assert all(known.pop(name) is None for name in ("fit_p", "alarms"))  # once there were none
+    return {"told": told, "truth": found["truth"], **known}
 
 
 def answers_of_observations(path: Path) -> dict[str, np.ndarray]:

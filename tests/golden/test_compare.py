@@ -17,6 +17,7 @@ from veridical.evidence import result_digest
         (["as ever"], "as here", True, "as recorded"),
         (["changed"], "as here", False, "RESULTS HAVE CHANGED"),
         (["changed"], "3.99", None, "nothing compared"),
+        (["new"], "as here", None, "no digest is recorded yet"),
     ],
 )
 def test_a_change_of_results_is_told(
@@ -29,7 +30,8 @@ def test_a_change_of_results_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     platform = compare.here() if python == "as here" else {**compare.here(), "versions": {"python": python}}
-    record = {"platform": platform, "digests": {"small": result_digest.digest_of(["as ever"])}}
+    known = {} if lines == ["new"] else {"small": result_digest.digest_of(["as ever"])}
+    record = {"platform": platform, "digests": known}
     (tmp_path / "digests.json").write_text(json.dumps(record))
     monkeypatch.setattr(compare, "HOME", tmp_path)
     monkeypatch.setattr(result_digest, "listing", lambda folder: lines)

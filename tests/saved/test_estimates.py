@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,16 @@ def test_parts_are_stacked(example: Estimate) -> None:
     np.testing.assert_array_equal(both.curve[2:], example.curve)
     bare = Estimate(example.value, example.statistical, example.ratio, example.bias)
     assert Estimate.stack([example, bare]).curve is None
+
+
+def test_what_a_method_says_of_its_fit_comes_back(example: Estimate, tmp_path: Path) -> None:
+    told = replace(example, fit_p=np.array([0.25, 1.0]), alarms=[["weights extrapolate", "<b>"], []])
+    estimates.save(tmp_path / "told.json", told)
+    again = estimates.load(tmp_path / "told.json")["estimate"]
+    assert again.alarms == told.alarms and np.array_equal(again.fit_p, told.fit_p)
+    both = Estimate.stack([told, told])
+    assert both.alarms == 2 * (told.alarms or []) and both.fit_p is not None and len(both.fit_p) == 4
+    mixed = Estimate.stack([told, example])
+    assert mixed.alarms is None and mixed.fit_p is None
+    with pytest.raises(DataError, match="expected alarms of 2 observations, got 1"):
+        replace(example, alarms=[[]])

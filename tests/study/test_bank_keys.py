@@ -21,6 +21,7 @@ KEYS = {
     "rope_chain": "4725ad00ec7a",
     "rope_pendulum": "af563642c30f",
     "whole_card": "af563642c30f",
+    "tamm_masses": "c791364254a3",
     "wifi_gaussian": "deaa6fc0a296",
 }
 
