@@ -228,9 +228,9 @@ def page(lines: list[dict[str, Any]], toys: int, families: int) -> str:
         [
             "# Template-adapted mixtures with exact log ratios",
             "",
-            f"Written by `python benchmarks/adapted_mixtures.py --toys {toys} --families {families}`, whose head "
-            "says what is measured. The true fraction is 0.0909; without other words six simulators, in the span, "
-            "N = 11,000 and a ridge of 1.",
+            f"Written by `python benchmarks/adapted_mixtures.py --toys {toys} --families {families}`, whose",
+            "head says what is measured. The true fraction is 0.0909; without other words there are six",
+            "simulators, nature is in their span, N = 11,000 and the ridge 1.",
             "",
             table(header, cells),
             "",
