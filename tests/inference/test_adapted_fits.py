@@ -194,6 +194,7 @@ def test_the_error_of_the_log_ratios_adds_in_quadrature(toy: AdaptedFit) -> None
     lever = toy.hessian[:, :2]  # so that its part of the error is that of the parameters themselves
     found = toy.with_ratios(lever, np.diag([9e-4, 1.0]))
     assert found.ratio == pytest.approx(0.03) and found.statistical == toy.sigma
+    assert np.hypot(found.observed, found.simulated) == pytest.approx(found.sigma) and found.simulated > 0.03
     assert found.sigma == pytest.approx(np.hypot(0.03, toy.sigma))
     assert Profile(found).z(0.05) == pytest.approx(Profile(toy).z(0.05) * toy.sigma / found.sigma)
 

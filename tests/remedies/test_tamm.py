@@ -212,7 +212,7 @@ def test_pseudo_experiments_have_samples_of_their_own(tamm: Tamm) -> None:
     }
     again = Tamm.fit(tamm.settings, INFO, Material(classes=classes, parent=Known()), RUN)[0]
     fit = again.adapt(Bump().mixture(1000, 0.3, generator("data", 1, 0)))
-    assert (found["value"][1, 0], found["ratio"][1, 0]) == (fit.kappa, fit.ratio)
+    assert (found["value"][1, 0], found["ratio"][1, 0]) == (fit.kappa, fit.simulated)
     assert found["z_lr"][1, 0] == Profile(fit).z(0.3) and set(found["alarm"].ravel()) <= {0.0, 1.0}
     assert not np.isnan(found["z_lr"]).any() and len(set(found["value"][:, 0])) == 2
     other = remedy(mixes=[0]).pseudo_experiments(Bump(), settings, generator)

@@ -86,6 +86,16 @@ class AdaptedFit:
         return float(np.sqrt(self.from_ratios[0, 0]))
 
     @property
+    def observed(self) -> float:
+        """Standard error of the fraction from the finite number of data alone."""
+        return float(np.sqrt(self.samples[0, 0, 0]))
+
+    @property
+    def simulated(self) -> float:
+        """Standard error from all that is simulated: reference, penalty sample and log ratios."""
+        return float(np.sqrt(self.samples[1:, 0, 0].sum() + self.from_ratios[0, 0]))
+
+    @property
     def sigma(self) -> float:
         """Standard error of the fraction, of all parts together."""
         return float(np.sqrt(self.covariance[0, 0]))

@@ -113,7 +113,8 @@ class Tamm(WithoutPosterior):
     def estimate(self, x: Array) -> Estimate:
         """Returns the fraction of the first class in each sample of events x (N, events, *x_shape).
 
-        Its curve is that of the profile between 0 and 1, made monotone; its bias is not known.
+        Its curve is that of the profile between 0 and 1, made monotone; its bias is not known. Its errors are
+        that of the finite sample, and that of all that is simulated.
         """
         require_shape("x", x, None, None, *self.task.x_shape)
         found = [self.adapt(sample) for sample in x]
@@ -122,8 +123,8 @@ class Tamm(WithoutPosterior):
         p = [fit.p_value for fit in binned if fit is not None]
         return Estimate(
             value=np.array([fit.kappa for fit in found]),
-            statistical=np.array([fit.statistical for fit in found]),
-            ratio=np.array([fit.ratio for fit in found]),
+            statistical=np.array([fit.observed for fit in found]),
+            ratio=np.array([fit.simulated for fit in found]),
             bias=np.zeros(len(found)),
             curve=np.stack([curve for curve, _ in curves]),
             curve_z=np.stack([z for _, z in curves]),

@@ -70,7 +70,7 @@ def _answer(tamm: Tamm, x: Array, truth: float) -> tuple[float, float, float, fl
     except DataError:
         return (np.nan,) * 4 + (1.0,)
     alarms = adapted_alarm.alarms(fit, tamm.binned(fit, x))
-    return fit.kappa, fit.statistical, fit.ratio, _root(fit, truth), float(bool(alarms))
+    return fit.kappa, fit.observed, fit.simulated, _root(fit, truth), float(bool(alarms))
 
 
 def _root(fit: AdaptedFit, truth: float) -> float:

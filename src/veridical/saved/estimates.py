@@ -29,7 +29,7 @@ class Estimate:
     Attributes:
         value: The estimates, shape (N,).
         statistical: Standard errors from the finite observation, shape (N,).
-        ratio: Standard errors from what the method was fitted to (here a density ratio), shape (N,).
+        ratio: Standard errors from what the method was fitted to, a density ratio or simulated samples, (N,).
         bias: Second-order bias, subtracted already only where the method says so, shape (N,).
         curve: Values along the curve of the likelihood, growing, shape (N, K), or None.
         curve_z: Signed roots of the likelihood ratio there, falling, shape (N, K), or None.
