@@ -270,6 +270,7 @@ def test_a_frequentist_answer_has_all_three_questions_answered() -> None:
     found = on_pelts(estimated(fit_p=0.4))
     assert parts(found) == dict.fromkeys(QUESTIONS, "good") | {"labelled": "cannot tell"}
     assert found["verdict"] == "trust if the simulator is right"
+    assert "mixture of the classes" in found["summary"] and "posterior" not in found["summary"]
     far = on_pelts(estimated(0.35, fit_p=0.4))
     assert parts(far)["inference"] == "cannot tell" and far["verdict"] == "caution"
     near = on_pelts(estimated(0.315, fit_p=0.4))

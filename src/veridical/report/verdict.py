@@ -175,6 +175,12 @@ def _summary(
             "Trust: on labelled real data like these the intervals hold the truth as often as they should, "
             "which speaks of inference, simulator and prior together."
         )
+    if verdict == CONDITIONAL and evidence.of("estimate"):
+        return (
+            "Trust, as far as the classes are as they were simulated: in repeated experiments intervals held the "
+            "truth as often as they say, and the sample looks like a mixture of the classes. Errors of both that "
+            "look like another mixture can be seen by no test of the sample."
+        )
     if verdict == CONDITIONAL:
         return (
             "Trust, as far as the simulator is right: as far as could be tested this is the posterior of the "
