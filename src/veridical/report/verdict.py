@@ -178,8 +178,8 @@ def _summary(
     if verdict == CONDITIONAL and evidence.of("estimate"):
         return (
             "Trust, as far as the classes are as they were simulated: in repeated experiments intervals held "
-            "the truth as often as they say, and the sample looks like a mixture of the classes. Errors of both "
-            "that look like another mixture can be seen by no test of the sample."
+            "the truth as often as they say, and the sample looks like a mixture of the classes. Errors of "
+            "both that look like another mixture can be seen by no test of the sample."
         )
     if verdict == CONDITIONAL:
         return (
