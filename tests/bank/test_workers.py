@@ -89,6 +89,25 @@ def test_a_call_cut_short_gets_to_clean_up(tmp_path: Path) -> None:
     assert (tmp_path / "clean").exists()
 
 
+def test_a_signal_right_after_the_fork_stays_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the child can report it, and never unwinds the copy of what called."""
+    fork, own = os.fork, os.getpid()
+
+    def struck() -> int:
+        if (pid := fork()) == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(os, "fork", struck)
+    try:
+        (end,) = run_all({"struck": lambda: None}).values()
+    finally:
+        if os.getpid() != own:
+            os._exit(3)
+    assert end.how == "raised" and "SystemExit" in end.error
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_grandchild_left_behind_is_killed_when_its_call_is_done(tmp_path: Path) -> None:
     def leave() -> None:
         child = subprocess.Popen(["sleep", "1000"])

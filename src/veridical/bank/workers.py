@@ -34,6 +34,7 @@ _LONGEST_WAIT = 1.0
 _GRACE_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 _ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,15 @@ def _start(
     with warnings.catch_warnings():
         # Python 3.12 warns of any fork beside threads; those of BLAS and zarr hold no lock here.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        os.close(lifeline[1])
-        _be_child(call, write, lifeline[0])
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # else a child may raise in here
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(read)
+                os.close(lifeline[1])
+                _be_child(call, write, lifeline[0])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     os.close(write)
     with suppress(ProcessLookupError, PermissionError):
         os.setpgid(pid, pid)
@@ -199,8 +204,9 @@ def _be_child(call: Callable[[], None], pipe: int, lifeline: int) -> NoReturn:
     own = os.getpid()
     try:
         os.setpgid(0, 0)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _ENDING:
             signal.signal(number, _exit)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
         call()
         report = {"how": "done"}
