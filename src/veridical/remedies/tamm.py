@@ -5,8 +5,8 @@ weighted sums are the log ratios of all templates to their pool; the weights are
 member was trained on, and have one covariance (see `veridical.inference.adapted_ratios`). Unlabelled events
 then choose how templates are combined together with the fraction (see `veridical.inference.adapted`).
 
-Fresh events of each template are split in four: those that the weights are fitted to, the pool that these are
-compared with, the reference and the penalty sample. All of them must have passed the selection that the
+Fresh events of each template are split: a half of them the weights are fitted to, a sixth each goes into the
+pool that these are compared with, the reference and the penalty sample. All of them must have passed the selection that the
 unlabelled events have; where the ensemble was trained without it, the fitted constants take up what the
 efficiencies differ by (see `veridical.inference.windows`).
 
@@ -42,7 +42,7 @@ from veridical.tasks.base import Array, ClassTask
 from veridical.training.session import Session
 
 CURVE_REACH, CURVE_POINTS = 3.5, 29  # of the curve of the likelihood, in standard errors
-QUARTERS = 4  # own events, pool, reference, penalty
+SHARES = (3, 1, 1, 1)  # sixths: own events, pool, reference, penalty
 BINS = {1: 50, 2: 12, 3: 6}  # bins of each axis of x for the alarm
 ARRAYS = ("weights", "covariance", "reference", "penalty")
 
@@ -80,7 +80,7 @@ class Tamm(WithoutPosterior):
             TrainingError: If events of a template are missing, or weights cannot be fitted.
         """
         parent = _require_templates(material.require("parent", settings.type))
-        own, pool, reference, penalty = _quarters(material, parent, settings, task)
+        own, pool, reference, penalty = _split(material, parent, settings, task)
         at_pool = parent.functions(pool)
         events = [Events.of(parent.functions(x)[:, t]) for t, x in enumerate(own)]
         pooled = [Events.of(at_pool[:, t]) for t in range(len(own))]
@@ -215,7 +215,7 @@ def _require_templates(parent: Estimator) -> TemplateFunctions:
     return parent
 
 
-def _quarters(
+def _split(
     material: Material, parent: TemplateFunctions, settings: TammSettings, task: TaskInfo
 ) -> tuple[list[Array], Array, Array, Array]:
     """Events that weights are fitted to, of each template, and pool, reference and penalty sample.
@@ -228,16 +228,16 @@ def _quarters(
         raise TrainingError(
             f"remedy 'tamm': expected events of {', '.join(names)}, got none of {', '.join(missing)}."
         )
-    size = min(len(events[name]) for name in names) // QUARTERS
-    if size < 2 * parent.size:
+    rows = min(len(events[name]) for name in names)
+    if rows < (least := sum(SHARES) * parent.size):
         raise TrainingError(
-            f"remedy 'tamm': expected at least {2 * QUARTERS * parent.size} events of each template, got "
-            f"{min(len(events[name]) for name in names)}; raise fit_rows."
+            f"remedy 'tamm': expected at least {least} events of each template, got {rows}; raise fit_rows."
         )
+    ends = rows // sum(SHARES) * np.cumsum(SHARES)
     parts = []
     for name in names:
         require_shape(f"events of template {name}", events[name], None, *task.x_shape)
-        parts.append(np.split(np.asarray(events[name])[: QUARTERS * size], QUARTERS))
+        parts.append(np.split(np.asarray(events[name])[: ends[-1]], ends[:-1]))
     own, *shared = zip(*parts, strict=True)
     pool, reference, penalty = (np.concatenate(part) for part in shared)
     return list(own), pool, reference, penalty

@@ -34,7 +34,7 @@ def experiments(
     Arguments:
         tamm: The remedy, whose weights and samples are made anew.
         task: Draws the events of nature and of the templates.
-        settings: As there; `fit_rows` are events of each template, a quarter for each of their uses.
+        settings: As there; `fit_rows` are events of each template, split as the remedy splits them.
         generators: Called with ("fit", e, t) and ("data", e, v) for experiment e, template t and number v of
             the true fraction.
 

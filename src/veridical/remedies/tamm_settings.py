@@ -42,8 +42,8 @@ class TammSettings(MethodSettings):
     )
     fit_rows: Annotated[int, Field(ge=40)] = Field(
         default=25_000,
-        description="Events of each template, of the split `fit`: a quarter for the weights of the members, "
-        "a quarter each for the pool that these are fitted against, the reference and the penalty sample.",
+        description="Events of each template, of the split `fit`: half for the weights of the members, a "
+        "sixth each for the pool that these are fitted against, the reference and the penalty sample.",
     )
 
     def misfit(self, parent: MethodSettings, name: str) -> str | None:
