@@ -91,7 +91,7 @@ class Known(TemplateFunctions):
         return cls()
 
 
-def remedy(n: int = 4000, **options: Any) -> Tamm:
+def remedy(n: int = 6000, **options: Any) -> Tamm:
     data = Material(classes=template_events(n), parent=Known())
     return Tamm.fit(TammSettings(of="known", **options), INFO, data, RUN)[0]
 
@@ -118,7 +118,7 @@ def test_log_ratios_are_those_of_the_templates(tamm: Tamm) -> None:
 
 def test_fractions_are_right_with_errors_that_say_how_much() -> None:
     """Samples that share one fit of the weights: within four errors of their number, beside that of this."""
-    truth, tamm = 0.3, remedy(2400, starts=[0.1])
+    truth, tamm = 0.3, remedy(3600, starts=[0.1])
     found = [tamm.adapt(sample(1500, truth, i)) for i in range(12)]
     sigma = np.mean([fit.sigma for fit in found])
     ratio = np.mean([fit.ratio for fit in found])
@@ -161,7 +161,7 @@ def test_alarms(tamm: Tamm) -> None:
 
 def test_one_template_of_each_class_is_a_mixture_of_known_shapes() -> None:
     """The fraction at the maximum of that likelihood, but for what weights and samples add."""
-    tamm, x = remedy(8000, mixes=[1], starts=[0.1]), sample(3000, 0.3, "alone")
+    tamm, x = remedy(12_000, mixes=[1], starts=[0.1]), sample(3000, 0.3, "alone")
     fit = tamm.adapt(x)
     signal = np.exp(log_peak(x[:, 0], *PEAKS["peak-1"]))
     background = np.exp(log_fall(x[:, 0], SLOPES["fall-1"]))
@@ -173,7 +173,7 @@ def test_one_template_of_each_class_is_a_mixture_of_known_shapes() -> None:
     assert [w.tolist() for w in fit.weights] == [[1.0], [1.0]]
     shared = np.sqrt(fit.sigma**2 - fit.samples[0, 0, 0])  # what is not the data's own
     assert abs(fit.kappa - known) < 4 * shared and 0 < fit.ratio < fit.sigma
-    assert fit.sigma < remedy(8000, starts=[0.1]).adapt(x).sigma
+    assert fit.sigma < remedy(12_000, starts=[0.1]).adapt(x).sigma
 
 
 def test_templates_that_are_not_there_cannot_be_mixed() -> None:

@@ -6,9 +6,9 @@ member was trained on, and have one covariance (see `veridical.inference.adapted
 then choose how templates are combined together with the fraction (see `veridical.inference.adapted`).
 
 Fresh events of each template are split: a half of them the weights are fitted to, a sixth each goes into the
-pool that these are compared with, the reference and the penalty sample. All of them must have passed the selection that the
-unlabelled events have; where the ensemble was trained without it, the fitted constants take up what the
-efficiencies differ by (see `veridical.inference.windows`).
+pool that these are compared with, the reference and the penalty sample. All of them must have passed the
+selection that the unlabelled events have; where the ensemble was trained without it, the fitted constants take
+up what the efficiencies differ by (see `veridical.inference.windows`).
 
 References:
     | Many Wrongs Make a Right: Leveraging Biased Simulations Towards Unbiased Parameter Inference
