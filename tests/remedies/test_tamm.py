@@ -110,10 +110,7 @@ def test_log_ratios_are_those_of_the_templates(tamm: Tamm) -> None:
         block = tamm.covariance[3 * t : 3 * t + 3, 3 * t : 3 * t + 3]
         stated = np.sqrt(np.einsum("np,pq,nq->n", functions[:, t], block, functions[:, t]))
         assert (np.abs(error[:, t]) < 5 * stated).all() and np.median(stated) < 0.5
-    assert tamm.covariance.shape == (15, 15) and tamm.reference.shape == tamm.penalty.shape == (
-        5 * (4000 // 6),
-        1,
-    )
+    assert tamm.covariance.shape == (15, 15) and tamm.reference.shape == tamm.penalty.shape == (5000, 1)
 
 
 def test_fractions_are_right_with_errors_that_say_how_much() -> None:

@@ -7,8 +7,8 @@ then choose how templates are combined together with the fraction (see `veridica
 
 Fresh events of each template are split: a half of them the weights are fitted to, a sixth each goes into the
 pool that these are compared with, the reference and the penalty sample. All of them must have passed the
-selection that the unlabelled events have; where the ensemble was trained without it, the fitted constants take
-up what the efficiencies differ by (see `veridical.inference.windows`).
+selection that the unlabelled events have; where the ensemble was trained without it, the fitted constants
+take up what the efficiencies differ by (see `veridical.inference.windows`).
 
 References:
     | Many Wrongs Make a Right: Leveraging Biased Simulations Towards Unbiased Parameter Inference
