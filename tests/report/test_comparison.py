@@ -594,3 +594,26 @@ def test_estimates_are_tabulated_with_the_parts_of_their_error() -> None:
     (line,) = tables.estimate_table(rows)
     assert (line["value"], line["error"], line["statistical"]) == ("0.123", "0.013", "0.010")
     assert (line["ninety"], line["truth"]) == ("0.103 to 0.144", "0.100")
+
+
+def test_estimates_in_experiments_are_tabulated_by_method_and_truth() -> None:
+    from veridical.report import tables
+
+    cells = {"method": "tamm", "budget": 1000, "dataset": "simulated", "true_value": 0.1}
+    whole = {**cells, "interval": "total"}
+    rows = [
+        row(**cells, metric="experiment_bias", value=0.004),
+        row(**cells, metric="experiment_sd", value=0.021),
+        row(**whole, metric="experiment_sigma", value=0.02),
+        row(**{**cells, "interval": "statistical"}, metric="experiment_sigma", value=0.01),
+        row(**whole, metric="experiment_coverage", level=0.6827, value=0.7),
+        row(**whole, metric="experiment_coverage", level=0.9, value=0.85),
+        row(**cells, metric="experiment_alarm_share", value=0.25),
+    ]
+    (line,) = tables.experiment_table(rows)
+    assert (line["truth"], line["mean"], line["off"]) == ("0.100", "0.104", "0.20")
+    assert (line["sigma"], line["spread"], line["data"]) == ("0.020", "0.021", "25 %")
+    assert (line["held"], line["held_90"], line["alarms"]) == ("70 %", "85 %", "25 %")
+    (bare,) = tables.experiment_table(rows[:2])
+    assert bare["sigma"] == bare["alarms"] == bare["held"] == ""
+    assert tables.experiment_table([]) == []

@@ -15,6 +15,7 @@ from scipy.stats import betabinom, norm
 from snakemake.cli import parse_config
 
 from veridical import seeds
+from veridical.coordinates import dataset_cells
 from veridical.evidence.metrics import row
 from veridical.report import by_size, learning_curve, next_steps, prices, step_estimates
 from veridical.report.by_size import Counted
@@ -416,3 +417,13 @@ def test_what_stands_out_of_the_data_is_named(rule: str) -> None:
     told = "Check `criticism` names what stands out: summary 3 lies too low, day 5 lies too low."
     assert any(step.text.endswith(told) for step in found)
     assert not any("criticism" in step.text for step in taken(judged(rule, simulator="caution"), rows=[]))
+
+
+def test_no_labelled_data_are_asked_for_an_estimate() -> None:
+    """A class task has none; another answer with the same outcomes is told how many."""
+    verdict = judged(labelled="cannot tell", verdict="trust if the simulator is right")
+    cells = {"method": "npe", "budget": 20000, "seed": 0, "value": 0.1, **dataset_cells("measurement")}
+    plain = taken(verdict, rows=[row(**cells, metric="posterior_mean")])
+    estimate = taken(verdict, rows=[row(**cells, metric="estimate")])
+    assert any(step.text.startswith("Label ") for step in plain)
+    assert not any("Label " in step.text for step in estimate)

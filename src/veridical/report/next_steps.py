@@ -70,7 +70,8 @@ def steps(verdict: Mapping[str, Any], known: Known) -> list[Step]:
     found += step_estimates.other_methods(verdict, known)
     found += [] if verdict["dataset"] == REAL else _missing(verdict, known)
     early = said.get("inference") == "bad" and labelled == "cannot tell" and not hopeless
-    pairs = None if labelled == "good" or early else step_estimates.pairs(verdict, known)
+    of_classes = bool(known.evidence(verdict).of("estimate"))  # no labelled data can be asked for
+    pairs = None if labelled == "good" or early or of_classes else step_estimates.pairs(verdict, known)
     if pairs and labelled == "cannot tell" and hopeless:
         pairs = replace(pairs, place=FIRST, text=f"{ONLY} {pairs.text}")
     elif hopeless:

@@ -181,6 +181,7 @@ def build(
             name: [p for p in pictures if p.figure.section == name and p not in placed]
             for name in figures.SECTIONS
         },
+        "experiments": tables.experiment_table(rows),
         "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
         "unchecked": unchecked,
