@@ -65,7 +65,7 @@ def test_members_are_energy_flow_networks_of_particles_moved_to_the_centres() ->
     x = rows(40)
     net.zero_grad()
     net._hold_parts()
-    at = torch.from_numpy(GRID.standardised[GRID.locate(np.nan_to_num(angles))]).float()
+    at = torch.from_numpy(GRID.stretched[GRID.locate(np.nan_to_num(angles))]).float()
     z = torch.from_numpy(np.nan_to_num(energy)).float()
     for m in range(3):
         element, after = plain(net, m)

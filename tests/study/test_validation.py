@@ -363,3 +363,15 @@ def test_methods_that_do_not_see_what_is_missing_are_refused(kind: str, tmp_path
     )
     if kind == "own":
         check(GAPS, {"estimators": {"late": {"type": kind, **own, "missing": True}}})
+
+
+def test_density_ratios_take_missing_numbers_as_absent_particles() -> None:
+    """Of jets, and only those, if their section says so."""
+    jets = {**CLASSES, "task": "lund_jets"}
+    with pytest.raises(SettingError, match=r"along particle; where events are particles .*`particles: {}`"):
+        check(jets, {})
+    check(jets, {"estimators": {"ratios": {"particles": {}}}})
+    with pytest.raises(SettingError, match=r"ratios: `particles` expects .* gaussian_classes have shape"):
+        check(CLASSES, {"estimators": {"ratios": {"particles": {}}}})
+    with pytest.raises(SettingError, match=r"ratios: particles.energy: 'pt' is none of the 3 entries"):
+        check(jets, {"estimators": {"ratios": {"particles": {"energy": "pt"}}}})

@@ -80,10 +80,8 @@ class Members(Networked[Stacked]):
         """Returns what happens to x before it enters the networks."""
         found = super().transforms()
         if particles := self.settings.particles:
-            found["x"] = [
-                f"energies in {particles.cells} x {particles.cells} cells",
-                "divide by their mean sum",
-            ]
+            cells = f"energies in {particles.cells} x {particles.cells} cells"
+            found["x"] = ["divide energies by their mean sum", cells]
         return found
 
     def require_finite(self, found: Array) -> Array:
@@ -112,9 +110,8 @@ def transform_of(settings: Any, task: TaskInfo, x: Array) -> InputTransform:
         return InputTransform.fit(x, settings.inputs.transform)
     mean, scale = np.zeros(task.x_shape), np.ones(task.x_shape)
     energy, _ = _particles(settings, task, x)
-    _particles(settings, task, scale[None])[0][:] = (
-        float(np.nansum(energy, axis=1, dtype=float).mean()) or 1.0
-    )
+    total = float(np.nansum(energy, axis=1, dtype=float).mean())
+    _particles(settings, task, scale[None])[0][:] = total if total > 0 else 1.0
     return InputTransform(settings.inputs.transform, mean, scale, task.has_missing)
 
 

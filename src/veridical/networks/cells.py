@@ -53,10 +53,9 @@ class Grid:
         return np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
 
     @property
-    def standardised(self) -> Array:
-        """The same centres in u, with zero mean and unit variance over cells, shape (n^2, 2)."""
-        along = self._centres / self._centres.std()
-        return np.stack(np.meshgrid(along, along, indexing="ij"), axis=-1).reshape(-1, 2)
+    def stretched(self) -> Array:
+        """The same centres in u, which networks see, shape (n^2, 2)."""
+        return np.arcsinh(self.angles / self.core)
 
     @property
     def _edge(self) -> float:

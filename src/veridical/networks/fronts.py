@@ -63,7 +63,7 @@ class EnergyFlowFront(Front):
         self.weights.extend(torch.zeros(members, fan_in, out) for fan_in, out in layers)
         self.biases.extend(torch.zeros(members, 1, out) for _, out in layers)
         self.slope, self.rows, self.widest = slope, grid.size, max(element)
-        angles = torch.from_numpy(grid.standardised.astype(np.float32))
+        angles = torch.from_numpy(grid.stretched.astype(np.float32))
         self.register_buffer("angles", angles, persistent=False)
 
     def forward(self, weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor) -> Tensor:
