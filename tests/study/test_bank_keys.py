@@ -22,6 +22,7 @@ KEYS = {
     "rope_pendulum": "af563642c30f",
     "whole_card": "af563642c30f",
     "wifi_gaussian": "deaa6fc0a296",
+    "wifi_jets": "4e22bb59c51c",
 }
 
 

@@ -139,6 +139,7 @@ ROPE = {"type": "rope", "of": "npe"}
         (CLASSES, {"remedies": {"wifi": None}}, "`ratios` alone gives no estimate; add a remedy"),
         (CLASSES, {"experiments": {"true_values": []}}, "experiments.true_values: expected fractions"),
         (CLASSES, {"experiments": {"true_values": [1.5]}}, "true_values.0: expected a number less"),
+        (CLASSES, {"experiments": {"pool": 20_000}}, "experiments.pool: it is for tasks with classes"),
         (CLASSES, {"experiments": {"methods": ["ratios"]}}, "'ratios' gives no answer that could be judged"),
         (
             REAL,

@@ -27,6 +27,13 @@ class ExperimentSettings(Section):
     fit_rows: Annotated[int, Field(ge=10)] = Field(
         25_000, description="Events of each class that weights are fitted on, for a class task."
     )
+    pool: Annotated[int, Field(ge=10)] | None = Field(
+        None,
+        description="For a class task whose events or functions are slow to make: so many events of each "
+        "class are made once a batch, and pseudo-experiments draw from them with replacement. They are the "
+        "population then, whose own scatter no experiment shows: take five times `fit_rows` or more. Where "
+        "not given, events are made anew for each.",
+    )
     draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
     methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None, description="Methods it is made for; all where not given."

@@ -9,9 +9,9 @@ that one optimiser step serves all either way. A group takes as many members as 
     members x events x widest hidden layer <= GROUP_ACTIVATIONS
 
 on a CPU, where rows of a front (see `veridical.networks.fronts`) count as events, and members with one have
-eight times the room; on a GPU one group holds them all. One step of 16 members 1-32-32-1, in groups of 1 / 4 / 16,
-on one core of an EPYC in ms: 256 events 5.7 / 2.4 / 1.4; 1000: 7.4 / 5.6 / 8.2; 2500: 11.5 / 13.0 / 17.9;
-5000: 16.6 / 28.6 / 37.2.
+eight times the room; on a GPU one group holds them all. One step of 16 members 1-32-32-1, in groups of 1 / 4
+/ 16, on one core of an EPYC in ms: 256 events 5.7 / 2.4 / 1.4; 1000: 7.4 / 5.6 / 8.2; 2500: 11.5 / 13.0 /
+17.9; 5000: 16.6 / 28.6 / 37.2.
 """
 
 from __future__ import annotations

@@ -376,6 +376,12 @@ def _require_experiments(layout: Layout) -> None:
             "experiments.true_values: they are for tasks with classes; true parameters of task "
             f"{layout.task.name} come from its prior. Remove them."
         )
+    if settings.pool is not None and (not layout.of_classes or settings.pool < settings.fit_rows):
+        raise SettingError(
+            "experiments.pool: it is for tasks with classes, and of at least as many events as `fit_rows`, "
+            f"{settings.fit_rows:,}; got {settings.pool:,} for task {layout.task.name}. Take five times as "
+            "many, or remove it."
+        )
     for name in settings.methods or []:
         if name not in {run.method for run, _ in layout.experiments}:
             raise SettingError(
