@@ -139,12 +139,17 @@ ROPE = {"type": "rope", "of": "npe"}
         (CLASSES, {"remedies": {"wifi": None}}, "`ratios` alone gives no estimate; add a remedy"),
         (CLASSES, {"experiments": {"true_values": []}}, "experiments.true_values: expected fractions"),
         (CLASSES, {"experiments": {"true_values": [1.5]}}, "true_values.0: expected a number less"),
-        (CLASSES, {"experiments": {"pool": 20_000}}, "experiments.pool: it is for tasks with classes"),
+        (CLASSES, {"experiments": {"pool": 20_000}}, "pool: expected at least as many events"),
         (CLASSES, {"experiments": {"methods": ["ratios"]}}, "'ratios' gives no answer that could be judged"),
         (
             REAL,
             {"experiments": {"batches": 1, "rows": 5, "true_values": [0.1]}},
-            "experiments.true_values: they are for tasks with classes",
+            "experiments.true_values: that is for tasks with classes",
+        ),
+        (
+            REAL,
+            {"experiments": {"batches": 1, "rows": 5, "pool": 50_000}},
+            "experiments.pool: that is for tasks with classes",
         ),
     ],
 )  # fmt: skip

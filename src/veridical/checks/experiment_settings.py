@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.sections import Name, Section
 
@@ -38,3 +38,13 @@ class ExperimentSettings(Section):
     methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None, description="Methods it is made for; all where not given."
     )
+
+    @model_validator(mode="after")
+    def _pool_is_large(self) -> Self:
+        """Refuses a pool with fewer events than are drawn from it."""
+        if self.pool is not None and self.pool < self.fit_rows:
+            raise ValueError(
+                f"pool: expected at least as many events as `fit_rows`, {self.fit_rows:,}, got "
+                f"{self.pool:,}; take five times as many, or leave it out"
+            )
+        return self

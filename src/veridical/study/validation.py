@@ -371,16 +371,10 @@ def _require_experiments(layout: Layout) -> None:
         raise SettingError(
             "experiments.true_values: expected fractions to judge intervals at, such as [0.1, 0.5], got none."
         )
-    if not layout.of_classes and settings.true_values:
+    if not layout.of_classes and (settings.true_values or settings.pool):
         raise SettingError(
-            "experiments.true_values: they are for tasks with classes; true parameters of task "
-            f"{layout.task.name} come from its prior. Remove them."
-        )
-    if settings.pool is not None and (not layout.of_classes or settings.pool < settings.fit_rows):
-        raise SettingError(
-            "experiments.pool: it is for tasks with classes, and of at least as many events as `fit_rows`, "
-            f"{settings.fit_rows:,}; got {settings.pool:,} for task {layout.task.name}. Take five times as "
-            "many, or remove it."
+            f"experiments.{'true_values' if settings.true_values else 'pool'}: that is for tasks with classes; "
+            f"true parameters of task {layout.task.name} come from its prior, and data from them. Remove it."
         )
     for name in settings.methods or []:
         if name not in {run.method for run, _ in layout.experiments}:
