@@ -372,8 +372,9 @@ def _require_experiments(layout: Layout) -> None:
             "experiments.true_values: expected fractions to judge intervals at, such as [0.1, 0.5], got none."
         )
     if not layout.of_classes and (settings.true_values or settings.pool):
+        name = "true_values" if settings.true_values else "pool"
         raise SettingError(
-            f"experiments.{'true_values' if settings.true_values else 'pool'}: that is for tasks with classes; "
+            f"experiments.{name}: that is for tasks with classes; "
             f"true parameters of task {layout.task.name} come from its prior, and data from them. Remove it."
         )
     for name in settings.methods or []:
