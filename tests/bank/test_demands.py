@@ -377,8 +377,9 @@ def test_a_simulator_that_hands_out_the_same_rows_again_is_stopped() -> None:
         (np.arange(3) > np.full((N, 1), 1), 0.0, "column t2: missing in all 1000 rows"),
         (RNG.random((N, 3)) < 0.5, 2459000.5, "float32 has steps of 0.25 near 245"),
         (RNG.random((N, 3)) < 0.5, 0.0, ""),
+        ((np.arange(3) > 1) & (np.arange(N)[:, None] > 0), 0.0, "column t2: the same in all 1000 rows"),
     ],
-    ids=["none is missing", "one always", "rounded", "some"],
+    ids=["none is missing", "one always", "rounded", "some", "one but once"],
 )
 def test_demands_rest_on_the_numbers_that_are_there(gone: np.ndarray, offset: float, message: str) -> None:
     task = Stub(columns=3)

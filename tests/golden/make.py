@@ -29,6 +29,7 @@ from veridical.training.session import Session
 PRIOR = Product({"share": Uniform(0.0, 1.0), "rate": Normal(0.0, 1.0)})
 TASK = TaskInfo("golden", ("share", "rate"), PRIOR.bounds, ("", "1/s"), (4, 2))
 CLASSES = build({"name": "gaussian_classes", "settings": {"separation": 0.5}})
+JETS = TaskInfo("jets", (), np.zeros((0, 2)), (), (4, 3), "", ("exchangeable", "vector"), True)
 LINEAR = build({"name": "gaussian_linear", "settings": {"dimension": 2}})
 FEW = {"epochs": 2, "batch_size": 20, "threads": 1}
 ONCE = {**FEW, "epochs": 1, "rounds": 1}
@@ -65,6 +66,13 @@ METHODS: dict[str, dict[str, Any]] = {  # each behind what it is built on
     "rope": {"type": "rope", "of": "tuned", "simulations": 20},
     "ratios": {"type": "ratios", "members": 2, "hidden": [4], "training": {"epochs": 2}},
     "wifi": {"type": "wifi", "of": "ratios"},
+    "ratios_particles": {
+        "type": "ratios",
+        "members": 2,
+        "hidden": [4],
+        "particles": {"cells": 5, "element": [3]},
+        "training": {"epochs": 2},
+    },
     "nle": {"type": "nle", "flow": {"type": "mixture", "components": 1, "hidden": [2]}, "training": ONCE},
     "nre": {"type": "nre", "summary": {**MLP, "hidden": []}, "width": 4, "blocks": 1, "training": ONCE},
     "score": {
@@ -96,11 +104,23 @@ def events(n: int, *path: str) -> dict[str, np.ndarray]:
     return {cls: CLASSES.draw(n, generator(cls, *path), cls) for cls in CLASSES.classes}  # type: ignore[attr-defined]
 
 
+def jets(n: int, *path: str) -> dict[str, np.ndarray]:
+    """Three particles of jets of two widths, and an absent one."""
+    found = {}
+    for width, cls in ((0.05, "quark"), (0.1, "gluon")):
+        rng = generator(cls, *path)
+        z = rng.dirichlet(np.ones(3), n)[..., None]
+        present = np.concatenate([z, rng.normal(0, width, (n, 3, 2))], axis=2)
+        found[cls] = np.append(present, np.full((n, 1, 3), np.nan), axis=1)
+    return found
+
+
 def fit(name: str, folder: Path) -> None:
     """Trains a method for a moment and saves it."""
     spec = METHODS[name]
     of = folder.parent / spec["of"] if "of" in spec else None
-    classes, real = events(100, "train"), rows(20, "real")
+    made = jets if name == "ratios_particles" else events
+    classes, real = made(100, "train"), rows(20, "real")
     material = Material(
         rows(60, "simulations"),
         replace(real, validation=np.zeros(20, bool)),
@@ -110,7 +130,8 @@ def fit(name: str, folder: Path) -> None:
         PRIOR,
         simulator(simulate, TASK),
     )
-    task = TaskInfo.of(CLASSES) if name in ("ratios", "wifi") else TASK
+    tasks = dict.fromkeys(("ratios", "wifi"), TaskInfo.of(CLASSES)) | {"ratios_particles": JETS}
+    task = tasks.get(name, TASK)
     fitted, result = methods.fit(spec, task, material, Session(1, (name, 0)))
     artifacts.save_estimator(fitted, folder, result, cost={}, parent=of)
 
@@ -119,6 +140,8 @@ def answers_of_method(folder: Path) -> dict[str, np.ndarray]:
     """What a saved method says to the same three observations, drawn with the same generator."""
     method: Any = artifacts.load_estimator(folder)
     sample = np.concatenate(list(events(20, "test").values()))
+    if method.task.name == JETS.name:
+        sample = np.concatenate(list(jets(20, "test").values()))
     if method.type == "ratios":
         return {"functions": method.functions(sample)}
     if method.type == "wifi":

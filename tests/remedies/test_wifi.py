@@ -193,6 +193,25 @@ def test_methods_see_the_same_events(ratios: Ratios, fit_data: dict[str, Array])
     np.testing.assert_allclose(corrected["value"], fitted["value"] - fitted["bias"])
 
 
+def test_a_pool_stands_for_its_class(ratios: Ratios, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its events are made once; answers scatter as those to fresh events, and around the same truth."""
+    drawn = []
+    draw = CELLS.draw
+
+    def counted(n: int, rng: np.random.Generator, cls: str) -> Array:
+        drawn.append(n)
+        return draw(n, rng, cls)
+
+    monkeypatch.setattr(CELLS, "draw", counted)
+    sizes = {"pool": 25_000, "true_values": [0.5]}
+    found = run(ratios, 40, sizes=sizes)
+    assert sorted(n for n in drawn if n > 1) == [5000] * 2 + [10_000] * 4
+    z = (found["value"] - 0.5) / np.hypot(found["statistical"], found["ratio"])
+    assert abs(z.mean()) < 4 / np.sqrt(40) + 1 / np.sqrt(5), "within its error and that of the pool"
+    assert 1 - 4 / np.sqrt(80) < z.std() < 1 + 4 / np.sqrt(80)
+    np.testing.assert_array_equal(run(ratios, 2, sizes=sizes)["value"], found["value"][:2])
+
+
 def test_a_batch_as_it_is_saved(ratios: Ratios, fit_data: dict[str, Array]) -> None:
     settings = {"rows": 2, "true_values": [0.1], "events": 1000, "fit_rows": 2000}
     found = experiment.estimates(CELLS, remedy(ratios, fit_data), settings, 3, (0, 7))

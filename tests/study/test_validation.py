@@ -145,11 +145,17 @@ ROPE = {"type": "rope", "of": "npe"}
         (CLASSES, {"remedies": {"wifi": None}}, "`ratios` alone gives no estimate; add a remedy"),
         (CLASSES, {"experiments": {"true_values": []}}, "experiments.true_values: expected fractions"),
         (CLASSES, {"experiments": {"true_values": [1.5]}}, "true_values.0: expected a number less"),
+        (CLASSES, {"experiments": {"pool": 20_000}}, "pool: expected at least as many events"),
         (CLASSES, {"experiments": {"methods": ["ratios"]}}, "'ratios' gives no answer that could be judged"),
         (
             REAL,
             {"experiments": {"batches": 1, "rows": 5, "true_values": [0.1]}},
-            "experiments.true_values: they are for tasks with classes",
+            "experiments.true_values: that is for tasks with classes",
+        ),
+        (
+            REAL,
+            {"experiments": {"batches": 1, "rows": 5, "pool": 50_000}},
+            "experiments.pool: that is for tasks with classes",
         ),
     ],
 )  # fmt: skip
@@ -369,3 +375,15 @@ def test_methods_that_do_not_see_what_is_missing_are_refused(kind: str, tmp_path
     )
     if kind == "own":
         check(GAPS, {"estimators": {"late": {"type": kind, **own, "missing": True}}})
+
+
+def test_density_ratios_take_missing_numbers_as_absent_particles() -> None:
+    """Of jets, and only those, if their section says so."""
+    jets = {**CLASSES, "task": "lund_jets"}
+    with pytest.raises(SettingError, match=r"along particle; where events are particles .*`particles: {}`"):
+        check(jets, {})
+    check(jets, {"estimators": {"ratios": {"particles": {}}}})
+    with pytest.raises(SettingError, match=r"ratios: `particles` expects .* gaussian_classes have shape"):
+        check(CLASSES, {"estimators": {"ratios": {"particles": {}}}})
+    with pytest.raises(SettingError, match=r"ratios: particles.energy: 'pt' is none of the 3 entries"):
+        check(jets, {"estimators": {"ratios": {"particles": {"energy": "pt"}}}})

@@ -119,7 +119,7 @@ def _remedy(dtype: str) -> str:
 
 def _rounding(task: Task, rows: Array, noise: Array) -> list[str]:
     """Holds the step of the task's type against noise and spread of each number."""
-    spread = rows.std(axis=0)
+    spread = np.where(np.ptp(rows, axis=0) > 0, rows.std(axis=0), 0.0)  # one number varies by rounding
     exact = 1e4 * np.finfo(float).eps * np.abs(rows).max(axis=0)  # below it is no noise but arithmetic
     noisy = noise > exact
     limit = np.where(noisy, _OF_NOISE * noise, _OF_SPREAD * spread)

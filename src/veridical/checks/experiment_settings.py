@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.sections import Name, Section
 
@@ -27,7 +27,24 @@ class ExperimentSettings(Section):
     fit_rows: Annotated[int, Field(ge=10)] = Field(
         25_000, description="Events of each class that weights are fitted on, for a class task."
     )
+    pool: Annotated[int, Field(ge=10)] | None = Field(
+        None,
+        description="For a class task whose events or functions are slow to make: so many events of each "
+        "class are made once a batch, and pseudo-experiments draw from them with replacement. They are the "
+        "population then, whose own scatter no experiment shows: take five times `fit_rows` or more. Where "
+        "not given, events are made anew for each.",
+    )
     draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
     methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
         None, description="Methods it is made for; all where not given."
     )
+
+    @model_validator(mode="after")
+    def _pool_is_large(self) -> Self:
+        """Refuses a pool with fewer events than are drawn from it."""
+        if self.pool is not None and self.pool < self.fit_rows:
+            raise ValueError(
+                f"pool: expected at least as many events as `fit_rows`, {self.fit_rows:,}, got "
+                f"{self.pool:,}; take five times as many, or leave it out"
+            )
+        return self

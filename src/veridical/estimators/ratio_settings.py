@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.estimators.settings import TrainedSettings
+from veridical.estimators.member_settings import MembersSettings, Particles
 from veridical.networks.settings import InputsSettings
 from veridical.sections import Widths
 from veridical.training.settings import RatioTrainingSettings
 
 
-class RatiosSettings(TrainedSettings):
+class RatiosSettings(MembersSettings):
     """An ensemble of small networks for the density ratio of two classes."""
 
     code: ClassVar[str] = "veridical.estimators.ratios:Ratios"
@@ -30,6 +30,7 @@ class RatiosSettings(TrainedSettings):
         default="mlc", description="`mlc`, the symmetrised maximum-likelihood loss, or `bce`, cross-entropy."
     )
     inputs: InputsSettings = InputsSettings()
+    particles: Particles = None
     hidden: Widths = Field(default=[32, 32], min_length=1, description="Widths of the hidden layers.")
     slope: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.2, description="Slope of the leaky ReLU below zero."

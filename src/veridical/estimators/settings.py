@@ -34,6 +34,7 @@ class MethodSettings(Section):
         asks_apart: Whether it asks what it builds on about the labelled pairs, which must not have learned
             from them then, or give `answers apart`.
         takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
+        mends_missing: For messages: what would make it take them, where anything would.
         sampled: Whether each answer costs chains or weights of its own, tens of thousands of evaluations.
         as_parent: Whether it leaves data and networks of what it wraps as they are, so that it has the same
             summaries, is for the same data, and so on.
@@ -46,6 +47,7 @@ class MethodSettings(Section):
     builds_on: ClassVar[tuple[str, ...]] = ()
     asks_apart: ClassVar[bool] = False
     takes_missing: ClassVar[bool] = False
+    mends_missing: ClassVar[str] = ""
     discrete: ClassVar[bool] = True
     as_parent: ClassVar[bool] = False
     sampled: ClassVar[bool] = False

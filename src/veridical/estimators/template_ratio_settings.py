@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from veridical.estimators.settings import TrainedSettings
+from veridical.estimators.member_settings import MembersSettings, Particles
 from veridical.networks.settings import InputsSettings
 from veridical.sections import Widths
 from veridical.training.settings import RatioTrainingSettings
@@ -15,7 +15,7 @@ from veridical.training.settings import RatioTrainingSettings
 Names = Annotated[list[str], Field(min_length=1)]
 
 
-class TemplateRatiosSettings(TrainedSettings):
+class TemplateRatiosSettings(MembersSettings):
     """An ensemble of small classifiers that tell the templates of two classes from each other."""
 
     code: ClassVar[str] = "veridical.estimators.template_ratios:TemplateRatios"
@@ -32,6 +32,7 @@ class TemplateRatiosSettings(TrainedSettings):
         description="What a member learns from: a resample of all events, a part of them, or all of them.",
     )
     inputs: InputsSettings = InputsSettings()
+    particles: Particles = None
     hidden: Widths = Field(default=[64, 64, 64], min_length=1, description="Widths of the hidden layers.")
     slope: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.2, description="Slope of the leaky ReLU below zero."

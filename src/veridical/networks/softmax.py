@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from veridical.networks.stacked import StackedMLP, apply
+from veridical.networks.fronts import Front
+from veridical.networks.stacked import StackedMLP
 
 
 class StackedSoftmax(StackedMLP):
@@ -21,12 +22,20 @@ class StackedSoftmax(StackedMLP):
         widths: Inputs, then hidden widths.
         slope: Slope of the leaky ReLU below zero.
         classes: C, at least two.
+        front: What comes before them, where they do not see events as they are.
     """
 
     tamed_by = "lower training.learning_rate"
 
-    def __init__(self, members: int, widths: Sequence[int], slope: float, classes: int) -> None:
-        super().__init__(members, widths, slope)
+    def __init__(
+        self,
+        members: int,
+        widths: Sequence[int],
+        slope: float,
+        classes: int,
+        front: Front | None = None,
+    ) -> None:
+        super().__init__(members, widths, slope, front=front)
         self.classes, fan_in = classes, self.weights[-1].shape[1]
         self.weights[-1] = nn.Parameter(torch.zeros(members, fan_in, classes))
         self.biases[-1] = nn.Parameter(torch.zeros(members, 1, classes))
@@ -41,7 +50,7 @@ class StackedSoftmax(StackedMLP):
         for group in self.groups(sum(sizes)):
             if (key := (group.start, group.stop)) not in self._parts:
                 self._parts[key] = self.leaves(group)
-            logits = apply(*self._parts[key], torch.cat([part[group] for part in batch], dim=1), self.slope)
+            logits = self.outputs(*self._parts[key], torch.cat([part[group] for part in batch], dim=1))
             log_p = functional.log_softmax(logits, dim=-1).split(sizes, dim=1)
             loss = -torch.stack([part[..., c].mean(dim=1) for c, part in enumerate(log_p)]).mean(dim=0)
             loss.sum().backward()

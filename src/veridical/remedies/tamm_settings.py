@@ -17,6 +17,7 @@ class TammSettings(MethodSettings):
     code: ClassVar[str] = "veridical.remedies.tamm:Tamm"
     answers: ClassVar = "estimate"
     learns: ClassVar[tuple[str, ...]] = ("classes",)
+    takes_missing: ClassVar[bool] = True
     builds_on: ClassVar[tuple[str, ...]] = ("template functions",)
 
     type: Literal["tamm"] = "tamm"

@@ -15,6 +15,7 @@ class WifiSettings(MethodSettings):
     code: ClassVar[str] = "veridical.remedies.wifi:Wifi"
     answers: ClassVar = "estimate"
     learns: ClassVar[tuple[str, ...]] = ("classes",)
+    takes_missing: ClassVar[bool] = True
     builds_on: ClassVar[tuple[str, ...]] = ("functions",)
 
     type: Literal["wifi"] = "wifi"

@@ -156,7 +156,9 @@ class Asked(Runs):
     def experiment_settings(self) -> dict[str, Any]:
         """What decides one batch of pseudo-experiments: not how many batches there are."""
         settings = self.study.experiments
-        return {} if settings is None else settings.model_dump(exclude={"batches", "methods"})
+        return (
+            {} if settings is None else settings.model_dump(exclude={"batches", "methods"}, exclude_none=True)
+        )
 
     @cached_property
     def batches(self) -> list[str]:

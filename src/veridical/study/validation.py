@@ -319,8 +319,6 @@ def _require_fit(layout: Layout, method: str, parent: str, key: str) -> None:
 
 
 def _require_suited(layout: Layout, method: str) -> None:
-    if layout.of_classes:
-        return
     if wrong := layout.methods[method].unsuited(TaskInfo.of(layout.task)):
         raise SettingError(f"{place(layout, method)}: {wrong}")
 
@@ -330,15 +328,20 @@ def _require_takes_missing(layout: Layout, method: str) -> None:
     along = [d.name for d in layout.task.dimensions if d.missing]
     if not along or settings.takes_missing:
         return
-    trained = [
-        name for name in methods.METHODS if methods.settings_class(name).takes_missing and name != "prior"
-    ]
-    own = " (or state `missing: true`, if it takes NaN)" if settings.type == methods.OWN else ""
+    remedy = settings.mends_missing or f"use {', '.join(_taking_missing())}"
+    if settings.type == methods.OWN:
+        remedy += " (or state `missing: true`, if it takes NaN)"
     raise SettingError(
         f"{place(layout, method)}: type {settings.type!r} takes no missing numbers, which task "
-        f"{layout.task.name} may have along {', '.join(along)}; use {', '.join(trained)}{own}, see "
-        "docs/missing.md."
+        f"{layout.task.name} may have along {', '.join(along)}; {remedy}, see docs/missing.md."
     )
+
+
+def _taking_missing() -> list[str]:
+    """Names of the methods that look at data and take missing numbers with any settings."""
+    found = {name: methods.settings_class(name) for name in methods.METHODS if name != "prior"}
+    posterior = {name: each for name, each in found.items() if each.answers == "posterior"}
+    return [name for name, each in posterior.items() if each.takes_missing is True]
 
 
 def _require_summary(layout: Layout, method: str) -> None:
@@ -374,10 +377,11 @@ def _require_experiments(layout: Layout) -> None:
         raise SettingError(
             "experiments.true_values: expected fractions to judge intervals at, such as [0.1, 0.5], got none."
         )
-    if not layout.of_classes and settings.true_values:
+    if not layout.of_classes and (settings.true_values or settings.pool):
+        name = "true_values" if settings.true_values else "pool"
         raise SettingError(
-            "experiments.true_values: they are for tasks with classes; true parameters of task "
-            f"{layout.task.name} come from its prior. Remove them."
+            f"experiments.{name}: that is for tasks with classes; "
+            f"true parameters of task {layout.task.name} come from its prior, and data from them. Remove it."
         )
     for name in settings.methods or []:
         if name not in {run.method for run, _ in layout.experiments}:
