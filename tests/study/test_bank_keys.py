@@ -23,7 +23,7 @@ KEYS = {
     "whole_card": "af563642c30f",
     "tamm_masses": "c791364254a3",
     "wifi_gaussian": "deaa6fc0a296",
-    "wifi_jets": "4e22bb59c51c",
+    "wifi_jets": "06ec01b36e38",
 }
 
 
