@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,26 @@ def test_alarms(tamm: Tamm) -> None:
     assert seen.alarms is not None and any("data in bins" in alarm for alarm in seen.alarms[0])
     few = tamm.estimate(sample(15, 0.5, "few")[None])
     assert few.fit_p is None and few.alarms is not None
+
+
+def test_fits_are_looked_at_in_bins_of_their_log_ratio_where_x_is_more(tamm: Tamm) -> None:
+    """Events of four numbers, of which one counts: small p-values are no oftener than they say."""
+
+    class Wide(Known):
+        def functions(self, x: Array) -> Array:
+            return super().functions(np.asarray(x)[:, :1])
+
+    def padded(x: Array) -> Array:
+        return np.concatenate([x, np.zeros((len(x), 3))], axis=1)
+
+    found = [tamm.adapt(sample(1500, 0.3, "wide", i)) for i in range(40)]
+    wide = replace(tamm, parent=Wide(), reference=padded(tamm.reference), penalty=padded(tamm.penalty))
+    p = [wide.binned(fit, padded(sample(1500, 0.3, "wide", i))) for i, fit in enumerate(found)]
+    small = np.mean([one is not None and one.p_value < 0.1 for one in p])
+    assert small < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 40) and np.mean([one.p_value for one in p if one]) > 0.3
+    odd = np.concatenate([sample(1500, 0.3, "odd"), np.full((200, 1), 1.1)])
+    seen = wide.binned(tamm.adapt(odd), padded(odd))
+    assert seen is not None and seen.p_value < 0.001
 
 
 def test_one_template_of_each_class_is_a_mixture_of_known_shapes() -> None:

@@ -74,7 +74,12 @@ class TemplateFunctions(WithoutPosterior):
     """Functions of events whose weighted sums are the log ratios of T templates to their pool.
 
     A template is one simulator's density of one class; the pool has the same number of events of each.
+
+    Attributes:
+        sees_events: Whether what it is asked about are events, and not their numbers in a table.
     """
+
+    sees_events = True
 
     @property
     @abstractmethod

@@ -141,6 +141,15 @@ class Shapes:
         return float(self.counts @ values / self.number)
 
 
+def log_ratio(shapes: Shapes, theta: Array) -> Array:
+    """Returns log u_s - log u_b at the events of the shapes, shape (N,)."""
+    signal, background = (
+        offset + design @ theta[part]
+        for offset, design, part in zip(shapes.offsets, shapes.designs, shapes.slices, strict=True)
+    )
+    return np.asarray(signal - background)
+
+
 @dataclass(frozen=True)
 class Objective:
     """L with its exact derivatives.

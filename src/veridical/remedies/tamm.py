@@ -32,7 +32,7 @@ from veridical.errors import ArtifactError, DataError, TrainingError, require_sh
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.classes import Generators, TemplateFunctions, WithoutPosterior
 from veridical.inference import adapted_alarm, adapted_fits, adapted_ratios, ratio_weights
-from veridical.inference.adapted import Objective, Templates
+from veridical.inference.adapted import Objective, Templates, log_ratio
 from veridical.inference.adapted_alarm import BinnedFit
 from veridical.inference.adapted_fits import AdaptedFit, Profile
 from veridical.inference.ratio_weights import Events
@@ -135,15 +135,16 @@ class Tamm(WithoutPosterior):
     def binned(self, fit: AdaptedFit, x: Array) -> BinnedFit | None:
         """Returns how an answer fits the events x (N, *x_shape) it came from in bins.
 
-        None where x is more than three numbers, or there are too few events for two bins.
+        They are bins of x, or of the log ratio of the adapted classes where x is more than three numbers or not
+        there; None where there are too few events for two bins.
         """
         flat, reference = (sample.reshape(len(sample), -1) for sample in (x, self.reference))
-        per_axis = BINS.get(flat.shape[1])
+        per_axis = BINS.get(flat.shape[1]) if self.parent.sees_events else None
         if per_axis is None:
-            return None
-        of_reference, of_data = adapted_alarm.quantile_bins(reference, flat, per_axis)
+            flat, reference = (log_ratio(shapes, fit.theta)[:, None] for shapes in fit.objective.shapes[:2])
+        bins = adapted_alarm.quantile_bins(reference, flat, per_axis or BINS[1])
         try:
-            return adapted_alarm.binned_fit(fit, of_data, of_reference)
+            return adapted_alarm.binned_fit(fit, bins[1], bins[0])
         except DataError:
             return None
 

@@ -4,7 +4,7 @@ The ensemble stays as it is. Each experiment draws events of all templates anew,
 reference and penalty sample are its own, and for each true fraction a sample of nature's unlabelled events.
 Random numbers depend on the experiment alone and not on the method, so that methods are compared on the same
 events. With a pool events are made once, as in `veridical.remedies.wifi_experiments`; where they lie is not
-kept then, and no fit is looked at in bins.
+kept then, and fits are looked at in bins of their own log ratio.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Fresh:
 class Looked(TemplateFunctions):
     """Functions at events that are known by their numbers, shape (N, 1), in a table that was made once."""
 
-    type = "looked"
+    type, sees_events = "looked", False
 
     def __init__(self, ratios: TemplateFunctions, table: Array) -> None:
         self.task, self.settings, self.ratios, self.table = ratios.task, ratios.settings, ratios, table
@@ -147,8 +147,7 @@ def _answer(tamm: Tamm, x: Array, truth: float) -> tuple[float, float, float, fl
         fit = tamm.adapt(x)
     except DataError:
         return (np.nan,) * 4 + (1.0,)
-    binned = None if isinstance(tamm.parent, Looked) else tamm.binned(fit, x)
-    alarms = adapted_alarm.alarms(fit, binned)
+    alarms = adapted_alarm.alarms(fit, tamm.binned(fit, x))
     return fit.kappa, fit.observed, fit.simulated, _root(fit, truth), float(bool(alarms))
 
 
