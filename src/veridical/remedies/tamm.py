@@ -135,8 +135,8 @@ class Tamm(WithoutPosterior):
     def binned(self, fit: AdaptedFit, x: Array) -> BinnedFit | None:
         """Returns how an answer fits the events x (N, *x_shape) it came from in bins.
 
-        They are bins of x, or of the log ratio of the adapted classes where x is more than three numbers or not
-        there; None where there are too few events for two bins.
+        They are bins of x, or of the log ratio of the adapted classes where x is more than three numbers or
+        is not there; None where there are too few events for two bins.
         """
         flat, reference = (sample.reshape(len(sample), -1) for sample in (x, self.reference))
         per_axis = BINS.get(flat.shape[1]) if self.parent.sees_events else None
