@@ -21,6 +21,8 @@ KEYS = {
     "rope_chain": "4725ad00ec7a",
     "rope_pendulum": "af563642c30f",
     "whole_card": "af563642c30f",
+    "tamm_dihiggs": "fbd396838084",
+    "tamm_jets": "06ec01b36e38",
     "tamm_masses": "c791364254a3",
     "wifi_gaussian": "deaa6fc0a296",
     "wifi_jets": "06ec01b36e38",
