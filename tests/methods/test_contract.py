@@ -71,6 +71,7 @@ SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
 SPECS |= {"score interval": {"score": "interval"}}
+SPECS |= {"topics": {"simulators": 1, "topics": 1}}
 SPECS |= {
     f"regularised {kind}".removesuffix(" self_consistency"): {
         "regulariser": {"type": kind},

@@ -28,4 +28,5 @@ ESTIMATORS = {  # the settings of each, which name its class
     "score": "veridical.estimators.score_settings:ScoreSettings",
     "tsnpe": "veridical.estimators.tsnpe_settings:TSNPESettings",
     "ratios": "veridical.estimators.ratio_settings:RatiosSettings",
+    "topics": "veridical.estimators.topics_settings:TopicsSettings",
 }
