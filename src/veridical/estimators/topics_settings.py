@@ -21,6 +21,7 @@ def _first(given: Any) -> Any:
     return list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
+Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
 Simulator = Annotated[int, Field(ge=0)]
 Simulators = Annotated[
     list[Simulator],
@@ -50,7 +51,7 @@ class TopicsSettings(MethodSettings):
         "fraction is flat.",
     )
     bins: Annotated[int, Field(ge=2, le=200)] = Field(default=12, description="Bins along each axis of x.")
-    limits: list[tuple[float, float]] | None = Field(
+    limits: list[Ends] | None = Field(
         default=None,
         description="Ends of each axis, between which bins are of equal width, and beyond which no event "
         "may be. Without them bins hold as many simulated events each along an axis, the outermost open.",

@@ -22,7 +22,7 @@ class Bins:
     edges: Array
 
     @classmethod
-    def equal(cls, limits: Sequence[tuple[float, float]], per_axis: int) -> Bins:
+    def equal(cls, limits: Sequence[Sequence[float]], per_axis: int) -> Bins:
         """Returns bins of equal width between the limits of each of the D axes."""
         return cls(np.stack([np.linspace(low, high, per_axis + 1) for low, high in limits]))
 
