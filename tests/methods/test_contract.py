@@ -71,7 +71,6 @@ SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
 SPECS |= {"score interval": {"score": "interval"}}
-SPECS |= {"topics": {"simulators": 1, "topics": 1}}
 SPECS |= {
     f"regularised {kind}".removesuffix(" self_consistency"): {
         "regulariser": {"type": kind},
@@ -85,6 +84,7 @@ SPECS["npe distorted"] = {
     "training": {"augment": {"type": "spike_and_slab"}},
 }
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
+SPECS |= {"topics": {"simulators": 1, "topics": 1}}
 ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
 ADDED |= {f"{name}-npe": {"least_share": 0.0, "draws": 5000} for name in ("importance", "tempered")}
 CASES |= {case: (case.split()[0], None) for case in SPECS}
