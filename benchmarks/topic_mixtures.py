@@ -157,20 +157,23 @@ def measured(plane: Plane) -> Iterator[dict[str, Any]]:
     """A record of each case."""
     data, fixed = plane.data("in_span", np.full(MANY, KAPPA)), np.full(MANY, KAPPA)
     yield singles(plane, data)
-    eight: dict[str, TopicMixture] = {}
+    learned: dict[int, dict[str, TopicMixture]] = {}
     for k, n in ((2, FEW), (4, FEW), (8, MANY), (12, FEW)):
-        found = plane.mixtures(k)
-        eight = found if k == 8 else eight
+        learned[k] = plane.mixtures(k)
         for prior in PRIORS:
-            yield line(plane, f"{k} topics", prior, found[prior], data[:n], fixed[:n])
+            yield line(plane, f"{k} topics", prior, learned[k][prior], data[:n], fixed[:n])
     for prior, mixture in plane.mixtures(8, 20).items():
         yield line(plane, "8 topics of 20 simulators", prior, mixture, data[:FEW], fixed[:FEW])
     tail = plane.data("tail", fixed[:FEW])
     drawn = plane.rng("fractions").random(MANY)
     others, free = plane.data("in_span", fixed[:FEW], simulator=True), plane.data("in_span", drawn)
     for prior in PRIORS:
-        yield line(plane, "8 topics, a tail of 10 % of the signal", prior, eight[prior], tail, fixed[:FEW])
-        yield line(plane, "8 topics, nature like a simulator", prior, eight[prior], others, fixed[:FEW])
+        case = "8 topics, a tail of 10 % of the signal"
+        yield line(plane, case, prior, learned[8][prior], tail, fixed[:FEW])
+        for k in (8, 12):
+            case = f"{k} topics, nature like a simulator"
+            yield line(plane, case, prior, learned[k][prior], others, fixed[:FEW])
+    eight = learned[8]
     yield line(plane, "8 topics, fraction from the prior", "simulators", eight["simulators"], free, drawn)
     yield calibration(plane, eight["simulators"])
 
