@@ -15,8 +15,7 @@ disagree after all they may be given. The prior of weights is flat, or that of t
 Beside nature's fixed fraction of signal, three questions about the posterior. *Nature like a simulator*: the
 events are those of further simulators, a new one each time. *Fraction from the prior*: nature's events with a
 fraction drawn from U(0, 1). *All from the prior*: fraction, weights and numbers of events from the model
-itself (simulation-based calibration); the last columns are p-values of flat ranks of the fraction and of a
-weight.
+itself (simulation-based calibration), with p-values of flat ranks of the fraction and of a weight.
 """
 
 from __future__ import annotations
