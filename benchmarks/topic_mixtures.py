@@ -189,7 +189,7 @@ def calibration(plane: Plane, mixture: TopicMixture) -> dict[str, Any]:
 
 def page(lines: list[dict[str, Any]], about: dict[str, str]) -> str:
     """The record as Markdown."""
-    title, *_, setting, words, questions = str(__doc__).strip().split("\n\n")
+    title, usage, setting, words, questions = str(__doc__).strip().split("\n\n")
     parts = [f"# Topics of many simulators\n\n{title}", setting]
     for family in sorted({each["family"] for each in lines}):
         own = [each for each in lines if each["family"] == family]
@@ -208,7 +208,8 @@ def page(lines: list[dict[str, Any]], about: dict[str, str]) -> str:
             f"weight. Effective size of the draws of a fraction: {ess:.0f} of {4 * CHAINING.moves}, median.",
         ]
     versions = ", ".join(f"{name} {version}" for name, version in about.items())
-    return "\n\n".join([*parts, words, questions, f"Root seed {ROOT}; {versions}."]) + "\n"
+    made = f"Made by `{usage.strip()}`, a family at a time; root seed {ROOT}, {versions}."
+    return "\n\n".join([*parts, words, questions, made]) + "\n"
 
 
 def main() -> None:
