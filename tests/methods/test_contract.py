@@ -87,6 +87,7 @@ SPECS["npe distorted"] = {
     "training": {"augment": {"type": "spike_and_slab"}},
 }
 SPECS |= {"rope-npe consistency": {"smoothing": 0.3}}
+SPECS |= {"topics": {"simulators": 1, "topics": 1}}
 ADDED = {"npe longer": {"training": {"epochs": 100, "max_steps": 400}}}
 ADDED |= {f"{name}-npe": {"least_share": 0.0, "draws": 5000} for name in ("importance", "tempered")}
 CASES |= {case: (case.split()[0], None) for case in SPECS}

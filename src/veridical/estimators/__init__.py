@@ -29,4 +29,5 @@ ESTIMATORS = {  # the settings of each, which name its class
     "tsnpe": "veridical.estimators.tsnpe_settings:TSNPESettings",
     "ratios": "veridical.estimators.ratio_settings:RatiosSettings",
     "template_ratios": "veridical.estimators.template_ratio_settings:TemplateRatiosSettings",
+    "topics": "veridical.estimators.topics_settings:TopicsSettings",
 }
