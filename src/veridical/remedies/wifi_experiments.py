@@ -4,9 +4,7 @@ The ensemble stays as it is. Each experiment draws events of both classes anew, 
 for each true fraction draws a sample of unlabelled events and estimates the fraction in it. Random numbers
 depend on the experiment alone and not on the method, so that methods are compared on the same events.
 
-Where events are slow to make, or functions slow to evaluate, both is done once for a pool of each class, from
-which experiments draw with replacement. What a finite pool lacks of its class is then the same in all of
-them: a ratio that is off by that much for the class is not for the pool.
+With a pool, events are drawn from what was made once (see `veridical.estimators.pools`).
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import numpy as np
 
 from veridical.errors import DataError
 from veridical.estimators.classes import Functions, Generators, true_fractions
+from veridical.estimators.pools import pooled
 from veridical.inference import fractions
 from veridical.inference.ratio_weights import Events, RatioFit
 from veridical.remedies.wifi import FunctionTable, fixed_weights, needs_events, weigh
@@ -25,7 +24,6 @@ from veridical.remedies.wifi_settings import WifiSettings
 from veridical.tasks.base import Array, ClassTask
 
 FOUND = ("value", "statistical", "ratio", "bias", "z_lr")  # at each true fraction
-AT_ONCE = 10_000  # events of a pool that are made at once
 
 
 def experiments(
@@ -57,57 +55,18 @@ def experiments(
         TrainingError: If the weights of an experiment cannot be fitted.
     """
     truth, n = true_fractions(settings), settings["rows"]
-    source = Pool(ratios, task, generators, settings["pool"]) if settings.get("pool") else Fresh(ratios, task)
+    source, functions = task, ratios
+    if settings.get("pool"):
+        source, functions = pooled(task, ratios, generators, settings["pool"])
+    table = FunctionTable(functions)
     found, pulls = np.empty((5, n, len(truth))), np.empty(n)
     for e in range(n):
-        ratio = _weights(wifi, source, generators("fit", e), settings["fit_rows"])
+        ratio = _weights(wifi, table, source, generators("fit", e), settings["fit_rows"])
         pulls[e] = _pull(ratio, ratios, task, generators("point", e))
         for v, kappa in enumerate(truth):
-            events = source.mixture(settings["events"], kappa, generators("data", e, v))
-            found[:, e, v] = _answer(wifi, events, ratio, kappa)
+            x = source.mixture(settings["events"], kappa, generators("data", e, v))
+            found[:, e, v] = _answer(wifi, table.events(x), ratio, kappa)
     return {"truth": truth, **dict(zip(FOUND, found, strict=True)), "pull": pulls}
-
-
-class Fresh:
-    """Functions at events that are made anew each time."""
-
-    def __init__(self, ratios: Functions, task: ClassTask) -> None:
-        self.table, self.task, self.size = FunctionTable(ratios), task, ratios.size
-
-    def classes(self, n: int, rng: np.random.Generator) -> tuple[Events, Events]:
-        """Returns the functions at n events of either class."""
-        first, second = (self.table.events(self.task.draw(n, rng, cls)) for cls in self.task.classes)
-        return first, second
-
-    def mixture(self, n: int, fraction: float, rng: np.random.Generator) -> Events:
-        """Returns the functions at n unlabelled events, each of the first class with this probability."""
-        return self.table.events(self.task.mixture(n, fraction, rng))
-
-
-class Pool:
-    """Functions at events that are made once, and drawn with replacement."""
-
-    def __init__(self, ratios: Functions, task: ClassTask, generators: Generators, events: int) -> None:
-        self.size, self.functions = ratios.size, []
-        for c, cls in enumerate(task.classes):
-            rng, sizes = generators("pool", c), [AT_ONCE] * (events // AT_ONCE) + [events % AT_ONCE]
-            parts = [ratios.functions(task.draw(n, rng, cls)) for n in sizes if n]
-            self.functions.append(np.concatenate(parts))
-
-    def classes(self, n: int, rng: np.random.Generator) -> tuple[Events, Events]:
-        """Returns the functions at n events of either class."""
-        first, second = (Events.of(self._drawn(pool, n, rng)) for pool in self.functions)
-        return first, second
-
-    def mixture(self, n: int, fraction: float, rng: np.random.Generator) -> Events:
-        """Returns the functions at n unlabelled events, each of the first class with this probability."""
-        first = int(rng.binomial(n, fraction))
-        sizes = (first, n - first)
-        parts = [self._drawn(pool, k, rng) for pool, k in zip(self.functions, sizes, strict=True)]
-        return Events.of(np.concatenate(parts))
-
-    def _drawn(self, pool: Array, n: int, rng: np.random.Generator) -> Array:
-        return pool[rng.integers(len(pool), size=n)]
 
 
 def _answer(
@@ -123,11 +82,14 @@ def _answer(
     return fraction.value - shift, fraction.statistical, fraction.ratio, fraction.bias, z
 
 
-def _weights(settings: WifiSettings, source: Fresh | Pool, rng: np.random.Generator, events: int) -> RatioFit:
+def _weights(
+    settings: WifiSettings, table: FunctionTable, task: ClassTask, rng: np.random.Generator, events: int
+) -> RatioFit:
     """Weights fitted to fresh events, where they are fitted at all."""
     if not needs_events(settings):
-        return fixed_weights(settings, source.size)
-    return weigh(settings, *source.classes(events, rng))
+        return fixed_weights(settings, table.ratios.size)
+    numerator, denominator = (table.events(task.draw(events, rng, cls)) for cls in task.classes)
+    return weigh(settings, numerator, denominator)
 
 
 def _pull(ratio: RatioFit, ratios: Functions, task: ClassTask, rng: np.random.Generator) -> float:
