@@ -117,3 +117,11 @@ def test_a_mixture_adapts_its_templates(ratios: TemplateRatios) -> None:
     found = remedy.adapt(x)
     assert abs(found.kappa - 0.3) < 4 * found.sigma < 0.4
     assert 0 < found.ratio < 3 * found.statistical
+
+
+def test_settings_have_defaults_of_their_own_and_each_template_once() -> None:
+    settings = TemplateRatiosSettings.model_validate({**TEMPLATES, "training": {"epochs": 5}})
+    assert (settings.training.batch_size, settings.training.learning_rate) == (4096, 1e-3)
+    for second in (["far-0", "far-0"], ["near-1"]):
+        with pytest.raises(ValidationError, match="expected different templates"):
+            TemplateRatiosSettings.model_validate({**TEMPLATES, "second": second})

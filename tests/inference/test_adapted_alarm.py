@@ -68,12 +68,12 @@ def test_bins_of_few_events_are_one(plane: Plane, rng: np.random.Generator) -> N
 def test_alarms_name_what_speaks_against_a_fit(plane: Plane, rng: np.random.Generator) -> None:
     found, binned = fitted(plane, rng, 5000)
     quiet = replace(found, minima=np.zeros(3))
-    assert not any("minima" in alarm or "signal may" in alarm for alarm in alarms(quiet, None))
+    assert not any("minima" in alarm for alarm in alarms(quiet, None))
     theta = found.theta.copy()
-    theta[0], theta[2:4] = 0.7, (2.5, -2.0)
+    theta[2:4] = 2.5, -2.0
     loud = replace(found, theta=theta, minima=np.array([0.0, 1.0]))
     words = " ".join(alarms(loud, replace(binned, p_value=1e-5)))
-    for part in ("p = 1e-05", "weights of the signal extrapolate", "fraction is 0.7", "different minima"):
+    for part in ("p = 1e-05", "weights of the signal extrapolate", "different minima"):
         assert part in words
     stiff = fit(replace(found.objective, ridge=(1e5, 1e5)), (0.1,))
     assert any("the ridge decides" in alarm for alarm in alarms(stiff))

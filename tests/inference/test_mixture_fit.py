@@ -33,6 +33,16 @@ def test_p_values_of_mixtures_are_uniform(kappa: float, rng: np.random.Generator
     assert np.mean(np.array(found) < 0.05) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 300)
 
 
+def test_a_large_sample_is_not_blamed_for_few_events_of_the_classes(rng: np.random.Generator) -> None:
+    """Three standard deviations apart, of which bins have one event of a class or none, and far more data."""
+    small = []
+    for _ in range(120):
+        first, second = ((rng.normal(centre, 1.0, 1000), np.ones(1000)) for centre in (1.5, -1.5))
+        x = rng.normal(np.where(rng.random(50_000) < 0.02, 1.5, -1.5), 1.0)
+        small.append(mixture_fit.p_value(mixture_fit.spectrum(first, second), x) < 0.01)
+    assert np.mean(small) < 0.01 + 4 * np.sqrt(0.01 * 0.99 / 120)
+
+
 def test_a_third_class_is_seen(rng: np.random.Generator) -> None:
     """Twelve per cent of it, in a sixth of the bins: half as many events again there."""
     assert np.median([p_of(rng, 0.3, 0.12) for _ in range(20)]) < 0.01

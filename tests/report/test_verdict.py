@@ -125,15 +125,25 @@ def experiments(gap: float, p: float) -> list[Row]:
 
 
 def estimated(
-    value: float = 0.2, fit_p: float | None = None, alarms: float = 0.0, **said: object
+    value: float = 0.2,
+    fit_p: float | None = None,
+    alarms: float = 0.0,
+    dataset: dict = PELTS,
+    sigma: float = 0.01,
+    **said: object,
 ) -> list[Row]:
     """An estimate of 0.2, experiments at 0.1 and 0.3 that went well, and what the method says of its fit."""
-    at = {**PELTS, "observation": 0}
-    rows = [*each("estimate", value, stderr=0.01, **at), *each("estimate_alarms", alarms, **at, **said)]
+    at = {**dataset, "observation": 0}
+    rows = [*each("estimate", value, stderr=sigma, **at), *each("estimate_alarms", alarms, **at, **said)]
+    rows += each("estimate_statistical_error", 0.8 * sigma, **at)
+    rows += each("estimate_ratio_error", 0.6 * sigma, **at)
     rows += [] if fit_p is None else each("estimate_fit_p", fit_p, **at)
     rows += each("experiments_p", 0.4, **SIMULATED)
     for true_value in (0.1, 0.3):
         rows += each("coverage_gap_z", 0.01, true_value=true_value, interval="total", **SIMULATED)
+        for interval, share in (("total", 1.0), ("statistical", 0.8), ("ratio", 0.6)):
+            told = {"true_value": true_value, "interval": interval}
+            rows += each("experiment_sigma", 0.01 * share, **told, **SIMULATED)
     return rows
 
 
@@ -266,16 +276,33 @@ def test_a_planted_fault_is_found_by_its_rule(rule: str, rows: list[Row], outcom
 
 
 def test_a_frequentist_answer_has_all_three_questions_answered() -> None:
-    """By experiments near it, its fit, and that no prior enters; elsewhere, or without a fit: not told."""
+    """By experiments like it, its fit, and that no prior enters; elsewhere, or without a fit: not told."""
     found = on_pelts(estimated(fit_p=0.4))
     assert parts(found) == dict.fromkeys(QUESTIONS, "good") | {"labelled": "cannot tell"}
     assert found["verdict"] == "trust if the simulator is right"
     assert "mixture of the classes" in found["summary"] and "posterior" not in found["summary"]
-    far = on_pelts(estimated(0.35, fit_p=0.4))
-    assert parts(far)["inference"] == "cannot tell" and far["verdict"] == "caution"
-    near = on_pelts(estimated(0.315, fit_p=0.4))
-    assert parts(near)["inference"] == "good"
     assert parts(on_pelts(estimated()))["simulator"] == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("value", "sigma", "outcome"),
+    [
+        (0.315, 0.01, "good"),
+        (0.35, 0.01, "cannot tell"),  # no experiment asked there
+        (0.2, 0.004, "cannot tell"),  # a sample so much larger may show what experiments did not
+        (0.2, 0.03, "cannot tell"),
+        (0.35, 0.1, "cannot tell"),  # nor does a wide error of its own make it near
+    ],
+)
+def test_experiments_speak_of_estimates_like_theirs(value: float, sigma: float, outcome: str) -> None:
+    found = on_pelts(estimated(value, 0.4, sigma=sigma))
+    assert parts(found)["inference"] == outcome
+    assert (found["verdict"] == "caution") == (outcome != "good")
+
+
+def test_the_mean_of_a_posterior_has_a_prior() -> None:
+    found = on_pelts(estimated(fit_p=0.4) + each("estimate_prior", 1.0, **PELTS, observation=0))
+    assert parts(found)["prior"] == "cannot tell" and found["verdict"] == "caution"
 
 
 def test_an_answer_for_these_data_alone_rests_on_the_checks_near_them() -> None:
@@ -526,7 +553,9 @@ def test_a_prior_that_is_bound_to_matter_is_told_without_caution() -> None:
 
 def test_estimates_are_judged_by_their_experiments_and_get_caution_at_most_on_simulated_data() -> None:
     only = ("coverage_gap_z", "experiments_p")
-    (found,) = verdict.decide([r for r in experiments(0.02, 0.4) if r["metric"] in only])["verdicts"]
+    rows = [r for r in experiments(0.02, 0.4) if r["metric"] in only]
+    rows += [r for r in estimated(fit_p=0.4, dataset=SIMULATED) if r["metric"] not in only]
+    (found,) = verdict.decide(rows)["verdicts"]
     assert (found["dataset"], found["verdict"]) == ("simulated", "caution")
     assert outcomes(found)["covered_in_experiments"] == "good"
     naive = [r for r in experiments(0.3, 0.0001) if r["metric"] in only]

@@ -247,7 +247,7 @@ def test_targets_of_a_class_task_share_what_its_simulators_decide() -> None:
     one, other = study(), study(target="failing")
     assert one.bank_of("signal_0") == other.bank_of("signal_0") != other.bank_of("signal")
     assert {one.spec_of(name) == other.spec_of(name) for name in ("templates", "tamm")} == {True}
-    assert one.spec_of("ratios") != other.spec_of("ratios")
+    assert one.spec_of("ratios") != other.spec_of("ratios") == other.task_spec != other.spec_of("tamm")
     assert one.levels("tamm") == ["signal_0", "background_1"]
     assert one.levels("ratios") == ["signal", "background"]
     assert {fidelity for fidelity, _, _ in one.parts(one.runs[-1])} == {"signal_0", "background_1"}

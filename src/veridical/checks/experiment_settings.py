@@ -30,9 +30,10 @@ class ExperimentSettings(Section):
     pool: Annotated[int, Field(ge=10)] | None = Field(
         None,
         description="For a class task whose events or functions are slow to make: so many events of each "
-        "class are made once a batch, and pseudo-experiments draw from them with replacement. They are the "
-        "population then, whose own scatter no experiment shows: take five times `fit_rows` or more. Where "
-        "not given, events are made anew for each.",
+        "class and template are made once a batch, and pseudo-experiments draw from them with replacement "
+        "(`tamm` makes nature's anew all the same). They are the population then, whose own scatter no "
+        "experiment shows: take five times `fit_rows` or more, and twenty times `events` for methods that "
+        "fit no weights. Where not given, events are made anew for each.",
     )
     draws: Annotated[int, Field(ge=99)] = Field(999, description="Posterior draws per data set.")
     methods: Annotated[list[Name], Field(min_length=1)] | None = Field(
@@ -42,9 +43,10 @@ class ExperimentSettings(Section):
     @model_validator(mode="after")
     def _pool_is_large(self) -> Self:
         """Refuses a pool with fewer events than are drawn from it."""
-        if self.pool is not None and self.pool < self.fit_rows:
+        least = max(self.fit_rows, self.events)
+        if self.pool is not None and self.pool < least:
             raise ValueError(
-                f"pool: expected at least as many events as `fit_rows`, {self.fit_rows:,}, got "
+                f"pool: expected at least as many events as `fit_rows` and `events`, {least:,}, got "
                 f"{self.pool:,}; take five times as many, or leave it out"
             )
         return self

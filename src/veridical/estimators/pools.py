@@ -108,7 +108,7 @@ class LookedTemplates(Looked, TemplateFunctions):
 def pooled(
     task: ClassTask, ensemble: Functions | TemplateFunctions, generators: Generators, events: int
 ) -> tuple[PooledTask, Any]:
-    """Returns a task that draws from pools, of its classes and of templates, and the functions there.
+    """Returns a task that draws from pools, of its classes or of the templates, and the functions there.
 
     Arguments:
         task: Makes the events.
@@ -119,11 +119,15 @@ def pooled(
     of_templates = isinstance(ensemble, TemplateFunctions)
     levels = [*task.classes]
     if isinstance(ensemble, TemplateFunctions):
-        levels += [name for side in ensemble.templates for name in side]
-    parts = []
+        levels = [name for side in ensemble.templates for name in side]
+    table, first = np.empty(0), 0
     for i, level in enumerate(levels):
         rng = generators("pool", i)
         for n in filter(None, [AT_ONCE] * (events // AT_ONCE) + [events % AT_ONCE]):
-            parts.append(ensemble.functions(np.asarray(task.simulate(np.empty((n, 0)), rng, level))))
+            found = ensemble.functions(np.asarray(task.simulate(np.empty((n, 0)), rng, level)))
+            if not first:
+                table = np.empty((events * len(levels), *found.shape[1:]))
+            table[first : first + n] = found
+            first += n
     looked = LookedTemplates if of_templates else LookedFunctions
-    return PooledTask(task, levels, events), looked(ensemble, np.concatenate(parts))
+    return PooledTask(task, levels, events), looked(ensemble, table)

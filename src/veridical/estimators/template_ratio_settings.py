@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.estimators.member_settings import MembersSettings, Particles
 from veridical.networks.settings import InputsSettings
-from veridical.sections import Widths
+from veridical.sections import Count, Rate, Widths
 from veridical.training.settings import RatioTrainingSettings
 
 Names = Annotated[list[str], Field(min_length=1)]
+
+
+class TemplateTrainingSettings(RatioTrainingSettings):
+    """How classifiers of templates are trained: by Adam, each member keeping its best look."""
+
+    epochs: Count = Field(default=100, description="Passes over a member's events.")
+    batch_size: Annotated[int, Field(ge=2)] = Field(
+        default=4096, description="Events per optimiser step and member, as many of each template."
+    )
+    learning_rate: Rate = Field(default=1e-3, description="Rate of Adam.")
 
 
 class TemplateRatiosSettings(MembersSettings):
@@ -37,7 +47,15 @@ class TemplateRatiosSettings(MembersSettings):
     slope: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.2, description="Slope of the leaky ReLU below zero."
     )
-    training: RatioTrainingSettings = RatioTrainingSettings(epochs=100, batch_size=4096, learning_rate=1e-3)
+    training: TemplateTrainingSettings = TemplateTrainingSettings()
+
+    @model_validator(mode="after")
+    def _templates_differ(self) -> Self:
+        """Refuses a template that stands twice, or in both classes."""
+        names = [*self.first, *self.second]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"expected different templates in `first` and `second`, got {twice[0]!r} twice")
+        return self
 
     def levels(self, classes: Sequence[str]) -> list[str]:
         """Returns the templates, those of the first class first."""

@@ -149,7 +149,7 @@ class Topics(WithoutPosterior):
             bias=none.copy(),
             curve=found.quantiles(special.ndtr(-z)),
             curve_z=np.tile(z, (len(x), 1)),
-            fit_p=p,
+            prior=True,
             alarms=[_alarms(one) for one in p],
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from veridical.estimators.settings import MethodSettings
 
@@ -21,11 +21,18 @@ def _first(given: Any) -> Any:
     return list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
+def _different(given: list[int]) -> list[int]:
+    if len(set(given)) < len(given):
+        raise ValueError("expected different simulators")
+    return given
+
+
 Ends = Annotated[list[float], Field(min_length=2, max_length=2)]
 Simulator = Annotated[int, Field(ge=0)]
 Simulators = Annotated[
     list[Simulator],
     Field(min_length=1),
+    AfterValidator(_different),
     BeforeValidator(_first, json_schema_input_type=Annotated[int, Field(ge=1)] | list[Simulator]),
 ]
 

@@ -29,6 +29,7 @@ _OF_JOBS = {
     "estimate_fit_p": (
         "p-value of one observation as a mixture of the classes: the probability of a worse fit if it is one."
     ),
+    "estimate_prior": "1 where an estimate rests on a prior: the mean of a posterior.",
     "estimate_ratio_error": "The part of its standard error that comes from the trained method.",
     "estimate_statistical_error": "The part of its standard error that comes from the finite observation.",
     "fit_seconds": "Wall time of training.",

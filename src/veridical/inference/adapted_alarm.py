@@ -35,7 +35,6 @@ from veridical.tasks.base import Array
 P_VALUE = 0.003  # of the fit in bins
 NORM = 2.0  # of the weights of a class
 RIDGE_SHARE = 0.95  # of the variance, taken away by the ridge
-LARGEST = 0.5  # fraction that a search from small ones should not end beyond
 LEAST_EXPECTED = 10.0  # events of the fit in a bin
 
 
@@ -149,8 +148,6 @@ def alarms(fit: AdaptedFit, binned: BinnedFit | None = None) -> list[str]:
             found.append(f"weights of the {name} extrapolate far beyond its templates (norm {norm:.2g})")
     if fit.ridge_share > RIDGE_SHARE:
         found.append(f"the ridge decides the fraction (it takes {fit.ridge_share:.0%} of its variance away)")
-    if fit.kappa > LARGEST:
-        found.append(f"the fraction is {fit.kappa:.2g}: signal may have taken the place of background")
     if fit.ambiguous:
         found.append("searches from different fractions end at different minima")
     return found

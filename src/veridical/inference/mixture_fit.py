@@ -7,8 +7,8 @@ is expected to have :math:`m_j = N (\kappa p_j + (1 - \kappa) q_j)` there. Its f
 .. math:: T(\kappa) = \sum_j \frac{(n_j - m_j)^2}{v_j}, \qquad
     v_j = m_j + N^2 \Big( \kappa^2 \frac{p_j}{P} + (1 - \kappa)^2 \frac{q_j}{Q} \Big) ,
 
-with J - 2 degrees of freedom in J bins: one for the number of events, one for the fraction, which is that of
-the bins and not the estimate whose fit is asked for.
+with one event more in a bin for its variance, and J - 2 degrees of freedom in J bins: one for the number of
+events, one for the fraction, which is that of the bins and not the estimate whose fit is asked for.
 
 References:
     | Mathematical Methods of Statistics (Cramer, 1946), chapter 30: the minimum of chi-squared
@@ -79,8 +79,8 @@ def p_value(of: Spectrum, values: Array, counts: Array | None = None) -> float:
 
     def statistic(kappa: float) -> float:
         expected = size * (kappa * p + (1 - kappa) * q)
-        variance = size**2 * (kappa**2 * p / first + (1 - kappa) ** 2 * q / second)
-        return float(np.sum((n - expected) ** 2 / np.maximum(expected + variance, 1e-9)))
+        shared = kappa**2 * (p + 1 / first) / first + (1 - kappa) ** 2 * (q + 1 / second) / second
+        return float(np.sum((n - expected) ** 2 / np.maximum(expected + size**2 * shared, 1e-9)))
 
     best = optimize.minimize_scalar(statistic, bounds=FRACTIONS, method="bounded", options={"xatol": 1e-6})
     return float(stats.chi2.sf(best.fun, bins - 2))

@@ -100,7 +100,15 @@ class Tamm(WithoutPosterior):
             DataError: If the fit has no minimum.
         """
         require_shape("x", x, None, *self.task.x_shape)
-        samples = self.parent.functions(x), *self._samples
+        return self.adapted(self.parent.functions(x))
+
+    def adapted(self, functions: Array) -> AdaptedFit:
+        """Returns the mixture adapted to events at which the functions are known, shape (N, T, P).
+
+        Raises:
+            DataError: If the fit has no minimum.
+        """
+        samples = functions, *self._samples
         data, reference, penalty = map(self._templates, samples)
         objective = Objective(data, reference, penalty, self.settings.ridges)
         found = adapted_fits.fit(objective, self.settings.starts)

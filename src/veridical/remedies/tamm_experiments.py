@@ -3,8 +3,9 @@
 The ensemble stays as it is. Each experiment draws events of all templates anew, so that weights, pool,
 reference and penalty sample are its own, and for each true fraction a sample of nature's unlabelled events.
 Random numbers depend on the experiment alone and not on the method, so that methods are compared on the same
-events. With a pool, events are drawn from what was made once (see `veridical.estimators.pools`); where they
-lie is not kept then, and fits are looked at in bins of their own log ratio.
+events. With a pool, events of templates are drawn from what was made once (see `veridical.estimators.pools`);
+where they lie is not kept then, and fits are looked at in bins of their own log ratio. Nature's are made anew
+all the same: no fit takes up what a pool of them lacks.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ def experiments(
         material = Material(parent=parent, classes=classes)
         fitted = Tamm.fit(tamm.settings, info, material, Session(0, ("experiment",)))[0]
         for v, kappa in enumerate(truth):
-            x = source.mixture(settings["events"], kappa, generators("data", e, v))
-            found[:, e, v] = _answer(fitted, x, kappa)
+            x = task.mixture(settings["events"], kappa, generators("data", e, v))
+            found[:, e, v] = _answer(fitted, x, tamm.parent.functions(x), kappa)
     return {"truth": truth, **dict(zip(FOUND, found, strict=True))}
 
 
-def _answer(tamm: Tamm, x: Array, truth: float) -> tuple[float, float, float, float, float]:
+def _answer(tamm: Tamm, x: Array, functions: Array, truth: float) -> tuple[float, float, float, float, float]:
     """What was found (`FOUND`) in one sample; NaN where no shapes fit it."""
     try:
-        fit = tamm.adapt(x)
+        fit = tamm.adapted(functions)
     except DataError:
         return (np.nan,) * 4 + (1.0,)
     alarms = adapted_alarm.alarms(fit, tamm.binned(fit, x))

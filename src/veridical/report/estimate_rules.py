@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from veridical.coordinates import SIMULATED
 from veridical.evidence.metrics import Row
 from veridical.report import levels
 from veridical.report.judging import (
@@ -20,12 +21,14 @@ from veridical.report.judging import (
 from veridical.report.questions import Rule
 
 NEAR = 2.0  # standard errors of the estimate
+ALIKE = 1.5  # factor between stated errors here and in experiments, of either part
+PARTS = ("statistical", "ratio")
 
 
 def mixture_fits(evidence: Evidence) -> Found:
     """Is the sample a mixture of the classes as the method has them?"""
     p, alarms = evidence.of("estimate_fit_p"), evidence.of("estimate_alarms")
-    if not p and not alarms:
+    if evidence.dataset == SIMULATED or not (p or alarms):
         return None
     least = {seed: _least(rows) for seed, rows in p.items()}
     outcomes, said = {seed: _fit(least.get(seed)) for seed in sorted({*p, *alarms})}, []
@@ -45,30 +48,30 @@ def mixture_fits(evidence: Evidence) -> Found:
 
 
 def asked_near(evidence: Evidence) -> Found:
-    """Were there experiments at fractions like the one that was found?"""
-    estimates, gaps = evidence.of("estimate"), evidence.of("coverage_gap_z", "simulated", interval="total")
-    if not estimates or not gaps:
+    """Were there experiments like these data: at such fractions, with samples of such a size?"""
+    estimates, sigmas = evidence.of("estimate"), evidence.of("experiment_sigma", SIMULATED)
+    if evidence.dataset == SIMULATED or not estimates or not sigmas:
         return None
-    asked_at = {row.get("true_value") for rows in gaps.values() for row in rows}
-    truths = sorted(truth for truth in asked_at if truth is not None)
     outcomes = {
-        seed: GOOD if all(_between(row, truths) for row in rows) else CANNOT_TELL
+        seed: GOOD if all(_alike(evidence, row, sigmas.get(seed, ())) for row in rows) else CANNOT_TELL
         for seed, rows in estimates.items()
     }
+    truths = sorted({row["true_value"] for rows in sigmas.values() for row in rows})
     asked = ", ".join(f"{truth:g}" for truth in truths)
     return told(
         outcomes,
-        f"Experiments asked at fractions around what was found ({asked}): what they say of intervals holds "
-        f"here{votes(outcomes)}.",
-        f"Experiments asked at {asked}, and not near what was found: what intervals hold here was not tried. "
-        "Add such fractions to `experiments.true_values`.",
+        f"Experiments asked at fractions around what was found ({asked}), with errors like those stated "
+        f"here: what they say of intervals holds here{votes(outcomes)}.",
+        f"Experiments asked at {asked}, and not near what was found with errors like those stated here: "
+        "what intervals hold here was not tried. Let `experiments` have such `true_values`, as many `events` "
+        "as the sample, and the `fit_rows` of the method.",
     )
 
 
 def no_prior(evidence: Evidence) -> Found:
     """Does no prior enter?"""
     found = evidence.of("estimate")
-    if not found:
+    if evidence.dataset == SIMULATED or not found or evidence.of("estimate_prior"):
         return None
     text = "No prior enters: the answer is an estimate, and its interval a promise on repetitions."
     return dict.fromkeys(found, GOOD), text
@@ -89,10 +92,26 @@ def _fit(p: float | None) -> int:
     return CAUTION if p > levels.bad("predictive") else BAD
 
 
-def _between(row: Row, truths: Sequence[float]) -> bool:
-    """Whether an estimate lies between two true fractions, or no more than two of its errors from one."""
-    reach = NEAR * (row["stderr"] or 0.0)
-    return bool(truths) and bool(truths[0] - reach <= row["value"] <= truths[-1] + reach)
+def _alike(evidence: Evidence, estimate: Row, sigmas: Sequence[Row]) -> bool:
+    """Whether experiments had errors like those of an estimate, at fractions around it or close to it."""
+    by_truth: dict[float, dict[str, float]] = {}
+    for row in sigmas:
+        by_truth.setdefault(row["true_value"], {})[row["interval"]] = row["value"]
+    truths = sorted(by_truth)
+    if not truths:
+        return False
+    nearest = by_truth[min(truths, key=lambda truth: abs(truth - estimate["value"]))]
+    reach = NEAR * nearest.get("total", 0.0)
+    between = truths[0] - reach <= estimate["value"] <= truths[-1] + reach
+    at = {"observation": estimate["observation"]}
+    here = {
+        part: [row["value"] for row in evidence.of(f"estimate_{part}_error", **at).get(estimate["seed"], ())]
+        for part in PARTS
+    }
+    return bool(between) and all(
+        len(own) == 1 and nearest.get(part, 0.0) / ALIKE <= own[0] <= nearest.get(part, 0.0) * ALIKE
+        for part, own in here.items()
+    )
 
 
 RULES = (
@@ -100,7 +119,7 @@ RULES = (
         asked_near,
         "experiments near the estimate",
         "inference",
-        "Were there experiments at fractions like the one that an estimate found?",
+        "Were there experiments at fractions like the one that an estimate found, with errors like its own?",
         "",
         "",
         "",

@@ -35,6 +35,7 @@ class Estimate:
         curve_z: Signed roots of the likelihood ratio there, falling, shape (N, K), or None.
         fit_p: Probability of observations that the model fits worse, if it is right, shape (N,), or None.
         alarms: What the method says itself against its answer to each observation, in words, or None.
+        prior: Whether they rest on a prior.
     """
 
     value: Array
@@ -45,6 +46,7 @@ class Estimate:
     curve_z: Array | None = None
     fit_p: Array | None = None
     alarms: list[list[str]] | None = None
+    prior: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.value)
@@ -106,10 +108,11 @@ class Estimate:
 
         alarms = [part.alarms for part in parts]
         told = None if None in alarms else [one for part in alarms for one in part or ()]
-        return cls(**{name: joined(name) for name in ARRAYS}, alarms=told)  # type: ignore[arg-type]
+        prior = any(part.prior for part in parts)
+        return cls(**{name: joined(name) for name in ARRAYS}, alarms=told, prior=prior)  # type: ignore[arg-type]
 
 
-ARRAYS = [entry.name for entry in fields(Estimate) if entry.name != "alarms"]
+ARRAYS = [entry.name for entry in fields(Estimate) if entry.name not in ("alarms", "prior")]
 
 
 def save(
@@ -133,7 +136,7 @@ def save(
     record = {"truth": truth} | {name: getattr(estimate, name) for name in ARRAYS}
     plain = {name: None if array is None else np.asarray(array).tolist() for name, array in record.items()}
     try:
-        write_json(path, {**about, **plain, "alarms": estimate.alarms})
+        write_json(path, {**about, **plain, "alarms": estimate.alarms, "prior": estimate.prior})
     except ValueError as error:
         raise ArtifactError(f"{path}: estimates must be finite numbers, got others: {error}.") from error
 
@@ -147,7 +150,11 @@ def load(path: str | Path) -> dict[str, Any]:
     record = migrated(read_json(path, "the JSON of estimates"), path, FORMAT, MIGRATIONS)
     arrays = {name: _array(record.get(name)) for name in (*ARRAYS, "truth")}
     return {
-        "estimate": Estimate(**{name: arrays[name] for name in ARRAYS}, alarms=record.get("alarms")),  # type: ignore[arg-type]
+        "estimate": Estimate(
+            **{name: arrays[name] for name in ARRAYS},  # type: ignore[arg-type]
+            alarms=record.get("alarms"),
+            prior=record.get("prior", False),
+        ),
         "truth": arrays["truth"],
         "method": record["method"],
         "dataset": record["dataset"],

@@ -148,6 +148,8 @@ def _estimate_rows(where: Coordinates, found: Mapping[str, Any], common: Mapping
             rows.append(metrics.row(**cells, metric=f"estimate_{name}_error", value=float(error[i])))
         if estimate.fit_p is not None:
             rows.append(metrics.row(**cells, metric="estimate_fit_p", value=float(estimate.fit_p[i])))
+        if estimate.prior:
+            rows.append(metrics.row(**cells, metric="estimate_prior", value=1.0))
         if estimate.alarms is not None:
             said = {"category": "; ".join(estimate.alarms[i])} if estimate.alarms[i] else {}
             count = float(len(estimate.alarms[i]))

@@ -55,7 +55,8 @@ class Runs:
 
     def spec_of(self, method: str) -> dict[str, Any]:
         """The task as a method knows it that learns: of classes, from no more than simulators know."""
-        return self.spec_at(self.levels(method)[0]) if self.of_classes else self.task_spec
+        alone = self.of_classes and not {*self.levels(method)} & {*self.nature}
+        return self.simulated_spec if alone else self.task_spec
 
     @cached_property
     def task(self) -> tasks.Task:
