@@ -203,6 +203,14 @@ def study(tmp_path: Path) -> MadeUp:
     return build_study(tmp_path, replicates=2, budgets=(2000,))
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
+    """A study whose results are aggregated, for tests that leave them as they are."""
+    made = build_study(tmp_path_factory.mktemp("judged"), replicates=1, budgets=(2000,), tests=100)
+    aggregate("e", "growth", results=made.checks, draws=made.draws, costs=made.costs, **files(made))
+    return made
+
+
 def files(made: MadeUp) -> dict[str, Path]:
     return {"table": made.root / "metrics.csv", "verdicts": made.root / "verdict.json"}
 
@@ -290,10 +298,9 @@ def test_one_cause_is_told_once_with_all_that_it_keeps_from_being_made() -> None
 
 @pytest.mark.parametrize("place", ["found", "data", "draw", "shows", "table", "own"])
 def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
-    study: MadeUp, place: str, monkeypatch: pytest.MonkeyPatch
+    judged: MadeUp, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    aggregate("e", "growth", results=study.checks, draws=study.draws, costs=study.costs, **files(study))
-    folder, kind, error = study.root / "figures", "coverage", "ValueError: no colour"
+    study, folder, kind, error = judged, tmp_path / "figures", "coverage", "ValueError: no colour"
     if place == "own":
         kind, error = "own", "KeyError: 'colour'"
         monkeypatch.setitem(figures.FIGURES, "own", f"{__name__}:OwnFigure")
@@ -305,17 +312,19 @@ def test_a_figure_that_cannot_be_drawn_is_told_in_its_place(
     assert (entry["what"], entry["cause"], entry["log"]) == (f"figure {kind}", error, "figures.log")
     pictures = page.load_figures(folder)
     assert kind not in {picture.kind for picture in pictures} and len({p.kind for p in pictures}) > 5
-    out = study.root / "report.html"
+    out = tmp_path / "report.html"
     inputs = {**files(study), "figures": folder, "provenance": None}
     render(study.settings, **inputs, looks=study.looks, out=out)
     told = out.read_text()
     assert f"figure {kind}" in told and str(escape(error)) in told
     with pytest.raises(Unchecked, match=f"figure {kind}"):
-        outcome(inputs["verdicts"], folder, study.root / "outcome.json")
-    monkeypatch.undo()
-    draw(study.root / "again", sources(study))
-    outcome(inputs["verdicts"], study.root / "again", study.root / "outcome.json")
-    assert (study.root / "outcome.json").is_file()
+        outcome(inputs["verdicts"], folder, tmp_path / "outcome.json")
+
+
+def test_figures_that_can_be_drawn_let_a_study_end_well(judged: MadeUp) -> None:
+    draw(judged.root / "figures", sources(judged))
+    outcome(files(judged)["verdicts"], judged.root / "figures", judged.root / "outcome.json")
+    assert (judged.root / "outcome.json").is_file()
 
 
 def test_a_figure_that_the_disk_has_no_room_for_fails_the_job(

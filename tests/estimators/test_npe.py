@@ -44,7 +44,7 @@ def test_a_gaussian_posterior_is_learned(rng: np.random.Generator) -> None:
     theta = rng.normal(size=(n, 2))
     x = (theta + sd * rng.normal(size=(n, 2))).astype(np.float32)
     task = TaskInfo("gaussian", ("a", "b"), FREE, ("", ""), (2,))
-    spec = {"summary": {"type": "none"}, "training": {"epochs": 12}}
+    spec = {"summary": {"type": "none"}, "training": {"epochs": 6, "batch_size": 256}}
     estimator, result = NPE.fit(NPESettings(**spec), task, material(theta, x), RUN)
 
     theta_new = rng.normal(size=(20_000, 2))

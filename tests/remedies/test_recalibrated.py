@@ -133,13 +133,13 @@ def test_an_honest_answer_or_a_mixture_of_fits_stays_as_it_is(parent: Believed) 
 
 
 def test_it_is_used_no_oftener_than_chance_allows() -> None:
-    """Twice the gain on uniform levels is at most chi squared, two degrees of freedom: e^-2 of 400 sets."""
+    """Twice the gain on uniform levels is at most chi squared, two degrees of freedom: e^-2 of 200 sets."""
     used = 0
-    for i in range(400):
+    for i in range(200):
         levels = generator("chance", i).random(100)
         used += log_g(levels, fit_beta(levels)).sum() > 2
     expected = np.exp(-2)
-    assert used / 400 < expected + 4 * np.sqrt(expected * (1 - expected) / 400)
+    assert used / 200 < expected + 4 * np.sqrt(expected * (1 - expected) / 200)
 
 
 def test_sets_by_rank_hold_nine_tenths_of_a_wrong_answer() -> None:

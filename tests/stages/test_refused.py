@@ -81,7 +81,8 @@ def test_the_reference_and_single_findings_go_by_the_number_in_the_data_set(fold
     posteriors.save(folder.parent / "reference.nc", reference)
     inputs = {"draws": str(path), "reference": str(folder.parent / "reference.nc")}
     out = folder.parent / "two_sample.json"
-    check("two_sample", {}, inputs, out, root=1, method="importance", replicate=0, dataset="lab")
+    short = {"max_iterations": 60, "patience": 5}
+    check("two_sample", short, inputs, out, root=1, method="importance", replicate=0, dataset="lab")
     (worst,) = (m for m in load_check(out)["metrics"] if m["name"] == "reference_coverage")
     assert worst["extra"] == {"observation": 2} and worst["value"] < 0.2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ NPE: dict[str, Any] = {
     "type": "npe",
     "summary": {"type": "none"},
     "flow": {"transforms": 1, "bins": 4, "hidden": [32]},
-    "training": {"epochs": 25, "batch_size": 100, "learning_rate": 0.01},
+    "training": {"epochs": 12, "batch_size": 100, "learning_rate": 0.02},
 }
+SHORT: dict[str, Any] = {**NPE, "training": {"epochs": 3, "batch_size": 100, "learning_rate": 0.01}}
 ROWS = (1500, 1000, 1000)
 GAUSSIAN = {"name": "gaussian_linear", "settings": {"dimension": 2, "noise_sd": 0.2}, "block_rows": 250}
 RUN = Run("tsnpe", ROWS[0], 0)
@@ -115,6 +117,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
     return rounds
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
+    """Two rounds for the first observation, trained for a moment."""
+    rounds = Rounds(tmp_path_factory.mktemp("short"), GAUSSIAN, SHORT)
+    rounds.run(2)
+    return rounds
+
+
 def test_the_last_round_is_near_the_exact_posterior(finished: Rounds) -> None:
     """Within 0.2 sd and 20 %: networks of 1,500 rows differ by some 0.1; the prior's mean lies 1 to 5 off."""
     task, rng = tasks.build(GAUSSIAN), seeds.generator(1, "test", "rounds")
@@ -171,9 +181,9 @@ def test_the_first_round_is_the_same_for_all_observations(finished: Rounds) -> N
 
 
 @pytest.mark.parametrize("shard_rows", [250, 750])
-def test_other_shards_give_the_same_bits(finished: Rounds, tmp_path: Path, shard_rows: int) -> None:
-    other = Rounds(tmp_path, GAUSSIAN, NPE, shard_rows=shard_rows).run(2).arrays()
-    assert all(np.array_equal(other[name], array) for name, array in finished.load(2).arrays().items())
+def test_other_shards_give_the_same_bits(short: Rounds, tmp_path: Path, shard_rows: int) -> None:
+    other = Rounds(tmp_path, GAUSSIAN, SHORT, shard_rows=shard_rows).run(2).arrays()
+    assert all(np.array_equal(other[name], array) for name, array in short.load(2).arrays().items())
 
 
 def test_one_method_of_all_observations(finished: Rounds, tmp_path: Path) -> None:
@@ -191,7 +201,7 @@ def test_one_method_of_all_observations(finished: Rounds, tmp_path: Path) -> Non
 
 def test_members_bound_a_region_by_their_mixture(tmp_path: Path) -> None:
     """To the error of single precision."""
-    member = {name: value for name, value in NPE.items() if name != "type"}
+    member = {name: value for name, value in SHORT.items() if name != "type"}
     rounds = Rounds(tmp_path, GAUSSIAN, {"type": "ensemble", "members": 2, "member": member})
     found = rounds.run(2)
     assert len(found.posterior.members) == 2  # type: ignore[union-attr]
@@ -203,7 +213,8 @@ def test_members_bound_a_region_by_their_mixture(tmp_path: Path) -> None:
 
 def test_rows_that_fail_are_left_out_and_keep_their_parameters(tmp_path: Path) -> None:
     """The simulator raises where theta_0 > 0.9; blocks redone row by row, the last one short of whole."""
-    rounds = Rounds(tmp_path, small_spec("coupled", fault="raise", bad=0.1, block_rows=300), NPE, "low", 900)
+    task = small_spec("coupled", fault="raise", bad=0.1, block_rows=300)
+    rounds = Rounds(tmp_path, task, SHORT, "low", 900)
     found = rounds.run(2)
     arrays = bank.load(rounds.shards(2))
     proposed = np.load(rounds.part(2) / "proposal.npz")["theta"]
@@ -214,9 +225,9 @@ def test_rows_that_fail_are_left_out_and_keep_their_parameters(tmp_path: Path) -
     assert found.chains[0][-1].rows == ROWS[0] + ROWS[1] - first - bad.sum()
 
 
-def test_what_does_not_belong_together_is_refused(finished: Rounds, tmp_path: Path) -> None:
-    rounds = Rounds(tmp_path, GAUSSIAN, NPE)
-    rounds.run(2)
+def test_what_does_not_belong_together_is_refused(finished: Rounds, short: Rounds, tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path / "other", GAUSSIAN, SHORT)
+    shutil.copytree(short.folder, rounds.folder)
     (rounds.part(2) / "proposal.npz").write_bytes((finished.part(2, 1) / "proposal.npz").read_bytes())
     (rounds.part(2) / "weights.safetensors").unlink()  # else there is nothing to do
     with pytest.raises(BankError, match="other parameters"):

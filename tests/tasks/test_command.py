@@ -256,17 +256,17 @@ def test_no_call_meets_the_scratch_files_of_another(study: Path) -> None:
     (study / "input.dat").write_text("99 1\n")
     before = listing(study)
     task = tasks.build(settings)
-    rows = ShardRows(root=1, fidelity="m", split="train", first=0, last=199)
+    rows = ShardRows(root=1, fidelity="m", split="train", first=0, last=59)
     at_once = simulate_rows(task, rows, study.parent / "scratch", workers=4).arrays
     alone = simulate_rows(task, rows, study.parent / "scratch", workers=1).arrays
     np.testing.assert_array_equal(at_once["x"], alone["x"])
-    assert at_once["status"].tolist() == [0] * 200
+    assert at_once["status"].tolist() == [0] * 60
     assert (listing(study), listing(study.parent / "calls")) == (before, [])
     assert (study / "input.dat").read_text() == "99 1\n"
 
 
 def test_the_probe_stops_where_calls_share_a_file_elsewhere(study: Path) -> None:
-    assert probe.run(legacy(), "m", root=1, rows=30)["warnings"] == []
+    assert probe.run(legacy(), "m", root=1, rows=8)["warnings"] == []
     with pytest.raises(SimulationError, match=r"crude at fidelity m: expected the same x .* rows"):
         probe.run(legacy(scratch=f"{study}/"), "m", root=1, rows=30)
 

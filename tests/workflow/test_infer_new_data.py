@@ -17,7 +17,7 @@ from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
 
-from .conftest import TINY, Project, changeable
+from .conftest import TINY, Project, Share, changeable
 from .test_outputs import patterns
 
 pytestmark = pytest.mark.workflow
@@ -34,14 +34,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.fixture(scope="session")
+def applied(finished: Project, share: Share) -> Project:
+    """The finished study applied to new data, once for all tests."""
+
+    def run(folder: Path) -> None:
+        project = changeable(finished, folder)
+        np.savez(folder / "second_field.npz", x=NEW)
+        project.snakemake(*SECOND)
+
+    return Project(share("applied", run))
+
+
 @pytest.mark.slow
-def test_new_data_are_judged_beside_the_study(project: Project) -> None:
-    results = project.folder / "results"
-    before = contents(results)
-    np.savez(project.folder / "second_field.npz", x=NEW)
-    project.snakemake(*SECOND)
+def test_new_data_are_judged_beside_the_study(finished: Project, applied: Project) -> None:
+    project, results = applied, applied.folder / "results"
     assert project.ran() == ONWARD
-    after = contents(results)
+    before, after = contents(finished.folder / "results"), contents(results)
     assert {name: after[name] for name in before} == before, "nothing of the study changes"
     added = after.keys() - before.keys()
     assert all("second_field" in name for name in added)
@@ -70,10 +79,10 @@ def test_new_data_are_judged_beside_the_study(project: Project) -> None:
 
 @pytest.mark.slow
 def test_a_first_page_comes_before_the_slow_evidence_and_changes_none_of_it(
-    project: Project, tmp_path: Path
+    project: Project, applied: Project
 ) -> None:
     np.savez(project.folder / "second_field.npz", x=NEW)
-    direct, results = changeable(project, tmp_path / "direct"), project.folder / "results"
+    results = project.folder / "results"
     before = contents(results)
     said = project.snakemake(*FIRST).stderr
     assert project.ran() == {"first_page"} and f"First page: {results / PAGE}" in said
@@ -92,10 +101,9 @@ def test_a_first_page_comes_before_the_slow_evidence_and_changes_none_of_it(
     outcomes = {f["rule"]: f["outcome"] for f in verdict["findings"]}
     assert "not asked" not in (outcomes["typical"], outcomes["reproduces"], outcomes["prior_conflict"])
 
-    for one in (project, direct):
-        one.snakemake(*SECOND)
-        assert one.ran() == ONWARD, "all of it, whether or not there is a first page"
-    whole, expected = contents(results), contents(direct.folder / "results")
+    project.snakemake(*SECOND)
+    assert project.ran() == ONWARD, "all of it, whether or not there is a first page"
+    whole, expected = contents(results), contents(applied.folder / "results")
     numbers = [n for n in expected if "second_field" in n and n.endswith((".nc", ".npz", ".json", ".csv"))]
     same = [n for n in numbers if not n.endswith("provenance.json")]
     assert {n: whole[n] for n in same} == {n: expected[n] for n in same}
