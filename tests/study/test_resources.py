@@ -173,3 +173,20 @@ def test_a_job_under_slurm_ends_before_it_is_ended(monkeypatch: pytest.MonkeyPat
     assert job.deadline(Job) == 1090
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1060")  # of an allocation that began before this job
     assert job.deadline(Job) == 1045
+
+
+def test_experiments_ask_for_the_functions_at_their_pool() -> None:
+    """12 templates, 4 members and 1 at 12 times 60,000 events are 346 MB; without a pool nothing is kept."""
+    names = [[f"{cls}_{k}" for k in range(6)] for cls in ("signal", "background")]
+    spec = {
+        "study": "pooled",
+        "seed": 1,
+        "task": "mass_plane",
+        "budgets": [1000],
+        "estimators": {"ratios": {"type": "template_ratios", "first": names[0], "second": names[1]}},
+        "remedies": {"tamm": {"type": "tamm", "of": "ratios"}},
+        "experiments": {"batches": 1, "rows": 5, "true_values": [0.1], "pool": 60_000},
+    }
+    assert needs.experiment_mb(Layout(settings.parse(spec))) == 3000 + 519
+    del spec["experiments"]["pool"]  # type: ignore[attr-defined]
+    assert needs.experiment_mb(Layout(settings.parse(spec))) == 3000

@@ -48,7 +48,7 @@ rule experiment:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=more(3000),
+        mem_mb=more(resources.experiment_mb),
         runtime=minutes(60),
     params:
         folder=subpath(input.record, parent=True),

@@ -25,6 +25,8 @@ JOB_MB = 600  # the two Snakemakes of a cluster job and Python with numpy and za
 TORCH_MB = 1500  # the same with torch and Lightning
 SIMULATE_COPIES = 3  # of a shard's bytes, while it is simulated and written
 TRAIN_COPIES = 6  # of the bytes of the training rows; 5.4 is measured
+EXPERIMENT_MB = 3000  # of a batch of pseudo-experiments, beside its pool
+POOL_COPIES = 1.5  # of the functions at a pool: the table, and what an experiment draws from it
 METRICS_MB = 2000  # the job that writes `metrics.csv`, beside its rows
 METRICS_RUN_MB = 0.9  # of a run: some 400 rows of 2.2 kB
 START_MINUTES = 10.0
@@ -51,6 +53,17 @@ def probe_mb(layout: Layout) -> int:
 def probe_minutes(layout: Layout) -> int:
     """Returns the time limit of such a job."""
     return 10 + int(2 * layout.study.simulation.time_limit // 60)
+
+
+def experiment_mb(layout: Layout) -> int:
+    """Returns the memory of a batch of pseudo-experiments, in MB, with functions at its pool."""
+    settings = layout.study.experiments
+    pool, numbers = (settings.pool or 0) if settings else 0, 0
+    for method in layout.methods.values():
+        if members := method.setting("members"):
+            templates = sum(map(len, method.setting("templates") or ()))
+            numbers = max(numbers, (templates**2 or 2) * (members + 1))
+    return EXPERIMENT_MB + ceil(POOL_COPIES * pool * numbers * 8 / 1e6)
 
 
 def row_bytes(task: Task) -> int:
