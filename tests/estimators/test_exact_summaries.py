@@ -1,8 +1,9 @@
 """Summary networks against posteriors in closed form, where it is known what a summary has to hold.
 
 The mean of log p(theta | x) - log q(theta | x) over fresh pairs is the mean divergence KL(p || q), in nats.
-On 5,000 simulations the set is left with 0.03 to 0.08; the series with 0.08 to 0.10, where a dense network
-has 0.23 left, and 0.04 if it is given both sums in place of the series; and the jets with 0.006.
+Trained to the end on 5,000 simulations the set is left with 0.03 to 0.08; the series with 0.08 to 0.10, where
+a dense network has 0.23 left, and 0.04 if it is given both sums in place of the series; and the jets with
+0.006. After the few steps of these tests they have about as much left, but for the jets: 0.01 to 0.02.
 """
 
 from __future__ import annotations
@@ -98,20 +99,21 @@ JETS = Known(
 
 
 @pytest.mark.parametrize(
-    ("known", "summary", "bound"),
+    ("known", "summary", "steps", "bound"),
     [
-        (SETS, {"type": "set_transformer", "blocks": 1}, 0.1),
-        (SERIES, {"type": "transformer", "blocks": 1}, 0.15),
-        (JETS, {"type": "energy_flow", "energy": "pt"}, 0.02),
+        (SETS, {"type": "set_transformer", "blocks": 1}, 350, 0.1),
+        (SERIES, {"type": "transformer", "blocks": 1}, 350, 0.15),
+        (JETS, {"type": "energy_flow", "energy": "pt"}, 700, 0.02),
     ],
     ids=["set", "series", "jets"],
 )
 def test_the_posterior_is_reached(
-    known: Known, summary: dict[str, Any], bound: float, rng: np.random.Generator
+    known: Known, summary: dict[str, Any], steps: int, bound: float, rng: np.random.Generator
 ) -> None:
     theta, x = known.simulate(rng, ROWS + TESTS)
     x = x.astype(np.float32)
     settings = {"summary": summary, "flow": {"transforms": 1, "hidden": [32]}}
+    settings["training"] = {"max_steps": steps, "batch_size": 128, "learning_rate": 0.01}
     rows = Rows(theta[:ROWS], x[:ROWS], np.arange(ROWS) % 10 == 9)
     found, result = NPE.fit(NPESettings.model_validate(settings), known.task, Material(rows), RUN)
     theta, x = theta[ROWS:], x[ROWS:]

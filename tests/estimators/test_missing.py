@@ -46,7 +46,12 @@ def trained(summary: dict[str, Any], **training: Any) -> Estimator:
     assert valid(arrays).all()
     rows = Rows(arrays["theta"], arrays["x"], np.arange(len(arrays["x"])) % 10 == 9)
     flow = {"transforms": 1, "hidden": [32], "bins": 8}
-    spec = {"type": "npe", "summary": summary, "flow": flow, "training": {**RATES, "threads": 1, **training}}
+    spec = {
+        "type": "npe",
+        "summary": summary,
+        "flow": flow,
+        "training": {**RATES, "threads": 1, "max_steps": 500, **training},
+    }
     session = Session(1, ("npe", 0), 1, None, None)
     return methods.fit(spec, TaskInfo.of(task), Material(simulations=rows), session)[0]
 

@@ -86,6 +86,7 @@ def test_training_among_spikes_and_slabs_gives_the_posterior_of_noisy_data(rng: 
     x = theta + rng.normal(size=theta.shape)
     task = TaskInfo("normal", ("a",), np.array([(-np.inf, np.inf)]), ("",), (1,))
     spec = {**NNPE, "flow": {"hidden": [32]}, "summary": {"type": "mlp", "hidden": [64], "features": 8}}
+    spec["training"] = {**NNPE["training"], "max_steps": 600, "learning_rate": 0.01}
     rows = Rows(theta, x, np.arange(len(x)) % 10 == 9)
     estimator, _ = methods.fit(spec, task, Material(rows), RUN)
     y, grid = np.array([0.0, 1.5, -3.0, 30.0]), np.linspace(-8, 8, 16001)
