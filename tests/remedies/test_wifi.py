@@ -17,8 +17,9 @@ from veridical.estimators.ratios import Ratios
 from veridical.inference import fractions, ratio_weights
 from veridical.inference.ratio_weights import Events
 from veridical.remedies import wifi_experiments
-from veridical.remedies.wifi import FunctionTable, Wifi
+from veridical.remedies.wifi import Wifi
 from veridical.remedies.wifi_settings import WifiSettings
+from veridical.remedies.wifi_weights import FunctionTable
 from veridical.stages import experiment
 from veridical.tasks.base import Array, ClassTask
 from veridical.tasks.gaussian_classes import GaussianClasses

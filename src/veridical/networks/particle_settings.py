@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -12,8 +12,29 @@ from veridical.networks.entries import numbered
 from veridical.networks.summary_settings import Entry
 from veridical.sections import Positive, Section, Widths
 
-if TYPE_CHECKING:
-    from veridical.estimators.base import TaskInfo
+
+class Described(Protocol):
+    """What is known of a task."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of x."""
+        ...
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The kind of each axis of x."""
+        ...
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """The coordinates of each axis where they are names."""
+        ...
 
 
 class ParticlesSettings(Section):
@@ -43,7 +64,7 @@ class ParticlesSettings(Section):
         default=0.01, description="Angle below which cells are of one width; above, they grow with it."
     )
 
-    def places(self, task: TaskInfo) -> tuple[int, int]:
+    def places(self, task: Described) -> tuple[int, int]:
         """Returns the axis of x along which particles lie, and the entry of the energy along the other one.
 
         Raises:
@@ -57,7 +78,7 @@ class ParticlesSettings(Section):
             raise ShapeError(f"expected one entry, got {len(found)} for {self.energy!r}.")
         return axis, found[0]
 
-    def unsuited(self, task: TaskInfo) -> str | None:
+    def unsuited(self, task: Described) -> str | None:
         """Returns why the events of a task are no such particles, if they are not."""
         kinds = [axis for axis, kind in enumerate(task.axes) if kind == "exchangeable"]
         if len(task.x_shape) != 2 or len(kinds) != 1 or task.x_shape[1 - kinds[0]] != 3:

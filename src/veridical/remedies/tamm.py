@@ -36,6 +36,7 @@ from veridical.inference.adapted import Objective, Templates, log_ratio
 from veridical.inference.adapted_alarm import BinnedFit
 from veridical.inference.adapted_fits import AdaptedFit, Profile
 from veridical.inference.ratio_weights import Events
+from veridical.remedies import tamm_experiments
 from veridical.remedies.tamm_settings import TammSettings
 from veridical.saved.estimates import Estimate
 from veridical.tasks.base import Array, ClassTask
@@ -160,8 +161,6 @@ class Tamm(WithoutPosterior):
         self, task: ClassTask, settings: Mapping[str, Any], generators: Generators
     ) -> dict[str, Array]:
         """Returns what pseudo-experiments found, each with samples of its own; see `WithoutPosterior`."""
-        from veridical.remedies import tamm_experiments
-
         return tamm_experiments.experiments(self, task, settings, generators)
 
     def transforms(self) -> dict[str, Any]:

@@ -13,25 +13,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from veridical.errors import DataError
-from veridical.estimators.base import Material
-from veridical.estimators.classes import Generators, true_fractions
+from veridical.estimators.base import Material, TaskInfo
+from veridical.estimators.classes import Generators, TemplateFunctions, true_fractions
 from veridical.estimators.pools import pooled
 from veridical.inference import adapted_alarm
+from veridical.inference.adapted_alarm import BinnedFit
 from veridical.inference.adapted_fits import AdaptedFit, Profile
-from veridical.remedies.tamm import Tamm
 from veridical.tasks.base import Array, ClassTask
 from veridical.training.session import Session
 
 FOUND = ("value", "statistical", "ratio", "z_lr", "alarm")  # at each true fraction
 
 
+class Adapting(Protocol):
+    """What pseudo-experiments ask of the remedy."""
+
+    settings: Any
+    task: TaskInfo
+    parent: TemplateFunctions
+
+    def fit(self, settings: Any, task: TaskInfo, material: Material, run: Session) -> tuple[Any, None]:
+        """Returns the remedy fitted to other events."""
+        ...
+
+    def adapted(self, functions: Array) -> AdaptedFit:
+        """Returns the mixture adapted to events with these functions."""
+        ...
+
+    def binned(self, fit: AdaptedFit, x: Array) -> BinnedFit | None:
+        """Returns how it fits in bins."""
+        ...
+
+
 def experiments(
-    tamm: Tamm, task: ClassTask, settings: Mapping[str, Any], generators: Generators
+    tamm: Adapting, task: ClassTask, settings: Mapping[str, Any], generators: Generators
 ) -> dict[str, Array]:
     """Returns what E pseudo-experiments found at V true fractions; see `WithoutPosterior`.
 
@@ -59,14 +79,16 @@ def experiments(
             for t, name in enumerate(chain(*parent.templates))
         }
         material = Material(parent=parent, classes=classes)
-        fitted = Tamm.fit(tamm.settings, info, material, Session(0, ("experiment",)))[0]
+        fitted = tamm.fit(tamm.settings, info, material, Session(0, ("experiment",)))[0]
         for v, kappa in enumerate(truth):
             x = task.mixture(settings["events"], kappa, generators("data", e, v))
             found[:, e, v] = _answer(fitted, x, tamm.parent.functions(x), kappa)
     return {"truth": truth, **dict(zip(FOUND, found, strict=True))}
 
 
-def _answer(tamm: Tamm, x: Array, functions: Array, truth: float) -> tuple[float, float, float, float, float]:
+def _answer(
+    tamm: Adapting, x: Array, functions: Array, truth: float
+) -> tuple[float, float, float, float, float]:
     """What was found (`FOUND`) in one sample; NaN where no shapes fit it."""
     try:
         fit = tamm.adapted(functions)

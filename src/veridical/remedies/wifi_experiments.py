@@ -19,8 +19,8 @@ from veridical.estimators.classes import Functions, Generators, true_fractions
 from veridical.estimators.pools import pooled
 from veridical.inference import fractions
 from veridical.inference.ratio_weights import Events, RatioFit
-from veridical.remedies.wifi import FunctionTable, fixed_weights, needs_events, weigh
 from veridical.remedies.wifi_settings import WifiSettings
+from veridical.remedies.wifi_weights import FunctionTable, fixed_weights, needs_events, weigh
 from veridical.tasks.base import Array, ClassTask
 
 FOUND = ("value", "statistical", "ratio", "bias", "z_lr")  # at each true fraction
