@@ -126,6 +126,14 @@ else:
     RemedySettings = _any_of(REMEDIES, OwnRemedySettings)
 
 
+def taking_missing() -> list[str]:
+    """Returns the types that answer with a posterior and take missing numbers, whatever their settings."""
+    found = {name: settings_class(name) for name in METHODS if name != "prior"}
+    return [
+        name for name, each in found.items() if each.answers == "posterior" and each.takes_missing is True
+    ]
+
+
 def giving(what: Iterable[str]) -> list[str]:
     """Returns the types of methods that give any of these."""
     return [name for name in METHODS if not {*what}.isdisjoint(settings_class(name).gives)]

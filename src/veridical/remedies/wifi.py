@@ -150,7 +150,7 @@ class Wifi(WithoutPosterior):
 
     def _at(self, events: Events) -> tuple[Array, Array]:
         """Log ratios at events, and how many coincide there."""
-        return self.ratio.log_ratio(events.functions)[0], events.counts
+        return events.log_ratio(self.ratio.weights), events.counts
 
 
 def _curve(fraction: Fraction) -> tuple[Array, Array]:

@@ -328,20 +328,13 @@ def _require_takes_missing(layout: Layout, method: str) -> None:
     along = [d.name for d in layout.task.dimensions if d.missing]
     if not along or settings.takes_missing:
         return
-    remedy = settings.mends_missing or f"use {', '.join(_taking_missing())}"
+    remedy = settings.mends_missing or f"use {', '.join(methods.taking_missing())}"
     if settings.type == methods.OWN:
         remedy += " (or state `missing: true`, if it takes NaN)"
     raise SettingError(
         f"{place(layout, method)}: type {settings.type!r} takes no missing numbers, which task "
         f"{layout.task.name} may have along {', '.join(along)}; {remedy}, see docs/missing.md."
     )
-
-
-def _taking_missing() -> list[str]:
-    """Names of the methods that look at data and take missing numbers with any settings."""
-    found = {name: methods.settings_class(name) for name in methods.METHODS if name != "prior"}
-    posterior = {name: each for name, each in found.items() if each.answers == "posterior"}
-    return [name for name, each in posterior.items() if each.takes_missing is True]
 
 
 def _require_summary(layout: Layout, method: str) -> None:
