@@ -21,4 +21,4 @@ def main(snakemake):
     )
 
 
-job.run(main, snakemake)  # noqa: F821
+job.run(main, snakemake, light=True)  # noqa: F821

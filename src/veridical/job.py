@@ -15,18 +15,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from veridical import files, unchecked
+from veridical import files, unchecked, warm
 from veridical.errors import Refused, Unchecked, VeridicalError
 
 END_SECONDS = 120.0
 LIFE_SECONDS = 30.0  # between two signs of life of a job: the time stamp of its log
 _TOLD_TO_END = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", flags=re.MULTILINE)
 _PIECE = 1 << 16  # characters of a log
-LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s")  # how a log ends
+LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s(?:, (\d+) MB)?")  # how a log ends
 
 
-def run(main: Callable[[Any], None], snakemake: Any) -> None:
+def run(main: Callable[[Any], None], snakemake: Any, *, light: bool = False) -> None:
     """Calls `main(snakemake)` with all output in the rule's log; exits with 1 on any error.
+
+    Unless the job is `light`, one that starts quickly and whose own memory counts, a process that has imported
+    everything calls it, where there is one (see `warm`).
 
     An error that a reader can mend is shown in one sentence, any other with its traceback; both
     reach the log and the terminal without control characters. The log ends in a line that `LAST` knows,
@@ -35,6 +39,8 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
     A job with a param `journal` is one that the study can do without: where its computation fails, or that
     of an input did, a record of it (see `unchecked`) takes the place of its results, and it counts as done.
     """
+    if not light and (code := warm.hand_over()) is not None:
+        sys.exit(code)
     path = Path(snakemake.log[0])
     path.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -46,7 +52,7 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
                 end, message, dispensable = _attempt(main, snakemake)
             finally:
                 told = f"{message.rstrip()}\n" if message else ""
-                log.write(f"{told}{end} {time.perf_counter() - started:.2f} s\n")
+                log.write(f"{told}{end} {time.perf_counter() - started:.2f} s{_peak()}\n")
     finally:
         _neutralise(path)
     if message:
@@ -54,6 +60,36 @@ def run(main: Callable[[Any], None], snakemake: Any) -> None:
         sys.stderr.write(f"\n{snakemake.rule} ({path}){goes_on}:\n{printable(told)}")
         if not dispensable:
             sys.exit(1)
+
+
+def _peak() -> str:
+    """The largest memory of this process, as the end of a log tells it; nothing where the system does not say.
+
+    `getrusage` would count what the process was before it became this program.
+    """
+    status = Path("/proc/self/status")
+    found = _PEAK.search(status.read_text()) if status.is_file() else None
+    return "" if found is None else f", {int(found[1]) * 1024 // 10**6} MB"
+
+
+def records(benchmark: Path) -> list[dict[str, Any]]:
+    """Returns Snakemake's records of a job, with the memory that the end of its log tells where that is more.
+
+    Snakemake looks from time to time at the process that it started, which may have handed the job over.
+
+    Raises:
+        ArtifactError: If the benchmark file is missing or holds something else, or nothing.
+    """
+    found = files.benchmark_records(benchmark)
+    before, _, after = str(benchmark).rpartition("/benchmarks/")
+    log = Path(f"{before}/logs/{after}").with_suffix(".log")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    told = LAST.fullmatch(lines[-1]) if lines else None
+    if told is not None and told[3]:
+        for record in found:
+            seen = record.get("max_rss")
+            record["max_rss"] = max(float(told[3]), float(seen) if isinstance(seen, int | float) else 0.0)
+    return found
 
 
 def _attempt(main: Callable[[Any], None], snakemake: Any) -> tuple[str, str, bool]:

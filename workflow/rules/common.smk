@@ -17,7 +17,7 @@ in_clone = (home / "src" / "veridical").is_dir()
 if in_clone:
     sys.path.insert(0, str(home / "src"))
 
-from veridical import checks, coordinates, job, unchecked
+from veridical import checks, coordinates, job, unchecked, warm
 from veridical.digests import file_digest
 from veridical.study import code_digests, collections, resources, settings, told
 from veridical.study.layout import COLLECTION_TEMPLATES, TEMPLATES

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from veridical import checks, files
+from veridical import checks, files, job
 from veridical.coordinates import REFERENCE, Coordinates
 from veridical.evidence import comparison, metrics, tabulation, variants
 from veridical.evidence.metrics import Row
@@ -191,7 +191,7 @@ class Sources:
     def costs(self) -> dict[str, list[dict[str, Any]]]:
         """Returns the records of all jobs by stage."""
         return {
-            stage: [record for path in paths for record in files.benchmark_records(path)]
+            stage: [record for path in paths for record in job.records(Path(path))]
             for stage, paths in self.benchmarks.items()
         }
 

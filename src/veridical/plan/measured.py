@@ -1,7 +1,7 @@
 """What finished jobs of a study cost: seconds, memory and bytes, at any of its scales and in its banks.
 
-Seconds and memory stand in Snakemake's benchmark files, where a rule has them; else the log of a job ends in
-the seconds that it took. A rate is a straight line through the jobs of one kind, by least squares of relative
+Seconds and memory stand in Snakemake's benchmark files, where a rule has them; the log of a job ends in both
+as the job saw them. A rate is a straight line through the jobs of one kind, by least squares of relative
 errors, with neither a negative start nor a negative slope. What cannot be read is left out.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from veridical import files
+from veridical import files, job
 from veridical.errors import ArtifactError
 from veridical.plan.work import Piece, amount
 from veridical.study.layout import Layout
 
-_DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s$", flags=re.MULTILINE)
+_DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s(?:, \d+ MB)?$", flags=re.MULTILINE)
 _OUTPUTS = {
     "train": "train/*/*/*",
     "remedy": "remedy/*/*/*",
@@ -134,7 +134,7 @@ def _below(folder: Path, scale: str, layout: Layout) -> Iterator[Record]:
 def _cost(log: Path, benchmark: Path) -> tuple[float, float | None] | None:
     """Seconds and memory of a job; None where it has not finished."""
     try:
-        lines = files.benchmark_records(benchmark)
+        lines = job.records(benchmark)
         seconds = sum(float(line["s"]) for line in lines)
         memory = [float(line["max_rss"]) for line in lines if isinstance(line["max_rss"], int | float)]
         if lines and math.isfinite(seconds):

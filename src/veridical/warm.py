@@ -1,0 +1,216 @@
+"""Jobs that start at once: one process imports the packages, and forks for each job of this machine.
+
+Importing torch and Lightning takes 5 s, which is more than most jobs of a study work. Snakemake starts a Python for
+each job all the same; `hand_over` in it sends the job's script, environment, folder and its three standard streams to
+the process that `start` has started, waits for the end of the fork that runs the script, and ends as that did. A job
+that asks for other threads, or runs another Python, or comes before all is imported, runs where it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import pkgutil
+import runpy
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+FOLDER = "VERIDICAL_WARM"  # the environment variable that names where the process listens
+WORTH = 12  # jobs, below which importing everything once costs more than it spares
+PACKAGES = ("lightning.pytorch", "matplotlib.figure", "ot", "scipy.stats", "xarray", "zarr", "zuko")
+_THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SECONDS = 10.0  # for a request to arrive whole
+_END = struct.Struct("i")
+_SIZE = struct.Struct("Q")
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def start(modules: Sequence[str] = ()) -> None:
+    """Starts the process for the jobs of this one, which ends with it; does nothing where the system is not Linux.
+
+    Arguments:
+        modules: What to import beside `PACKAGES` and this package.
+    """
+    if sys.platform != "linux":
+        return
+    folder = tempfile.mkdtemp(prefix="veridical-warm-")  # of this user alone
+    one_thread = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
+    os.environ[FOLDER] = folder
+    # Its standard input is never written to: it closes with this process, however that ends.
+    subprocess.Popen(
+        [sys.executable, "-m", "veridical.warm", *modules],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, **one_thread},
+    )
+
+
+def hand_over() -> int | None:
+    """Runs this process's script in a fork of the warm process; None where there is none for it.
+
+    Returns:
+        The exit code of the script. A signal that ended it ends this process, too.
+    """
+    if FOLDER not in os.environ:
+        return None
+    with socket.socket(socket.AF_UNIX) as line:
+        try:
+            line.connect(str(_address()))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is somebody to pass them on to
+        request = {"argv": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}
+        text = json.dumps(request).encode()
+        try:
+            socket.send_fds(line, [_SIZE.pack(len(text))], [0, 1, 2])
+            line.sendall(text)
+            for number in _PASSED_ON:
+                signal.signal(number, lambda number, _: line.send(bytes([number])))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+            end = line.recv(_END.size)
+        except OSError:  # as where the line is closed
+            end = b""
+    if len(end) < _END.size:
+        sys.exit("The process that starts the jobs of this machine has ended, and this job with it. Run it again.")
+    (code,) = _END.unpack(end)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return int(code)
+
+
+def _address() -> Path:
+    """Where jobs of this Python, with these paths and threads, are taken."""
+    names = ("PYTHONPATH", *(f"{library}_NUM_THREADS" for library in _THREADS))
+    kind = [sys.executable, *(os.environ.get(name, "") for name in names)]
+    return Path(os.environ[FOLDER]) / hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
+
+
+def main(modules: Sequence[str]) -> None:
+    """Imports everything, and serves jobs until the standard input closes and the last of them has ended."""
+    folder = Path(os.environ[FOLDER])
+    try:
+        for name in (*_own_modules(), *PACKAGES, *modules):
+            importlib.import_module(name)
+        gc.freeze()  # a fork that collected what it has from here would copy it
+        with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as waiting:
+            unnamed = folder / "new"
+            listener.bind(str(unnamed))
+            listener.listen(128)
+            unnamed.rename(_address())
+            _serve(listener, waiting)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_modules() -> Iterator[str]:
+    """The modules of this package."""
+    import veridical
+
+    for module in pkgutil.walk_packages(veridical.__path__, "veridical."):
+        if module.name not in ("veridical.__main__", __spec__.name):
+            yield module.name
+
+
+def _serve(listener: socket.socket, waiting: selectors.BaseSelector) -> None:
+    """Forks for each request, passes signals on to the forks, and tells how they ended."""
+    jobs: dict[Any, tuple[BaseProcess, socket.socket]] = {}  # by what tells that one has ended
+    waiting.register(listener, selectors.EVENT_READ)
+    waiting.register(0, selectors.EVENT_READ)
+    serving = True
+    while serving or jobs:
+        for key, _ in waiting.select():
+            if key.fileobj == 0:
+                serving = False
+                waiting.unregister(0)
+                waiting.unregister(listener)
+                _address().unlink()
+            elif key.fileobj is listener and serving:
+                if (asked := _request(listener)) is not None:
+                    job, line = asked
+                    jobs[job.sentinel] = job, line
+                    waiting.register(job.sentinel, selectors.EVENT_READ)
+                    waiting.register(line, selectors.EVENT_READ, job)
+            elif key.fileobj in jobs:
+                job, line = jobs.pop(key.fileobj)
+                job.join()
+                with suppress(OSError):  # nobody waits for it any more
+                    line.sendall(_END.pack(job.exitcode))
+                waiting.unregister(job.sentinel)
+                if line in waiting.get_map():
+                    waiting.unregister(line)
+                line.close()
+                job.close()
+            elif key.fileobj in waiting.get_map():
+                _pass_on(key.fileobj, key.data, waiting)
+
+
+def _request(listener: socket.socket) -> tuple[BaseProcess, socket.socket] | None:
+    """Starts a job and returns it with the line to who asked; None where that ended before it had asked."""
+    line, _ = listener.accept()
+    line.settimeout(_SECONDS)
+    try:
+        head, streams, _, _ = socket.recv_fds(line, _SIZE.size, 3)
+        with line.makefile("rb") as reader:
+            request = json.loads(reader.read(*_SIZE.unpack(head)))
+    except (OSError, struct.error, ValueError):
+        line.close()
+        return None
+    line.settimeout(None)
+    job = multiprocessing.get_context("fork").Process(target=_become, args=(request, streams, os.getpid()))
+    job.start()
+    for stream in streams:
+        os.close(stream)
+    return job, line
+
+
+def _pass_on(line: Any, job: BaseProcess, waiting: selectors.BaseSelector) -> None:
+    """Gives a job the signal that its first process got, or ends it where that has gone."""
+    try:
+        numbers = line.recv(1)
+    except OSError:
+        numbers = b""
+    if not numbers:
+        waiting.unregister(line)
+    if job.pid is not None:
+        os.kill(job.pid, numbers[0] if numbers else signal.SIGKILL)  # not yet waited for: the number is its own
+
+
+def _become(request: dict[str, Any], streams: Sequence[int], parent: int) -> None:
+    """Takes the place of the process that asked, and runs its script."""
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    del os.environ[FOLDER]
+    os.chdir(request["folder"])
+    sys.argv = request["argv"]
+    sys.path[0] = str(Path(sys.argv[0]).parent)
+    tempfile.tempdir = None  # the job's own
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
