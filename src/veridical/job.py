@@ -29,8 +29,8 @@ LAST = re.compile(r"(done in|failed after|stopped after) (\d+\.\d+) s(?:, (\d+) 
 def run(main: Callable[[Any], None], snakemake: Any, *, light: bool = False) -> None:
     """Calls `main(snakemake)` with all output in the rule's log; exits with 1 on any error.
 
-    Unless the job is `light`, one that starts quickly and whose own memory counts, a process that has imported
-    everything calls it, where there is one (see `warm`).
+    Unless the job is `light`, one that starts quickly and whose own memory counts, a process that has
+    imported everything calls it, where there is one (see `warm`).
 
     An error that a reader can mend is shown in one sentence, any other with its traceback; both
     reach the log and the terminal without control characters. The log ends in a line that `LAST` knows,
@@ -63,7 +63,7 @@ def run(main: Callable[[Any], None], snakemake: Any, *, light: bool = False) -> 
 
 
 def _peak() -> str:
-    """The largest memory of this process, as the end of a log tells it; nothing where the system does not say.
+    """The largest memory of this process, as the end of a log tells it; nothing where that is unknown.
 
     `getrusage` would count what the process was before it became this program.
     """

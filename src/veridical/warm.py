@@ -1,13 +1,14 @@
 """Jobs that start at once: one process imports the packages, and forks for each job of this machine.
 
-Importing torch and Lightning takes 5 s, which is more than most jobs of a study work. Snakemake starts a Python for
-each job all the same; `hand_over` in it sends the job's script, environment, folder and its three standard streams to
-the process that `start` has started, waits for the end of the fork that runs the script, and ends as that did. A job
-that asks for other threads, or runs another Python, or comes before all is imported, runs where it is.
+Importing torch and Lightning takes longer than most jobs of a study work. Snakemake starts a Python for each
+job all the same; `hand_over` in it sends the job's script, environment, folder and standard streams to the
+process that `start` has started, waits for the end of the fork that runs the script, and ends as that did. A
+job that asks for other threads, or runs another Python, or comes before all is imported, runs where it is.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import hashlib
@@ -43,7 +44,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def start(modules: Sequence[str] = ()) -> None:
-    """Starts the process for the jobs of this one, which ends with it; does nothing where the system is not Linux.
+    """Starts the process for the jobs of this one, which ends with it; on Linux alone.
 
     Arguments:
         modules: What to import beside `PACKAGES` and this package.
@@ -89,10 +90,13 @@ def hand_over() -> int | None:
         except OSError:  # as where the line is closed
             end = b""
     if len(end) < _END.size:
-        sys.exit("The process that starts the jobs of this machine has ended, and this job with it. Run it again.")
+        sys.exit(
+            "The process that starts the jobs of this machine has ended, and this job with it. Run it again."
+        )
     (code,) = _END.unpack(end)
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code in _PASSED_ON:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return int(code)
 
@@ -123,9 +127,7 @@ def main(modules: Sequence[str]) -> None:
 
 def _own_modules() -> Iterator[str]:
     """The modules of this package."""
-    import veridical
-
-    for module in pkgutil.walk_packages(veridical.__path__, "veridical."):
+    for module in pkgutil.walk_packages([str(Path(__file__).parent)], "veridical."):
         if module.name not in ("veridical.__main__", __spec__.name):
             yield module.name
 
@@ -191,7 +193,8 @@ def _pass_on(line: Any, job: BaseProcess, waiting: selectors.BaseSelector) -> No
     if not numbers:
         waiting.unregister(line)
     if job.pid is not None:
-        os.kill(job.pid, numbers[0] if numbers else signal.SIGKILL)  # not yet waited for: the number is its own
+        # It has not been waited for, so the number is its own still.
+        os.kill(job.pid, numbers[0] if numbers else signal.SIGKILL)
 
 
 def _become(request: dict[str, Any], streams: Sequence[int], parent: int) -> None:
@@ -199,9 +202,11 @@ def _become(request: dict[str, Any], streams: Sequence[int], parent: int) -> Non
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(1)
+    sys.stdin.close()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    sys.stdin = os.fdopen(0, closefd=False)
     os.environ.clear()
     os.environ.update(request["environment"])
     del os.environ[FOLDER]
@@ -209,7 +214,10 @@ def _become(request: dict[str, Any], streams: Sequence[int], parent: int) -> Non
     sys.argv = request["argv"]
     sys.path[0] = str(Path(sys.argv[0]).parent)
     tempfile.tempdir = None  # the job's own
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which `multiprocessing` leaves out
 
 
 if __name__ == "__main__":
