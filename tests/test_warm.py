@@ -15,7 +15,7 @@ from veridical import warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks of warm processes are for Linux")
 WAIT = 60.0
-THREADS = {f"{library}_NUM_THREADS": "1" for library in warm._THREADS}
+THREADS = {name: "1" for name in warm.THREADS}
 
 
 def until(condition, what):

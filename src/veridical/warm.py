@@ -35,7 +35,7 @@ from typing import Any
 FOLDER = "VERIDICAL_WARM"  # the environment variable that names where the process listens
 WORTH = 12  # jobs, below which importing everything once costs more than it spares
 PACKAGES = ("lightning.pytorch", "matplotlib.figure", "ot", "scipy.stats", "xarray", "zarr", "zuko")
-_THREADS = ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")
+THREADS = tuple(f"{library}_NUM_THREADS" for library in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR"))
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SECONDS = 10.0  # for a request to arrive whole
 _END = struct.Struct("i")
@@ -52,7 +52,7 @@ def start(modules: Sequence[str] = ()) -> None:
     if sys.platform != "linux":
         return
     folder = tempfile.mkdtemp(prefix="veridical-warm-")  # of this user alone
-    one_thread = {f"{library}_NUM_THREADS": "1" for library in _THREADS}
+    one_thread = {name: "1" for name in THREADS}
     os.environ[FOLDER] = folder
     # Its standard input is never written to: it closes with this process, however that ends.
     subprocess.Popen(
@@ -74,7 +74,7 @@ def hand_over() -> int | None:
         return None
     with socket.socket(socket.AF_UNIX) as line:
         try:
-            line.connect(str(_address()))
+            line.connect(str(address()))
         except (FileNotFoundError, ConnectionRefusedError):
             return None
         signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is somebody to pass them on to
@@ -101,10 +101,9 @@ def hand_over() -> int | None:
     return int(code)
 
 
-def _address() -> Path:
+def address() -> Path:
     """Where jobs of this Python, with these paths and threads, are taken."""
-    names = ("PYTHONPATH", *(f"{library}_NUM_THREADS" for library in _THREADS))
-    kind = [sys.executable, *(os.environ.get(name, "") for name in names)]
+    kind = [sys.executable, *(os.environ.get(name, "") for name in ("PYTHONPATH", *THREADS))]
     return Path(os.environ[FOLDER]) / hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
 
 
@@ -119,7 +118,7 @@ def main(modules: Sequence[str]) -> None:
             unnamed = folder / "new"
             listener.bind(str(unnamed))
             listener.listen(128)
-            unnamed.rename(_address())
+            unnamed.rename(address())
             _serve(listener, waiting)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -144,7 +143,7 @@ def _serve(listener: socket.socket, waiting: selectors.BaseSelector) -> None:
                 serving = False
                 waiting.unregister(0)
                 waiting.unregister(listener)
-                _address().unlink()
+                address().unlink()
             elif key.fileobj is listener and serving:
                 if (asked := _request(listener)) is not None:
                     job, line = asked

@@ -157,6 +157,23 @@ def test_records_that_cannot_be_read_are_left_out(
     assert [record.seconds for record in finished(tmp_path, log, benchmark, fit)] == expected
 
 
+@pytest.mark.parametrize(
+    ("log", "benchmark", "expected"),
+    [
+        ("done in 9.9 s, 512 MB", BENCHMARK, 512.0),  # Snakemake saw the process that handed the job over
+        ("done in 9.9 s, 50 MB", BENCHMARK, 70.0),  # and here its children, too
+        ("512 MB\ndone in 9.9 s", BENCHMARK, 70.0),
+        ("done in 9.9 s, 512 MB", '{"s": 5.0, "max_rss": "-"}', 512.0),
+        ("done in 9.9 s, 512 MB", "", 512.0),
+        ("done in 9.9 s", "", None),
+    ],
+)
+def test_the_memory_of_a_job_is_what_its_log_or_snakemake_saw(
+    tmp_path: Path, log: str, benchmark: str, expected: float | None
+) -> None:
+    assert [record.mb for record in finished(tmp_path, log, benchmark)] == [expected]
+
+
 def test_a_rule_is_as_far_from_what_was_measured_as_its_furthest_job() -> None:
     far = [
         Cost("train", 1, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, {"measured at smoke": times})

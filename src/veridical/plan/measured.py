@@ -20,7 +20,7 @@ from veridical.errors import ArtifactError
 from veridical.plan.work import Piece, amount
 from veridical.study.layout import Layout
 
-_DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s(?:, \d+ MB)?$", flags=re.MULTILINE)
+_DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s(?:, (\d+) MB)?$", flags=re.MULTILINE)
 _OUTPUTS = {
     "train": "train/*/*/*",
     "remedy": "remedy/*/*/*",
@@ -142,7 +142,10 @@ def _cost(log: Path, benchmark: Path) -> tuple[float, float | None] | None:
     except (ArtifactError, OSError, ValueError, TypeError, KeyError):
         pass  # missing or torn; the log may still tell
     done = _DONE.findall(log.read_text(encoding="utf-8", errors="replace"))
-    return (float(done[-1]), None) if done else None
+    if not done:
+        return None
+    told, mb = done[-1]
+    return float(told), float(mb) if mb else None
 
 
 def _fit_seconds(cost: Path) -> float:
