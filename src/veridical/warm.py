@@ -41,6 +41,7 @@ _SECONDS = 10.0  # for a request to arrive whole
 _END = struct.Struct("i")
 _SIZE = struct.Struct("Q")
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+_started: list[subprocess.Popen[bytes]] = []
 
 
 def start(modules: Sequence[str] = ()) -> None:
@@ -52,16 +53,17 @@ def start(modules: Sequence[str] = ()) -> None:
     if sys.platform != "linux":
         return
     folder = tempfile.mkdtemp(prefix="veridical-warm-")  # of this user alone
-    one_thread = {name: "1" for name in THREADS}
+    # What looks for a GPU while it is imported must not start CUDA, which works in no fork afterwards.
+    own = {**dict.fromkeys(THREADS, "1"), "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     os.environ[FOLDER] = folder
-    # Its standard input is never written to: it closes with this process, however that ends.
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "veridical.warm", *modules],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, **one_thread},
+        env={**os.environ, **own},
     )
+    _started.append(process)  # its standard input closes with this process, however that ends
 
 
 def hand_over() -> int | None:
@@ -91,7 +93,7 @@ def hand_over() -> int | None:
             end = b""
     if len(end) < _END.size:
         sys.exit(
-            "The process that starts the jobs of this machine has ended, and this job with it. Run it again."
+            "The process that runs the jobs of this machine has no memory left, or was ended. Try again."
         )
     (code,) = _END.unpack(end)
     if code < 0:
@@ -177,9 +179,15 @@ def _request(listener: socket.socket) -> tuple[BaseProcess, socket.socket] | Non
         return None
     line.settimeout(None)
     job = multiprocessing.get_context("fork").Process(target=_become, args=(request, streams, os.getpid()))
-    job.start()
-    for stream in streams:
-        os.close(stream)
+    try:
+        job.start()
+    except OSError as error:  # no memory, or too many processes
+        print(f"cannot start a job: {error}", file=sys.stderr)
+        line.close()
+        return None
+    finally:
+        for stream in streams:
+            os.close(stream)
     return job, line
 
 
