@@ -34,6 +34,7 @@ TASKS = {
     "gaussian_chain": "veridical.tasks.gaussian_chain:GaussianChain",
     "gaussian_classes": "veridical.tasks.gaussian_classes:GaussianClasses",
     "gaussian_cloud": "veridical.tasks.gaussian_cloud:GaussianCloud",
+    "gaussian_field": "veridical.tasks.gaussian_field:GaussianField",
     "gaussian_linear": "veridical.tasks.gaussian_linear:GaussianLinear",
     "gaussian_mean": "veridical.tasks.gaussian_mean:GaussianMean",
     "gaussian_mixture": "veridical.tasks.gaussian_mixture:GaussianMixture",
