@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from veridical import checks, files
 from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
 from veridical.digests import file_digest
@@ -146,6 +148,11 @@ def _estimate_rows(where: Coordinates, found: Mapping[str, Any], common: Mapping
         )
         for name, error in (("statistical", estimate.statistical), ("ratio", estimate.ratio)):
             rows.append(metrics.row(**cells, metric=f"estimate_{name}_error", value=float(error[i])))
+        rows += [
+            metrics.row(**cells, metric="estimate_variance_share", value=float(share[i]), category=source)
+            for source, share in estimate.variance_shares.items()
+            if np.isfinite(share[i])
+        ]
         if estimate.fit_p is not None:
             rows.append(metrics.row(**cells, metric="estimate_fit_p", value=float(estimate.fit_p[i])))
         if estimate.prior:
