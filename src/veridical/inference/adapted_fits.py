@@ -98,7 +98,7 @@ class AdaptedFit:
 
     @property
     def sources(self) -> dict[str, float]:
-        """Standard errors that make up `simulated` in quadrature: of reference, penalty sample, log ratios."""
+        """Standard errors that make up `simulated` in quadrature, by their source, one of `SOURCES`."""
         samples = np.sqrt(self.samples[1:, 0, 0]).tolist()
         return dict(zip(SOURCES, (*samples, self.ratio), strict=True))
 

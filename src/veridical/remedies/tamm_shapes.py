@@ -6,7 +6,7 @@ classes, which is all that the fit knows of them.
 
 from __future__ import annotations
 
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -85,5 +85,7 @@ def _plain(found: Projection, data: Array, classes: Array | None) -> dict[str, A
 
 
 def _named(templates: tuple[str, ...], side: int) -> str:
-    """What the names of all templates of a class begin with: of `signal_0` and `signal_1` that is `signal`."""
-    return commonprefix(templates).rstrip("_-. 0123456789") or UNNAMED[side]
+    """What the names of all templates of a class begin with; of `signal_0` and `signal_1`: `signal`."""
+    first, last = min(templates), max(templates)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(letter for letter, _ in same).rstrip("_-. 0123456789") or UNNAMED[side]

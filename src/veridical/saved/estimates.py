@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 from veridical.errors import ArtifactError, DataError, require_shape
 from veridical.files import Migrations, migrated, read_json, write_json
@@ -105,6 +104,8 @@ class Estimate:
         Raises:
             DataError: If the level is not in (0, 1), or no curve of the likelihood reaches as far.
         """
+        from scipy import stats  # figures read estimates without it
+
         if not 0 < level < 1:
             raise DataError(f"interval: expected a level in (0, 1), got {level}.")
         z = float(stats.norm.ppf(0.5 + level / 2))

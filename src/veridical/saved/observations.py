@@ -118,11 +118,13 @@ def load(path: str | Path) -> Observations:
     with reading(path, "a data set of the study"):
         require_own_content(path, DataError)
         with h5netcdf.File(path, "r") as stored:
-            found = {name: stored[name][...] for name in ("x", "truth", "classes") if name in stored.variables}
+            found = {
+                name: stored[name][...] for name in ("x", "truth", "classes") if name in stored.variables
+            }
             attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
             notes = tuple(filter(None, str(stored.attrs.get("notes", "")).split("\n")))
-            given = {name: found.get(name) for name in ("truth", "classes")}
-            return Observations(found["x"], **given, **attributes, notes=notes)
+            labels = {name: found.get(name) for name in ("truth", "classes")}
+            return Observations(found["x"], **labels, **attributes, notes=notes)
 
 
 def load_truth(path: str | Path) -> tuple[list[str], Array]:

@@ -121,6 +121,8 @@ def _ledger_rows(
         metrics.row(**cells, metric="nominal_cost", value=float(ledger["nominal"])),
         metrics.row(**cells, metric="target_runs", value=float(ledger["target"])),
     ]
+    for name, (family, value) in ledger.get("scans", {}).items():
+        found.append(metrics.row(**cells, metric=f"scanned_{name}", value=float(value), category=family))
     if set(ledger["rows"]) <= set(seconds):
         spent = sum(seconds[level] * rows for level, rows in ledger["rows"].items())
         found.append(metrics.row(**cells, metric="simulation_seconds", value=spent))
