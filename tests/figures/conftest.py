@@ -154,7 +154,8 @@ def shape_record(seed: int = 0, bins: int = 6, true: bool = True) -> dict[str, A
     def side(n: int) -> dict[str, Any]:
         templates = rng.dirichlet(np.full(bins, 20.0), 3).tolist()
         known = rng.multinomial(n, share).tolist() if true else None
-        return {"shares": share.tolist(), "errors": [0.01] * bins, "templates": templates, "true": known}
+        shapes = {"templates": templates, "template_errors": [[0.01] * bins] * 3, "true": known}
+        return {"shares": share.tolist(), "errors": [0.01] * bins, **shapes}
 
     data = rng.multinomial(900, share).tolist()
     feature = {"name": "mass", "unit": "GeV", "edges": np.linspace(0, 3, bins + 1).tolist(), "data": data}

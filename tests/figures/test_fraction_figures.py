@@ -82,13 +82,13 @@ def test_shapes_are_compared_with_the_true_events_where_known() -> None:
     assert data is not None
     for fit in data["fits"]:
         assert fit["learned"] < 1.8 and len(fit["templates"]) == 3
-    assert "0.100 ± 0.020 (truth 0.10)" in Shapes().shows(data) and "true signal" in Shapes().shows(data)
+    assert "0.100 ± 0.020 (truth 0.10)" in Shapes().shows(data) and "true classes" in Shapes().shows(data)
     wrong = shape_record(1)
     wrong["features"][0]["classes"][0]["shares"] = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]
     off = Shapes().data([wrong], [0.1])
     assert off is not None and off["fits"][0]["learned"] > 3 > 1.8 > off["fits"][1]["learned"]
     unknown = Shapes().data([shape_record(1, true=False)], None)
-    assert unknown is not None and "true signal" not in Shapes().shows(unknown)
+    assert unknown is not None and "true classes" not in Shapes().shows(unknown)
     missed = shape_record(1)
     missed["features"][0]["data"] = [300, 120, 120, 120, 120, 120]
     told = Shapes().data([missed], None)

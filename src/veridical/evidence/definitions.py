@@ -35,8 +35,8 @@ _OF_JOBS = {
     "estimate_variance_share": (
         "Share of the variance (the squared standard error) of an estimate that comes from one source, "
         "`category`: `sample` (the finite observation), `ratio` (the learned density ratios), `reference` "
-        "and `penalty` (finite simulated samples). Of each estimate they add up to 1; what a ridge decides is "
-        "a bias and has no share."
+        "and `penalty` (finite simulated samples). Of each estimate they add up to 1; what a ridge decides "
+        "is a bias and has no share."
     ),
     "fit_seconds": "Wall time of training.",
     "invalid_share": "Share of the simulations of a budget that failed or were not finite.",

@@ -58,8 +58,9 @@ class Scans(Figure):
             own = [r for r in select(table, metric=f"scanned_{name}") if r["seed"] is not None]
             for family in grouped(own, lambda r: r["category"]).values():
                 values = {variants.of_cells(r): r["value"] for r in family}
-                points = [_point(table, variant, value, shown) for variant, value in values.items()]
-                points = sorted((p for p in points if p), key=lambda p: (p["value"], p["label"]))
+                each = (_point(table, variant, value, shown) for variant, value in values.items())
+                points = [point for point in each if point is not None]
+                points.sort(key=lambda p: (p["value"], p["label"]))
                 if len({point["value"] for point in points}) > 1:
                     found.append({"name": name, "label": label, "points": points})
         return {**shown, "scans": found} if found else None

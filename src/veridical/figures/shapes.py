@@ -1,7 +1,8 @@
 """What a method learned of both classes: their shapes, and how their sum follows the data.
 
 Data: `true_value`, `kappa`, `sigma`, `names` of both classes, `features` (`name`, `unit`, `edges`, `data`,
-`expected`, `error` of their difference, `classes`: `shares`, `errors`, `templates`, and `true_shares`,
+`expected`, `error` of their difference, `classes`: `shares`, `errors`, `templates`,
+`template_errors`, and `true_shares`,
 `true_errors`, or None) and `fits` by class (`learned`, `templates`: mean squares of how far shapes are off).
 """
 
@@ -97,23 +98,22 @@ class Shapes(Figure):
         value, error = (numbers.to_precision(data[key], data["sigma"]) for key in ("kappa", "sigma"))
         texts = [
             f"A {data['names'][0]} fraction of {value} ± {error}{known}.",
-            f"The learned sum {follows}: differences have a spread of {numbers.rounded(spread, 2)} standard "
-            f"errors (1 is chance), the largest is {numbers.rounded(worst, 2)}.",
+            f"The learned sum {follows}: differences spread by {numbers.rounded(spread, 2)} standard errors "
+            f"(1 is chance), the largest is {numbers.rounded(worst, 2)}.",
         ]
-        for name, fit in zip(data["names"], data["fits"], strict=True):
-            if fit["learned"] is not None:
-                low, high = min(fit["templates"]), max(fit["templates"])
-                learned = numbers.rounded(fit["learned"], 2)
-                texts.append(
-                    f"The true {name}: what was learned is off by {learned} errors (root mean square, 1 is "
-                    f"chance), single simulators by {_range(low, high)}."
-                )
+        apart = [
+            f"{name} {numbers.rounded(fit['learned'], 2)} (single simulators {_range(fit['templates'])})"
+            for name, fit in zip(data["names"], data["fits"], strict=True)
+            if fit["learned"] is not None
+        ]
+        if apart:
+            texts.append(f"From the true classes, in standard errors (1 is chance): {', '.join(apart)}.")
         return " ".join(texts)
 
 
-def _range(low: float, high: float) -> str:
-    a, b = numbers.rounded(low, 2), numbers.rounded(high, 2)
-    return a if a == b else f"{a} to {b}"
+def _range(values: Sequence[float]) -> str:
+    low, high = (numbers.rounded(end(values), 2) for end in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _feature(each: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +128,9 @@ def _feature(each: Mapping[str, Any]) -> dict[str, Any]:
 
 def _class(one: Mapping[str, Any]) -> dict[str, Any]:
     """The shape of a class, and that of its true events with their errors."""
-    found: dict[str, Any] = {name: plain(one[name]) for name in ("shares", "errors", "templates")}
+    found: dict[str, Any] = {
+        name: plain(one[name]) for name in ("shares", "errors", "templates", "template_errors")
+    }
     if one["true"] is None or (total := sum(one["true"])) == 0:
         return found | {"true_shares": None, "true_errors": None}
     share = np.asarray(one["true"]) / total
@@ -155,7 +157,7 @@ def _fits(sides: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     learned = off([side["shares"] for side in sides], [side["errors"] for side in sides])
     single = [
-        off([side["templates"][k] for side in sides], [0.0] * len(sides))
+        off([side["templates"][k] for side in sides], [side["template_errors"][k] for side in sides])
         for k in range(len(sides[0]["templates"]))
     ]
     return {"learned": learned, "templates": single}
@@ -187,7 +189,7 @@ def _draw_sum(ax: Axes, feature: Mapping[str, Any], edges: Array, of: Data) -> N
     data, expected = np.asarray(feature["data"]), np.asarray(feature["expected"])
     second = (1 - kappa) * np.asarray(feature["classes"][1]["shares"]) * expected.sum()
     lower, upper = np.minimum(second, expected), np.maximum(second, expected)
-    part = f"of it {of['names'][0]}" if kappa >= 0 else f"its {of['names'][0]}, less than none"
+    part = f"{of['names'][0]} in it" if kappa >= 0 else f"negative {of['names'][0]} in it"
     ax.stairs(upper, edges, baseline=lower, fill=True, color=style.REFERENCE, alpha=0.3, label=part)
     ax.stairs(expected, edges, color=style.REFERENCE, linewidth=1.5, label="learned sum")
     middle = 0.5 * (edges[1:] + edges[:-1])

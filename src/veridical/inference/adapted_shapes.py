@@ -34,11 +34,13 @@ class ClassShape(NamedTuple):
         shares: h, of sum 1, shape (J,).
         errors: Their standard errors, shape (J,).
         templates: Those of each template as it is, shape (K, J).
+        template_errors: Their standard errors from the finite reference, shape (K, J).
     """
 
     shares: Array
     errors: Array
     templates: Array
+    template_errors: Array
 
 
 class Projection(NamedTuple):
@@ -120,13 +122,20 @@ def _class_shape(
 ) -> ClassShape:
     """One class at the events of the reference, and its templates with these log ratios (R, K)."""
     u, part = pool.counts * pool.at(fit.theta)[1 + side], pool.slices[side]
-    total, moved = u.sum(), u[:, None] * pool.designs[side]
-    shares = np.bincount(label, u, bins) / total
+    shares, finite = _shares(u, pool.counts, label, bins)
+    moved = u[:, None] * pool.designs[side]
     inside = np.stack([np.bincount(label, column, bins) for column in moved.T], axis=1)
-    slope = (inside - np.outer(shares, moved.sum(axis=0))) / total
-    squares = np.bincount(label, u**2, bins)
-    finite = (squares * (1 - 2 * shares) + shares**2 * squares.sum()) / total**2
+    slope = (inside - np.outer(shares, moved.sum(axis=0))) / u.sum()
     variance = np.einsum("jp,pq,jq->j", slope, fit.covariance[part, part], slope) + finite
-    templates = np.stack([np.bincount(label, pool.counts * np.exp(g), bins) for g in log_ratios.T])
-    templates /= templates.sum(axis=1, keepdims=True)
-    return ClassShape(shares, np.sqrt(np.maximum(variance, 0)), templates)
+    alone = [_shares(pool.counts * np.exp(g), pool.counts, label, bins) for g in log_ratios.T]
+    templates, scatter = map(np.stack, zip(*alone, strict=True))
+    errors = np.sqrt(np.maximum(variance, 0)), np.sqrt(np.maximum(scatter, 0))
+    return ClassShape(shares, errors[0], templates, errors[1])
+
+
+def _shares(u: Array, counts: Array, label: Array, bins: int) -> tuple[Array, Array]:
+    """Shares (J,) of bins in sums u (R,) over counts events each, and their variance as these are finite."""
+    total = u.sum()
+    shares = np.bincount(label, u, bins) / total
+    squares = np.bincount(label, u**2 / counts, bins)
+    return shares, (squares * (1 - 2 * shares) + shares**2 * squares.sum()) / total**2

@@ -123,8 +123,8 @@ def load(path: str | Path) -> Observations:
             }
             attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
             notes = tuple(filter(None, str(stored.attrs.get("notes", "")).split("\n")))
-            labels = {name: found.get(name) for name in ("truth", "classes")}
-            return Observations(found["x"], **labels, **attributes, notes=notes)
+            known = found.get("truth"), attributes["name"], attributes["kind"], attributes["source"]
+            return Observations(found["x"], *known, notes=notes, classes=found.get("classes"))
 
 
 def load_truth(path: str | Path) -> tuple[list[str], Array]:
