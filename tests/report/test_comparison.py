@@ -654,3 +654,16 @@ def test_what_the_variance_is_made_of_is_told_in_words() -> None:
     assert experiment_tables.variance_words([]) == ""
     prior = row(method="topics", seed=0, metric="estimate_prior", value=1.0)
     assert experiment_tables.variance_words([*bare, prior]) == ""
+
+
+def test_what_simulators_add_is_the_scatter_of_their_mean_answers() -> None:
+    """Biases of -0.5, 0 and 0.5 stated errors, each known to a tenth: 0.49 of it is not chance."""
+    rows = []
+    for name, bias in (("one", -0.01), ("two", 0.0), ("three", 0.01)):
+        cells = {"method": name, "dataset": "simulated", "true_value": 0.1, "seed": 0, "n": 100}
+        rows.append(row(method=name, seed=None, metric="scanned_simulators", value=0.0, category="one"))
+        rows.append(row(**cells, metric="experiment_bias", value=bias, stderr=0.002))
+        rows.append(row(**cells, metric="experiment_sigma", interval="total", value=0.02))
+    (text,) = experiment_tables.simulator_words(rows)
+    assert text.startswith("one, two and three learned from other simulators") and "by 0.49 at 0.10" in text
+    assert experiment_tables.simulator_words(rows[:3]) == experiment_tables.simulator_words([]) == []

@@ -51,3 +51,11 @@ def test_members_are_those_of_ensembles_that_differ_in_nothing_else(same: bool) 
     )
     expected = {"w_few": {"members": ("w_few", 4.0)}, "w_many": {"members": ("w_few", 16.0)}}
     assert told == (expected if same else {})
+
+
+def test_draws_of_simulators_are_siblings_if_as_many() -> None:
+    other = {**TEMPLATES, "first": [f"signal_{k}" for k in (3, 4, 5)]}
+    fewer = {**TEMPLATES, "first": ["signal_0"]}
+    made = {name: {**TAMM, "of": of} for name, of in (("a", "ratios"), ("b", "other"), ("c", "fewer"))}
+    told = found(ratios=TEMPLATES, other=other, fewer=fewer, **made)
+    assert told == {"a": {"simulators": ("a", 0.0)}, "b": {"simulators": ("a", 1.0)}}

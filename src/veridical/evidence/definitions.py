@@ -77,6 +77,10 @@ _OF_JOBS = {
         "alone; `category`: the first of them."
     ),
     "scanned_ridge": "Strength of the ridge of a method, likewise.",
+    "scanned_simulators": (
+        "Place of a method among those of one study that differ in the simulators alone that they learned "
+        "from, as many of each class; `category`: the first of them."
+    ),
     "scanned_templates": "Number of simulators of each class that a method mixes, likewise.",
     "scanned_topics": "Number of topics of each class of a method, likewise.",
     "simulation_seconds": (

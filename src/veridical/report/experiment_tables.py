@@ -147,6 +147,47 @@ def variance_words(own: Sequence[Row]) -> str:
     return f"{text} More data shrink the first part alone; the others need more simulated events."
 
 
+def simulator_words(rows: Sequence[Row]) -> list[str]:
+    """Returns how far answers of other simulators lie apart, a sentence for each set of methods and truth.
+
+    What scatters are the mean estimates over experiments, less what their finite number adds; the sd over
+    draws of simulators, in mean stated errors, is that of simulators and networks together.
+    """
+    texts = []
+    families = grouped(select(rows, metric="scanned_simulators", seed=None), lambda r: str(r["category"]))
+    for family in families.values():
+        names = [variants.of_cells(r).label for r in family]
+        found: dict[float, list[tuple[Measured, Measured]]] = {}
+        for r in family:
+            own = select(rows, **variants.of_cells(r).cells)
+            for truth in sorted({b["true_value"] for b in select(own, metric="experiment_bias")}):
+                bias = _measured(own, metric="experiment_bias", true_value=truth)
+                sigma = _measured(own, metric="experiment_sigma", interval="total", true_value=truth)
+                if bias and sigma:
+                    found.setdefault(truth, []).append((bias, sigma))
+        scatter = [
+            f"{numbers.rounded(_scatter(pairs), 2)} at {numbers.rounded(truth, 2)}"
+            for truth, pairs in sorted(found.items())
+            if len(pairs) > 1
+        ]
+        if scatter:
+            texts.append(
+                f"{_listed(names)} learned from other simulators and are alike in all else: their mean "
+                f"estimates scatter by {_listed(scatter)}, in stated errors. No stated error holds this "
+                "part, which is that of the simulators and of their networks."
+            )
+    return texts
+
+
+def _scatter(pairs: Sequence[tuple[Measured, Measured]]) -> float:
+    """Standard deviation of biases over draws of simulators beyond chance, in mean stated errors."""
+    biases = [bias.value for bias, _ in pairs]
+    mean = sum(biases) / len(biases)
+    variance = sum((b - mean) ** 2 for b in biases) / (len(biases) - 1)
+    chance = sum(bias.error**2 for bias, _ in pairs) / len(pairs)
+    return sqrt(max(variance - chance, 0.0)) * len(pairs) / sum(sigma.value for _, sigma in pairs)
+
+
 def _place(source: str) -> int:
     return list(SOURCES).index(source) if source in SOURCES else len(SOURCES)
 

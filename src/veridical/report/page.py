@@ -182,6 +182,7 @@ def build(
             for name in figures.SECTIONS
         },
         "experiments": experiment_tables.experiment_table(rows),
+        "simulators": experiment_tables.simulator_words(rows),
         "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
         "unchecked": unchecked,

@@ -20,7 +20,7 @@ def scans(methods: Methods) -> Scans:
 
     Methods that estimate a fraction are siblings if their settings agree in all but the scanned one; of
     `members`, which the ensemble that they wrap has, if those of the ensembles do, too. A scan needs two
-    different numbers.
+    different numbers. Methods that learned from other simulators of the same number are counted from 0.
     """
     found: Scans = {}
     asked = {name: method for name, method in methods.items() if method.answers == "estimate"}
@@ -33,7 +33,23 @@ def scans(methods: Methods) -> Scans:
             if len(set(family.values())) > 1:
                 for name, value in family.items():
                     found.setdefault(name, {})[scan] = (next(iter(family)), value)
+    for draws in _draws(asked, methods).values():
+        for place, name in enumerate(draws if len(draws) > 1 else ()):
+            found.setdefault(name, {})["simulators"] = (draws[0], float(place))
     return found
+
+
+def _draws(asked: Methods, methods: Methods) -> dict[str, list[str]]:
+    """Methods that differ in the templates of their ensemble alone, one for each set of templates."""
+    found: dict[str, dict[str, str]] = {}
+    for name, method in asked.items():
+        parent = methods.get(str(method.setting("of")))
+        sides: Any = parent.setting("templates") if parent else None
+        if parent is not None and sides:
+            alike = _without("of")(method, methods) + _without("first", "second")(parent, methods)
+            alike += canonical([len(side) for side in sides])
+            found.setdefault(alike, {}).setdefault(canonical(sides), name)
+    return {alike: list(names.values()) for alike, names in found.items()}
 
 
 def _templates(method: MethodSettings, methods: Methods) -> float | None:
