@@ -647,7 +647,7 @@ def test_what_the_variance_is_made_of_is_told_in_words() -> None:
         for i, share in enumerate(shares)
     ]
     text = experiment_tables.variance_words(rows)
-    assert "50 % to 60 % come from the finite sample of events" in text
+    assert "50 to 60 % come from the finite sample of events" in text
     assert "20 % come from the finite simulated sample that densities" in text and "norms" not in text
     bare = [row(**cells, value=float(s == "sample"), category=s) for s in ("sample", "ratio")]
     assert "No error of what was learned is stated" in experiment_tables.variance_words(bare)

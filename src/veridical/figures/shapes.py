@@ -38,7 +38,10 @@ class Shapes(Figure):
 
     def found(self, sources: Sources) -> Iterator[Found]:
         for variant, dataset, shapes, truth in sources.shapes():
-            yield Found((shapes, truth), variant, dataset)
+            if any(
+                len(weights) > 1 for weights in shapes[0]["weights"]
+            ):  # one simulator alone learns nothing
+                yield Found((shapes, truth), variant, dataset)
 
     def data(
         self, shapes: Sequence[Mapping[str, Any]], truth: Sequence[float] | None

@@ -139,7 +139,7 @@ def variance_words(own: Sequence[Row]) -> str:
         values = [r["value"] for r in rows]
         if max(values) >= LEAST:
             low, high = numbers.percent(min(values)), numbers.percent(max(values))
-            share = low if low == high else f"{low} to {high}"
+            share = low if low == high else f"{low.removesuffix(' %')} to {high}"
             parts.append(f"{share} come from {SOURCES.get(source, source)}")
     text = f"Of the variance (the squared standard error), {_listed(parts)}."
     if not any(max(r["value"] for r in rows) >= LEAST for s, rows in by_source.items() if s != "sample"):
