@@ -40,8 +40,9 @@ class Scans(Figure):
         "Methods that are alike but for one number, which grows to the right. Left: the estimate with one "
         "stated error (dotted: the truth, where it is known). Middle: how far estimates are off on average "
         "over experiments, in stated errors (grey: of no account). Right: how often 68 % intervals hold the "
-        "truth there; points off the line by more than three standard errors are orange. An answer that moves by more than its "
-        "error rests on the setting; settings whose points lie on the lines can be trusted."
+        "truth there; points off the line by more than three standard errors are orange. An answer that "
+        "moves by more than its error rests on the setting; settings whose points lie on the lines can be "
+        "trusted."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
