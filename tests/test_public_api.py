@@ -23,7 +23,8 @@ NAMES = {
     "has_posterior log_likelihood measured name needs noise of_nature parameter_names parameters "
     "posterior_log_prob posterior_sample prior severity simulate statistics timeout_is_data x_dtype "
     "x_shape x_unit",
-    "veridical.tasks.ClassTask": "classes draw has_log_ratio log_ratio mixture +veridical.tasks.Task",
+    "veridical.tasks.ClassTask": "classes draw has_log_ratio labelled_mixture log_ratio mixture "
+    "+veridical.tasks.Task",
     "veridical.tasks.FileTask": "available rows +veridical.tasks.Task",
     "veridical.tasks.Dimension": "coordinates kind label missing name unit",
     "veridical.tasks.Parameter": "label lower name unit upper",

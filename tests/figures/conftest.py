@@ -16,7 +16,8 @@ from veridical.evidence import metrics
 from veridical.evidence.metrics import row
 from veridical.evidence.tabulation import QUANTILES
 from veridical.figures.sources import Sources
-from veridical.saved import observations, posteriors
+from veridical.saved import estimates, observations, posteriors
+from veridical.saved.estimates import Estimate
 from veridical.saved.posteriors import Draws
 
 LEVELS = np.linspace(0.1, 0.9, 9)
@@ -44,6 +45,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         for (dataset, name), curves in _curves(rng).items()
     ]
     results.append(_check(root / "check/wifi/n100-r0/simulated", "experiments", _experiments(rng)))
+    draws.append(_estimate(root / "infer/tamm/n100-r0/pelts.json"))
     epochs = [{"epoch": float(e), "train_loss": 2.0 - e, "validation_loss": 2.1 - e} for e in range(3)]
     record = {"s": 12.5, "h:m:s": "0:00:12", "max_rss": 300.0, "cpu_time": 11.0}
     metrics.write(root / "metrics.csv", metrics.tidy(_rows()))
@@ -91,8 +93,12 @@ def _json(path: Path, content: Any) -> Path:
 
 def _check(folder: Path, name: str, curves: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    table = (Metric("mmd", 1.5, n=50), Metric("power", 0.8, n=20))
-    checks.save(CheckResult(name, ("a", "b"), table, curves, True, 0.4), folder / f"{name}.json")
+    table = [Metric("mmd", 1.5, n=50), Metric("power", 0.8, n=20)]
+    for kappa in KAPPAS if "pull_counts" in curves else ():
+        for moment, value in (("mean", 0.1), ("sd", 1.05)):
+            extra = {"true_value": float(kappa)}
+            table.append(Metric(f"experiment_pull_{moment}", value, 0.2, 20, extra=extra))
+    checks.save(CheckResult(name, ("a", "b"), tuple(table), curves, True, 0.4), folder / f"{name}.json")
     return folder / f"{name}.json"
 
 
@@ -133,7 +139,36 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
 def _experiments(rng: np.random.Generator) -> dict[str, Any]:
     curves = {"z": np.linspace(0, 3, 7), "true_values": KAPPAS, "residual_total": np.zeros((2, 7))}
     examples = {name: 0.1 + rng.uniform(size=(20, 2)) for name in ("value", "total", "statistical")}
+    curves |= {
+        "pull_edges": np.linspace(-4, 4, 33),
+        "pull_counts": rng.multinomial(20, np.full(34, 1 / 34), 2),
+    }
     return curves | {f"example_{name}": values for name, values in examples.items()}
+
+
+def shape_record(seed: int = 0, bins: int = 6, true: bool = True) -> dict[str, Any]:
+    """What a method says that it learned of two classes, of which the events are known or not."""
+    rng = seeds.generator(7, "test", "figures", "shapes", seed)
+    share = np.full(bins, 1 / bins)
+
+    def side(n: int) -> dict[str, Any]:
+        templates = rng.dirichlet(np.full(bins, 20.0), 3).tolist()
+        known = rng.multinomial(n, share).tolist() if true else None
+        shapes = {"templates": templates, "template_errors": [[0.01] * bins] * 3, "true": known}
+        return {"shares": share.tolist(), "errors": [0.01] * bins, **shapes}
+
+    data = rng.multinomial(900, share).tolist()
+    feature = {"name": "mass", "unit": "GeV", "edges": np.linspace(0, 3, bins + 1).tolist(), "data": data}
+    feature |= {"expected": [900 / bins] * bins, "error": [11.0] * bins, "classes": [side(90), side(810)]}
+    about = {"classes": ["signal", "background"], "kappa": 0.1, "sigma": 0.02, "weights": [[0.5, 0.5]] * 2}
+    return about | {"features": [feature]}
+
+
+def _estimate(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    one = np.full(1, 0.1)
+    estimates.save(path, Estimate(one, one / 5, one / 10, 0 * one), shapes=[shape_record()])
+    return path
 
 
 def _draws(
@@ -177,4 +212,19 @@ def _rows() -> list[Any]:
                 for parameter in ("a", "b")
                 for level in QUANTILES
             ]
+    return [*rows, *scan_rows("ridge", {"tamm": 1.0, "tamm_firm": 10.0})]
+
+
+def scan_rows(name: str, values: dict[str, float], held: float = 0.68) -> list[Any]:
+    """Estimates and experiments of methods that differ in one number."""
+    rows = []
+    for method, value in values.items():
+        cells = {"method": method, "budget": 100, "seed": 0}
+        rows.append(row(**cells, metric=f"scanned_{name}", value=value, category=next(iter(values))))
+        where = {**cells, "dataset": "simulated", "true_value": 0.1, "n": 100}
+        rows.append(row(**where, metric="estimate", observation=0, value=0.11, stderr=0.02 / value))
+        rows.append(row(**where, metric="experiment_bias", value=0.01, stderr=0.002))
+        total = {**where, "interval": "total"}
+        rows.append(row(**total, metric="experiment_sigma", value=0.02, stderr=0.001))
+        rows.append(row(**total, metric="experiment_coverage", level=0.6827, value=held, stderr=0.047))
     return rows

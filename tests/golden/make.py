@@ -291,13 +291,14 @@ def answers_of_shard(path: Path) -> dict[str, np.ndarray]:
 def answers_of_estimate(path: Path) -> dict[str, np.ndarray]:
     found = estimates.load(path)
     told, known = np.array([found["method"], found["dataset"]]), dict(vars(found["estimate"]))
-    assert not any(known.pop(name) for name in ("fit_p", "alarms", "prior"))  # once there were none
+    assert not any(known.pop(name) for name in ("fit_p", "alarms", "prior", "parts"))  # once there were none
     return {"told": told, "truth": found["truth"], **known}
 
 
 def answers_of_observations(path: Path) -> dict[str, np.ndarray]:
     found = vars(observations.load(path))
-    return {name: np.array(value) for name, value in found.items() if name != "notes"}  # once there were none
+    none = ("notes", "classes")  # once there were none
+    return {name: np.array(value) for name, value in found.items() if name not in none}
 
 
 def write_observations(path: Path) -> None:

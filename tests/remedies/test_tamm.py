@@ -286,3 +286,41 @@ def test_what_it_cannot_learn_from_is_refused(tamm: Tamm) -> None:
         tamm.estimate(np.zeros((2, 5)))
     with pytest.raises(DataError, match="finite"):
         tamm.adapt(np.full((5, 1), np.nan))
+
+
+def test_an_answer_shows_what_it_learned_of_the_classes(tamm: Tamm) -> None:
+    """Shares of both, beside the true events of each where these are known; the parts of its error add up."""
+    x, kappa = sample(3000, 0.3, "shown"), 0.3
+    classes = (np.arange(3000) >= 3000 * kappa).astype(np.int8)[None]
+    found, (record,) = tamm.answer(x[None], classes)
+    assert record["classes"] == ["peak", "fall"] and record["kappa"] == found.value[0]
+    (feature,) = record["features"]
+    assert (feature["name"], sum(feature["data"])) == ("x_1", 3000)
+    assert [sum(side["true"]) for side in feature["classes"]] == [900, 2100]
+    assert [len(side["templates"]) for side in feature["classes"]] == [3, 2]
+    assert tamm.answer(x[None])[1][0]["features"][0]["classes"][0]["true"] is None
+    shares = found.variance_shares
+    assert set(shares) == {"sample", "reference", "penalty", "ratio"}
+    assert sum(shares.values()) == pytest.approx(1) and min(shares.values()) >= 0
+    fit = tamm.adapt(x)
+    assert shares["ratio"][0] == pytest.approx(fit.ratio**2 / fit.sigma**2)
+    assert shares["sample"][0] == pytest.approx(fit.observed**2 / fit.sigma**2)
+
+
+def test_shares_of_the_variance_go_where_samples_are_endless(tamm: Tamm) -> None:
+    """Weights known exactly leave no share of the ratio; a hundred times the data leave little of theirs."""
+    x = sample(2000, 0.3, "endless")
+    sure = replace(tamm, covariance=np.zeros_like(tamm.covariance)).answer(x[None])[0].variance_shares
+    assert sure["ratio"][0] == 0 and sum(sure.values())[0] == pytest.approx(1)
+    few, many = (tamm.answer(np.tile(x, (k, 1))[None])[0].variance_shares["sample"][0] for k in (1, 100))
+    assert few > 0.3 and many < 0.05
+
+
+def test_what_is_more_than_three_numbers_is_shown_by_its_log_ratio(tamm: Tamm) -> None:
+    wide = replace(tamm, parent=Blind())
+    (feature,) = wide.answer(sample(3000, 0.3, "blind")[None])[1][0]["features"]
+    assert feature["name"] == "log ratio of the learned classes" and sum(feature["data"]) == 3000
+
+
+class Blind(Known):
+    sees_events = False

@@ -24,7 +24,7 @@ from veridical.evidence.metrics import Row, row
 from veridical.evidence.variants import Variant
 from veridical.figures import intervals, style, transport
 from veridical.figures.coverages import Coverages
-from veridical.report import verdict
+from veridical.report import experiment_tables, verdict
 from veridical.saved import experiments
 from veridical.saved.posteriors import Draws
 
@@ -597,23 +597,73 @@ def test_estimates_are_tabulated_with_the_parts_of_their_error() -> None:
 
 
 def test_estimates_in_experiments_are_tabulated_by_method_and_truth() -> None:
-    from veridical.report import tables
-
     cells = {"method": "tamm", "budget": 1000, "dataset": "simulated", "true_value": 0.1}
     whole = {**cells, "interval": "total"}
+    seed = {"seed": 0, "n": 400}
     rows = [
         row(**cells, metric="experiment_bias", value=0.004),
-        row(**cells, metric="experiment_sd", value=0.021),
-        row(**whole, metric="experiment_sigma", value=0.02),
-        row(**{**cells, "interval": "statistical"}, metric="experiment_sigma", value=0.01),
-        row(**whole, metric="experiment_coverage", level=0.6827, value=0.7),
-        row(**whole, metric="experiment_coverage", level=0.9, value=0.85),
-        row(**cells, metric="experiment_alarm_share", value=0.25),
+        row(**cells, **seed, metric="experiment_bias", value=0.004, stderr=0.001),
+        row(**cells, **seed, metric="experiment_sd", value=0.021, stderr=0.001),
+        row(**whole, **seed, metric="experiment_sigma", value=0.02, stderr=0.0001),
+        row(**{**cells, "interval": "statistical"}, **seed, metric="experiment_sigma", value=0.01),
+        row(**whole, **seed, metric="experiment_coverage", level=0.6827, value=0.7, stderr=0.023),
+        row(**whole, **seed, metric="experiment_coverage", level=0.9, value=0.8, stderr=0.02),
+        row(**cells, **seed, metric="experiment_alarm_share", value=0.25),
     ]
-    (line,) = tables.experiment_table(rows)
-    assert (line["truth"], line["mean"], line["off"]) == ("0.100", "0.104", "0.20")
-    assert (line["sigma"], line["spread"], line["data"]) == ("0.020", "0.021", "25 %")
-    assert (line["held"], line["held_90"], line["alarms"]) == ("70 %", "85 %", "25 %")
-    (bare,) = tables.experiment_table(rows[:2])
-    assert bare["sigma"] == bare["alarms"] == bare["held"] == ""
-    assert tables.experiment_table([]) == []
+    found = experiment_tables.experiment_table(rows)
+    assert found is not None and (found["n"], found["trainings"], found["alarms"]) == ("400", 1, True)
+    (line,) = found["lines"]
+    assert (line["truth"], line["mean"], line["off"]) == ("0.100", "0.104", "0.20 ± 0.05")
+    assert (line["sigma"], line["spread"], line["data"]) == ("0.020", "1.05 ± 0.05", "25 %")
+    assert (line["held"], line["held_90"], line["alarms"]) == ("70 ± 2 %", "80 ± 2 %", "25 %")
+    assert line["wrong"] == ["held_90"]
+    bare = experiment_tables.experiment_table(rows[:1])
+    assert bare is not None and bare["lines"][0]["sigma"] == bare["lines"][0]["held"] == ""
+    assert experiment_tables.experiment_table([]) is None
+
+
+def test_what_is_wrong_by_more_than_chance_is_marked() -> None:
+    """A bias of half a stated error, and a spread half as large again; not with ten experiments."""
+    for n, wrong in ((1000, ["off", "spread", "held"]), (10, [])):
+        cells = {"method": "m", "dataset": "simulated", "true_value": 0.1, "seed": 0, "n": n}
+        root, total = n**0.5, {**cells, "interval": "total"}
+        rows = [
+            row(**{**cells, "seed": None}, metric="experiment_bias", value=0.5),
+            row(**cells, metric="experiment_bias", value=0.5, stderr=1.5 / root),
+            row(**cells, metric="experiment_sd", value=1.5, stderr=1.5 / (2 * n) ** 0.5),
+            row(**total, metric="experiment_sigma", value=1.0, stderr=0.0),
+            row(**total, metric="experiment_coverage", level=0.6827, value=0.5, stderr=0.5 / root),
+        ]
+        found = experiment_tables.experiment_table(rows)
+        assert found is not None and found["lines"][0]["wrong"] == wrong
+
+
+def test_what_the_variance_is_made_of_is_told_in_words() -> None:
+    cells = {"method": "tamm", "seed": 0, "metric": "estimate_variance_share"}
+    sources = {"sample": (0.5, 0.6), "ratio": (0.3, 0.2), "reference": (0.2, 0.2), "penalty": (0.0, 0.0)}
+    rows = [
+        row(**cells, value=share, category=source, observation=i)
+        for source, shares in sources.items()
+        for i, share in enumerate(shares)
+    ]
+    text = experiment_tables.variance_words(rows)
+    assert "50 to 60 % come from the finite sample of events" in text
+    assert "20 % come from the finite simulated sample that densities" in text and "norms" not in text
+    bare = [row(**cells, value=float(s == "sample"), category=s) for s in ("sample", "ratio")]
+    assert "No error of what was learned is stated" in experiment_tables.variance_words(bare)
+    assert experiment_tables.variance_words([]) == ""
+    prior = row(method="topics", seed=0, metric="estimate_prior", value=1.0)
+    assert experiment_tables.variance_words([*bare, prior]) == ""
+
+
+def test_what_simulators_add_is_the_scatter_of_their_mean_answers() -> None:
+    """Biases of -0.5, 0 and 0.5 stated errors, each known to a tenth: 0.49 of it is not chance."""
+    rows = []
+    for name, bias in (("one", -0.01), ("two", 0.0), ("three", 0.01)):
+        cells = {"method": name, "dataset": "simulated", "true_value": 0.1, "seed": 0, "n": 100}
+        rows.append(row(method=name, seed=None, metric="scanned_simulators", value=0.0, category="one"))
+        rows.append(row(**cells, metric="experiment_bias", value=bias, stderr=0.002))
+        rows.append(row(**cells, metric="experiment_sigma", interval="total", value=0.02))
+    (text,) = experiment_tables.simulator_words(rows)
+    assert text.startswith("one, two and three learned from other simulators") and "by 0.49 at 0.10" in text
+    assert experiment_tables.simulator_words(rows[:3]) == experiment_tables.simulator_words([]) == []

@@ -104,3 +104,33 @@ def test_what_a_method_says_of_its_fit_comes_back(example: Estimate, tmp_path: P
     assert mixed.alarms is None and mixed.fit_p is None
     with pytest.raises(DataError, match="expected alarms of 2 observations, got 1"):
         replace(example, alarms=[[]])
+
+
+def test_shares_of_the_variance_add_up_to_one(tmp_path: Path, example: Estimate) -> None:
+    shares = example.variance_shares
+    assert list(shares) == ["sample", "ratio"]
+    np.testing.assert_allclose(shares["sample"] + shares["ratio"], 1)
+    parts = {"samples": 0.6 * example.ratio, "weights": 0.8 * example.ratio}
+    split = replace(example, parts=parts)
+    np.testing.assert_allclose(sum(split.variance_shares.values()), 1)
+    np.testing.assert_allclose(split.variance_shares["weights"], 0.64 * shares["ratio"])
+    estimates.save(tmp_path / "parts.json", split, shapes=[{"kappa": 0.1}, {"kappa": 0.2}])
+    again = estimates.load(tmp_path / "parts.json")
+    np.testing.assert_array_equal(again["estimate"].parts["weights"], parts["weights"])
+    assert again["shapes"][1] == {"kappa": 0.2}
+    stacked = Estimate.stack([split, split])
+    assert stacked.parts is not None and len(stacked.parts["samples"]) == 4
+    assert Estimate.stack([split, example]).parts is None
+    sure = replace(example, ratio=np.zeros(2))  # an endless sample for the fit leaves no share of the ratio
+    assert not sure.variance_shares["ratio"].any()
+    endless = replace(example, statistical=np.zeros(2))
+    assert not endless.variance_shares["sample"].any() and endless.variance_shares["ratio"].all()
+
+
+def test_parts_that_are_not_the_error_are_refused(tmp_path: Path, example: Estimate) -> None:
+    with pytest.raises(DataError, match="add up"):
+        replace(example, parts={"samples": 0.5 * example.ratio, "weights": 0.5 * example.ratio})
+    with pytest.raises(ShapeError, match="part samples"):
+        replace(example, parts={"samples": np.ones(3)})
+    with pytest.raises(DataError, match="shapes of 2 observations"):
+        estimates.save(tmp_path / "short.json", example, shapes=[{}])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from veridical import tasks
+from veridical.errors import ShapeError
 from veridical.saved import observations
 from veridical.stages import observe
 
@@ -48,3 +49,15 @@ def test_other_gaps_than_simulated_stand_in_log_and_look(
     (note,) = json.loads((tmp_path / "look.json").read_text())["notes"]
     assert note.startswith("Missing values: 1 of 1 observations lack 2 of 3 numbers, simulations 1, and 1 of")
     assert capsys.readouterr().out == f"{note}\n"
+
+
+def test_samples_of_events_keep_the_classes_that_these_are_of(tmp_path: Path) -> None:
+    spec = {"name": "gaussian_classes", "settings": {"separation": 6.0}}
+    settings = {"true_values": [0.25, 0.5], "events": 400}
+    observe.observe_mixtures(spec, settings, tmp_path / "simulated.nc", root=7)
+    found = observations.load(tmp_path / "simulated.nc")
+    assert found.classes is not None and found.classes.shape == found.x.shape[:2] == (2, 400)
+    first = tasks.build(spec).log_ratio(found.x[1]) > 0  # type: ignore[attr-defined]
+    assert np.mean(first == (found.classes[1] == 0)) > 0.98  # they lie six standard deviations apart
+    with pytest.raises(ShapeError, match="classes"):
+        observations.Observations(found.x, found.truth, "s", "simulated", classes=found.classes[:, 1:])

@@ -107,6 +107,10 @@ def test_each_task_with_classes_keeps_the_contract(name: str, rng: np.random.Gen
     with pytest.raises(TaskError, match="has no class 'neither'"):
         task.simulate(np.empty((3, 0)), rng, "neither")
     assert task.mixture(7, 0.25, rng).shape == (7, *task.x_shape)
+    same = [np.random.Generator(np.random.PCG64(3)) for _ in range(2)]
+    events, classes = task.labelled_mixture(9, 0.5, same[0])
+    np.testing.assert_array_equal(events, task.mixture(9, 0.5, same[1]))
+    assert set(classes.tolist()) <= {0, 1} and classes.shape == (9,)
     if not task.has_log_ratio:
         with pytest.raises(NotImplementedError, match=f"task {name} has no exact density ratio"):
             task.log_ratio(events)

@@ -10,6 +10,9 @@ for sigma = `total` (both parts of the error, in quadrature), `statistical` alon
 (deviation by the shape of the likelihood) and `pointwise` (one event per experiment). An experiment whose
 estimate or error is not a finite number counts as one that every interval misses.
 
+With their sign, the deviations by the total error are *pulls*, (value - truth) / sigma. Where the stated
+error is right and the estimate unbiased and normal, they have mean 0 and standard deviation 1.
+
 References:
     | Frequentist Uncertainties on Neural Density Ratios with w_i f_i Ensembles (Benevedes & Thaler, 2025)
     | https://arxiv.org/abs/2506.00113
@@ -43,6 +46,7 @@ Z = np.linspace(0, 3, 301)
 IDEAL = np.array([erf(z / sqrt(2)) for z in Z])
 STATED = {0.6827: 1.0, 0.9: 1.6448536269514722, 0.9545: 2.0}  # level: z
 EXAMPLES = 100
+PULLS = np.linspace(-4, 4, 33)  # edges of the histogram of pulls
 
 
 def deviations(arrays: Mapping[str, Array], truth: Array) -> dict[str, Array]:
@@ -66,6 +70,14 @@ def deviations(arrays: Mapping[str, Array], truth: Array) -> dict[str, Array]:
     return {kind: np.where(np.isnan(values), np.inf, values) for kind, values in z.items()}
 
 
+def pulls(arrays: Mapping[str, Array], truth: Array) -> Array:
+    """Returns (value - truth) / total, shape (E, V); NaN where there is no answer, or no error is stated."""
+    total = np.hypot(arrays["statistical"], arrays["ratio"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.where(total > 0, (arrays["value"] - truth) / total, np.nan)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
 def estimate_sums(arrays: Mapping[str, Array], truth: Array) -> Sums:
     """Returns what one batch of estimates adds to the sums."""
     z = deviations(arrays, truth)
@@ -76,11 +88,14 @@ def estimate_sums(arrays: Mapping[str, Array], truth: Array) -> Sums:
         "ratio": arrays["ratio"],
         "total": np.hypot(arrays["statistical"], arrays["ratio"]),
     }
+    pull = pulls(arrays, truth)
     alarmed = {"alarmed": (arrays["alarm"] > 0).sum(axis=0)} if "alarm" in arrays else {}
     return alarmed | {
         "n": len(off),
         "failed": failed.sum(axis=0),
         "off": Moments.of(off),
+        "pull": Moments.of(pull),
+        "pulls": cells(np.where(np.isnan(pull), np.inf, pull), PULLS),
         "sigma": {kind: Moments.of(np.where(failed, np.nan, sigma)) for kind, sigma in sigmas.items()},
         "cells": {kind: cells(values, Z) for kind, values in z.items()},
         "held": {
@@ -127,7 +142,9 @@ def coverage(
         check=NAME,
         parameters=names,
         table=tuple(table),
-        curves={"z": Z, "true_values": truth} | _curves(sums["cells"], band) | _examples(groups.first),
+        curves={"z": Z, "true_values": truth, "pull_edges": PULLS, "pull_counts": sums["pulls"]}
+        | _curves(sums["cells"], band)
+        | _examples(groups.first),
         passed=passed,
         p_value=p_value,
         settings=vars(options),
@@ -219,8 +236,20 @@ def _moments(sums: Sums, truth: Array) -> list[Metric]:
         spread = float(np.sqrt(off.variance[i]))
         table.append(Metric("experiment_bias", float(off.mean[i]), float(off.stderr[i]), kept, extra=extra))
         table.append(Metric("experiment_sd", spread, spread / sqrt(2 * (kept - 1)), kept, extra=extra))
+        table += _pull_moments(sums["pull"], i, extra)
         for kind, moments in sums["sigma"].items():
             value, error = float(moments.mean[i]), float(moments.stderr[i])
             where = _where(kind, at)
             table.append(Metric("experiment_sigma", value, error, kept, extra=where))
     return table
+
+
+def _pull_moments(pull: Moments, i: int, extra: Mapping[str, Any]) -> list[Metric]:
+    """Mean and standard deviation of the pulls at one true value; none of fewer than two."""
+    if (n := int(pull.n[i])) < 2:
+        return []
+    spread = float(np.sqrt(pull.variance[i]))
+    return [
+        Metric("experiment_pull_mean", float(pull.mean[i]), float(pull.stderr[i]), n, extra=extra),
+        Metric("experiment_pull_sd", spread, spread / sqrt(2 * (n - 1)), n, extra=extra),
+    ]

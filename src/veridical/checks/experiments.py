@@ -69,6 +69,13 @@ MEANINGS = {
     "experiment_hpd_coverage": "`hpd_coverage` over pseudo-experiments.",
     "experiment_hpd_coverage_gap": "`hpd_coverage_gap` over pseudo-experiments.",
     "experiment_lpp": "`lpp` over pseudo-experiments.",
+    "experiment_pull_mean": (
+        "Mean over pseudo-experiments of the pull, (estimate - truth) / its stated error; 0 is right."
+    ),
+    "experiment_pull_sd": (
+        "Standard deviation of the pull over pseudo-experiments; 1 is right, more means that stated errors "
+        "are too small."
+    ),
     "experiment_sd": "Standard deviation of the estimate over pseudo-experiments.",
     "experiment_sigma": (
         "Mean stated standard error over pseudo-experiments, to be compared with `experiment_sd`; column "

@@ -10,6 +10,7 @@ import numpy as np
 
 from veridical.errors import DataError, TaskError, TrainingError
 from veridical.estimators.base import Estimator, Material
+from veridical.saved.estimates import Estimate
 from veridical.tasks.base import Array, ClassTask
 
 Generators = Callable[..., np.random.Generator]
@@ -48,6 +49,20 @@ class WithoutPosterior(Estimator):
         raise TrainingError(
             f"experiments: expected a method that estimates fractions, such as `wifi`, got {self.type!r}."
         )
+
+    def answer(self, x: Array, classes: Array | None) -> tuple[Estimate, list[dict[str, Any]] | None]:
+        """Returns the estimates of samples x (N, events, *x_shape), and what was learned of the classes.
+
+        The latter is plain data for each sample, None where a method has none to show; the `classes` of the
+        events (N, events), 0 or 1, where known, are for that alone.
+
+        Raises:
+            TrainingError: If the method gives no estimate.
+        """
+        estimate = getattr(self, "estimate", None)
+        if estimate is None:
+            raise TrainingError(f"expected a method that estimates fractions, got {self.type!r}.")
+        return estimate(x), None
 
     def _refuse(self) -> NoReturn:
         raise TaskError(

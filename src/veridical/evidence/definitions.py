@@ -32,6 +32,12 @@ _OF_JOBS = {
     "estimate_prior": "1 where an estimate rests on a prior: the mean of a posterior.",
     "estimate_ratio_error": "The part of its standard error that comes from the trained method.",
     "estimate_statistical_error": "The part of its standard error that comes from the finite observation.",
+    "estimate_variance_share": (
+        "Share of the variance (the squared standard error) of an estimate that comes from one source, "
+        "`category`: `sample` (the finite observation), `ratio` (the learned density ratios), `reference` "
+        "and `penalty` (finite simulated samples). Of each estimate they add up to 1; what a ridge decides "
+        "is a bias and has no share."
+    ),
     "fit_seconds": "Wall time of training.",
     "invalid_share": "Share of the simulations of a budget that failed or were not finite.",
     "leakage": (
@@ -66,6 +72,17 @@ _OF_JOBS = {
     ),
     "round_spread": "By what share it changed a standard deviation; the largest of all parameters.",
     "sample_seconds": "Wall time of the job that draws from the posterior, start of Python included.",
+    "scanned_members": (
+        "Number of networks of the ensemble behind a method, where methods of one study differ in that "
+        "alone; `category`: the first of them."
+    ),
+    "scanned_ridge": "Strength of the ridge of a method, likewise.",
+    "scanned_simulators": (
+        "Place of a method among those of one study that differ in the simulators alone that they learned "
+        "from, as many of each class; `category`: the first of them."
+    ),
+    "scanned_templates": "Number of simulators of each class that a method mixes, likewise.",
+    "scanned_topics": "Number of topics of each class of a method, likewise.",
     "simulation_seconds": (
         "Wall time of the simulations that a run learned from, at the measured rate of their fidelity."
     ),

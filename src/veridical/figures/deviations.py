@@ -1,12 +1,13 @@
 """Repeated experiments: what the coverage of estimates misses.
 
-Data: `z`, `reach` of the axis and `panels` (`true_value`, label, `curves`: label, trainings, mean, stderr,
-gap).
+Data: `z`, `reach` of the axis, `n` experiments, `lower`, `upper` of what chance does to right intervals, and
+`panels` (`true_value`, label, `curves`: label, trainings, mean, stderr, gap).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import erf, sqrt
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from veridical.figures.base import (
 
 Z_POINTS = 61
 NEARLY_RIGHT, LEAST_REACH = 0.1, 0.08
-RIGHT_GAP = 0.03  # a mean miss of coverage below this is that of right intervals
+RIGHT_GAP = 0.03  # a mean miss of coverage below this is that of right intervals of many experiments
+CHANCE = 2.0  # times the mean miss of right intervals, which few experiments reach by chance
 USUAL = (1.0, 2.0)
 
 
@@ -42,7 +44,8 @@ class Deviations(Figure):
         "Many experiments with known truth were made up and analysed. For intervals of estimate ± so many "
         "stated standard errors (across): how many held the truth, minus how many should (68 % at 1, 95 % at "
         "2). Zero is right; below it the stated errors are too small, above it too large. A curve that "
-        "leaves the frame is far off. Bands are one standard error over independent trainings."
+        "leaves the frame is far off. The grey band is what chance does to right intervals in so many "
+        "experiments of one training; bands in colour are one standard error over independent trainings."
     )
 
     def found(self, sources: Sources) -> Iterator[Found]:
@@ -70,13 +73,16 @@ class Deviations(Figure):
             panels.append(
                 {"true_value": true_value, "label": f"truth {rounded(true_value, 2)}", "curves": curves}
             )
-        return {"z": plain(z[thin]), "panels": panels, "reach": _reach(panels)}
+        data: dict[str, Any] = {"z": plain(z[thin]), "panels": panels, "reach": _reach(panels)}
+        return data | _chance(first, thin) | {"n": _experiments(found)}
 
     def draw(self, data: Data) -> Drawn:
         panels = data["panels"]
         columns = 3 if len(panels) in (3, 5, 6, 9) else 2
         made, axes = style.grid(len(panels), columns, height=(0.9, 2.5), sharex=True, sharey=True)
         for ax, panel in zip(axes.flat, panels, strict=False):
+            if "lower" in data:
+                ax.fill_between(data["z"], data["lower"], data["upper"], color=style.BAND, linewidth=0)
             ax.axhline(0, color="black", linewidth=0.9)
             for at in USUAL:
                 ax.axvline(at, color=style.BAND, linewidth=1.0, zorder=0)
@@ -102,9 +108,10 @@ class Deviations(Figure):
             for curve in panel["curves"]:
                 gaps.setdefault(curve["label"], []).append(curve["gap"])
         worst = {label: max(values) for label, values in gaps.items()}
-        right = [label for label, gap in worst.items() if gap <= RIGHT_GAP]
-        wrong = [f"{label} ({percent(gap)})" for label, gap in worst.items() if not gap <= RIGHT_GAP]
-        limit = percent(RIGHT_GAP)
+        most = max(RIGHT_GAP, CHANCE * _expected(data.get("n")))
+        right = [label for label, gap in worst.items() if gap <= most]
+        wrong = [f"{label} ({percent(gap)})" for label, gap in worst.items() if not gap <= most]
+        limit = percent(most)
         texts = [f"On average off by {limit} or less at every true value: {listed(right)}."] if right else []
         texts += [f"Off by more than {limit} at some true value: {listed(wrong)}."] if wrong else []
         return " ".join(texts)
@@ -115,6 +122,31 @@ def leading_curves(found: Mapping[Variant, Results]) -> Mapping[str, Any]:
     results = found[min(found, key=lambda variant: variant.order)]
     curves: Mapping[str, Any] = results[min(results)]["curves"]
     return curves
+
+
+def _chance(curves: Mapping[str, Any], thin: Array) -> dict[str, Any]:
+    """The band of right intervals minus their ideal, where the check has one."""
+    if not {"lower", "upper", "ideal"} <= set(curves):
+        return {}
+    ideal = np.asarray(curves["ideal"], dtype=float)
+    return {side: plain((np.asarray(curves[side], dtype=float) - ideal)[thin]) for side in ("lower", "upper")}
+
+
+def _experiments(found: Mapping[Variant, Results]) -> int | None:
+    """The least number of experiments behind the curves, of all trainings of a method together."""
+    counts = [
+        sum(max((m["n"] or 0 for m in result["metrics"]), default=0) for result in results.values())
+        for results in found.values()
+    ]
+    return min(counts, default=0) or None
+
+
+def _expected(n: int | None) -> float:
+    """The mean miss of right intervals in n experiments: that of a share, averaged over 0 < z < 3."""
+    if not n:
+        return 0.0
+    ideal = np.array([erf(z / sqrt(2)) for z in np.linspace(0, 3, 301)])
+    return float(np.mean(np.sqrt(2 / np.pi * ideal * (1 - ideal) / n)))
 
 
 def _reach(panels: Sequence[Data]) -> float:

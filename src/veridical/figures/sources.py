@@ -13,7 +13,7 @@ from veridical.coordinates import REFERENCE, Coordinates
 from veridical.evidence import comparison, metrics, tabulation, variants
 from veridical.evidence.metrics import Row
 from veridical.evidence.variants import PRIOR, Variant, of_coordinates
-from veridical.saved import observations, posteriors
+from veridical.saved import estimates, observations, posteriors
 from veridical.saved.posteriors import Draws
 from veridical.unchecked import made
 
@@ -129,6 +129,21 @@ class Sources:
                 if reference is not None and "refused" in answer.attrs:
                     reference = posteriors.only(reference, answer.numbers)
                 yield variant, dataset, answer, reference
+
+    def shapes(self) -> Iterator[tuple[Variant, str, list[dict[str, Any]], list[float] | None]]:
+        """Yields method, data set, what it learned of the classes from each observation, and true fractions.
+
+        They are those of the first replicate, of methods that have any.
+        """
+        given = [(Coordinates.of(path), Path(path)) for path in self.draws if Path(path).suffix == ".json"]
+        found: dict[tuple[Variant, str], Path] = {}
+        for where, path in sorted(given, key=str):
+            found.setdefault((of_coordinates(where), where.dataset), path)
+        leading = variants.leading(variant for variant, _ in found)
+        for (variant, dataset), path in found.items():
+            if variant in leading and (shapes := (record := estimates.load(path))["shapes"]):
+                truth = record["truth"]
+                yield variant, dataset, shapes, None if truth is None else truth.tolist()
 
     @cached_property
     def prior_draws(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def binned_fit(fit: AdaptedFit, data: Array, reference: Array) -> BinnedFit:
         )
     found = np.bincount(data, shapes.counts, bins)
     expected = np.bincount(reference, pool.counts * rho, bins)
-    covariance = _covariance(fit, data, reference, rho, bins)
+    covariance = residual_covariance(fit, data, reference, rho, bins)
     variance = expected + np.bincount(reference, pool.counts * rho**2, bins)
     residuals = (found - expected) / np.sqrt(variance)
     scaled = covariance / np.sqrt(np.outer(variance, variance))
@@ -112,8 +112,16 @@ def _merged(expected: Array) -> Array:
     )
 
 
-def _covariance(fit: AdaptedFit, data: Array, reference: Array, rho: Array, bins: int) -> Array:
-    """S, shape (J, J)."""
+def residual_covariance(fit: AdaptedFit, data: Array, reference: Array, rho: Array, bins: int) -> Array:
+    """Returns S, the covariance of n - m, shape (J, J).
+
+    Arguments:
+        fit: The mixture.
+        data: Bin of each of the distinct data, shape (N,).
+        reference: Bin of each event of the reference, shape (N_r,).
+        rho: Expected data that each event of the reference stands for, shape (N_r,).
+        bins: Their number J.
+    """
     objective = fit.objective
     scores = objective.scores(fit.theta)
     nowhere = np.zeros(0, int)  # events of the penalty sample are in no bin

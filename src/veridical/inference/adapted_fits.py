@@ -37,6 +37,7 @@ from veridical.tasks.base import Array
 STARTS = (0.1, 0.02, 0.3)  # fractions that the search begins with
 SAME = 1e-6  # of L: minima no further apart are one
 SAMPLES = ("data", "reference", "penalty")
+SOURCES = (*SAMPLES[1:], "ratio")  # of what is simulated
 LOOSE = 1e-3  # the ridge that another is compared with
 
 
@@ -94,6 +95,12 @@ class AdaptedFit:
     def simulated(self) -> float:
         """Standard error from all that is simulated: reference, penalty sample and log ratios."""
         return float(np.sqrt(self.samples[1:, 0, 0].sum() + self.from_ratios[0, 0]))
+
+    @property
+    def sources(self) -> dict[str, float]:
+        """Standard errors that make up `simulated` in quadrature, by their source, one of `SOURCES`."""
+        samples = np.sqrt(self.samples[1:, 0, 0]).tolist()
+        return dict(zip(SOURCES, (*samples, self.ratio), strict=True))
 
     @property
     def sigma(self) -> float:

@@ -20,7 +20,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -34,9 +34,9 @@ from veridical.estimators.classes import Generators, TemplateFunctions, WithoutP
 from veridical.inference import adapted_alarm, adapted_fits, adapted_ratios, ratio_weights
 from veridical.inference.adapted import Objective, Templates, log_ratio
 from veridical.inference.adapted_alarm import BinnedFit
-from veridical.inference.adapted_fits import AdaptedFit, Profile
+from veridical.inference.adapted_fits import SOURCES, AdaptedFit, Profile
 from veridical.inference.ratio_weights import Events
-from veridical.remedies import tamm_experiments
+from veridical.remedies import tamm_experiments, tamm_shapes
 from veridical.remedies.tamm_settings import TammSettings
 from veridical.saved.estimates import Estimate
 from veridical.tasks.base import Array, ClassTask
@@ -125,8 +125,17 @@ class Tamm(WithoutPosterior):
         Its curve is that of the profile between 0 and 1, made monotone; its bias is not known. Its errors are
         that of the finite sample, and that of all that is simulated.
         """
+        return self.answer(x)[0]
+
+    def answer(self, x: Array, classes: Array | None = None) -> tuple[Estimate, list[dict[str, Any]]]:
+        """Returns `estimate`, and how each answer describes its sample; see `WithoutPosterior`."""
         require_shape("x", x, None, None, *self.task.x_shape)
         found = [self.adapt(sample) for sample in x]
+        known = [None] * len(x) if classes is None else classes
+        shapes = [tamm_shapes.record(self, *each) for each in zip(found, x, known, strict=True)]
+        return self._estimated(found, x), shapes
+
+    def _estimated(self, found: Sequence[AdaptedFit], x: Array) -> Estimate:
         curves = [_curve(fit) for fit in found]
         binned = [self.binned(fit, sample) for fit, sample in zip(found, x, strict=True)]
         p = [fit.p_value for fit in binned if fit is not None]
@@ -134,6 +143,7 @@ class Tamm(WithoutPosterior):
             value=np.array([fit.kappa for fit in found]),
             statistical=np.array([fit.observed for fit in found]),
             ratio=np.array([fit.simulated for fit in found]),
+            parts={name: np.array([fit.sources[name] for fit in found]) for name in SOURCES},
             bias=np.zeros(len(found)),
             curve=np.stack([curve for curve, _ in curves]),
             curve_z=np.stack([z for _, z in curves]),

@@ -21,7 +21,7 @@ from veridical.evidence.definitions import GLOSSARY
 from veridical.evidence.metrics import DIGEST, Row, select
 from veridical.evidence.variants import Variant
 from veridical.files import read_json, reading
-from veridical.report import methods_text, missing, tables
+from veridical.report import experiment_tables, methods_text, missing, tables
 from veridical.report.badge import badge
 from veridical.report.overview import chosen, overview
 from veridical.report.prices import Prices
@@ -181,7 +181,8 @@ def build(
             name: [p for p in pictures if p.figure.section == name and p not in placed]
             for name in figures.SECTIONS
         },
-        "experiments": tables.experiment_table(rows),
+        "experiments": experiment_tables.experiment_table(rows),
+        "simulators": experiment_tables.simulator_words(rows),
         "training_table": tables.training_table(variants.summarised(rows)),
         "glossary": GLOSSARY,
         "unchecked": unchecked,
@@ -297,6 +298,7 @@ def _answer(rows: Sequence[Row], pictures: Sequence[Picture], found: Mapping[str
         "dataset": dataset,
         "verdict": found,
         "estimates": tables.estimate_table(own),
+        "shares": experiment_tables.variance_words(own),
         "tables": [tables.posterior_table(own, exact, units, i) for i in observations[:MAX_OBSERVATIONS]],
         "observations": len(observations),
         "pictures": own_pictures,
@@ -307,6 +309,7 @@ def _answer(rows: Sequence[Row], pictures: Sequence[Picture], found: Mapping[str
 def _calibration(rows: Sequence[Row], pictures: Sequence[Picture], variant: Variant) -> dict[str, Any]:
     """Figures and numbers of a method on data whose truth is known."""
     own = select(rows, **variant.cells, parameter=None)
+    repeated = bool(select(own, metric="experiment_bias"))
     labelled = []
     for dataset in ("real", "simulated"):
         here = [r for r in own if r["dataset"] == dataset]
@@ -319,7 +322,7 @@ def _calibration(rows: Sequence[Row], pictures: Sequence[Picture], variant: Vari
             repeats = any(line["range"] for line in lines)
             about = {"dataset": dataset, "lines": lines, "pictures": own_pictures, "n": n, "repeats": repeats}
             labelled.append(about)
-    return {"method": variant.label, "labelled": labelled}
+    return {"method": variant.label, "labelled": labelled, "repeated": repeated}
 
 
 # ---- provenance ----------------------------------------------------------------------------------

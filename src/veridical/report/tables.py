@@ -159,42 +159,6 @@ def estimate_table(own: Sequence[Row]) -> list[dict[str, str]]:
     return lines
 
 
-def experiment_table(rows: Sequence[Row]) -> list[dict[str, str]]:
-    """Returns what estimates were in repeated experiments, a line for each method and true value.
-
-    Numbers are means over replicates; empty where none were made.
-    """
-    lines = []
-    for bias in select(rows, metric="experiment_bias", seed=None):
-        at = {**variants.of_cells(bias).cells, "seed": None, "true_value": bias["true_value"]}
-        at["dataset"] = bias["dataset"]
-
-        def found(metric: str, **cells: Any) -> float | None:
-            return metrics.value(rows, metric=metric, **at, **cells)  # noqa: B023
-
-        sigma = found("experiment_sigma", interval="total")
-        data = found("experiment_sigma", interval="statistical")
-        error = sigma or 1.0
-        shares = {
-            "held": found("experiment_coverage", interval="total", level=0.6827),
-            "held_90": found("experiment_coverage", interval="total", level=0.9),
-            "alarms": found("experiment_alarm_share"),
-        }
-        lines.append(
-            {
-                "method": variants.of_cells(bias).label,
-                "truth": numbers.to_precision(bias["true_value"], error),
-                "mean": numbers.to_precision(bias["true_value"] + bias["value"], error),
-                "off": numbers.rounded(bias["value"] / error, 2),
-                "sigma": "" if sigma is None else numbers.to_precision(sigma, error),
-                "data": "" if not sigma or data is None else numbers.percent((data / sigma) ** 2),
-                "spread": numbers.to_precision(found("experiment_sd") or float("nan"), error),
-                **{name: "" if share is None else numbers.percent(share) for name, share in shares.items()},
-            }
-        )
-    return lines
-
-
 def distance_table(
     own: Sequence[Row], exact: Sequence[Row], units: Mapping[str, str]
 ) -> dict[str, Any] | None:

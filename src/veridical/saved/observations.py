@@ -35,6 +35,7 @@ class Observations:
         kind: `simulated`, `real` (a surrogate of nature) or `observed`.
         source: Where the data come from.
         notes: What reading them left open, in sentences.
+        classes: The number of the class of each event, 0 or 1, shape (N, events), where that is known.
     """
 
     x: Array
@@ -43,6 +44,7 @@ class Observations:
     kind: str
     source: str = ""
     notes: tuple[str, ...] = ()
+    classes: Array | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -51,6 +53,8 @@ class Observations:
             )
         if self.truth is not None:
             require_shape(f"data set {self.name}: truth", self.truth, len(self.x), None)
+        if self.classes is not None:
+            require_shape(f"data set {self.name}: classes", self.classes, *self.x.shape[:2])
 
 
 def read(settings: ObservationSettings | dict[str, Any], task: Task, name: str) -> Observations:
@@ -91,6 +95,8 @@ def save(path: str | Path, data: Observations, task: Task) -> None:
     variables: dict[str, Any] = {"x": (axes, data.x, {"units": task.x_unit})}
     if data.truth is not None:
         variables["truth"] = (["observation", "parameter"], data.truth)
+    if data.classes is not None:
+        variables["classes"] = (axes[:2], data.classes)
     coordinates = {d.name: list(d.coordinates) for d in task.dimensions}
     coordinates["parameter"] = list(task.parameter_names) or [FRACTION]
     attributes = {"name": data.name, "kind": data.kind, "source": data.source, "task": task.name}
@@ -112,10 +118,13 @@ def load(path: str | Path) -> Observations:
     with reading(path, "a data set of the study"):
         require_own_content(path, DataError)
         with h5netcdf.File(path, "r") as stored:
-            found = {name: stored[name][...] for name in ("x", "truth") if name in stored.variables}
+            found = {
+                name: stored[name][...] for name in ("x", "truth", "classes") if name in stored.variables
+            }
             attributes = {name: stored.attrs[name] for name in ("name", "kind", "source")}
             notes = tuple(filter(None, str(stored.attrs.get("notes", "")).split("\n")))
-            return Observations(found["x"], found.get("truth"), **attributes, notes=notes)
+            known = found.get("truth"), attributes["name"], attributes["kind"], attributes["source"]
+            return Observations(found["x"], *known, notes=notes, classes=found.get("classes"))
 
 
 def load_truth(path: str | Path) -> tuple[list[str], Array]:

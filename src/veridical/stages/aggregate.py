@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from veridical import checks, files
 from veridical.coordinates import LABELLED, REFERENCE, Coordinates, Run
 from veridical.digests import file_digest
@@ -119,6 +121,8 @@ def _ledger_rows(
         metrics.row(**cells, metric="nominal_cost", value=float(ledger["nominal"])),
         metrics.row(**cells, metric="target_runs", value=float(ledger["target"])),
     ]
+    for name, (family, value) in ledger.get("scans", {}).items():
+        found.append(metrics.row(**cells, metric=f"scanned_{name}", value=float(value), category=family))
     if set(ledger["rows"]) <= set(seconds):
         spent = sum(seconds[level] * rows for level, rows in ledger["rows"].items())
         found.append(metrics.row(**cells, metric="simulation_seconds", value=spent))
@@ -146,6 +150,11 @@ def _estimate_rows(where: Coordinates, found: Mapping[str, Any], common: Mapping
         )
         for name, error in (("statistical", estimate.statistical), ("ratio", estimate.ratio)):
             rows.append(metrics.row(**cells, metric=f"estimate_{name}_error", value=float(error[i])))
+        rows += [
+            metrics.row(**cells, metric="estimate_variance_share", value=float(share[i]), category=source)
+            for source, share in estimate.variance_shares.items()
+            if np.isfinite(share[i])
+        ]
         if estimate.fit_p is not None:
             rows.append(metrics.row(**cells, metric="estimate_fit_p", value=float(estimate.fit_p[i])))
         if estimate.prior:

@@ -45,14 +45,17 @@ def observe_mixtures(spec: dict[str, Any], settings: dict[str, Any], out: str | 
     """Writes one sample of unlabelled events of a class task for each true fraction in the settings."""
     task = tasks.build(spec)
     assert isinstance(task, tasks.ClassTask)
-    samples = []
+    samples, labels = [], []
     for i, value in enumerate(settings["true_values"]):
         rng = seeds.generator(root, "experiment", "observe", task.name, i)
-        samples.append(task.mixture(settings["events"], value, rng))
+        events, classes = task.labelled_mixture(settings["events"], value, rng)
+        samples.append(events)
+        labels.append(classes)
     x = np.stack(samples)
     truth = np.array(settings["true_values"], float)[:, None]
     source = f"{task.name}, {settings['events']} events of both classes in known fractions"
-    observations.save(out, observations.Observations(x, truth, SIMULATED, SIMULATED, source), task)
+    data = observations.Observations(x, truth, SIMULATED, SIMULATED, source, classes=np.stack(labels))
+    observations.save(out, data, task)
     print(source)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from veridical import tasks
 from veridical.coordinates import REAL, Run
 from veridical.methods import MethodSettings
+from veridical.study.scans import scans
 from veridical.study.settings import StudySettings
 
 UNLABELLED = "unlabelled"  # the split of real rows whose parameters no method sees
@@ -263,8 +264,8 @@ class Runs:
 
     def ledgers(self) -> dict[str, dict[str, Any]]:
         """What each run cost and is made of, by its folder: for the table of metrics."""
-        nominal = self.task.fidelities
-        found = {}
+        nominal, scanned = self.task.fidelities, scans(self.methods)
+        found: dict[str, dict[str, Any]] = {}
         for run in self.runs:
             rows = self.ledger(run)
             low = sum(n for level, n in rows.items() if level not in (self.target, REAL))
@@ -275,4 +276,6 @@ class Runs:
                 "budget_low": low if low and not self.of_classes else None,
                 "members": self.methods[run.method].setting("members"),
             }
+            if run.method in scanned:
+                found[run.folder]["scans"] = scanned[run.method]
         return found

@@ -306,9 +306,14 @@ class ClassTask(Task):
 
     def mixture(self, n: int, fraction: float, rng: np.random.Generator) -> Array:
         """Returns n unlabelled events in random order, each of the first class with this probability."""
+        return self.labelled_mixture(n, fraction, rng)[0]
+
+    def labelled_mixture(self, n: int, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Returns the events of `mixture`, and the number of the class of each, 0 or 1, shape (n,)."""
         first = int(rng.binomial(n, fraction))
         events = [self.draw(k, rng, cls) for k, cls in zip((first, n - first), self.classes, strict=True)]
-        return rng.permutation(np.concatenate(events), axis=0)
+        order = rng.permutation(n)
+        return np.concatenate(events)[order], (order >= first).astype(np.int8)
 
     def log_ratio(self, x: Array) -> Array:
         """Returns the exact log density ratio of numerator to denominator at events x (N, *x_shape)."""
