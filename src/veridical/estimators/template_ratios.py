@@ -71,9 +71,10 @@ class TemplateRatios(TemplateFunctions, Members[StackedSoftmax]):
     def functions(self, x: Array) -> Array:
         """Returns 1 and the members' log ratios at events x (N, *x_shape), shape (N, T, M + 1)."""
         classes = self.network.classes
-        out: Array = np.ones((classes, self.size, len(x)))
+        out: Array = np.empty((classes, self.size, len(x)))
+        out[:, 0] = 1
         for events, members, logits in self.outputs(x):
-            log_p = torch.log_softmax(logits.permute(2, 0, 1).double(), dim=0) + log(classes)
+            log_p = torch.log_softmax(logits.permute(2, 0, 1).double(), dim=0).add_(log(classes))
             out[:, members.start + 1 : members.stop + 1, events] = log_p.numpy()
         return self.require_finite(out.transpose(2, 0, 1))
 
