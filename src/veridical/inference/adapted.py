@@ -41,6 +41,7 @@ from veridical.errors import DataError, require_shape
 from veridical.tasks.base import Array
 
 CONSTRAINT = 1.0  # c; its size does not matter at the minimum
+PART = 4000  # events whose columns stay in the cache: twice as fast as 30,000 at once
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Shapes:
         out = np.zeros((self.size,) * 2)
         sides = ((at.signal, 1.0, at.kappa), (at.background, -1.0, 1 - at.kappa))
         for design, part, (u, sign, share) in zip(self.designs, self.slices, sides, strict=True):
-            block = design.T @ (design * (weights * u)[:, None])  # its first row are sums
+            block = _weighed(design, weights * u)  # its first row are sums
             out[0, part] = out[part, 0] = sign * block[0]
             out[part, part] = share * block
         return out
@@ -142,7 +143,7 @@ class Shapes:
         """Returns delta, the mean of u_b - u_s, with its gradient (P,) and Hessian (P, P)."""
         gradient, hessian = np.zeros(self.size), np.zeros((self.size,) * 2)
         for design, part, u, sign in zip(self.designs, self.slices, at[1:3], (-1, 1), strict=True):
-            block = design.T @ (design * (sign * self.counts * u / self.number)[:, None])
+            block = _weighed(design, sign * self.counts * u / self.number)
             gradient[part], hessian[part, part] = block[0], block
         return self.mean(at.background - at.signal), gradient, hessian
 
@@ -274,6 +275,15 @@ class Objective:
             self.scale * reference.gradients(reference.at(theta)),
             np.outer(lever, slope),
         )
+
+
+def _weighed(design: Array, weights: Array) -> Array:
+    """Returns D^T diag(w) D of a design (N, P) and weights (N,), shape (P, P)."""
+    out = np.zeros((design.shape[1],) * 2)
+    for first in range(0, len(design), PART):
+        part = design[first : first + PART]
+        out += part.T @ (part * weights[first : first + PART, None])
+    return out
 
 
 def _design(log_ratios: Array) -> Array:
