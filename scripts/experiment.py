@@ -1,11 +1,12 @@
 """Rule experiment: one batch of pseudo-experiments of one method."""
 
-from veridical import coordinates, job
+from veridical import coordinates, job, unchecked
 
 
 def main(snakemake):
     from veridical.stages.experiment import experiment
 
+    unchecked.require(snakemake.input.pool)
     params, where = snakemake.params, coordinates.of_wildcards(snakemake.wildcards)
     experiment(
         params.task,
@@ -16,6 +17,7 @@ def main(snakemake):
         root=params.seed,
         replicate=where["replicate"],
         batch=where["batch"],
+        pool=list(snakemake.input.pool),
     )
 
 

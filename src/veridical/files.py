@@ -138,11 +138,11 @@ def read_npz(path: str | Path, what: str) -> dict[str, Any]:
         return {name: stored[name] for name in stored.files}
 
 
-def write_npz(path: str | Path, arrays: Mapping[str, Any]) -> None:
+def write_npz(path: str | Path, arrays: Mapping[str, Any], compressed: bool = False) -> None:
     """Writes arrays as a sealed NPZ file, whole or not at all."""
     with whole(path) as temporary:
         with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
+            (np.savez_compressed if compressed else np.savez)(stream, **arrays)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.comment = seals.EMPTY.encode()
         seals.fill(temporary)

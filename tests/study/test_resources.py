@@ -176,7 +176,7 @@ def test_a_job_under_slurm_ends_before_it_is_ended(monkeypatch: pytest.MonkeyPat
 
 
 def test_experiments_ask_for_the_functions_at_their_pool() -> None:
-    """12 templates, 4 members and 1 at 12 times 60,000 events are 346 MB; without a pool nothing is kept."""
+    """12 templates, 4 members and 1 at 12 times 60,000 events are 346 MB, those of a template 0.5."""
     names = [[f"{cls}_{k}" for k in range(6)] for cls in ("signal", "background")]
     spec = {
         "study": "pooled",
@@ -187,6 +187,7 @@ def test_experiments_ask_for_the_functions_at_their_pool() -> None:
         "remedies": {"tamm": {"type": "tamm", "of": "ratios"}},
         "experiments": {"batches": 1, "rows": 5, "true_values": [0.1], "pool": 60_000},
     }
-    assert needs.experiment_mb(Layout(settings.parse(spec))) == 3000 + 519
+    assert needs.experiment_mb(Layout(settings.parse(spec))) == 3000 + 521
+    assert needs.pool_mb(Layout(settings.parse(spec))) == 1500 + 2
     del spec["experiments"]["pool"]  # type: ignore[attr-defined]
     assert needs.experiment_mb(Layout(settings.parse(spec))) == 3000

@@ -293,7 +293,14 @@ RATIOS: dict[str, Any] = {
     "remedies": {"wifi": {"type": "wifi", "of": "ratios", "fit_rows": 500}},
     "budgets": [500],
     "replicates": 1,
-    "experiments": {"batches": 1, "rows": 5, "true_values": [0.3], "events": 500, "fit_rows": 500},
+    "experiments": {
+        "batches": 1,
+        "rows": 5,
+        "true_values": [0.3],
+        "events": 500,
+        "fit_rows": 500,
+        "pool": 1000,
+    },
 }
 
 

@@ -52,13 +52,21 @@ CHANGES: dict[str, tuple[str, str, Any, set[str] | None, dict[str, int], set[str
         "ratios", "remedies.wifi.loss", "bce",
         REPORT | {"remedy", "estimate", "experiment", "experiments"}, {}, set(),
     ),
+    "another training makes no pool anew": (
+        "ratios", "estimators.ratios.training.epochs", 3,
+        REPORT | {"train", "remedy", "estimate", "experiment", "experiments"}, {"train": 1}, set(),
+    ),
+    "a larger pool redoes the experiments": (
+        "ratios", "experiments.pool", 1200,
+        REPORT | {"pool", "observe_mixtures", "estimate", "experiment", "experiments"}, {"pool": 2}, set(),
+    ),
     "more pseudo-experiments of posteriors add batches": (
         "real", "experiments.batches", 3,
         REPORT | {"experiment", "experiments"}, {"experiment": 2, "experiments": 1}, set(),
     ),
     "more pseudo-experiments of estimates add batches": (
         "ratios", "experiments.batches", 3,
-        REPORT | {"experiment", "experiments"}, {"experiment": 2, "experiments": 1}, set(),
+        REPORT | {"pool", "experiment", "experiments"}, {"pool": 4, "experiment": 2, "experiments": 1}, set(),
     ),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Stage check: whether to believe the answers.
 
-One check of one run on one data set a job; pseudo-experiments in batches, one batch a job.
+One check of one run on one data set a job; pseudo-experiments in batches, one batch a job. What they draw from
+a pool is made once for all methods and trainings.
 """
 
 
@@ -36,9 +37,34 @@ rule check:
         "../../scripts/check.py"
 
 
+rule pool:
+    output:
+        events="results/{study}/check/{method}/pool/{fidelity}-{batch}.npz",
+    log:
+        "results/{study}/logs/check/{method}/pool/{fidelity}-{batch}.log",
+    benchmark:
+        "results/{study}/benchmarks/check/{method}/pool/{fidelity}-{batch}.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(resources.pool_mb),
+        runtime=minutes(60),
+    params:
+        task=of_study("spec_at", "fidelity"),
+        task_digest=of_study("bank_key_of", "fidelity"),
+        events=of_study("study.experiments.pool"),
+        place=of_study("place_in_pool", "method", "fidelity"),
+        seed=of_study("study.seed"),
+        code=code_of("pool"),
+        journal=journal("pool"),
+    script:
+        "../../scripts/pool.py"
+
+
 rule experiment:
     input:
         unpack(method_files),
+        pool=of_study(told.pool, "method", "batch"),
     output:
         batch="results/{study}/check/{method}/{run}/{dataset}/experiments/batch-{batch}.zarr.zip",
     log:

@@ -30,7 +30,8 @@ class ExperimentSettings(Section):
     pool: Annotated[int, Field(ge=10)] | None = Field(
         None,
         description="For a class task whose events or functions are slow to make: so many events of each "
-        "class and template are made once a batch, and pseudo-experiments draw from them with replacement "
+        "class and template are made once a batch, for all trainings and methods, and pseudo-experiments "
+        "draw from them with replacement "
         "(`tamm` makes nature's anew all the same). They are the population then, whose own scatter no "
         "experiment shows: take five times `fit_rows` or more, and twenty times `events` for methods that "
         "fit no weights. Where not given, events are made anew for each.",

@@ -3,16 +3,19 @@
 Where events are slow to make, or functions slow to evaluate, pseudo-experiments draw from a pool of each
 class with replacement. What is drawn are the numbers of events, and functions are looked up. What a finite
 pool lacks of its class is then the same in all experiments: a ratio that is off by that much for the class is
-not for the pool.
+not for the pool. A study makes the events once for all trainings and methods (see `made`); functions are
+evaluated once for each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
 
+from veridical.errors import require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.classes import Functions, Generators, TemplateFunctions, WithoutPosterior
 from veridical.tasks.base import Array, ClassTask, Dimension
@@ -105,29 +108,51 @@ class LookedTemplates(Looked, TemplateFunctions):
         return found
 
 
+def made(task: ClassTask, level: str, events: int, rng: np.random.Generator) -> Array:
+    """Returns events of a class of nature's or another level (N, *x_shape), in the type that a bank has."""
+    found = np.empty((events, *task.x_shape), task.x_dtype)
+    for first in range(0, events, AT_ONCE):
+        n = min(AT_ONCE, events - first)
+        in_class = level in task.classes
+        x = task.draw(n, rng, level) if in_class else task.simulate(np.empty((n, 0)), rng, level)
+        found[first : first + n] = x
+    return found
+
+
+def levels_of(task: ClassTask, ensemble: Functions | TemplateFunctions) -> list[str]:
+    """Returns the levels of which pseudo-experiments have a pool: the templates, or the classes."""
+    if isinstance(ensemble, TemplateFunctions):
+        return list(chain(*ensemble.templates))
+    return list(task.classes)
+
+
 def pooled(
-    task: ClassTask, ensemble: Functions | TemplateFunctions, generators: Generators, events: int
+    task: ClassTask,
+    ensemble: Functions | TemplateFunctions,
+    generators: Generators,
+    pool: int | Callable[[str], Array],
 ) -> tuple[PooledTask, Any]:
     """Returns a task that draws from pools, of its classes or of the templates, and the functions there.
 
     Arguments:
         task: Makes the events.
         ensemble: Is asked about them, once.
-        generators: Called with ("pool", i) for level i.
-        events: Of each pool.
+        generators: Called with ("pool", i) for level i, where events are made here.
+        pool: How many events of each level are made, or what gives those that are there.
+
+    Raises:
+        ShapeError: If levels have different numbers of events, or events of another shape than the task's.
     """
-    of_templates = isinstance(ensemble, TemplateFunctions)
-    levels = [*task.classes]
-    if isinstance(ensemble, TemplateFunctions):
-        levels = [name for side in ensemble.templates for name in side]
-    table, first = np.empty(0), 0
+    levels, table, events = levels_of(task, ensemble), np.empty(0), 0
     for i, level in enumerate(levels):
-        rng = generators("pool", i)
-        for n in filter(None, [AT_ONCE] * (events // AT_ONCE) + [events % AT_ONCE]):
-            found = ensemble.functions(np.asarray(task.simulate(np.empty((n, 0)), rng, level)))
-            if not first:
+        x = pool(level) if callable(pool) else made(task, level, pool, generators("pool", i))
+        require_shape(f"pool of {level}", x, events or None, *task.x_shape)
+        events = len(x)
+        for first in range(0, events, AT_ONCE):
+            found = ensemble.functions(x[first : first + AT_ONCE])
+            if not table.size:
                 table = np.empty((events * len(levels), *found.shape[1:]))
-            table[first : first + n] = found
-            first += n
-    looked = LookedTemplates if of_templates else LookedFunctions
+            at = events * i + first
+            table[at : at + len(found)] = found
+    looked = LookedTemplates if isinstance(ensemble, TemplateFunctions) else LookedFunctions
     return PooledTask(task, levels, events), looked(ensemble, table)

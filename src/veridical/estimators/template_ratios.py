@@ -71,11 +71,12 @@ class TemplateRatios(TemplateFunctions, Members[StackedSoftmax]):
     def functions(self, x: Array) -> Array:
         """Returns 1 and the members' log ratios at events x (N, *x_shape), shape (N, T, M + 1)."""
         classes = self.network.classes
-        out: Array = np.ones((len(x), classes, self.size))
+        out: Array = np.empty((classes, self.size, len(x)))
+        out[:, 0] = 1
         for events, members, logits in self.outputs(x):
-            log_p = torch.log_softmax(logits.double(), dim=-1) + log(classes)
-            out[events, :, members.start + 1 : members.stop + 1] = log_p.permute(1, 2, 0).numpy()
-        return self.require_finite(out)
+            log_p = torch.log_softmax(logits.permute(2, 0, 1).double(), dim=0).add_(log(classes))
+            out[:, members.start + 1 : members.stop + 1, events] = log_p.numpy()
+        return self.require_finite(out.transpose(2, 0, 1))
 
 
 def of_templates(found: Mapping[str, Array], settings: TemplateRatiosSettings) -> dict[str, Array]:

@@ -41,6 +41,7 @@ from veridical.errors import DataError, require_shape
 from veridical.tasks.base import Array
 
 CONSTRAINT = 1.0  # c; its size does not matter at the minimum
+PART = 4000  # events whose columns stay in the cache: twice as fast as 30,000 at once
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,16 @@ class Shapes:
         k = 1 + templates.signal.shape[1]
         self.slices = slice(1, k), slice(k, k + templates.background.shape[1])
         self.size = self.slices[1].stop
+        self._last: tuple[bytes, Densities] | None = None
 
     def at(self, theta: Array) -> Densities:
-        """Returns the model at parameters (P,)."""
-        kappa = float(theta[0])
-        parts = zip(self.offsets, self.designs, self.slices, strict=True)
-        s, b = (np.exp(offset + design @ theta[part]) for offset, design, part in parts)
-        return Densities(kappa, s, b, kappa * s + (1 - kappa) * b)
+        """Returns the model at parameters (P,); that of the last ones is kept."""
+        if self._last is None or self._last[0] != theta.tobytes():
+            kappa = float(theta[0])
+            parts = zip(self.offsets, self.designs, self.slices, strict=True)
+            s, b = (np.exp(offset + design @ theta[part]) for offset, design, part in parts)
+            self._last = theta.tobytes(), Densities(kappa, s, b, kappa * s + (1 - kappa) * b)
+        return self._last[1]
 
     def gradients(self, at: Densities) -> Array:
         """Returns the gradient of rho at each event, shape (N, P)."""
@@ -122,18 +126,25 @@ class Shapes:
         out = np.zeros((self.size,) * 2)
         sides = ((at.signal, 1.0, at.kappa), (at.background, -1.0, 1 - at.kappa))
         for design, part, (u, sign, share) in zip(self.designs, self.slices, sides, strict=True):
-            weighted = design * (weights * u)[:, None]
-            out[0, part] = out[part, 0] = sign * weighted.sum(axis=0)
-            out[part, part] = share * (design.T @ weighted)
+            block = _weighed(design, weights * u)  # its first row are sums
+            out[0, part] = out[part, 0] = sign * block[0]
+            out[part, part] = share * block
+        return out
+
+    def slope(self, curvature: Array) -> Array:
+        """Returns the sum over rows of weights times the gradient of rho (P,), from that of its Hessian."""
+        out = np.zeros(self.size)
+        for part in self.slices:
+            out[0] += curvature[0, part.start]
+            out[part] = curvature[part.start, part]
         return out
 
     def gap(self, at: Densities) -> tuple[float, Array, Array]:
         """Returns delta, the mean of u_b - u_s, with its gradient (P,) and Hessian (P, P)."""
         gradient, hessian = np.zeros(self.size), np.zeros((self.size,) * 2)
         for design, part, u, sign in zip(self.designs, self.slices, at[1:3], (-1, 1), strict=True):
-            weighted = design * (sign * self.counts * u / self.number)[:, None]
-            gradient[part] = weighted.sum(axis=0)
-            hessian[part, part] = design.T @ weighted
+            block = _weighed(design, sign * self.counts * u / self.number)
+            gradient[part], hessian[part, part] = block[0], block
         return self.mean(at.background - at.signal), gradient, hessian
 
     def mean(self, values: Array) -> float:
@@ -241,8 +252,9 @@ class Objective:
         gradient -= data.counts @ relative
         hessian += relative.T @ (relative * data.counts[:, None])
         hessian -= data.curvature(at, data.counts / at.total)
-        gradient += self.scale * (reference.counts @ reference.gradients(at_reference))
-        hessian += reference.curvature(at_reference, self.scale * reference.counts)
+        bend_of_mass = reference.curvature(at_reference, self.scale * reference.counts)
+        gradient += reference.slope(bend_of_mass)
+        hessian += bend_of_mass
         gap, slope, bend = penalty.gap(penalty.at(theta))
         strength = CONSTRAINT * data.number
         gradient += strength * gap * slope
@@ -265,6 +277,16 @@ class Objective:
         )
 
 
+def _weighed(design: Array, weights: Array) -> Array:
+    """Returns D^T diag(w) D of a design (N, P) and weights (N,), shape (P, P)."""
+    out = np.zeros((design.shape[1],) * 2)
+    for first in range(0, len(design), PART):
+        part = design[first : first + PART]
+        out += part.T @ (part * weights[first : first + PART, None])
+    return out
+
+
 def _design(log_ratios: Array) -> Array:
-    """Columns that a scale and the free weights multiply: 1 and g_k - g_K."""
-    return np.concatenate([np.ones((len(log_ratios), 1)), log_ratios[:, :-1] - log_ratios[:, -1:]], axis=1)
+    """Columns that a scale and the free weights multiply, one after another: 1 and g_k - g_K."""
+    columns = [np.ones((len(log_ratios), 1)), log_ratios[:, :-1] - log_ratios[:, -1:]]
+    return np.asfortranarray(np.concatenate(columns, axis=1))

@@ -90,7 +90,7 @@ def _moved(
     u, share = ((at.signal, at.kappa), (at.background, 1 - at.kappa))[side]
     if sample == 2:
         lever = CONSTRAINT * objective.data.total / shapes.number * (1 if side else -1)
-        return np.outer(lever * weight * u, slope)
+        return np.outer(slope, lever * weight * u).T  # column by column
     bend = _bend(shapes, at, template)
     if sample == 1:
         return objective.scale * bend
@@ -104,7 +104,7 @@ def _bend(shapes: Shapes, at: Densities, template: tuple[int, int, float]) -> Ar
     side, index, weight = template
     u, share, sign = ((at.signal, at.kappa, 1), (at.background, 1 - at.kappa, -1))[side]
     part, design = shapes.slices[side], shapes.designs[side]
-    out = np.zeros((len(u), shapes.size))
+    out = np.zeros((len(u), shapes.size), order="F")
     out[:, 0] = sign * weight * u
     out[:, part] = (share * weight * u)[:, None] * design
     last = design.shape[1] - 1

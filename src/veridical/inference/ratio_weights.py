@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg, special
@@ -235,23 +236,48 @@ def fit(
     Raises:
         TrainingError: If V stays singular, or the minimum is not found.
     """
+    found = _minimum(numerator, denominator, kind, ridge, start)
+    described = _described(found.weights, numerator, denominator, kind, found.hessian, found.factor)
+    return replace(described, steps=found.steps, decrement=found.decrement, ridge=found.ridge)
+
+
+def fit_weights(numerator: Events, denominator: Events, kind: str = "mlc") -> Array:
+    """Returns the weights of `fit` alone, shape (P,): a third of its time."""
+    return _minimum(numerator, denominator, kind, 0.0, None).weights
+
+
+class _Minimum(NamedTuple):
+    """Where the loss is least, with V there as it is and as its factor."""
+
+    weights: Array
+    hessian: Array
+    factor: tuple[Array, bool]
+    steps: int
+    decrement: float
+    ridge: float
+
+
+def _minimum(
+    numerator: Events, denominator: Events, kind: str, ridge: float, start: Array | None
+) -> _Minimum:
+    """The minimum of the loss with the least ridge that V needs; see `fit`."""
     p = numerator.functions.shape[1]
     if start is None:
         start = np.concatenate([[0.0], np.full(p - 1, 1 / max(p - 1, 1))])
     with np.errstate(over="ignore", invalid="ignore"):
-        hessian = derivatives(start, numerator, denominator, kind)[1]
-    if not np.isfinite(hessian).all():
+        first = derivatives(start, numerator, denominator, kind)
+    if not np.isfinite(first[1]).all():
         raise TrainingError(
             "ratio: the mean of the functions overflows at some event. Fit with loss: bce, or see why they "
             "are so large there."
         )
-    eigenvalues = np.linalg.eigvalsh(hessian)
+    eigenvalues = np.linalg.eigvalsh(first[1])
     scale = eigenvalues.sum() / p
     for epsilon in (ridge, *(r for r in RIDGES if r > ridge)):
         if eigenvalues[0] + epsilon * scale <= SINGULAR * eigenvalues[-1]:
             continue
         try:
-            return _newton(numerator, denominator, kind, start, epsilon, epsilon * scale)
+            return _newton(numerator, denominator, kind, (start, *first), epsilon, epsilon * scale)
         except linalg.LinAlgError:
             continue
     raise TrainingError(
@@ -261,24 +287,30 @@ def fit(
 
 
 def _newton(
-    numerator: Events, denominator: Events, kind: str, start: Array, epsilon: float, penalty: float
-) -> RatioFit:
-    """Minimises the loss plus its penalty from `start`."""
+    numerator: Events,
+    denominator: Events,
+    kind: str,
+    first: tuple[Array, Array, Array],
+    epsilon: float,
+    penalty: float,
+) -> _Minimum:
+    """Minimises the loss plus its penalty from the first weights, whose derivatives come with them."""
+    start, gradient, hessian = first
 
     def penalised(w: Array) -> float:
         return loss(w, numerator, denominator, kind) + 0.5 * penalty * float(np.sum((w - start) ** 2))
 
     w, value = start, penalised(start)
     for steps in range(MAX_STEPS):
-        gradient, hessian = derivatives(w, numerator, denominator, kind)
-        gradient = gradient + penalty * (w - start)
+        if steps:
+            gradient, hessian = derivatives(w, numerator, denominator, kind)
+        gradient, hessian = gradient + penalty * (w - start), hessian.copy()
         hessian[np.diag_indices_from(hessian)] += penalty
         factor = linalg.cho_factor(hessian)
         step = linalg.cho_solve(factor, gradient)
         decrement = float(gradient @ step)
         if decrement < TOLERANCE:
-            found = _described(w, numerator, denominator, kind, hessian, factor)
-            return replace(found, steps=steps, decrement=max(decrement, 0.0), ridge=epsilon)
+            return _Minimum(w, hessian, factor, steps, max(decrement, 0.0), epsilon)
         w, value = _backtrack(penalised, w, value, step, decrement)
     raise TrainingError(
         f"ratio: the weights did not settle in {MAX_STEPS} Newton steps (squared decrement {decrement:.2g}); "

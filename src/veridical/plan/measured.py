@@ -31,6 +31,7 @@ _OUTPUTS = {
     "nearby": "infer/*/*/*.nearby.npz",
     "densities": "infer/*/*/*.densities.npz",
     "infer": "infer/*/*/*.json",
+    "pool": "check/*/pool/*.npz",
     "experiment": "check/*/*/*/experiments/*.zarr.zip",
     "check": "check/*/*/*/*.json",
     "observe": "observe/*.nc",

@@ -35,6 +35,7 @@ _KINDS = {
     "densities": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.densities",
     "predict": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.predictive",
     "infer": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)",
+    "pool": r"check/(?P<method>\w+)/pool/(?P<fidelity>\w+)-\d+",
     "experiment": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments-\d+",
     "experiments": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments",
     "check": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/(?P<check>\w+)",
@@ -43,7 +44,13 @@ _KINDS = {
     "figures": r"report/figures",
     "report": r"report/(?P<part>\w+)",
 }
-_GROUPED_BY = {"simulate": "fidelity", "probe": "fidelity", "check": "check", "report": "part"}
+_GROUPED_BY = {
+    "simulate": "fidelity",
+    "probe": "fidelity",
+    "pool": "fidelity",
+    "check": "check",
+    "report": "part",
+}
 MANIFEST_BYTES = 6_000  # of a shard, beside its arrays
 
 
@@ -75,8 +82,8 @@ def amount(piece: Piece, layout: Layout) -> float | None:
     """Returns how much work a job does, in units of its kind; None for what the study does not have.
 
     Simulations: rows by nominal cost; training: rows that the optimiser sees; answers and checks: draws;
-    proposals: rows; predictions: data sets; experiments: draws or events; reports: runs. 1 where a job's cost
-    does not grow.
+    proposals: rows; predictions: data sets; pools: events; experiments: draws or events; reports: runs. 1
+    where a job's cost does not grow.
     """
     where = piece.where
     if "method" in where and where["method"] not in layout.methods:
@@ -108,6 +115,8 @@ def amount(piece: Piece, layout: Layout) -> float | None:
         return float(layout.exact_sizes["observations"] * layout.exact_sizes["draws"])
     if piece.kind == "experiment":
         return _of_experiment(layout)
+    if piece.kind == "pool":
+        return float((layout.study.experiments.pool if layout.study.experiments else None) or 0)
     if piece.kind == "experiments":
         return float(len(layout.batches))
     if piece.kind == "reference_ensemble":

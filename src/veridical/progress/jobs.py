@@ -21,7 +21,7 @@ STAGES = {
         *("infer", "estimate", "exact", "predict", "nearby", "densities"),
         *("reference_ensemble", "reference"),
     ),
-    "check": ("check", "experiment", "experiments"),
+    "check": ("check", "pool", "experiment", "experiments"),
     "report": ("first_page", "metrics", "figures", "provenance", "report", "outcome", "collection"),
 }
 _STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
@@ -170,6 +170,10 @@ def _check(layout: Layout) -> Iterator[Job]:
             stem = f"check/{run.folder}/{dataset}/experiments"
             shard = f"{layout.results}/{stem}/batch-{batch}.zarr.zip"
             yield Job("experiment", layout.results, f"{stem}-{batch}", (shard,))
+    asked = [(run.method, batch) for run, _ in layout.experiments for batch in layout.batches]
+    for path in dict.fromkeys(path for one in asked for path in told.pool(layout, *one)):
+        stem = PurePosixPath(path).relative_to(layout.results).with_suffix("").as_posix()
+        yield Job("pool", layout.results, stem, (path,))
 
 
 def _report(layout: Layout) -> Iterator[Job]:

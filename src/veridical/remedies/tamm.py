@@ -83,10 +83,10 @@ class Tamm(WithoutPosterior):
         parent = _require_templates(material.require("parent", settings.type))
         own, pool, reference, penalty = _split(material, parent, settings, task)
         at_pool = parent.functions(pool)
-        events = [Events.of(parent.functions(x)[:, t]) for t, x in enumerate(own)]
-        pooled = [Events.of(at_pool[:, t]) for t in range(len(own))]
+        events = [Events.of(_columns(parent.functions(x), t)) for t, x in enumerate(own)]
+        pooled = [Events.of(_columns(at_pool, t)) for t in range(len(own))]
         pairs = zip(events, pooled, strict=True)
-        weights = [ratio_weights.fit(a, b, settings.loss).weights for a, b in pairs]
+        weights = [ratio_weights.fit_weights(a, b, settings.loss) for a, b in pairs]
         covariance = adapted_ratios.joint_covariance(weights, events, pooled, settings.loss)
         return cls(settings, task, np.stack(weights), covariance, reference, penalty, parent), None
 
@@ -218,6 +218,11 @@ class Tamm(WithoutPosterior):
     def _templates(self, functions: Array) -> Templates:
         log_ratios = self._weighted(functions)
         return Templates.of(*(log_ratios[:, side] for side in self._mixed))
+
+
+def _columns(functions: Array, t: int) -> Array:
+    """Functions of one template, (N, P), each column whole in memory: there are few of them."""
+    return np.asfortranarray(functions[:, t])
 
 
 def _count(parent: TemplateFunctions) -> int:

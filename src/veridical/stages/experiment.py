@@ -6,6 +6,7 @@ batches change nothing of those that exist.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from veridical.bank import blocks
 from veridical.checks import coverage, uniformity
 from veridical.checks.inputs import with_ties
 from veridical.errors import SimulationError, TrainingError
+from veridical.estimators import pools
 from veridical.estimators.base import Estimator
 from veridical.estimators.classes import WithoutPosterior
+from veridical.files import read_npz, write_npz
 from veridical.saved import experiments
 from veridical.tasks.base import Array, ClassTask, Task
 
@@ -32,6 +35,7 @@ def experiment(
     root: int,
     replicate: int,
     batch: int,
+    pool: Sequence[str] = (),
 ) -> None:
     """Writes the answers to one batch, as `veridical.saved.experiments` reads them.
 
@@ -49,10 +53,13 @@ def experiment(
         root: Root seed.
         replicate: The training that is judged.
         batch: Number of the batch.
+        pool: Files of the events that are drawn from, LEVEL-BATCH.npz, where the stage `pool` made them.
     """
     from veridical.training.devices import cpu_threads
 
     task, estimator = tasks.build(spec), artifacts.load_estimator(folder)
+    if pool:
+        settings = {**settings, "pool": kept(pool)}
     with cpu_threads(1):
         if isinstance(task, ClassTask):
             record = estimates(task, estimator, settings, root, (replicate, batch))
@@ -60,6 +67,46 @@ def experiment(
             record = _posteriors(task, estimator, settings, fidelity, root, (replicate, batch))
     experiments.write(out, record)
     print(f"batch {batch}: " + ", ".join(f"{name} {array.shape}" for name, array in record.items()))
+
+
+def pool(
+    spec: dict[str, Any], level: str, events: int, out: str | Path, *, root: int, batch: int, place: int
+) -> None:
+    """Writes the events of one level that the pseudo-experiments of a batch draw from.
+
+    They are the same for all trainings and methods: each looks up its own functions there.
+
+    Arguments:
+        spec: The task, as plain data.
+        level: The class or template.
+        events: How many.
+        out: Where they go.
+        root: Root seed.
+        batch: Number of the batch.
+        place: Place of the level among those of its ensemble.
+    """
+    task = tasks.build(spec)
+    if not isinstance(task, ClassTask):
+        raise SimulationError(f"pool: expected a task with classes, got {task.name}; leave the pool out.")
+    x = pools.made(task, level, events, _of_pool(root, task, batch, place))
+    write_npz(out, {"x": x}, compressed=True)
+    print(f"pool of {level}, batch {batch}: {x.shape}")
+
+
+def kept(paths: Sequence[str]) -> Callable[[str], Array]:
+    """Returns what reads the events of a level, from files LEVEL-BATCH.npz."""
+    found = {Path(path).name.rpartition("-")[0]: path for path in paths}
+
+    def read(level: str) -> Array:
+        x: Array = read_npz(found[level], "events of a pool")["x"]
+        return x
+
+    return read
+
+
+def _of_pool(root: int, task: ClassTask, batch: int, place: int) -> np.random.Generator:
+    """The generator of a pool, which is that of all replicates: it depends on nothing that was trained."""
+    return seeds.generator(root, "experiment", "pool", task.name, 0, batch, place)
 
 
 def labelled(task: Task, rows: int, fidelity: str, root: int, path: tuple[int, int]) -> tuple[Array, Array]:
@@ -96,6 +143,8 @@ def estimates(
         )
 
     def generators(part: str, *index: int) -> np.random.Generator:
+        if part == "pool":
+            return _of_pool(root, task, path[1], *index)
         return seeds.generator(root, "experiment", part, task.name, *path, *index)
 
     found = method.pseudo_experiments(task, settings, generators)

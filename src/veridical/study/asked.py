@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,15 @@ class Asked(Runs):
             for run in self.final_runs
             if run.method in chosen and dataset in self.datasets(run) and not self.local(run.method)
         ]
+
+    def pooled_levels(self, ensemble: str) -> list[str]:
+        """The levels of which pseudo-experiments with the functions of an ensemble have a pool."""
+        templates = self.methods[ensemble].setting("templates")
+        return [*chain(*templates)] if templates else [*self.nature]
+
+    def place_in_pool(self, ensemble: str, level: str) -> int:
+        """The place of a level among them."""
+        return self.pooled_levels(ensemble).index(level)
 
     @property
     def shown_datasets(self) -> list[str]:

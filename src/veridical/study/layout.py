@@ -260,6 +260,17 @@ class Layout(Asked):
             for run, dataset in self.experiments
         ]
 
+    def pool(self, method: str, batch: str) -> list[tuple[str, str]]:
+        """Paths of the events that a batch of pseudo-experiments draws from, with their levels.
+
+        They belong to the ensemble whose functions are looked up there, not to one of its runs.
+        """
+        settings, ensemble = self.study.experiments, self.parent(method)
+        if not (settings and settings.pool and ensemble and self.answers(ensemble) == "functions"):
+            return []
+        folder = f"{self.results}/check/{ensemble}/pool"
+        return [(f"{folder}/{level}-{batch}.npz", level) for level in self.pooled_levels(ensemble)]
+
     def labelled_results(self) -> list[str]:
         """Paths of those on data whose truth is known."""
         return [path for path in self.check_results() if Coordinates.of(path).dataset in LABELLED]

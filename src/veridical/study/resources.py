@@ -27,6 +27,7 @@ SIMULATE_COPIES = 3  # of a shard's bytes, while it is simulated and written
 TRAIN_COPIES = 6  # of the bytes of the training rows; 5.4 is measured
 EXPERIMENT_MB = 3000  # of a batch of pseudo-experiments, beside its pool
 POOL_COPIES = 1.5  # of the functions at a pool: the table, and what an experiment draws from it
+EVENT_COPIES = 3  # of the bytes of one level of a pool, while its events are made or read
 METRICS_MB = 2000  # the job that writes `metrics.csv`, beside its rows
 METRICS_RUN_MB = 0.9  # of a run: some 400 rows of 2.2 kB
 START_MINUTES = 10.0
@@ -63,7 +64,15 @@ def experiment_mb(layout: Layout) -> int:
         if members := method.setting("members"):
             templates = sum(map(len, method.setting("templates") or ()))
             numbers = max(numbers, (templates**2 or 2) * (members + 1))
-    return EXPERIMENT_MB + ceil(POOL_COPIES * pool * numbers * 8 / 1e6)
+    events = EVENT_COPIES * row_bytes(layout.task)
+    return EXPERIMENT_MB + ceil(pool * (POOL_COPIES * numbers * 8 + events) / 1e6)
+
+
+def pool_mb(layout: Layout) -> int:
+    """Returns the memory of a job that makes the events of one level of a pool, in MB."""
+    events = layout.study.experiments.pool if layout.study.experiments else None
+    made = EVENT_COPIES * row_bytes(layout.task) * (events or 0)
+    return TORCH_MB + simulation_needs(layout).mem_mb + ceil(made / 1e6)
 
 
 def row_bytes(task: Task) -> int:

@@ -133,6 +133,11 @@ def batches(layout: Layout, method: str, run: str, dataset: str) -> list[str]:
     return [f"{folder}/batch-{batch}.zarr.zip" for batch in layout.batches]
 
 
+def pool(layout: Layout, method: str, batch: str) -> list[str]:
+    """Paths of the events that one batch of a method draws from; none where it makes its own."""
+    return [path for path, _ in layout.pool(method, batch)]
+
+
 def checkpoints(layout: Layout) -> str:
     """The folder of running states of trainings."""
     return f"{layout.results}/checkpoints"
