@@ -88,7 +88,9 @@ def save_estimator(
         write_json(folder / HISTORY, history(result) if past is None else past, indent=1)
         cost = cost or {}
         spent = {} if "steps" in cost else costs(result)  # known already where others were trained for it
-        write_json(folder / COST, {**spent, **cost}, indent=1)
+        said = estimator.objections()
+        objects = {"objections": said} if said else {}
+        write_json(folder / COST, {**spent, **cost, **objects}, indent=1)
     entries = {
         **(record or {}),
         **estimator.account(),

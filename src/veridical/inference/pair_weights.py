@@ -1,7 +1,7 @@
 r"""Weights of frozen functions for a likelihood-to-evidence ratio, from pairs of parameters and data.
 
-The model is linear in P weights, :math:`\log r(x, \theta \mid w) = \sum_i w_i f_i(x, \theta)` with f_0 = 1. Of
-N rows, pairs as they were simulated are the numerator; x of row i with theta of row i - k, for k = 1 ... K,
+The model is linear in P weights, :math:`\log r(x, \theta \mid w) = \sum_i w_i f_i(x, \theta)`, with f_0 = 1.
+Of N rows, pairs as they were simulated are the numerator; x of row i with theta of row i - k, k = 1 ... K,
 the denominator. Loss, derivatives and minimum are those of `ratio_weights`.
 
 Each row is in one joint pair and in 2 K others, so that the two samples are not independent and their
@@ -31,15 +31,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from veridical.errors import TrainingError, require_shape
 from veridical.inference import ratio_weights
+from veridical.inference.ratio_miss import score_p
 from veridical.inference.ratio_weights import LOSSES, Events, Normalisation, RatioFit
 from veridical.tasks.base import Array
 
 LEAST_ROWS = 10  # for each weight, below which weights are refused
-RANK = 1e-10  # least eigenvalue of the covariance of a score, relative to the largest, that counts
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _described(pairs: Pairs, found: RatioFit, kind: str) -> RatioFit:
     """The fit with covariance and normalisations by rows."""
     inverse = _inverse_hessian(pairs, found, kind)
     h, k = _terms(pairs, pairs, found.weights, kind)
-    n, q = h.shape
+    q = h.shape[1]
     s_n, s_d = pairs.joint @ found.weights, pairs.others @ found.weights
     over, under = np.exp(-s_n), np.exp(s_d)
     covariance = inverse @ row_covariance(h, k) @ inverse
@@ -114,11 +113,20 @@ def _described(pairs: Pairs, found: RatioFit, kind: str) -> RatioFit:
     of_inverse = row_covariance((over.mean(-1) - h @ on_inverse)[:, None], (-k @ on_inverse)[..., None])
     return replace(
         found,
+        largest_share=_largest_share(h, k, inverse),
         covariance=(covariance + covariance.T) / 2,
         bias=np.zeros(q),
         numerator=Normalisation(float(over.mean()) - 1, float(np.sqrt(of_inverse[0, 0]))),
         denominator=Normalisation(float(under.mean()) - 1, float(np.sqrt(r[0, 0]))),
     )
+
+
+def _largest_share(joint: Array, others: Array, inverse: Array) -> float:
+    """The largest share that one row has in the variance of any weight, as x or with its parameters."""
+    of_theta = np.mean([np.roll(part, -by, axis=0) for by, part in enumerate(others, 1)], axis=0)
+    rows = joint + others.mean(axis=0) + of_theta
+    moved = ((rows - rows.mean(axis=0)) @ inverse) ** 2
+    return float((moved.max(axis=0) / np.maximum(moved.sum(axis=0), np.finfo(float).tiny)).max())
 
 
 def _inverse_hessian(pairs: Pairs, found: RatioFit, kind: str) -> Array:
@@ -144,7 +152,6 @@ def miss(pairs: Pairs, omitted: Pairs, found: RatioFit, kind: str = "bce") -> fl
         found: The fitted weights.
         kind: The loss that they minimise.
     """
-    p = len(found.weights)
     h, k = _terms(pairs, pairs, found.weights, kind)
     further_h, further_k = _terms(omitted, pairs, found.weights, "bce")
     both = np.concatenate([h, further_h], axis=1), np.concatenate([k, further_k], axis=2)
@@ -155,12 +162,3 @@ def miss(pairs: Pairs, omitted: Pairs, found: RatioFit, kind: str = "bce") -> fl
     cross += np.einsum("knr,knrq,knrp->qp", c[1], omitted.others, pairs.others) / c[1].size
     lead = np.concatenate([-cross @ _inverse_hessian(pairs, found, kind), np.eye(len(cross))], axis=1)
     return score_p(lead @ mean, lead @ row_covariance(*both) @ lead.T)
-
-
-def score_p(score: Array, covariance: Array) -> float:
-    """Returns the p-value of a score (Q,) with this covariance (Q, Q), by its directions that vary at all."""
-    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
-    values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    kept = values > RANK * values[-1]
-    along = vectors[:, kept].T @ (score / scale)
-    return float(stats.chi2.sf(np.sum(along**2 / values[kept]), int(kept.sum())))

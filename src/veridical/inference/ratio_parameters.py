@@ -1,4 +1,4 @@
-r"""Parameters by maximum likelihood from a parametrised ratio whose weights have a covariance; numpy, float64.
+r"""Parameters by maximum likelihood from a parametrised ratio whose weights have a covariance; float64.
 
 With functions f_i of parameters and data, independent observations x_a and weights w,
 
