@@ -161,4 +161,4 @@ def miss(pairs: Pairs, omitted: Pairs, found: RatioFit, kind: str = "bce") -> fl
     cross = np.einsum("nr,nrq,nrp->qp", c[0], omitted.joint, pairs.joint) / c[0].size
     cross += np.einsum("knr,knrq,knrp->qp", c[1], omitted.others, pairs.others) / c[1].size
     lead = np.concatenate([-cross @ _inverse_hessian(pairs, found, kind), np.eye(len(cross))], axis=1)
-    return score_p(lead @ mean, lead @ row_covariance(*both) @ lead.T)
+    return score_p(lead, mean, row_covariance(*both))

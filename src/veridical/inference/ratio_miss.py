@@ -21,14 +21,23 @@ from veridical.inference import ratio_weights
 from veridical.inference.ratio_weights import LOSSES, Events, RatioFit
 from veridical.tasks.base import Array
 
-RANK = 1e-10  # least eigenvalue of the covariance of a score, relative to the largest, that counts
+RANK = 1e-4  # least eigenvalue of the covariance of a projected score, relative to one without projection
 
 
-def score_p(score: Array, covariance: Array) -> float:
-    """Returns the p-value of a score (Q,) with this covariance (Q, Q), by its directions that vary at all."""
-    scale = np.sqrt(np.maximum(np.diag(covariance), np.finfo(float).tiny))
+def score_p(lead: Array, score: Array, covariance: Array) -> float:
+    """Returns the p-value of a projected score, by its directions that the span has not taken away.
+
+    Arguments:
+        lead: The projection of Q functions after P of the span, shape (Q, P + Q).
+        score: Of all of them, shape (P + Q,).
+        covariance: Of that, shape (P + Q, P + Q).
+    """
+    scale = np.sqrt(np.maximum(np.diag(covariance)[-len(lead) :], np.finfo(float).tiny))
+    score, covariance = lead @ score, lead @ covariance @ lead.T
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    kept = values > RANK * values[-1]
+    kept = values > RANK
+    if not kept.any():
+        return 1.0
     along = vectors[:, kept].T @ (score / scale)
     return float(stats.chi2.sf(np.sum(along**2 / values[kept]), int(kept.sum())))
 
@@ -55,4 +64,4 @@ def miss(numerator: Events, denominator: Events, found: RatioFit, kind: str = "m
         cross += (g * (events.counts * bce.curvature(sign * s) / events.total)[:, None]).T @ events.functions
         covariance += events.covariance(both) / events.total
     lead = np.concatenate([-np.linalg.solve(hessian, cross.T).T, np.eye(2)], axis=1)
-    return score_p(lead @ mean, lead @ covariance @ lead.T)
+    return score_p(lead, mean, covariance)
