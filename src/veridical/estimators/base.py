@@ -254,10 +254,6 @@ class Estimator(ABC):
         """Returns, as plain data, entries for its record that say how it came to be, where it has any."""
         return {}
 
-    def objections(self) -> list[str]:
-        """Returns what it says itself against what it has learned, in words; most say nothing."""
-        return []
-
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
         """Returns everything numerical that `from_arrays` needs, by name."""

@@ -131,6 +131,11 @@ class Wifi(WithoutPosterior):
             found |= {f"{side}_mean": part.value, f"{side}_stderr": part.stderr}
         return found
 
+    def account(self) -> dict[str, Any]:
+        """Returns what speaks against the ratio, where anything does."""
+        said = self.objections()
+        return {"objections": said} if said else {}
+
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x before it enters the networks."""
         return self.parent.transforms()

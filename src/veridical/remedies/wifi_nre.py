@@ -221,10 +221,12 @@ class WifiNRE(Likelihood):
         return {**self.parent.transforms(), "weights": self.ratio.weights.tolist()}
 
     def account(self) -> dict[str, Any]:
-        """Returns how the fit of the weights went, as plain data."""
+        """Returns how the fit of the weights went, and what speaks against it, as plain data."""
         numbers = {name: float(getattr(self.ratio, name)) for name in NUMBERS}
         sides = {f"{side}_mean": vars(getattr(self.ratio, side)) for side in SIDES}
-        return {"weights_fit": {**numbers, **sides, "rows": self.rows, "miss_p": self.miss}}
+        said = self.objections()
+        found = {"weights_fit": {**numbers, **sides, "rows": self.rows, "miss_p": self.miss}}
+        return {**found, "objections": said} if said else found
 
     def arrays(self) -> dict[str, Array]:
         """Returns weights, covariance, diagnostics and the seed."""
