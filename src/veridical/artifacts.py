@@ -50,6 +50,7 @@ def _without_base(record: dict[str, Any]) -> dict[str, Any]:
 
 MIGRATIONS: Migrations = {1: _without_base}
 WEIGHTS, RECORD, HISTORY, COST = "weights.safetensors", "estimator.json", "history.json", "cost.json"
+OBJECTIONS = "objections"  # in the account of a method: what it says against what it has learned
 PACKAGES = ("lightning", "numpy", "safetensors", "torch", "zuko")
 
 
@@ -82,16 +83,18 @@ def save_estimator(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    account = estimator.account()
     weights = save({name: np.array(array, order="C") for name, array in estimator.arrays().items()})
     _write(folder / WEIGHTS, weights)
     if result is not None or cost is not None:
         write_json(folder / HISTORY, history(result) if past is None else past, indent=1)
         cost = cost or {}
         spent = {} if "steps" in cost else costs(result)  # known already where others were trained for it
-        write_json(folder / COST, {**spent, **cost}, indent=1)
+        objects = {name: said for name, said in account.items() if name == OBJECTIONS}
+        write_json(folder / COST, {**spent, **cost, **objects}, indent=1)
     entries = {
         **(record or {}),
-        **estimator.account(),
+        **account,
         "parent": _entry(folder, parent) if estimator.parent is not None else None,
         **({"beside": [_entry(folder, one) for one in beside]} if beside else {}),
         **({"likelihood": _entry(folder, likelihood)} if likelihood and estimator.parent else {}),

@@ -19,6 +19,7 @@ from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.ensemble_settings import EnsembleSettings
 from veridical.estimators.npe import NPE
 from veridical.estimators.npe_settings import NPESettings
+from veridical.estimators.posterior_network import PosteriorNetwork
 from veridical.training import session
 from veridical.training.checkpoints import CheckpointFolder
 
@@ -153,16 +154,16 @@ def test_an_interrupted_ensemble_goes_on_as_if_undisturbed(stacked: bool, tmp_pa
 
 def test_finished_members_are_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[int] = []
-    plain = module.PosteriorNetwork.loss
+    plain = PosteriorNetwork.loss
 
-    def counted(self: module.PosteriorNetwork, *batch: torch.Tensor) -> torch.Tensor:
+    def counted(self: PosteriorNetwork, *batch: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled():
             losses.append(1)
             if len(losses) == 20:  # the last step of the second round of member 1
                 raise OSError("the disk went away")
         return plain(self, *batch)
 
-    monkeypatch.setattr(module.PosteriorNetwork, "loss", counted)
+    monkeypatch.setattr(PosteriorNetwork, "loss", counted)
     with pytest.raises(OSError, match="disk"), CheckpointFolder(tmp_path / "run", save_seconds=0) as folder:
         fit(replace(RUN, folder=folder), stacked=False)
     before = len(losses)

@@ -116,6 +116,16 @@ def test_estimates_of_samples(ratios: Ratios, fit_data: dict[str, Array]) -> Non
         wifi.estimate(x[0])
 
 
+def test_what_speaks_against_a_ratio(ratios: Ratios, fit_data: dict[str, Array]) -> None:
+    """Nothing where all is well; few events, and one that dominates, where it is not."""
+    wifi = remedy(ratios, fit_data)
+    assert wifi.miss is not None and wifi.miss > 1e-3 and not wifi.objections()
+    few = remedy(ratios, {cls: x[:60] for cls, x in fit_data.items()}, fit_rows=60).objections()
+    assert "5 weights were fitted to 60 rows" in few[0] and "one row makes" in few[1]
+    naive = remedy(ratios, fit_data, weights="mean")
+    assert naive.miss is None and not naive.objections()
+
+
 def test_likelihood_intervals_end_where_the_deviation_is_z(
     ratios: Ratios, fit_data: dict[str, Array]
 ) -> None:

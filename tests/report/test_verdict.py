@@ -215,6 +215,7 @@ FAULTS = [
     ("mixture_fits", estimated(fit_p=0.004), "bad"),
     ("mixture_fits", estimated(fit_p=float("nan")), "bad"),
     ("mixture_fits", estimated(alarms=1.0, category="the ridge decides the fraction"), "caution"),
+    ("stands", sound() + each("objections", 1.0, **SIMULATED, category="one row decides"), "caution"),
     ("learned_here", sound() + each("leakage", 0.1, **PELTS), "caution"),
     ("learned_here", sound() + each("leakage", 0.3, **PELTS), "bad"),
     ("corrected", sound() + each("refused_share", 0.1, **PELTS), "caution"),

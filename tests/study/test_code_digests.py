@@ -170,7 +170,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "networks.conv",
         "self.axis = axis",
         "self.axis = axis\n        self.depth = 1",
-        jobs("npe", "regularised", "ensemble", "j_npe", "tsnpe", "nre", "score", "frisbi"),
+        jobs("npe", "regularised", "ensemble", "j_npe", "tsnpe", "nre", "nre_ensemble", "score", "frisbi"),
     ),
     "the spline flow": (
         "networks.flow",
@@ -201,7 +201,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "wind_tunnel",
             )
         }
-        | jobs("prior", "stacked", "tempered", "nle", "nre", "rsnl"),
+        | jobs("prior", "stacked", "tempered", "nle", "nre", "nre_ensemble", "wifi_nre", "rsnl"),
     ),
 }
 

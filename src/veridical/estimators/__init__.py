@@ -24,6 +24,7 @@ ESTIMATORS = {  # the settings of each, which name its class
     "ridge": "veridical.estimators.ridge_settings:RidgeSettings",
     "prior": "veridical.estimators.prior_settings:PriorSettings",
     "nre": "veridical.estimators.nre_settings:NRESettings",
+    "nre_ensemble": "veridical.estimators.nre_ensemble_settings:NREEnsembleSettings",
     "nle": "veridical.estimators.nle_settings:NLESettings",
     "score": "veridical.estimators.score_settings:ScoreSettings",
     "tsnpe": "veridical.estimators.tsnpe_settings:TSNPESettings",

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import logsumexp
@@ -36,14 +36,39 @@ from veridical.estimators.npe import (
     parent_of,
 )
 from veridical.estimators.npe_settings import NPESettings
-from veridical.estimators.posterior_network import PosteriorNetwork, on_task
+from veridical.estimators.posterior_network import on_task
 from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.networks import weights
+from veridical.networks.trainable import Trainable
 from veridical.tasks.base import Array
 from veridical.training import devices, fitting, session
 from veridical.training.checkpoints import CheckpointFolder
 
 STACKED_ROWS = 512  # rows per batch up to which training together is faster on a CPU
+
+
+class OfMembers(Protocol):
+    """Settings of several networks of one kind."""
+
+    @property
+    def members(self) -> int:
+        """Number of members."""
+        ...
+
+    @property
+    def member(self) -> Any:
+        """The settings of each member."""
+        ...
+
+    @property
+    def stacked(self) -> bool | None:
+        """Whether they are trained together; None where that is left open."""
+        ...
+
+    @property
+    def decays(self) -> list[float]:
+        """Weight decay of each member."""
+        ...
 
 
 class Ensemble(Estimator):
@@ -71,10 +96,7 @@ class Ensemble(Estimator):
             initial_network(member, task, parent, session.member_run(run, m), prepared)
             for m, parent in enumerate(parents)
         ]
-        if _stacks(settings, prepared.data.rows):
-            results = fitting.fit_stacked(networks, prepared.data, member.training, run, settings.decays)
-        else:
-            results = _one_by_one(networks, prepared.data, settings, run)
+        results = train_members(networks, prepared.data, settings, run)
         members = [prepared.estimator(settings.member, task, network) for network in networks]
         return cls(settings, task, members), together(results)
 
@@ -196,6 +218,15 @@ def together(results: Sequence[session.TrainingResult]) -> session.TrainingResul
     )
 
 
+def train_members(
+    networks: Sequence[Trainable], data: fitting.Data, settings: OfMembers, run: session.Session
+) -> list[session.TrainingResult]:
+    """Trains members in place, as one stack or one after the other; returns how each training went."""
+    if _stacks(settings, data.rows):
+        return fitting.fit_stacked(networks, data, settings.member.training, run, settings.decays)
+    return _one_by_one(networks, data, settings, run)
+
+
 def _parents(
     settings: EnsembleSettings, member: NPESettings, task: TaskInfo, material: Material
 ) -> list[FlowPosterior | None]:
@@ -211,7 +242,7 @@ def _parents(
     return [parent_of(member, task, replace(material, parent=parent)) for parent in there]
 
 
-def _stacks(settings: EnsembleSettings, rows: int) -> bool:
+def _stacks(settings: OfMembers, rows: int) -> bool:
     """Whether the members are trained together.
 
     Raises:
@@ -234,7 +265,7 @@ def _stacks(settings: EnsembleSettings, rows: int) -> bool:
 
 
 def _one_by_one(
-    networks: Sequence[PosteriorNetwork], data: fitting.Data, settings: EnsembleSettings, run: session.Session
+    networks: Sequence[Trainable], data: fitting.Data, settings: OfMembers, run: session.Session
 ) -> list[session.TrainingResult]:
     """Trains the members one after the other, each in its folder; finished ones are not trained again."""
     results = []

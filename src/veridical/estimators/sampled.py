@@ -116,12 +116,19 @@ class SampledPosterior(Networked[Network], Likelihood):
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
         data = fitting.Data.split(pair, learn, rows.validation, np.zeros(len(x)))
-        result = fitting.fit(network, data, settings.training, run)
+        result = cls.teach(network, data, settings, run)
         seed = seeds.integer(run.root, "infer", *run.path)
         found = cls(settings, task, inputs, parameters, network, prior=prior, seed=seed)
         found.cloud = SummaryCloud.of(found.summary(whole.x[~whole.validation][:CLOUD_ROWS]))
         found.judge(data.validation)
         return found, result
+
+    @classmethod
+    def teach(
+        cls, network: Network, data: fitting.Data, settings: Any, run: session.Session
+    ) -> session.TrainingResult:
+        """Trains a network in place; returns how that went."""
+        return fitting.fit(network, data, settings.training, run)
 
     @classmethod
     def on_task(cls, settings: Any, task: TaskInfo) -> Any:

@@ -48,6 +48,10 @@ _OF_JOBS = {
         "Sum over fidelities of the rows that a run learned from, those of what it builds on included, "
         "times the nominal cost of the fidelity."
     ),
+    "objections": (
+        "Number of things that a method says itself against what it has learned, which are in `category`; "
+        "left out where there are none."
+    ),
     "posterior_mean": "Mean of the posterior draws for one observation.",
     "posterior_mixture_quantile": (
         "Quantile `level` of the draws of all replicates together, each of the same weight: the answer that "

@@ -44,9 +44,12 @@ def check_rows(where: Coordinates, result: Mapping[str, Any], **common: Any) -> 
 
 
 def cost_rows(where: Coordinates, cost: Mapping[str, Any], **common: Any) -> list[Row]:
-    """Returns `fit_seconds` of one training and, where it used any rows, `invalid_share`."""
+    """Returns `fit_seconds` of one training, what it objects, and `invalid_share` where it used rows."""
     cells = {**common, **where.cells, "dataset": None, "n": cost["n"]}
     rows = [row(**cells, metric="fit_seconds", value=float(cost["fit_seconds"]))]
+    if said := cost.get("objections"):
+        about = {"metric": "objections", "category": "; ".join(said), "dataset": "simulated"}
+        rows.append(row(**{**cells, **about}, value=float(len(said))))
     if not cost["n"]:
         return rows
     share = 1.0 - cost["n_valid"] / cost["n"]

@@ -16,5 +16,6 @@ REMEDIES = {  # the settings of each, which name its class
     "rnpe": "veridical.remedies.rnpe_settings:RNPESettings",
     "rsnl": "veridical.remedies.rsnl_settings:RSNLSettings",
     "wifi": "veridical.remedies.wifi_settings:WifiSettings",
+    "wifi_nre": "veridical.remedies.wifi_nre_settings:WifiNRESettings",
     "tamm": "veridical.remedies.tamm_settings:TammSettings",
 }

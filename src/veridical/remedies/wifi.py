@@ -24,9 +24,10 @@ import numpy as np
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.classes import Functions, Generators, WithoutPosterior, two_classes
-from veridical.inference import fractions, mixture_fit
+from veridical.inference import fractions, mixture_fit, ratio_miss
 from veridical.inference.fractions import Fraction
 from veridical.inference.mixture_fit import Spectrum
+from veridical.inference.ratio_objections import OF_MEAN, objections, off_one
 from veridical.inference.ratio_weights import Events, Normalisation, RatioFit
 from veridical.remedies import wifi_experiments
 from veridical.remedies.wifi_settings import WifiSettings
@@ -48,6 +49,7 @@ class Wifi(WithoutPosterior):
     Attributes:
         ratio: The weights with their covariance.
         spectrum: How the log ratio is distributed over the events of both classes.
+        miss: p-value of functions that the span may lack, known where the weights have just been fitted.
     """
 
     type = "wifi"
@@ -56,6 +58,7 @@ class Wifi(WithoutPosterior):
     ratio: RatioFit
     parent: Functions
     spectrum: Spectrum | None = None
+    miss: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.parent, Functions):
@@ -77,8 +80,17 @@ class Wifi(WithoutPosterior):
         remedy = cls(settings, task, RatioFit.fixed(np.zeros(1)), parent)
         first, second = (FunctionTable(parent).events(x) for x in two_classes(material, settings.type))
         remedy.ratio = weigh(settings, first, second)
+        if settings.weights == "fitted":
+            remedy.miss = ratio_miss.miss(first, second, remedy.ratio, settings.loss)
         remedy.spectrum = mixture_fit.spectrum(remedy._at(first), remedy._at(second))
         return remedy, None
+
+    def objections(self) -> list[str]:
+        """Returns what speaks against the ratio, or the error that it states, in words."""
+        if self.settings.weights != "fitted":
+            return []
+        own = self.settings
+        return objections(self.ratio, own.fit_rows, self.miss, own.ridge, OF_MEAN) + off_one(self.ratio)
 
     def log_ratio(self, x: Array) -> tuple[Array, Array]:
         """Returns log r and its standard error at events x (N, *x_shape), shape (N,) each."""
@@ -118,6 +130,11 @@ class Wifi(WithoutPosterior):
             part: Normalisation = getattr(self.ratio, side)
             found |= {f"{side}_mean": part.value, f"{side}_stderr": part.stderr}
         return found
+
+    def account(self) -> dict[str, Any]:
+        """Returns what speaks against the ratio, where anything does."""
+        said = self.objections()
+        return {"objections": said} if said else {}
 
     def transforms(self) -> dict[str, Any]:
         """Returns what happens to x before it enters the networks."""

@@ -196,7 +196,7 @@ def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
         flow = network.get("member", network).get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
         return [*(["tsnpe"] if kind == "tsnpe" else []), "npe", family]
-    if kind in ("nle", "nre"):
+    if kind in ("nle", "nre", "nre_ensemble"):
         flow = spec.get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
         own = ["nle", family] if kind == "nle" else [spec.get("loss", "contrastive")]

@@ -33,7 +33,7 @@ TAKES: dict[int, tuple[str, ...]] = {
     ),
     RUN: (
         *("prior_matters", "possible", "covered_in_experiments", "labelled_experiments"),
-        *("learned_here", "corrected", "converged", *OF_SIMULATIONS),
+        *("learned_here", "corrected", "converged", "stands", *OF_SIMULATIONS),
     ),
     LABEL: ("like_simulations", "labelled_coverage", "like_labelled"),
 }

@@ -13,6 +13,7 @@ from veridical.report import (
     labelled_rules,
     local_rules,
     prior_rules,
+    ratio_rules,
     round_rules,
     simulator_rules,
 )
@@ -27,4 +28,5 @@ RULES: tuple[Rule, ...] = (
     *simulator_rules.RULES,
     *prior_rules.RULES,
     *estimate_rules.RULES,
+    *ratio_rules.RULES,
 )
