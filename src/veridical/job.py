@@ -65,11 +65,11 @@ def run(main: Callable[[Any], None], snakemake: Any, *, light: bool = False) -> 
 def _peak() -> str:
     """The largest memory of this process, as the end of a log tells it; nothing where that is unknown.
 
-    `getrusage` would count what the process was before it became this program.
+    It counts 2**20 bytes, as Snakemake does. `getrusage` would tell what the process was before this program.
     """
     status = Path("/proc/self/status")
     found = _PEAK.search(status.read_text()) if status.is_file() else None
-    return "" if found is None else f", {int(found[1]) * 1024 // 10**6} MB"
+    return "" if found is None else f", {int(found[1]) // 1024} MB"
 
 
 def records(benchmark: Path) -> list[dict[str, Any]]:
