@@ -1,9 +1,10 @@
 """Rule experiment: one batch of pseudo-experiments of one method."""
 
-from veridical import coordinates, job, unchecked
+from veridical import coordinates, job
 
 
 def main(snakemake):
+    from veridical import unchecked
     from veridical.stages.experiment import experiment
 
     unchecked.require(snakemake.input.pool)

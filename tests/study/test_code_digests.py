@@ -187,6 +187,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
             for name in (
                 "cancer_stromal",
                 "drift_diffusion",
+                "gaussian_field",
                 "gaussian_mixture",
                 "light_tunnel",
                 "mean_reversion",
