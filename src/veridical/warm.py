@@ -28,6 +28,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def hand_over() -> int | None:
             socket.send_fds(line, [_SIZE.pack(len(text))], [0, 1, 2])
             line.sendall(text)
             for number in _PASSED_ON:
-                signal.signal(number, lambda number, _: line.send(bytes([number])))
+                signal.signal(number, partial(_send, line))
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
             end = line.recv(_END.size)
         except OSError:  # as where the line is closed
@@ -101,6 +102,12 @@ def hand_over() -> int | None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return int(code)
+
+
+def _send(line: socket.socket, number: int, _: object) -> None:
+    """Passes a signal on; the job has ended where nobody reads it any more."""
+    with suppress(OSError):
+        line.send(bytes([number]))
 
 
 def address() -> Path:
@@ -162,7 +169,7 @@ def _serve(listener: socket.socket, waiting: selectors.BaseSelector) -> None:
                     waiting.unregister(line)
                 line.close()
                 job.close()
-            elif key.fileobj in waiting.get_map():
+            elif isinstance(key.data, BaseProcess) and _is_open(key.fileobj):
                 _pass_on(key.fileobj, key.data, waiting)
 
 
@@ -189,6 +196,11 @@ def _request(listener: socket.socket) -> tuple[BaseProcess, socket.socket] | Non
         for stream in streams:
             os.close(stream)
     return job, line
+
+
+def _is_open(line: Any) -> bool:
+    """Whether the job of a line has not ended in the very round that told of the line."""
+    return int(line.fileno()) >= 0
 
 
 def _pass_on(line: Any, job: BaseProcess, waiting: selectors.BaseSelector) -> None:
