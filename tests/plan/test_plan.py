@@ -221,6 +221,16 @@ def test_other_studies_of_a_collection_stand_in_for_what_was_not_measured() -> N
     assert Costs({"laptop": layout}, "laptop", beside=found).seconds(piece) == pytest.approx(4.0)
 
 
+def test_a_method_that_learns_from_no_rows_says_nothing_of_those_that_do() -> None:
+    layout = Layout(settings.load(CONFIG / "gaussian.yaml"), root="nowhere")
+    piece, prior = (
+        Piece.of(f"train/{run}") for run in (f"{next(iter(layout.methods))}/n1000-r0", "prior/n0-r0")
+    )
+    assert piece is not None and prior is not None
+    found = [Record(prior, "smoke of others", 1.0, 6.0, None)]
+    assert Costs({"laptop": layout}, "laptop", beside=found).seconds(piece) is None
+
+
 def test_an_unknown_scale_is_named_before_anything_is_read() -> None:
     with pytest.raises(SettingError, match=r"scale 'huge' is unknown"):
         costs_of("", CONFIG / "gaussian.yaml", "huge")

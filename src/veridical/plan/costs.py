@@ -189,14 +189,18 @@ class Costs:
             ) from None
 
     def _rate(self, piece: Piece) -> Rate | None:
-        """The rate of jobs like this one, here or beside; of others of its kind where there is none."""
+        """The rate of jobs like this one, here or beside; of others of its kind where there is none.
+
+        A method that learns from no rows, as the prior, says nothing of what rows cost another.
+        """
         key = (piece.kind, piece.group)
         if key not in self._rates:
             kind, there = (
                 [r for r in found if r.piece.kind == piece.kind] for found in (self.records, self._beside)
             )
             like = [[r for r in found if r.piece.group == piece.group] for found in (kind, there)]
-            found = next(filter(None, (*like, kind, there)), [])
+            others = [[r for r in found if r.work > 1] for found in (kind, there)]
+            found = next(filter(None, (*like, *others)), [])
             self._rates[key] = Rate.through(found) if found else None
         return self._rates[key]
 

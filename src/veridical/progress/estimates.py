@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from veridical.plan.costs import Costs
+from veridical.plan.measured import records
 from veridical.plan.table import duration
 from veridical.plan.work import Piece
 from veridical.progress.jobs import jobs
@@ -13,10 +14,15 @@ from veridical.study.collections import Studies
 
 
 def typical(studies: Studies) -> dict[str, float]:
-    """Returns the mean seconds of a job by rule, from finished jobs of each study; not of unknown rules."""
+    """Returns the mean seconds of a job by rule, not of unknown rules.
+
+    A study's finished jobs tell them, those of the other studies where it has none of a kind.
+    """
     found: dict[str, list[float]] = {}
-    for layout in studies.layouts.values():
-        costs = Costs({layout.scale: layout}, layout.scale)
+    finished = {name: records([layout]) for name, layout in studies.layouts.items()}
+    for name, layout in studies.layouts.items():
+        beside = [record for other, own in finished.items() if other != name for record in own]
+        costs = Costs({layout.scale: layout}, layout.scale, beside=beside)
         for job in jobs(layout):
             piece = Piece.of(job.stem)
             seconds = None if piece is None else costs.seconds(piece)
