@@ -186,6 +186,9 @@ def test_it_gives_up_where_no_event_has_a_jet(
     monkeypatch.setattr(FakePythia, "readString", lambda self, command: "MPI" not in command)
     with pytest.raises(SimulationError, match="does not know PartonLevel:MPI = off"):
         PythiaJets().draw(1, rng, "quark")
+    monkeypatch.setattr(FakePythia, "readString", lambda self, command: False)
+    with pytest.raises(SimulationError, match="finds none of its settings.*PYTHIA8DATA"):
+        PythiaJets().draw(1, rng, "quark")
 
 
 def test_pythia_is_imported_late_and_its_absence_has_a_remedy(

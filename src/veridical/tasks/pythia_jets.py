@@ -211,7 +211,13 @@ def started(seed: int, cls: str, tune: Tune, level: str) -> Collider:
         f"HadronLevel:all = {_switch(level == 'hadron')}",
         *tune.commands,
     )
-    if refused := [command for command in commands if not pythia.readString(command)]:
+    refused = [command for command in commands if not pythia.readString(command)]
+    if len(refused) == len(commands):
+        raise SimulationError(
+            "Pythia finds none of its settings, which lie beside it in share/Pythia8/xmldoc: name that folder in "
+            "the environment variable PYTHIA8DATA, or install pythia8mc 8.317 anew."
+        )
+    if refused:
         raise SimulationError(f"Pythia does not know {', '.join(refused)}; install pythia8mc 8.317.")
     if not pythia.init():
         raise SimulationError(f"Pythia does not start with {', '.join(commands)}; see what it printed.")
