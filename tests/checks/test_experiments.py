@@ -51,6 +51,20 @@ def posteriors(rng: np.random.Generator, rows: int, width: float = 1.0) -> dict[
     return {"rank": rank, "log_q": log_q, "hpd": hpd, "truth": truth}
 
 
+def likely(rng: np.random.Generator, rows: int, width: float = 1.0) -> dict[str, np.ndarray]:
+    """Right posteriors with estimates of total error 0.1, stated `width` times what it is."""
+    found = posteriors(rng, rows)
+    off = 0.1 * rng.normal(size=(rows, 2))
+    part = np.full((rows, 2), width * 0.1 * np.sqrt(0.5))
+    return {
+        **found,
+        "estimate": found["truth"] + off,
+        "statistical": part,
+        "ratio": part,
+        "z_lr": off / 0.1,
+    }
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Save:
     """Writes batches and returns their paths."""
@@ -251,6 +265,44 @@ def test_posteriors_that_are_too_narrow(saved: Save, rng: np.random.Generator) -
     assert abs(area.value - (2 / np.pi * np.arctan(1 / 0.7) - 0.5)) < 4 * area.stderr
     hpd = found(result, "experiment_hpd_coverage", level=0.9)
     assert abs(hpd.value - stats.chi2(2).cdf(stats.chi2(2).ppf(0.9) * 0.49)) < 4 * hpd.stderr
+
+
+def test_estimates_beside_posteriors_are_judged_for_each_parameter(
+    saved: Save, rng: np.random.Generator
+) -> None:
+    """Posteriors and likelihood ratios are right; with standard errors too small by a third, those fail."""
+    result = aggregate(saved(likely(rng, 500), likely(rng, 500)), rng, ("a", "b"), QUICK)
+    assert result.passed
+    for name in ("a", "b"):
+        cells: dict[str, Any] = {"parameter": name, "interval": "total"}
+        pull = [found(result, f"experiment_pull_{which}", parameter=name) for which in ("mean", "sd")]
+        assert abs(pull[0].value) < 4 * pull[0].stderr and abs(pull[1].value - 1) < 4 * pull[1].stderr
+        share = found(result, "experiment_coverage", level=0.9, **cells)
+        assert abs(share.value - 0.9) < 4 * share.stderr
+        assert found(result, "experiment_sigma", **cells).value == pytest.approx(0.1)
+        assert found(result, "experiment_coverage", level=0.9, parameter=name, interval=None).value > 0.85
+    narrow = aggregate(saved(likely(rng, 1000, 1 / 1.5)), rng, ("a", "b"), QUICK)
+    assert narrow.passed is False and found(narrow, "experiments_p").value < 0.005
+    held = {
+        kind: found(narrow, "experiment_coverage", level=0.9, parameter="b", interval=kind)
+        for kind in ("total", "likelihood_ratio")
+    }
+    expected = 2 * stats.norm.cdf(STATED[0.9] / 1.5) - 1
+    assert abs(held["total"].value - expected) < 4 * held["total"].stderr
+    assert abs(held["likelihood_ratio"].value - 0.9) < 4 * held["likelihood_ratio"].stderr
+
+
+def test_estimates_that_failed_are_missed_for_their_parameter_alone(
+    saved: Save, rng: np.random.Generator
+) -> None:
+    arrays = likely(rng, 400)
+    for name in ("estimate", "statistical", "ratio", "z_lr"):
+        arrays[name][:100, 0] = np.nan
+    result = aggregate(saved(arrays), rng, ("a", "b"), QUICK)
+    assert result.passed is False
+    assert found(result, "experiment_failed_share", parameter="a").value == 0.25
+    assert found(result, "experiment_failed_share", parameter="b").value == 0
+    assert found(result, "experiment_coverage", level=0.9, parameter="a", interval="total").value < 0.75
 
 
 def test_densities_of_zero_and_no_hpd(saved: Save, rng: np.random.Generator) -> None:

@@ -114,6 +114,24 @@ def test_estimates_are_those_of_the_functions(wifi: WifiNRE) -> None:
         found.interval(0.8)
 
 
+def test_estimates_are_compared_with_truths(wifi: WifiNRE, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both parts of the errors as in `estimate`; roots near the deviations, 0 at the estimate itself."""
+    own = rows(20, "truths")
+    found, likely = wifi.estimated(own.x, own.theta), wifi.estimate(own.x, ())
+    assert {*found} == {"estimate", "statistical", "ratio", "z_lr"}
+    np.testing.assert_array_equal(found["estimate"], likely.value)
+    np.testing.assert_allclose(np.hypot(found["statistical"], found["ratio"]), likely.total)
+    np.testing.assert_allclose(found["z_lr"], (likely.value - own.theta) / likely.total, atol=0.3)
+    at = wifi.estimated(own.x[:3], likely.value[:3])["z_lr"]
+    np.testing.assert_allclose(at, 0, atol=1e-2)
+
+    def none(*_: Any) -> None:
+        raise DataError("no maximum")
+
+    monkeypatch.setattr(ratio_parameters, "maximise", none)
+    assert all(np.isnan(array).all() for array in wifi.estimated(own.x, own.theta).values())
+
+
 def test_a_posterior_holds_the_error_of_its_weights(wifi: WifiNRE) -> None:
     """Averaged over draws of the weights: its spread adds that of their posteriors' means."""
     x = rows(1, "test").x

@@ -622,6 +622,27 @@ def test_estimates_in_experiments_are_tabulated_by_method_and_truth() -> None:
     assert experiment_tables.experiment_table([]) is None
 
 
+def test_estimates_of_parameters_have_a_line_each_in_units_of_their_own() -> None:
+    rows = []
+    for name, pull in (("a", 0.1), ("b", 0.6)):
+        cells = {"method": "wifi", "dataset": "real", "parameter": name}
+        seed = {**cells, "seed": 0, "n": 300}
+        rows += [
+            row(**cells, metric="experiment_bias", value=0.01),
+            row(**seed, metric="experiment_bias", value=0.01, stderr=0.001),
+            row(**seed, metric="experiment_pull_mean", value=pull, stderr=0.05),
+            row(**seed, metric="experiment_pull_sd", value=1.02, stderr=0.04),
+            row(**seed, metric="experiment_sigma", value=0.2, stderr=0.001, interval="total"),
+            row(**seed, metric="experiment_coverage", level=0.9, value=0.5, stderr=0.02),
+            row(**seed, metric="experiment_coverage", level=0.9, value=0.89, stderr=0.02, interval="total"),
+        ]
+    found = experiment_tables.experiment_table(rows)
+    assert found is not None and not found["means"]
+    a, b = found["lines"]
+    assert (a["truth"], a["mean"], a["off"], a["spread"]) == ("a", "", "0.10 ± 0.05", "1.02 ± 0.04")
+    assert (a["held_90"], a["wrong"], b["wrong"]) == ("89 ± 2 %", [], ["off"])
+
+
 def test_what_is_wrong_by_more_than_chance_is_marked() -> None:
     """A bias of half a stated error, and a spread half as large again; not with ten experiments."""
     for n, wrong in ((1000, ["off", "spread", "held"]), (10, [])):

@@ -26,6 +26,7 @@ KEYS = {
     "tamm_masses": "c791364254a3",
     "wifi_gaussian": "deaa6fc0a296",
     "wifi_jets": "06ec01b36e38",
+    "wifi_parameters": "fa9d7c374286",
 }
 
 

@@ -187,7 +187,7 @@ def test_it_gives_up_where_no_event_has_a_jet(
     with pytest.raises(SimulationError, match="does not know PartonLevel:MPI = off"):
         PythiaJets().draw(1, rng, "quark")
     monkeypatch.setattr(FakePythia, "readString", lambda self, command: False)
-    with pytest.raises(SimulationError, match="finds none of its settings.*PYTHIA8DATA"):
+    with pytest.raises(SimulationError, match=r"finds none of its settings.*PYTHIA8DATA"):
         PythiaJets().draw(1, rng, "quark")
 
 

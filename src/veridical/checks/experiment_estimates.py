@@ -20,9 +20,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import erf, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,12 +49,30 @@ EXAMPLES = 100
 PULLS = np.linspace(-4, 4, 33)  # edges of the histogram of pulls
 
 
+class Place(NamedTuple):
+    """What a column of estimates belongs to: a true value, or a parameter.
+
+    Attributes:
+        parameter: The parameter; empty for that of a class task.
+        extra: Further columns of the rows of its metrics.
+    """
+
+    parameter: str = ""
+    extra: Mapping[str, Any] = {}
+
+    def metric(
+        self, name: str, value: float, error: float | None, n: int, level: float | None = None, **more: Any
+    ) -> Metric:
+        """Returns a metric of it."""
+        return Metric(name, float(value), error, n, self.parameter, level, {**more, **self.extra})
+
+
 def deviations(arrays: Mapping[str, Array], truth: Array) -> dict[str, Array]:
     """Returns |value - truth| in standard errors, by kind of interval; infinite where it is not a number.
 
     Arguments:
         arrays: Those of a batch of estimates.
-        truth: True values, shape (V,).
+        truth: True values, shape (V,), or those of each experiment, (E, V).
 
     Returns:
         Shapes (E, V); (E, 1) for `pointwise`.
@@ -129,14 +147,9 @@ def coverage(
     truth = np.asarray(groups.first["truth"].compute(scheduler="synchronous"))
     sums = added(groups, estimate_sums, options, truth)
     n = sums["n"]
-    judged = sums["cells"]["total"][:, 1:-1].cumsum(axis=1) + sums["cells"]["total"][:, :1]
-    passed, p_value, band = judge(judged, n, tuple(IDEAL[1:].tolist()), options)
-    table = [
-        *_gaps(sums["cells"], truth, rng, options),
-        *_stated(sums["held"], n, truth),
-        *_moments(sums, truth),
-        Metric("experiments_p", p_value, None, n),
-    ]
+    passed, p_value, band = judged(sums, options)
+    places = [Place(extra={"true_value": float(at)}) for at in truth]
+    table = [*metrics(sums, places, rng, options), Metric("experiments_p", p_value, None, n)]
     note = f"Right intervals have a coverage gap of {expected_gap_z(n):.3f} on average over {n} experiments."
     return CheckResult(
         check=NAME,
@@ -150,6 +163,22 @@ def coverage(
         settings=vars(options),
         notes=(note,),
     )
+
+
+def judged(sums: Sums, options: Options) -> tuple[bool, float, Band]:
+    """Returns whether intervals by the total error hold as they say, a p-value, and the band."""
+    counts = sums["cells"]["total"]
+    below = counts[:, 1:-1].cumsum(axis=1) + counts[:, :1]
+    return judge(below, sums["n"], tuple(IDEAL[1:].tolist()), options)
+
+
+def metrics(sums: Sums, places: Sequence[Place], rng: np.random.Generator, options: Options) -> list[Metric]:
+    """Returns coverage, bias, spread and stated errors of each place (V of them)."""
+    return [
+        *_gaps(sums["cells"], places, rng, options),
+        *_stated(sums["held"], sums["n"], places),
+        *_moments(sums, places),
+    ]
 
 
 def _curves(counts: Mapping[str, Array], band: Band) -> dict[str, Array]:
@@ -179,9 +208,9 @@ def _examples(arrays: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _gaps(
-    counts: Mapping[str, Array], truth: Array, rng: np.random.Generator, options: Options
+    counts: Mapping[str, Array], places: Sequence[Place], rng: np.random.Generator, options: Options
 ) -> list[Metric]:
-    """The gap per kind and true value, and its mean over these, whose error takes them as fully dependent."""
+    """The gap per kind and place, and its mean over these, whose error takes them as fully dependent."""
     table = []
     for kind, by_value in counts.items():
         values = gap(by_value, IDEAL)
@@ -191,65 +220,54 @@ def _gaps(
         n = int(by_value[0].sum())
         if kind != "pointwise":
             table += [
-                Metric("coverage_gap_z", float(v), float(e), n, extra=_where(kind, at))
-                for v, e, at in zip(values, errors, truth, strict=True)
+                at.metric("coverage_gap_z", float(v), float(e), n, interval=kind)
+                for v, e, at in zip(values, errors, places, strict=True)
             ]
         table.append(
-            Metric("coverage_gap_z", float(values.mean()), float(errors.mean()), n, extra=_where(kind))
+            Place().metric("coverage_gap_z", float(values.mean()), float(errors.mean()), n, interval=kind)
         )
     return table
 
 
-def _where(kind: str, true_value: Any = None) -> dict[str, Any]:
-    """The columns that say which interval and which true value a number belongs to."""
-    at = {} if true_value is None else {"true_value": float(true_value)}
-    return {"interval": kind, **at}
-
-
-def _stated(held: Mapping[str, Array], n: int, truth: Array) -> list[Metric]:
+def _stated(held: Mapping[str, Array], n: int, places: Sequence[Place]) -> list[Metric]:
     """Coverage at one and two standard errors and at 90 %."""
     table = []
     for kind, counts in held.items():
         for level, by_value in zip(STATED, counts, strict=True):
-            for k, at in zip(by_value, [None] if kind == "pointwise" else truth, strict=True):
+            for k, at in zip(by_value, [Place()] if kind == "pointwise" else places, strict=True):
                 error = proportion_stderr(k, n)
-                extra = _where(kind, at)
-                table.append(Metric("experiment_coverage", float(k / n), error, n, level=level, extra=extra))
+                table.append(at.metric("experiment_coverage", k / n, error, n, level=level, interval=kind))
     return table
 
 
-def _moments(sums: Sums, truth: Array) -> list[Metric]:
+def _moments(sums: Sums, places: Sequence[Place]) -> list[Metric]:
     """Bias and spread of the estimates, mean standard errors, share of failures."""
     n, off = sums["n"], sums["off"]
     table = []
-    for i, at in enumerate(truth):
-        extra, kept = {"true_value": float(at)}, int(off.n[i])
-        failed = int(sums["failed"][i])
-        error = proportion_stderr(failed, n)
-        table.append(Metric("experiment_failed_share", failed / n, error, n, extra=extra))
+    for i, at in enumerate(places):
+        kept, failed = int(off.n[i]), int(sums["failed"][i])
+        table.append(at.metric("experiment_failed_share", failed / n, proportion_stderr(failed, n), n))
         if "alarmed" in sums:
             k = int(sums["alarmed"][i])
-            error = proportion_stderr(k, n)
-            table.append(Metric("experiment_alarm_share", k / n, error, n, extra=extra))
+            table.append(at.metric("experiment_alarm_share", k / n, proportion_stderr(k, n), n))
         if kept < 2:
             continue
         spread = float(np.sqrt(off.variance[i]))
-        table.append(Metric("experiment_bias", float(off.mean[i]), float(off.stderr[i]), kept, extra=extra))
-        table.append(Metric("experiment_sd", spread, spread / sqrt(2 * (kept - 1)), kept, extra=extra))
-        table += _pull_moments(sums["pull"], i, extra)
+        table.append(at.metric("experiment_bias", float(off.mean[i]), float(off.stderr[i]), kept))
+        table.append(at.metric("experiment_sd", spread, spread / sqrt(2 * (kept - 1)), kept))
+        table += _pull_moments(sums["pull"], i, at)
         for kind, moments in sums["sigma"].items():
             value, error = float(moments.mean[i]), float(moments.stderr[i])
-            where = _where(kind, at)
-            table.append(Metric("experiment_sigma", value, error, kept, extra=where))
+            table.append(at.metric("experiment_sigma", value, error, kept, interval=kind))
     return table
 
 
-def _pull_moments(pull: Moments, i: int, extra: Mapping[str, Any]) -> list[Metric]:
-    """Mean and standard deviation of the pulls at one true value; none of fewer than two."""
+def _pull_moments(pull: Moments, i: int, at: Place) -> list[Metric]:
+    """Mean and standard deviation of the pulls at one place; none of fewer than two."""
     if (n := int(pull.n[i])) < 2:
         return []
     spread = float(np.sqrt(pull.variance[i]))
     return [
-        Metric("experiment_pull_mean", float(pull.mean[i]), float(pull.stderr[i]), n, extra=extra),
-        Metric("experiment_pull_sd", spread, spread / sqrt(2 * (n - 1)), n, extra=extra),
+        at.metric("experiment_pull_mean", float(pull.mean[i]), float(pull.stderr[i]), n),
+        at.metric("experiment_pull_sd", spread, spread / sqrt(2 * (n - 1)), n),
     ]

@@ -2,6 +2,9 @@
 
 Coverage of central intervals per parameter comes from fractional ranks u, whose level is |2u - 1|, and that
 of highest-density regions from their levels; both also give areas, and densities at the truth a log score.
+
+Most likely parameters of a method that finds them too are judged beside, a parameter as a true value is in
+`veridical.checks.experiment_estimates`: their intervals by column `interval`, which posteriors have not.
 """
 
 from __future__ import annotations
@@ -10,8 +13,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from veridical.checks import experiment_estimates
 from veridical.checks.base import CheckResult, Metric, finite_or_none, proportion_stderr
 from veridical.checks.coverage import GAP_LEVELS
+from veridical.checks.experiment_estimates import estimate_sums
 from veridical.checks.experiment_sums import (
     NAME,
     Groups,
@@ -45,6 +50,9 @@ def posterior_sums(arrays: Mapping[str, Array]) -> Sums:
         log_q = arrays["log_q"]
         zeros, failed = int(np.isneginf(log_q).sum()), int(np.isnan(log_q).sum())
         sums |= {"log_q": Moments.of(log_q[:, None]), "zeros": zeros, "failed": failed}
+    if "estimate" in arrays:
+        found = {name: arrays[name] for name in ("statistical", "ratio", "z_lr")}
+        sums["estimates"] = estimate_sums({"value": arrays["estimate"], **found}, arrays["truth"])
     if "hpd" in arrays:
         hpd = arrays["hpd"][:, None]
         sums |= {"hpd": cells(hpd, grid), "hpd_level": Moments.of(hpd)}
@@ -76,11 +84,16 @@ def _judged(sums: Sums, names: tuple[str, ...], rng: np.random.Generator, option
     counted = [sums["central"], sums["hpd"]] if "hpd" in sums else [sums["central"]]
     judged = np.concatenate(counted)[:, :-1].cumsum(axis=1)
     passed, p_value, band = judge(judged, n, LEVELS, options)
+    if "estimates" in sums:
+        of_estimates = experiment_estimates.judged(sums["estimates"], options)[1]
+        p_value = min(1.0, 2 * min(p_value, of_estimates))
+        passed = p_value > options.alpha
     curves = {"central": curve(sums["central"]), "lower": band.lower, "upper": band.upper}
     table = [
         *_areas(sums, names),
         *_coverages(sums["central"], "experiment_coverage", names, rng, options),
         *(_log_score(sums) if "log_q" in sums else ()),
+        *(_of_estimates(sums["estimates"], names, rng, options) if "estimates" in sums else ()),
         Metric("experiments_p", p_value, None, n),
     ]
     if "hpd" in sums:
@@ -98,6 +111,13 @@ def _judged(sums: Sums, names: tuple[str, ...], rng: np.random.Generator, option
         p_value=p_value,
         settings=vars(options),
     )
+
+
+def _of_estimates(
+    sums: Sums, names: Sequence[str], rng: np.random.Generator, options: Options
+) -> list[Metric]:
+    places = [experiment_estimates.Place(name) for name in names]
+    return experiment_estimates.metrics(sums, places, rng, options)
 
 
 def _areas(sums: Sums, names: Sequence[str]) -> list[Metric]:

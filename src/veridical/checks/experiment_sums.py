@@ -112,7 +112,7 @@ def added(groups: Groups, summed: Callable[..., Sums], options: Options, *more: 
 
     Arguments:
         groups: The batches.
-        summed: Gives the sums of one batch, from its arrays but `truth`, and from `more`.
+        summed: Gives the sums of one batch, from its arrays, of estimates but `truth`, and from `more`.
         options: How many batches are read at a time.
         more: Further arguments of `summed`.
     """
@@ -120,7 +120,11 @@ def added(groups: Groups, summed: Callable[..., Sums], options: Options, *more: 
 
     total: Any = None
     for arrays in groups:
-        blocks = {name: array.to_delayed().ravel() for name, array in arrays.items() if name != "truth"}
+        blocks = {
+            name: array.to_delayed().ravel()
+            for name, array in arrays.items()
+            if array.ndim > 1 or name != "truth"
+        }
         parts = [
             dask.delayed(summed)({name: block[i] for name, block in blocks.items()}, *more)
             for i in range(len(next(iter(blocks.values()))))

@@ -49,7 +49,7 @@ MEANINGS = {
     "coverage_gap_z": (
         "Mean over z = 0, 0.01, ..., 3 of |c(z) - ideal|, c the share of pseudo-experiments whose estimate "
         "lies within z standard errors of the truth; column `interval` says which: `total`, `statistical`, "
-        "`likelihood_ratio`, `pointwise`. Without `true_value`: mean over true values."
+        "`likelihood_ratio`, `pointwise`. Without `true_value` or parameter: mean over them."
     ),
     "experiment_acauc": "`acauc` over pseudo-experiments.",
     "experiment_alarm_share": (

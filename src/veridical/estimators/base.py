@@ -313,6 +313,14 @@ class Estimator(ABC):
         """Returns more arrays about x (N, *x_shape) that are worth keeping beside its draws, by name."""
         return {}
 
+    def estimated(self, x: Array, truth: Array) -> dict[str, Array]:
+        """Returns estimates beside the posteriors of x (N, *x_shape), of a method that makes both.
+
+        That is `estimate`, both parts of its error, `statistical` and `ratio`, and `z_lr`, the signed root of
+        the profile likelihood ratio at the truth; (N, D) each, NaN where there is no estimate.
+        """
+        return {}
+
     def around(self, x: Array, prior: Prior) -> tuple[Estimator, Prior]:
         """Returns what answers data near an observation (*x_shape), and the prior of these answers.
 

@@ -43,6 +43,7 @@ from veridical.inference import pair_weights, ratio_parameters
 from veridical.inference.likely import Likely
 from veridical.inference.pair_weights import Pairs
 from veridical.inference.ratio_objections import objections
+from veridical.inference.ratio_parameters import Maximum
 from veridical.inference.ratio_weights import Normalisation, RatioFit
 from veridical.inference.weighted import resampled
 from veridical.remedies.wifi_nre_settings import WifiNRESettings
@@ -177,16 +178,25 @@ class WifiNRE(Likelihood):
                 "no interval is told for one of them; take its draws."
             )
         require_shape("x", x, None, *self.task.x_shape)
-        rng = seeds.generator(self.seed, "remedy", "starts")
-        starts = self.parent.parameters.forward(draws_inside(self.prior, self.task, STARTS, rng))[0]
-        return Likely.stack([self._estimated(one, starts, levels) for one in x], levels)
+        return Likely.stack([self._likely(one, self._maximum(one), levels) for one in x], levels)
 
-    def _estimated(self, x: Array, starts: Array, levels: Sequence[float]) -> Likely:
+    @cached_property
+    def starts(self) -> Array:
+        """Where maxima are looked for, parameters without bounds, shape (S, D)."""
+        rng = seeds.generator(self.seed, "remedy", "starts")
+        return self.parent.parameters.forward(draws_inside(self.prior, self.task, STARTS, rng))[0]
+
+    def _maximum(self, x: Array) -> Maximum | None:
+        """The most likely parameters, without bounds, for one x (*x_shape); None where there are none."""
+        try:
+            return ratio_parameters.maximise(self.parent.summed(x), self.ratio, self.starts)
+        except DataError:
+            return None
+
+    def _likely(self, x: Array, found: Maximum | None, levels: Sequence[float]) -> Likely:
         """The estimate for one x (*x_shape)."""
         d, transform, functions = len(self.task.parameters), self.parent.parameters, self.parent.summed(x)
-        try:
-            found = ratio_parameters.maximise(functions, self.ratio, starts)
-        except DataError:
+        if found is None:
             return Likely.none(d, levels)
         ends: Array = np.empty((len(levels), d, 2))
         for i, level in enumerate(levels):
@@ -203,6 +213,31 @@ class WifiNRE(Likelihood):
         return Likely(
             value, (found.data * scale)[None], (found.weights * scale)[None], tuple(levels), ends[None]
         )
+
+    def estimated(self, x: Array, truth: Array) -> dict[str, Array]:
+        """Returns estimates with both parts of their errors, and roots of profile likelihood ratios."""
+        if self.task.support is not None:
+            return {}
+        found = [self._maximum(one) for one in x]
+        likely = Likely.stack([self._likely(*pair, ()) for pair in zip(x, found, strict=True)], ())
+        parts = {"statistical": likely.data, "ratio": likely.ratio}
+        errors = {name: np.sqrt(np.diagonal(part, axis1=1, axis2=2)) for name, part in parts.items()}
+        roots: Array = np.full(truth.shape, np.nan)
+        for i, z in enumerate(self.parent.parameters.forward(truth)[0]):
+            for j, t in enumerate(z):
+                roots[i, j] = self._root(x[i], found[i], j, t)
+        return {"estimate": likely.value, **errors, "z_lr": roots}
+
+    def _root(self, x: Array, found: Maximum | None, j: int, t: float) -> float:
+        """The root of the likelihood ratio of parameter j at t; NaN where a likelihood has no maximum."""
+        try:
+            return (
+                np.nan
+                if found is None
+                else ratio_parameters.z(self.parent.summed(x), self.ratio, found, j, t)
+            )
+        except DataError:
+            return np.nan
 
     def extras(self, x: Array) -> dict[str, Array]:
         """Returns the estimates of a data set of at most 20 observations, by `likely_` and what they are."""

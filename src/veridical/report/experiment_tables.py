@@ -30,14 +30,15 @@ class Measured(NamedTuple):
 
 
 def experiment_table(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Returns what estimates were in repeated experiments, a line for each method and true value.
+    """Returns what estimates were in repeated experiments, a line for each method, true value or parameter.
 
     Numbers are means over replicates, empty where none were made, beside their standard errors. `wrong`
     names those that differ from what is right by more than chance and by more than is of no account.
     """
     lines, counts, trainings = [], [0], 1
     for bias in select(rows, metric="experiment_bias", seed=None):
-        at = {**variants.of_cells(bias).cells, "true_value": bias["true_value"], "dataset": bias["dataset"]}
+        place = {key: bias.get(key) for key in ("true_value", "parameter", "dataset")}
+        at = {**variants.of_cells(bias).cells, **place}
         table = [r for r in rows if all(r.get(key) == cell for key, cell in at.items())]
         own = [r for r in select(table, metric="experiment_bias") if r["seed"] is not None]
         trainings = max(trainings, len(own))
@@ -45,32 +46,35 @@ def experiment_table(rows: Sequence[Row]) -> dict[str, Any] | None:
         lines.append(_line(bias, table))
     if not lines:
         return None
-    alarms = any(line["alarms"] for line in lines)
-    return {"lines": lines, "alarms": alarms, "n": f"{max(counts):,}", "trainings": trainings}
+    alarms, means = (any(line[name] for line in lines) for name in ("alarms", "mean"))
+    found = {"lines": lines, "alarms": alarms, "means": means}
+    return {**found, "n": f"{max(counts):,}", "trainings": trainings}
 
 
 def _line(bias: Row, table: Sequence[Row]) -> dict[str, Any]:
-    """One method at one true value."""
+    """One method at one true value, or for one parameter whose true values are many."""
     sigma = _measured(table, metric="experiment_sigma", interval="total")
     data = _measured(table, metric="experiment_sigma", interval="statistical")
-    spread, alarms = (_measured(table, metric=f"experiment_{name}") for name in ("sd", "alarm_share"))
-    off = _measured(table, metric="experiment_bias") or Measured(bias["value"], 0.0, 0)
+    truth, unit = bias.get("true_value"), sigma.value if sigma else 1.0
+    scale = 1.0 if truth is None else unit  # with many true values, each experiment has a unit of its own
+    names = ("pull_mean", "pull_sd") if truth is None else ("bias", "sd")
+    off, spread, alarms = (_measured(table, metric=f"experiment_{name}") for name in (*names, "alarm_share"))
+    off = off or Measured(bias["value"], 0.0, 0)
     held = {
         name: _measured(table, metric="experiment_coverage", interval="total", level=level)
         for name, level in LEVELS.items()
     }
-    unit = sigma.value if sigma else 1.0
     return {
         "method": variants.of_cells(bias).label,
-        "truth": numbers.to_precision(bias["true_value"], unit),
-        "mean": numbers.to_precision(bias["true_value"] + off.value, unit),
-        "off": _with_error(off.value / unit, off.error / unit),
+        "truth": bias["parameter"] if truth is None else numbers.to_precision(truth, unit),
+        "mean": "" if truth is None else numbers.to_precision(truth + off.value, unit),
+        "off": _with_error(off.value / scale, off.error / scale),
         "sigma": numbers.to_precision(sigma.value, sigma.value) if sigma else "",
-        "spread": _with_error(spread.value / unit, spread.error / unit) if spread else "",
+        "spread": _with_error(spread.value / scale, spread.error / scale) if spread else "",
         "data": numbers.percent((data.value / sigma.value) ** 2) if sigma and data and sigma.value else "",
         "alarms": numbers.percent(alarms.value) if alarms else "",
         **{name: _share(share) for name, share in held.items()},
-        "wrong": _wrong(off, spread, held, unit),
+        "wrong": _wrong(off, spread, held, scale),
     }
 
 

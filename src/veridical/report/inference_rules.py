@@ -195,7 +195,7 @@ RULES = (
         "inference",
         "Do intervals from the shape of the likelihood hold the truth in repeated experiments?",
         f"upper end of `experiment_coverage` of interval `likelihood_ratio` at 90 % < {by_size.HARM} (97.5 "
-        "%, Bonferroni over true values)",
+        "%, Bonferroni over true values or parameters)",
         "",
         "Quote the estimate with its standard error instead.",
         ("experiments",),
@@ -241,16 +241,23 @@ RULES = (
 def _widest_gap(evidence: Evidence, seed: int) -> tuple[float, str]:
     """The largest gap of one replicate and where it is, a true value or a parameter; NaN is largest."""
     of_estimates = [
-        (r["value"], "" if r["true_value"] is None else f" where the truth is {rounded(r['true_value'])}")
+        (r["value"], _where(r))
         for r in evidence.of("coverage_gap_z", "simulated").get(seed, ())
         if r.get("interval") in (None, "total")
     ]
     of_posteriors = [
-        (r["value"], f" for {r['parameter']}" if r["parameter"] else "")
+        (r["value"], _where(r))
         for name in ("experiment_coverage_gap", "experiment_hpd_coverage_gap")
         for r in evidence.of(name, "simulated").get(seed, ())
     ]
     return max(of_estimates + of_posteriors, key=nan_last, default=(float("nan"), ""))
+
+
+def _where(row: Row) -> str:
+    """What a number belongs to: a true value, a parameter, or all of them."""
+    if row.get("true_value") is not None:
+        return f" where the truth is {rounded(row['true_value'])}"
+    return f" for {row['parameter']}" if row["parameter"] else ""
 
 
 def _significant(gain: Row) -> bool:

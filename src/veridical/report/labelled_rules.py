@@ -51,8 +51,8 @@ def labelled_experiments(evidence: Evidence) -> Found:
     """Do 90 % intervals hold the truth in repeated experiments on labelled real data?"""
     counted = {}
     for seed, rows in evidence.of("experiment_coverage", "real", level=by_size.LEVEL).items():
-        own = [r for r in rows if r.get("interval") in (None, "total")]
-        counted[seed] = _counted(own)
+        own = [r for r in rows if r.get("interval") is None]  # of posteriors; estimates have no other
+        counted[seed] = _counted(own or [r for r in rows if r["interval"] == "total"])
     if not counted:
         return None
     outcomes = {

@@ -8,7 +8,8 @@ are two kinds, with E experiments in a batch, V true values, D parameters:
                 truth (V,); optionally z_lr (E, V), deviation by the likelihood ratio; pull (E,), of one
                 event; alarm (E, V), 1 where the method says itself not to trust its answer
     posteriors  rank (E, D): fractional ranks of the truth; truth (E, D); optionally log_q (E,), log density
-                of the truth, and hpd (E,), levels of highest-density regions that hold the truth
+                of the truth, and hpd (E,), levels of highest-density regions that hold the truth; of a method
+                that finds most likely parameters as well estimate, statistical, ratio, z_lr (E, D)
 
 `lazy` reads many as dask arrays, one chunk per batch; a task opens a file, reads it whole and closes it, once
 for all arrays that are computed together.
@@ -44,10 +45,17 @@ _DIMS = {
         "rank": ("experiment", "parameter"),
         "log_q": ("experiment",),
         "hpd": ("experiment",),
+        "estimate": ("experiment", "parameter"),
+        "statistical": ("experiment", "parameter"),
+        "ratio": ("experiment", "parameter"),
+        "z_lr": ("experiment", "parameter"),
         "truth": ("experiment", "parameter"),
     },
 }
-_OPTIONAL = {"z_lr", "pull", "alarm", "log_q", "hpd"}
+_OPTIONAL = {
+    "estimates": {"z_lr", "pull", "alarm"},
+    "posteriors": {"log_q", "hpd", "estimate", "statistical", "ratio", "z_lr"},
+}
 _LEADING = {"estimates": "value", "posteriors": "rank"}
 
 
@@ -174,11 +182,12 @@ def _required(path: PathLike, arrays: dict[str, Array]) -> tuple[str, dict[str, 
         )
     kind = kinds[0]
     dims = _DIMS[kind]
-    missing, unknown = set(dims) - _OPTIONAL - set(arrays), set(arrays) - set(dims)
+    needed = set(dims) - _OPTIONAL[kind]
+    missing, unknown = needed - set(arrays), set(arrays) - set(dims)
     if missing or unknown:
         raise ArtifactError(
-            f"{path}: {kind} need {', '.join(sorted(set(dims) - _OPTIONAL))} and may have "
-            f"{', '.join(sorted(_OPTIONAL & set(dims)))}; missing {sorted(missing)}, "
+            f"{path}: {kind} need {', '.join(sorted(needed))} and may have "
+            f"{', '.join(sorted(_OPTIONAL[kind]))}; missing {sorted(missing)}, "
             f"unknown {sorted(unknown)}."
         )
     leading = arrays[_LEADING[kind]]

@@ -160,7 +160,7 @@ def _posteriors(
     root: int,
     path: tuple[int, int],
 ) -> dict[str, Array]:
-    """Fractional ranks, levels of the highest-density regions and log densities of the truths."""
+    """Fractional ranks, levels of the highest-density regions, log densities of the truths; estimates."""
     truth, x = labelled(task, settings["rows"], fidelity, root, path)
     answered = estimator.standing(x).answered(len(x))
     truth, x = truth[answered], x[answered]
@@ -168,6 +168,7 @@ def _posteriors(
     posterior, rows = estimator.given(x), slice(0, len(x))
     draws, log_density = posterior.sample_and_log_prob(rows, settings["draws"], rng)
     record = {"rank": uniformity.fractional_ranks(draws, truth, rng), "truth": truth}
+    record |= estimator.estimated(x, truth)
     if not estimator.has_density:
         return record
     record["log_q"] = log_q = posterior.log_prob(truth, rows)

@@ -214,8 +214,8 @@ def started(seed: int, cls: str, tune: Tune, level: str) -> Collider:
     refused = [command for command in commands if not pythia.readString(command)]
     if len(refused) == len(commands):
         raise SimulationError(
-            "Pythia finds none of its settings, which lie beside it in share/Pythia8/xmldoc: name that folder in "
-            "the environment variable PYTHIA8DATA, or install pythia8mc 8.317 anew."
+            "Pythia finds none of its settings, which lie beside it in share/Pythia8/xmldoc: name that "
+            "folder in the environment variable PYTHIA8DATA, or install pythia8mc 8.317 anew."
         )
     if refused:
         raise SimulationError(f"Pythia does not know {', '.join(refused)}; install pythia8mc 8.317.")
