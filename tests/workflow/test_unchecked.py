@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from .conftest import Project
+from .conftest import Project, changeable
 
 pytestmark = pytest.mark.workflow
 
@@ -57,6 +58,38 @@ def test_a_study_ends_with_its_report_and_names_what_is_missing(project: Project
     assert project.reruns() == {}
     assert json.loads((results / "outcome.json").read_text())["unchecked"] == []
     assert project.veridical("digest", "results/tiny").stdout == digest
+
+
+@pytest.mark.slow
+def test_a_pool_without_events_costs_the_experiments_that_draw_from_it(
+    finished_methods: Project, tmp_path: Path
+) -> None:
+    """The report comes without coverage, names the pool's fault, and the next run makes all of it."""
+    project = changeable(finished_methods, tmp_path / "project")
+    digest = project.veridical("digest", "results/ratios").stdout
+    path = project.folder / "src/veridical/stages/experiment.py"
+    place = "    task = tasks.build(spec)\n    if not isinstance(task, ClassTask):\n"
+    text = path.read_text()
+    assert text.count(place) == 1
+    fault = "".join(f"    {line}\n" for line in FAULT.splitlines())
+    path.write_text(text.replace(place, f"{fault}{place}"))
+    again = {"pool": 2, "experiment": 1, "experiments": 1, **ONWARD}
+    assert project.reruns(study="ratios") == again
+    failing = {**project.environment, "VERIDICAL_TEST_FAULT": "1"}
+    done = project.snakemake(study="ratios", check=False, env=failing)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "2 could not be made:" in said
+    results = project.folder / "results/ratios"
+    found = json.loads((results / "verdict.json").read_text())
+    (entry,) = found["unchecked"]
+    assert "experiments" in entry["what"] and "ValueError" in entry["cause"]
+    assert Path(entry["log"]).name in ("background-0000.log", "signal-0000.log")
+    assert {v["verdict"] for v in found["verdicts"]} <= {"caution", "do not trust"}
+    assert "What could not be made" in (results / "report.html").read_text()
+    assert project.reruns(study="ratios") == again
+    assert project.snakemake(study="ratios").returncode == 0
+    assert project.reruns(study="ratios") == {}
+    assert project.veridical("digest", "results/ratios").stdout == digest
 
 
 @pytest.mark.slow
