@@ -198,6 +198,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "seir",
                 "slcp",
                 "stochastic_sir",
+                "student_field",
                 "two_moons",
                 "wind_tunnel",
             )

@@ -56,6 +56,7 @@ TASKS = {
     "sir": "veridical.tasks.sir:SIR",
     "slcp": "veridical.tasks.slcp:SLCP",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",
+    "student_field": "veridical.tasks.student_field:StudentField",
     "two_moons": "veridical.tasks.two_moons:TwoMoons",
     "wind_tunnel": "veridical.tasks.wind_tunnel:WindTunnel",
 }
