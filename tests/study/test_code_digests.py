@@ -196,6 +196,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "pendulum",
                 "ricker",
                 "seir",
+                "sis",
                 "slcp",
                 "stochastic_sir",
                 "student_field",

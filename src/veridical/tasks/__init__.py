@@ -54,6 +54,7 @@ TASKS = {
     "ricker": "veridical.tasks.ricker:Ricker",
     "seir": "veridical.tasks.seir:SEIR",
     "sir": "veridical.tasks.sir:SIR",
+    "sis": "veridical.tasks.sis:SIS",
     "slcp": "veridical.tasks.slcp:SLCP",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",
     "student_field": "veridical.tasks.student_field:StudentField",
