@@ -98,6 +98,17 @@ def test_joint_scores_at_size_are_exact_ones_and_noise(rng: np.random.Generator)
     assert (np.abs(shuffled.mean(axis=0)) > 4.5 * shuffled.std(axis=0) / np.sqrt(n)).all(), "has power"
 
 
+@pytest.mark.parametrize("scores", [True, "joint"])
+def test_scores_of_a_row_have_the_same_bits_alone(scores: object, rng: np.random.Generator) -> None:
+    task, n = SIS(scores=scores), 6  # type: ignore[arg-type]
+    theta, noise = task.prior.sample(rng, n), task.noise(rng, n)
+    together = as_arrays(task.simulate(theta, noise, "chain"))["score"]
+    for k in range(n):
+        row = {name: array[k : k + 1] for name, array in noise.items()}
+        alone = as_arrays(task.simulate(theta[k : k + 1], row, "chain"))["score"]
+        assert np.array_equal(together[k : k + 1], alone)
+
+
 def test_without_recoveries_the_infected_only_grow(rng: np.random.Generator) -> None:
     task, n = SIS(seen=1.0), 50
     theta = np.column_stack([task.prior.sample(rng, n)[:, 0], np.full(n, -80.0)])
@@ -166,7 +177,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, float], message: 
         SIS(**settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("count", [-1.0, 3.5, 31.0])
+@pytest.mark.parametrize("count", [-1.0, 3.5, 31.0, np.nan])
 def test_what_is_no_count_is_refused(count: float) -> None:
     x = np.full(15, count)
     with pytest.raises(DataError, match="expected counts, whole numbers from 0 to 30; got"):

@@ -54,8 +54,8 @@ def transitions(q: Array, gap: float, slopes: Array | None = None) -> tuple[Arra
         Probabilities (N, m, m), each row of them a distribution, and derivatives (N, K, m, m).
     """
     slopes = np.zeros((len(q), 0, *q.shape[1:])) if slopes is None else slopes
-    fastest = float(-np.diagonal(q, axis1=1, axis2=2).min(initial=0.0)) * gap
-    squarings = max(_SQUARINGS, int(np.ceil(np.log2(max(fastest, 1.0) / _LARGEST))))
+    fastest = -gap * np.diagonal(q, axis1=1, axis2=2).min(axis=1)[:, None, None]
+    squarings = max(_SQUARINGS, int(np.ceil(np.log2(fastest.max(initial=1.0) / _LARGEST))))
     step = gap / 2**squarings
     eye, rest = np.eye(q.shape[1]), fastest / 2**squarings
     inner, by = step * q + rest * eye, step * slopes
@@ -63,7 +63,7 @@ def transitions(q: Array, gap: float, slopes: Array | None = None) -> tuple[Arra
     for k in range(_DEGREE, 0, -1):  # Horner's rule
         dp = (by @ p[:, None] + inner[:, None] @ dp) / k
         p = eye + inner @ p / k
-    p, dp = np.exp(-rest) * p, np.exp(-rest) * dp
+    p, dp = np.exp(-rest) * p, np.exp(-rest)[:, None] * dp
     for _ in range(squarings):
         dp = dp @ p[:, None] + p[:, None] @ dp
         p = p @ p

@@ -194,8 +194,8 @@ class SIS(OnCells):
         """Log likelihoods (N,) and scores (N, K) of x (N, T), from the transition probabilities
         (N, n + 1, n + 1) and their slopes (N, K, n + 1, n + 1).
         """
-        counts = np.asarray(x).astype(int)
-        if not (np.equal(counts, x).all() and (counts >= 0).all() and (counts <= self.people).all()):
+        x = np.asarray(x)
+        if not ((np.rint(x) == x) & (x >= 0) & (x <= self.people)).all():
             raise DataError(
                 f"task {self.name}: expected counts, whole numbers from 0 to {self.people}; got "
                 f"{np.min(x):g} to {np.max(x):g}."
@@ -204,7 +204,7 @@ class SIS(OnCells):
         alpha, log_p = np.zeros((n, 1, self.people + 1)), np.zeros(n)
         alpha[:, 0, self.infected] = 1.0
         slope = np.zeros((n, parameters, self.people + 1))
-        for y in counts.T:
+        for y in x.T.astype(int):
             seen = self._seen_of[:, y].T[:, None]
             turned = (alpha[:, :, None] @ slopes)[:, :, 0] if parameters else slope
             slope = (slope @ p + turned) * seen
