@@ -196,8 +196,10 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "pendulum",
                 "ricker",
                 "seir",
+                "sis",
                 "slcp",
                 "stochastic_sir",
+                "student_field",
                 "two_moons",
                 "wind_tunnel",
             )

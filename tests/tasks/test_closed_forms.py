@@ -109,6 +109,7 @@ NEAR = {  # parameters, and a step from them that a few data sets can bear
     "slcp": ([0.7, -2.0, -1.0, -0.9, 0.6], 0.05),
     "bernoulli_glm": ([0.5, *np.linspace(-1, 1, 9)], 0.05),
     "sir": ([0.35, 0.12], 0.002),
+    "sis": ([0.0, -1.0], 0.02),
     "lotka_volterra_counts": ([0.9, 0.05, 0.8, 0.06], 0.0002),
 }
 

@@ -170,6 +170,7 @@ EXACT = [
     "gaussian_variance",
     "mixture",
     "ornstein_uhlenbeck",
+    "sis",
 ]
 
 

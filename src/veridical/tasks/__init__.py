@@ -54,8 +54,10 @@ TASKS = {
     "ricker": "veridical.tasks.ricker:Ricker",
     "seir": "veridical.tasks.seir:SEIR",
     "sir": "veridical.tasks.sir:SIR",
+    "sis": "veridical.tasks.sis:SIS",
     "slcp": "veridical.tasks.slcp:SLCP",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",
+    "student_field": "veridical.tasks.student_field:StudentField",
     "two_moons": "veridical.tasks.two_moons:TwoMoons",
     "wind_tunnel": "veridical.tasks.wind_tunnel:WindTunnel",
 }
