@@ -64,15 +64,13 @@ class RatioNetwork(LikelihoodNetwork):
         found: Tensor = self.ratio(torch.stack([z, *others]), told)
         return found
 
-    def with_slopes(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what the loss rolls, (1 + rolls, B), and slopes in own z (B, K), which have gradients too.
+    def with_slopes(self, z: Tensor, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Returns what the loss rolls, (1 + rolls, B), and slopes in the first own z, (first, K).
 
         Own pairs go through the residual network by themselves, so that slopes cost nothing of the others.
         """
         told = self.ratio.told(self.contexts(x))
-        places = z.detach().requires_grad_()
-        own = self.ratio(places, told)
-        (slopes,) = torch.autograd.grad(own.sum(), places, create_graph=True)
+        own, slopes = self.ratio.with_slopes(z, told, first)
         others = torch.stack([torch.roll(z, by, 0) for by in range(1, self.rolls(z) + 1)])
         return torch.cat([own[None], self.ratio(others, told)]), slopes
 

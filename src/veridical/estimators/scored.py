@@ -70,8 +70,9 @@ class ScoredRatio(Trainable):
 
     def parts(self, z: Tensor, x: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the plain loss, a number, and the errors of the slopes, shape (K,)."""
-        f, slopes = self.network.with_slopes(z, x)
-        return self.network.judged(f), ((slopes - score) / self.rms).square().mean(dim=0)
+        first = max(1, round(self.rule.settings.share * len(z)))
+        f, slopes = self.network.with_slopes(z, x, first)
+        return self.network.judged(f), ((slopes - score[:first]) / self.rms).square().mean(dim=0)
 
     def accumulate(self, *batch: Tensor) -> Tensor:
         """Adds the gradients of the whole loss to those of the weights; returns the plain loss (1,)."""

@@ -12,6 +12,9 @@ from veridical.sections import Count, Positive, Rate, Section, Share
 class ScoreSection(Section):
     """Base of these sections."""
 
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Share of the rows of a batch whose slopes are looked at, which saves time."
+    )
     permuted: bool = Field(
         default=False,
         description="Whether each training row gets the score of another one: a control, which has to be "
