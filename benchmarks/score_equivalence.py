@@ -1,7 +1,7 @@
 """How many simulations is a score worth to a ratio?
 
     python benchmarks/score_equivalence.py [--rows 500 1000 2000 4000 8000] [--seeds 0 1 2]
-        [--variants plain last_layer permuted] [--side 16] [--tests 300] [--page PAGE.md]
+        [--variants plain last_layer permuted] [--side 8] [--tests 300] [--page PAGE.md]
 
 The Gaussian field: the length scale and the nugget of x on a grid of sites, whose likelihood is known. An
 `nre` with binary loss and a summary network for images learns from N simulations, validation rows included,
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument(
         "--variants", nargs="+", choices=[*VARIANTS], default=["plain", "last_layer", "permuted"]
     )
-    parser.add_argument("--side", type=int, default=16)
+    parser.add_argument("--side", type=int, default=8)
     parser.add_argument("--tests", type=int, default=300)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
@@ -183,7 +183,10 @@ def main() -> None:
     parts = [(name, getattr(options, name)) for name in asked]
     words = [f"--{k} {' '.join(map(json.dumps, v)) if isinstance(v, list) else v}" for k, v in parts]
     record = {"command": f"python benchmarks/score_equivalence.py {' '.join(words)}"}
-    record |= {"date": time.strftime("%Y-%m-%d"), "versions": artifacts.versions()}
+    record |= {
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": ", ".join(f"{name} {version}" for name, version in artifacts.versions().items()),
+    }
     for seed in options.seeds:
         for n in options.rows:
             for found in measured(task, judge, n, seed, options.variants):

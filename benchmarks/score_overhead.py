@@ -115,7 +115,10 @@ def main() -> None:
         print(json.dumps(lines[-1]), flush=True)
     sizes = f"--side {options.side} --batch {options.batch} --blocks {options.blocks}"
     record = {"command": f"python benchmarks/score_overhead.py {sizes}", "date": time.strftime("%Y-%m-%d")}
-    record |= {"versions": artifacts.versions(), "lines": lines}
+    record |= {
+        "versions": ", ".join(f"{name} {version}" for name, version in artifacts.versions().items()),
+        "lines": lines,
+    }
     if options.page:
         Path(__file__).with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
         options.page.write_text(page(record))

@@ -256,17 +256,13 @@ def test_kendalls_weights_end_at_the_precisions_and_fixed_ones_where_they_begin(
     """Where the loss is least, exp(a) is twice the plain loss, and each of the errors."""
     found = rule("kendall")
     loss, errors = torch.tensor(0.8), torch.tensor([0.25, 2.0])
-    optimiser = torch.optim.LBFGS(found.parameters(), max_iter=100, tolerance_grad=1e-9)
-
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        total = found(loss, errors, torch.empty(0))
-        total.backward()
-        return total
-
-    optimiser.step(closure)
-    np.testing.assert_allclose(found.log_variances.exp().tolist(), [1.6, 0.25, 2.0], rtol=1e-3)
-    np.testing.assert_allclose(found.weights.tolist(), [1.6 / 0.25, 1.6 / 2.0], rtol=1e-2)
+    with torch.no_grad():
+        found.log_variances.copy_(torch.tensor([1.6, 0.25, 2.0]).log())
+    total = found(loss, errors, torch.empty(0))
+    total.backward()
+    assert found.log_variances.grad.abs().max() < 1e-6
+    assert total.item() == pytest.approx(1.5 + 0.5 * np.log(1.6 * 0.25 * 2.0))
+    np.testing.assert_allclose(found.weights.tolist(), [1.6 / 0.25, 1.6 / 2.0], rtol=1e-6)
     fixed = rule({"type": "fixed", "weight": 0.3})
     assert fixed(loss, errors, torch.empty(0)).item() == pytest.approx(0.8 + 0.3 * 1.125)
 
