@@ -83,7 +83,7 @@ class Products(nn.Module):
 
     def with_slopes(self, z: torch.Tensor, told: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         slope, curvature = self.leave.weight[0]
-        return self(z, told), slope * told[:first] + 2 * curvature * z[:first]
+        return self(z, told.expand(z.shape)), slope * told[:first] + 2 * curvature * z[0, :first]
 
 
 def learner(network: RatioNetwork, rms: Array, **section: Any) -> ScoredRatio:
@@ -92,7 +92,7 @@ def learner(network: RatioNetwork, rms: Array, **section: Any) -> ScoredRatio:
 
 
 def ratio_network(parameters: int = 1, **changes: Any) -> RatioNetwork:
-    own = NRESettings(loss="binary", width=8, blocks=1, **changes)
+    own = NRESettings(**{"loss": "binary", "width": 8, "blocks": 1, **changes})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         return RatioNetwork(own, (1,) if parameters == 1 else (3,), parameters, False)
@@ -126,9 +126,10 @@ def test_the_term_and_its_gradient_vanish_at_the_truth() -> None:
     assert flat.parts(z, x, score)[1].item() == pytest.approx(1.0, rel=1e-6)
 
 
-@pytest.mark.parametrize(("summary", "share"), [("none", 1.0), ("mlp", 0.3)])
-def test_gradients_are_those_of_finite_differences(summary: str, share: float) -> None:
-    network = ratio_network(2, summary=summary if summary == "none" else {"hidden": [4], "features": 2})
+@pytest.mark.parametrize(("summary", "share", "loss"), [("none", 1.0, "binary"), ("mlp", 0.3, "contrastive")])
+def test_gradients_are_those_of_finite_differences(summary: str, share: float, loss: str) -> None:
+    own = summary if summary == "none" else {"hidden": [4], "features": 2}
+    network = ratio_network(2, summary=own, loss=loss, contrasts=3)
     term = learner(network, np.array([0.7, 2.0]), weight=1.5, share=share)
     z, x, score = (torch.from_numpy(rng("batch", d).standard_normal((20, d))) for d in (2, 3, 2))
     score = 2 * score

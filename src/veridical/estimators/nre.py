@@ -67,12 +67,13 @@ class RatioNetwork(LikelihoodNetwork):
     def with_slopes(self, z: Tensor, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """Returns what the loss rolls, (1 + rolls, B), and slopes in the first own z, (first, K).
 
-        Own pairs go through the residual network by themselves, so that slopes cost nothing of the others.
+        Own pairs go through the residual network beside one roll, so that further ones cost nothing more.
         """
         told = self.ratio.told(self.contexts(x))
-        own, slopes = self.ratio.with_slopes(z, told, first)
-        others = torch.stack([torch.roll(z, by, 0) for by in range(1, self.rolls(z) + 1)])
-        return torch.cat([own[None], self.ratio(others, told)]), slopes
+        rolled = [torch.roll(z, by, 0) for by in range(1, self.rolls(z) + 1)]
+        f, slopes = self.ratio.with_slopes(torch.stack([z, rolled[0]]), told, first)
+        further = [self.ratio(torch.stack(rolled[1:]), told)] if rolled[1:] else []
+        return torch.cat([f, *further]), slopes
 
     def rolls(self, z: Tensor) -> int:
         """Returns how many other pairs there are for each row of z (B, K)."""

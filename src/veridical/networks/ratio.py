@@ -65,8 +65,8 @@ class ResidualNetwork(nn.Module):
         return found.squeeze(-1)
 
     def with_slopes(self, z: Tensor, told: Tensor, first: int) -> tuple[Tensor, Tensor]:
-        """Returns numbers (B,) for z (B, K), and their slopes in so many of the first rows, (first, K)."""
-        h, inside = self.enter(z) + told, []
+        """Returns numbers (R, B) for z (R, B, K), and slopes in the first rows of z[0], (first, K)."""
+        h, inside = (self.enter(z) + told).flatten(0, 1), []
         for inner, outer in zip(self.inner, self.outer, strict=True):
             within = inner(functional.silu(h))
             inside.append((h[:first], within[:first], inner, outer))
@@ -75,7 +75,7 @@ class ResidualNetwork(nn.Module):
         slopes = slope(self.leave.weight.expand(first, -1), h[:first])
         for before, within, inner, outer in reversed(inside):
             slopes = slopes + slope(slope(slopes @ outer.weight, within) @ inner.weight, before)
-        return found.squeeze(-1), slopes @ self.enter.weight
+        return found.reshape(z.shape[:-1]), slopes @ self.enter.weight
 
 
 class _Slope(torch.autograd.Function):
