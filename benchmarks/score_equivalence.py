@@ -158,7 +158,7 @@ def page(record: Mapping[str, Any]) -> str:
     header += ["excess loss", "worth", "fit, s"]
     sizes = sorted({(line["side"], line["tests"]) for line in lines})
     made = f"Sites and data sets: {', '.join(f'{side} x {side}, {n}' for side, n in sizes)}. "
-    made += f"Made {record['date']} by `{record['command']}`, {record['versions']}."
+    made += f"Last lines made {record['date']} by `{record['command']}`, {record['versions']}."
     return "\n\n".join(["# What scores are worth to a ratio", *text[2:], table(header, cells), made]) + "\n"
 
 
