@@ -14,7 +14,7 @@ from torch import nn
 
 from tests.estimators.small import same
 from tests.study.test_sequential import make
-from veridical import methods, seeds
+from veridical import artifacts, methods, seeds
 from veridical.bank.filling import ShardRows
 from veridical.coordinates import Run
 from veridical.errors import SettingError, ShapeError, TrainingError
@@ -400,22 +400,27 @@ def test_scores_come_from_the_bank_with_their_rows(tmp_path: Path, monkeypatch: 
         given.append(material.simulations)  # type: ignore[arg-type]
         raise InterruptedError
 
-    monkeypatch.setattr(methods, "fit", fit)
     where = {"checkpoints": tmp_path / "ckpt", "root": 3}
     spec, held = {"name": "gaussian_field", "settings": {"side": 4}}, shards(tmp_path, True)
-    for method in ({"type": "nre", "scores": "last_layer"}, {"type": "nre"}):
-        with pytest.raises(InterruptedError):
-            train(spec, method, Sources((held, 400)), tmp_path / "out", Run("nre", 400, 0), **where)
+    with monkeypatch.context() as patched:
+        patched.setattr(methods, "fit", fit)
+        for method in ({"type": "nre", "scores": "last_layer"}, {"type": "nre"}):
+            with pytest.raises(InterruptedError):
+                train(spec, method, Sources((held, 400)), tmp_path / "out", Run("nre", 400, 0), **where)
     rows, plain = given
     assert len(rows) == 400 - 4 - 1 and plain.score is None
     exact = GaussianField(side=4).score(rows.theta, rows.x)
     np.testing.assert_allclose(rows.score, exact, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(rows.at(rows.validation).score, rows.score[rows.validation])
+    whole = {**SPEC, "scores": "last_layer", "training": {**QUICK, "epochs": 2}}
+    train(spec, whole, Sources((held, 400)), tmp_path / "out", Run("nre", 400, 0), **where)
+    found = artifacts.load_estimator(tmp_path / "out")
+    assert len(artifacts.load_record(tmp_path / "out")["scores_missed"]) == 2 == len(found.missed)
     bare = tmp_path / "bare"
     bare.mkdir()
     with pytest.raises(TrainingError, match=r"rows-0.*holds .*theta.* alone. Have the task keep them"):
         sources = Sources((shards(bare, False), 400))
-        train(spec, {"type": "nre", "scores": {}}, sources, tmp_path / "out", Run("nre", 400, 0), **where)
+        train(spec, {"type": "nre", "scores": {}}, sources, tmp_path / "none", Run("nre", 400, 0), **where)
 
 
 def test_what_does_not_go_with_scores_is_refused(tmp_path: Path) -> None:
