@@ -21,7 +21,7 @@ NAMES = {
     "veridical.tasks.Task": "block_rows bounds constraints coupled dimensions fidelities has_likelihood "
     "has_missing "
     "has_posterior log_likelihood measured name needs noise of_nature parameter_names parameters "
-    "posterior_log_prob posterior_sample prior severity simulate statistics timeout_is_data x_dtype "
+    "posterior_log_prob posterior_sample prior scores severity simulate statistics timeout_is_data x_dtype "
     "x_shape x_unit",
     "veridical.tasks.ClassTask": "classes draw has_log_ratio labelled_mixture log_ratio mixture "
     "+veridical.tasks.Task",
@@ -44,7 +44,7 @@ NAMES = {
     "veridical.estimators.Conditioned": "convergence extras log_prob sample_and_log_prob summary",
     "veridical.estimators.Material": "acceptance beside calibration classes likelihood observation parent "
     "prior require simulate simulations unlabelled validation",
-    "veridical.estimators.Rows": "theta validation x",
+    "veridical.estimators.Rows": "at score theta validation x",
     "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name names of "
     "parameters support to_json units x_shape x_unit",
     "veridical.networks.transforms.ParameterTransform": "arrays bounds fit forward from_arrays inside "

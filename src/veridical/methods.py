@@ -21,7 +21,7 @@ from veridical.estimators.settings import MethodSettings
 from veridical.networks import DENSITIES, MASKED, SUMMARIES
 from veridical.remedies import REMEDIES
 from veridical.sections import Fidelity, Threads
-from veridical.training import DISTORTIONS, REGULARISERS
+from veridical.training import DISTORTIONS, REGULARISERS, SCORE_WEIGHTS
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Estimator, Material, TaskInfo
@@ -215,6 +215,9 @@ def modules(spec: Mapping[str, Any]) -> tuple[str, ...]:
     if "regulariser" in own.model_fields:
         kind = spec.get("regulariser", {}).get("type")
         entries += [REGULARISERS[kind]] if kind in REGULARISERS else REGULARISERS.values()
+    if (scores := spec.get("scores")) and "scores" in own.model_fields:
+        kind = scores.get("type") if isinstance(scores, dict) else scores
+        entries += [SCORE_WEIGHTS[kind]] if kind in SCORE_WEIGHTS else SCORE_WEIGHTS.values()
     return tuple(entry.partition(":")[0] for entry in entries)
 
 

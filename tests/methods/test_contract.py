@@ -69,6 +69,7 @@ SPECS |= {f"j_npe {flow}": {"flow": flow} for flow in ("diffusion", "consistency
 SPECS |= {f"ensemble {flow}": {"member": {"flow": flow}} for flow in ("flow_matching", "consistency")}
 SPECS |= {f"nle {flow}": {"flow": flow} for flow in ("maf", "coupling", "mixture")}
 SPECS |= {f"nre {loss}": {"loss": loss} for loss in ("binary", "balanced")}
+SPECS["nre scores"] = {"scores": "last_layer"}
 SPECS |= {f"{name} importance": {"sampling": {"by": "importance"}} for name in ("nle", "nre")}
 SPECS |= {
     "score interval": {"score": "interval"},

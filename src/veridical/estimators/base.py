@@ -111,15 +111,22 @@ class Rows:
         theta: Parameters, shape (N, D).
         x: Data, shape (N, *x_shape).
         validation: Whether a row serves validation, shape (N,).
+        score: Slopes of log p(x | theta) in theta where a method asks for them, shape (N, D).
     """
 
     theta: Array
     x: Array
     validation: Array
+    score: Array | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.x)
+
+    def at(self, chosen: Array) -> Rows:
+        """Returns some of the rows: their numbers, or which of all (N,)."""
+        score = None if self.score is None else self.score[chosen]
+        return Rows(self.theta[chosen], self.x[chosen], self.validation[chosen], score)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ parameters add. Pairs that do not belong together come from the batch itself, ro
 
 A right ratio is *balanced*: :math:`E \sigma(f)` over joint pairs and over independent ones add up to 1. What
 they add up to on the validation rows is kept, with its error; more than 0.02 off is a warning.
+
+Where simulations keep their scores, the slopes of f can be held against these (`scored`).
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veridical.estimators.base import Arrays, Estimator, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, Rows, TaskInfo
 from veridical.estimators.nre_settings import NRESettings
 from veridical.estimators.sampled import LikelihoodNetwork, SampledPosterior, element_shape
+from veridical.estimators.scored import scored, scores_of, share_missed
 from veridical.networks import build_summary, choice, ratio, weights
+from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
+from veridical.training import fitting, session
 
 UNBALANCED = 0.02  # from 1, beyond which a ratio is warned of
 CHECK_ROWS = 10_000  # validation rows behind that check
@@ -59,11 +64,29 @@ class RatioNetwork(LikelihoodNetwork):
         found: Tensor = self.ratio(torch.stack([z, *others]), told)
         return found
 
+    def with_slopes(self, z: Tensor, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Returns what the loss rolls, (1 + rolls, B), and slopes in the first own z, (first, K).
+
+        Own pairs go through the residual network beside one roll, so that further ones cost nothing more.
+        """
+        told = self.ratio.told(self.contexts(x))
+        rolled = [torch.roll(z, by, 0) for by in range(1, self.rolls(z) + 1)]
+        f, slopes = self.ratio.with_slopes(torch.stack([z, rolled[0]]), told, first)
+        further = [self.ratio(torch.stack(rolled[1:]), told)] if rolled[1:] else []
+        return torch.cat([f, *further]), slopes
+
+    def rolls(self, z: Tensor) -> int:
+        """Returns how many other pairs there are for each row of z (B, K)."""
+        return max(1, min(self.contrasts, len(z) - 1))
+
     def loss(self, *batch: Tensor) -> Tensor:
         """Returns the loss of z (B, K) and standardised x (B, *x_shape)."""
         z, x = batch
+        return self.judged(self.rolled(z, x, self.rolls(z)))
+
+    def judged(self, f: Tensor) -> Tensor:
+        """Returns the loss of log ratios f (1 + rolls, B)."""
         own = self.settings
-        f = self.rolled(z, x, max(1, min(self.contrasts, len(z) - 1)))
         if own.loss == "contrastive":
             return ratio.contrastive(f, own.gamma)
         return ratio.balanced(f, own.strength) if own.loss == "balanced" else ratio.binary(f)
@@ -95,6 +118,7 @@ class NRE(SampledPosterior[RatioNetwork]):
 
     type = "nre"
     balance = Balance(np.nan, np.nan)
+    missed: Array | None = None  # of the validation rows' scores; see `scored.share_missed`
 
     @classmethod
     def build(cls, settings: NRESettings, task: TaskInfo) -> RatioNetwork:
@@ -109,21 +133,50 @@ class NRE(SampledPosterior[RatioNetwork]):
         summary = choice.resolved(settings.summary, element_shape(settings, task), axes)
         return settings.model_copy(update={"summary": summary})
 
+    @classmethod
+    def beside(
+        cls, rows: Rows, parameters: ParameterTransform, settings: NRESettings, run: session.Session
+    ) -> tuple[Array, ...]:
+        """Returns the scores of the rows, (N, K), where it learns from them."""
+        own = settings.scores
+        return () if own is None else (scores_of(rows, parameters, own, settings.type, run),)
+
+    @classmethod
+    def teach(
+        cls, network: RatioNetwork, data: fitting.Data, settings: NRESettings, run: session.Session
+    ) -> session.TrainingResult:
+        """Trains a network in place; returns how that went."""
+        if settings.scores is None:
+            return super().teach(network, data, settings, run)
+        (learner,) = scored([network], settings.scores, data.train[2])
+        result = fitting.fit(learner, data, settings.training, run)
+        print(f"{cls.type}: {learner.told()}")
+        return result
+
     def judge(self, validation: tuple[Array, ...]) -> None:
-        """Keeps the balance on the validation rows, standardised z (N, K) and x (N, ...)."""
-        z, x = (torch.from_numpy(part[:CHECK_ROWS]) for part in validation)
+        """Keeps the balance on the validation rows, standardised z (N, K) and x (N, ...), and what their
+        scores (N, K) say of its slopes where it has learned from scores.
+        """
+        if len(validation) > 2:
+            self.missed = share_missed(self.network, *(part[:CHECK_ROWS] for part in validation))
+            print(f"{self.type}: of the scores missed {', '.join(f'{share:.3f}' for share in self.missed)}")
+        z, x = (torch.from_numpy(part[:CHECK_ROWS]) for part in validation[:2])
         with torch.no_grad():
             f = self.network.rolled(z, x, max(1, min(CHECK_ROLLS, len(z) - 1)))
         self.balance = Balance.of(f.double().numpy())
         print(f"{self.type}: {self.balance.told()}")
 
     def account(self) -> dict[str, Any]:
-        """Returns the balance of the ratio on the validation rows, as plain data."""
-        return {"balance": {"value": self.balance.value, "stderr": self.balance.stderr}}
+        """Returns the balance of the ratio on the validation rows, and the share of each score that its
+        slopes miss where it has learned from scores, as plain data.
+        """
+        missed = {} if self.missed is None else {"scores_missed": self.missed.tolist()}
+        return {"balance": {"value": self.balance.value, "stderr": self.balance.stderr}, **missed}
 
     def arrays(self) -> dict[str, Array]:
-        """Returns weights, statistics, the prior and the balance by name."""
-        return {**super().arrays(), "balance": np.array(self.balance)}
+        """Returns weights, statistics, the prior, the balance and what is missed of scores by name."""
+        missed = {} if self.missed is None else {"scores_missed": self.missed}
+        return {**super().arrays(), "balance": np.array(self.balance), **missed}
 
     @classmethod
     def from_arrays(
@@ -133,4 +186,5 @@ class NRE(SampledPosterior[RatioNetwork]):
         found = super().from_arrays(settings, task, arrays, parent)
         with weights.fitting(f"estimator {cls.type}"):
             found.balance = Balance(*arrays["balance"].tolist())
+            found.missed = None if settings.scores is None else arrays["scores_missed"]
         return found

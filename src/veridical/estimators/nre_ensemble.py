@@ -26,6 +26,7 @@ from veridical.estimators.ensemble import together, train_members
 from veridical.estimators.nre import NRE, RatioNetwork
 from veridical.estimators.nre_ensemble_settings import NREEnsembleSettings
 from veridical.estimators.nre_settings import NRESettings
+from veridical.estimators.scored import scored
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
 
@@ -82,11 +83,15 @@ class NREEnsemble(NRE):
 
     @classmethod
     def teach(
-        cls, network: RatioNetwork, data: fitting.Data, settings: NREEnsembleSettings, run: session.Session
+        cls, network: RatioNetwork, data: fitting.Data, settings: NRESettings, run: session.Session
     ) -> session.TrainingResult:
         """Trains each member in place; returns how their trainings went, one after the other."""
+        assert isinstance(settings, NREEnsembleSettings)
         members = cast(RatioMembers, network)._members
-        return together(train_members(members, data, settings, run))
+        if settings.scores is None:
+            return together(train_members(members, data, settings, run))
+        learners = scored(members, settings.scores, data.train[2])
+        return together(train_members(learners, data, settings.model_copy(update={"stacked": False}), run))
 
     @property
     def size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.estimators.nre_settings import NRESettings
 
@@ -21,6 +21,13 @@ class NREEnsembleSettings(NRESettings):
         description="Members trained together in one loop, or one by one; where not given, together if that "
         "is faster (small batches, any GPU).",
     )
+
+    @model_validator(mode="after")
+    def _scores_one_by_one(self) -> NREEnsembleSettings:
+        """Refuses a stack of members that learn from scores."""
+        if self.scores is not None and self.stacked:
+            raise ValueError("stacked: members that learn from `scores` are trained one by one; leave it out")
+        return self
 
     @property
     def member(self) -> NREEnsembleSettings:

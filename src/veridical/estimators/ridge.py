@@ -74,7 +74,7 @@ class Ridge(GaussianEstimator):
         """Returns each fifth of the pairs that it has learned from, with a fit without it."""
         parts: list[tuple[Array, Estimator]] = []
         for learn, held in folds(len(pairs)):
-            others = Material(calibration=Rows(*(rows[learn] for rows in vars(pairs).values())))
+            others = Material(calibration=pairs.at(learn))
             fitted, _ = self.fit(self.settings, self.task, others)
             parts.append((np.flatnonzero(held), fitted))
         return parts

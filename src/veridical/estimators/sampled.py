@@ -112,7 +112,8 @@ class SampledPosterior(Networked[Network], Likelihood):
         inputs = InputTransform.fit(x[learn], kind, shared=shared, has_missing=task.has_missing)
         parameters = ParameterTransform.fit(rows.theta[learn], task.bounds, task.support)
         parameters.require_inside(rows.theta)
-        pair = parameters.forward(rows.theta)[0].astype(np.float32), inputs(x, np.float32)
+        pair: tuple[Array, ...] = parameters.forward(rows.theta)[0].astype(np.float32), inputs(x, np.float32)
+        pair += cls.beside(rows, parameters, settings, run)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
         data = fitting.Data.split(pair, learn, rows.validation, np.zeros(len(x)))
@@ -140,8 +141,15 @@ class SampledPosterior(Networked[Network], Likelihood):
         """Returns elements of x (N, ...) as they are learned from."""
         return x
 
+    @classmethod
+    def beside(
+        cls, rows: Rows, parameters: ParameterTransform, settings: Any, run: session.Session
+    ) -> tuple[Array, ...]:
+        """Returns what it learns from beside z and x of each row; most learn from nothing else."""
+        return ()
+
     def judge(self, validation: tuple[Array, ...]) -> None:
-        """Looks at the validation rows, standardised z (N, K) and x (N, ...), after the training."""
+        """Looks at the validation rows after the training: standardised z (N, K), x (N, ...), and others."""
 
     @property
     def has_density(self) -> bool:
@@ -324,7 +332,8 @@ def elements_of(rows: Rows, axis: int | None) -> Rows:
     """
     each = as_elements(rows.x, axis).swapaxes(0, 1)
     theta = np.tile(rows.theta, (len(each), 1))
-    return Rows(theta, each.reshape(-1, *each.shape[2:]), np.tile(rows.validation, len(each)))
+    score = rows.score if axis is None else None  # that of a whole x says nothing of one element
+    return Rows(theta, each.reshape(-1, *each.shape[2:]), np.tile(rows.validation, len(each)), score)
 
 
 def element_shape(settings: Any, task: TaskInfo) -> tuple[int, ...]:

@@ -149,6 +149,11 @@ class MethodSettings(Section):
         """MB of its simulations that its training holds at once; None for all of them."""
         return None
 
+    @property
+    def learns_scores(self) -> bool:
+        """Whether it asks for the scores of its simulations beside parameters and x."""
+        return False
+
     def visits(self, rows: int) -> float:
         """Returns how many rows its training sees in all, given so many: what its time grows with."""
         return float(rows)

@@ -26,7 +26,7 @@ import numpy as np
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
+from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo, labelled
 from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.npe import NPE
 from veridical.estimators.tsnpe_settings import TSNPESettings
@@ -138,7 +138,7 @@ class TSNPE(Estimator):
         x = np.asarray(material.require("observation", settings.type))
         earlier: list[Round] = material.parent.chains[0] if isinstance(material.parent, TSNPE) else []
         kept = holds([one.region for one in earlier], rows.theta)
-        pool = Rows(rows.theta[kept], rows.x[kept], rows.validation[kept])
+        pool = rows.at(kept)
         member = FAMILIES[settings.posterior.type]
         posterior, result = member.fit(settings.posterior, task, Material(simulations=pool), run)
         rng = seeds.generator(run.root, "propose", *run.path, "threshold")

@@ -12,6 +12,9 @@ rolling the batch by 1, ..., K,
 Each is least at :math:`f = \log p(x \mid z) / p(x)`, constant included. With K = 1 and gamma = 1 the second
 is half of the first. The third is wider than it should be where it has not learned enough.
 
+Slopes of f in z, by the chain rule from its last layer to the first, can be learned from themselves: the
+derivative of the activation, :math:`\sigma(h) (1 + h (1 - \sigma(h)))`, is smooth.
+
 References:
     | Likelihood-free MCMC with Amortized Approximate Ratio Estimators (Hermans, Begy and Louppe, 2020)
     | https://arxiv.org/abs/1903.04057
@@ -23,6 +26,7 @@ References:
 from __future__ import annotations
 
 from math import log
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +63,41 @@ class ResidualNetwork(nn.Module):
             h = h + outer(functional.silu(inner(functional.silu(h))))
         found: Tensor = self.leave(functional.silu(h))
         return found.squeeze(-1)
+
+    def with_slopes(self, z: Tensor, told: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Returns numbers (R, B) for z (R, B, K), and slopes in the first rows of z[0], (first, K)."""
+        h, inside = (self.enter(z) + told).flatten(0, 1), []
+        for inner, outer in zip(self.inner, self.outer, strict=True):
+            within = inner(functional.silu(h))
+            inside.append((h[:first], within[:first], inner, outer))
+            h = h + outer(functional.silu(within))
+        found: Tensor = self.leave(functional.silu(h))
+        slopes = slope(self.leave.weight.expand(first, -1), h[:first])
+        for before, within, inner, outer in reversed(inside):
+            slopes = slopes + slope(slope(slopes @ outer.weight, within) @ inner.weight, before)
+        return found.reshape(z.shape[:-1]), slopes @ self.enter.weight
+
+
+class _Slope(torch.autograd.Function):
+    """A gradient times the derivative of the activation, as one step forward and few backward."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, h: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient, h)
+        return cast(Tensor, torch.ops.aten.silu_backward(gradient, h))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, Tensor]:
+        gradient, h = ctx.saved_tensors
+        share = h.sigmoid()
+        second = (1 - 2 * share).mul_(h).add_(2).mul_(share).mul_(1 - share)
+        return torch.ops.aten.silu_backward(given, h), second.mul_(gradient).mul_(given)
+
+
+def slope(gradient: Tensor, h: Tensor) -> Tensor:
+    """Returns a gradient (...) times the derivative of SiLU at h (...), with gradients in both."""
+    return cast(Tensor, _Slope.apply(gradient, h))
 
 
 def binary(f: Tensor) -> Tensor:

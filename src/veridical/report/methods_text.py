@@ -56,6 +56,7 @@ PAPERS: dict[str, str] = {
         "Delaunoy, A. et al. (2022). Towards reliable simulation-based inference with balanced neural ratio "
         "estimation. NeurIPS 35. arXiv:2208.13624."
     ),
+    "scores": "Shen, A. & Kuusela, M. (2026). Keeping score. arXiv:2605.12118.",
     "differential_evolution": (
         "ter Braak, C. J. F. (2006). A Markov chain Monte Carlo version of the genetic algorithm "
         "differential evolution. Statistics and Computing 16, 239-249."
@@ -200,6 +201,7 @@ def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
         flow = spec.get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
         own = ["nle", family] if kind == "nle" else [spec.get("loss", "contrastive")]
+        own += ["scores"] if spec.get("scores") else []
         by_weights = spec.get("sampling", {}).get("by") == "importance"
         return [*own, "pareto" if by_weights else "differential_evolution"]
     if kind == "score":

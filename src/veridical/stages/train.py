@@ -16,6 +16,7 @@ from veridical.bank.blocks import Simulator
 from veridical.bank.shards import digest
 from veridical.bank.streaming import Streamed
 from veridical.coordinates import Run
+from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.settings import MethodSettings
 from veridical.files import write_text
@@ -141,8 +142,8 @@ def train(
     task = tasks.build(spec)
     parent = None if sources.parent is None else artifacts.load_estimator(sources.parent)
     settings = methods.typed(method_spec["type"], method_spec)
-    streaming = settings.streaming if isinstance(settings, MethodSettings) else None
-    material, valid = _material(spec, task, sources, parent, streaming)
+    stated = settings if isinstance(settings, MethodSettings) else None
+    material, valid = _material(spec, task, sources, parent, stated)
     about = _about(sources, run, root, code, place)
     if sources.observed is not None:
         seen = observations.load(sources.observed).x[: method_spec["unlabelled_rows"]]
@@ -217,14 +218,19 @@ def _account(result: Any) -> str:
 
 
 def _material(
-    spec: Mapping[str, Any], task: Task, sources: Sources, parent: Estimator | None, streaming: int | None
+    spec: Mapping[str, Any],
+    task: Task,
+    sources: Sources,
+    parent: Estimator | None,
+    method: MethodSettings | None,
 ) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
     simulations: Rows | Streamed | None = None
-    if sources.simulations is not None and streaming:
-        simulations = Streamed(*sources.simulations, streaming)
+    if sources.simulations is not None and method and method.streaming:
+        simulations = Streamed(*sources.simulations, method.streaming)
     elif sources.simulations is not None:
-        parts = [_rows(*part, validate=True) for part in (sources.simulations, *sources.further)]
+        scores, drawn = bool(method and method.learns_scores), (sources.simulations, *sources.further)
+        parts = [_rows(*part, validate=True, scores=scores) for part in drawn]
         simulations = parts[0] if len(parts) == 1 else _together(parts)
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
     unlabelled = None if sources.unlabelled is None else _rows(*sources.unlabelled, validate=False).x
@@ -252,15 +258,28 @@ def _material(
     return material, sum(counts) + sum(len(x) for x, _ in classes.values())
 
 
-def _rows(shards: Sequence[str | Path], n: int, validate: bool) -> Rows:
-    arrays = bank.load(shards, n, names=["theta", "x", "status"])
+def _rows(shards: Sequence[str | Path], n: int, validate: bool, scores: bool = False) -> Rows:
+    if scores:
+        _require_scores(shards)
+    arrays = bank.load(shards, n, names=["theta", "x", "status", *(["score"] if scores else [])])
     valid = bank.valid(arrays)
     mask = bank.validation_mask(n) if validate else np.zeros(n, bool)
-    return Rows(arrays["theta"][valid], arrays["x"][valid], mask[valid])
+    return Rows(arrays["theta"], arrays["x"], mask, arrays.get("score")).at(valid)
+
+
+def _require_scores(shards: Sequence[str | Path]) -> None:
+    """Raises TrainingError where a shard was written without scores."""
+    for path in shards:
+        if "score" not in (held := bank.manifest(path)["digests"]):
+            raise TrainingError(
+                f"{path}: `scores` asks for the slopes of log p(x | theta), an array `score`, but it holds "
+                f"{', '.join(held)} alone. Have the task keep them (`settings: {{scores: true}}`, or a "
+                "simulator that returns `score` (N, D) beside x), or leave `scores` out."
+            )
 
 
 def _together(parts: Sequence[Rows]) -> Rows:
-    fields = ("theta", "x", "validation")
+    fields = [name for name, rows in vars(parts[0]).items() if rows is not None]
     return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 

@@ -25,6 +25,7 @@ from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.foreign import require_writable_or_whole
+from veridical.study.scores import require_scores
 from veridical.study.sequential import require_rounds
 from veridical.tasks import sentinels
 from veridical.tasks.latents import Support
@@ -161,6 +162,7 @@ def _require_methods(layout: Layout) -> None:
         _require_likelihood(layout, name)
         _require_parent(layout, name)
         _require_suited(layout, name)
+        require_scores(layout, name, place(layout, name))
         _require_takes_missing(layout, name)
         _require_summary(layout, name)
     _require_answers(layout)

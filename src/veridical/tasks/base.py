@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,8 @@ class Task(ABC):
         constraints: What the parameters can be beyond their bounds; those of the prior where not stated.
         statistics: Functions of x that predictive checks compare too, by name: x (N, *x_shape) to (N,).
         severity: How far the level `real` departs from the simulator: 0 not at all, 1 as published.
+        scores: Whether simulated rows come with the slopes of log p(x | theta) in theta, an array `score`
+            (N, D), which the bank keeps; `joint` where they are those of whole paths behind x.
         of_nature: Settings that nature alone reads, the level `real` or the classes of a class task, so that
             all of their values share the simulations of the other levels.
     """
@@ -169,6 +171,7 @@ class Task(ABC):
     needs: Needs = Needs()
     statistics: Mapping[str, Callable[[Array], Array]] = MappingProxyType({})
     severity: float = 1.0
+    scores: bool | Literal["joint"] = False
     of_nature: tuple[str, ...] = ()
     prior: Prior
 
