@@ -20,8 +20,9 @@ from veridical.coordinates import Run
 from veridical.errors import SettingError, ShapeError, TrainingError
 from veridical.estimators import scored
 from veridical.estimators.base import Material, Rows, TaskInfo
-from veridical.estimators.nre import NRE, RatioNetwork
+from veridical.estimators.nre import NRE
 from veridical.estimators.nre_settings import NRESettings
+from veridical.estimators.ratio_network import RatioNetwork
 from veridical.estimators.scored import ScoredRatio, in_z, scores_of
 from veridical.networks.transforms import ParameterTransform
 from veridical.stages.simulate import simulate_shard

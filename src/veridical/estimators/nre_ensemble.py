@@ -23,9 +23,10 @@ from veridical.errors import ArtifactError
 from veridical.estimators import sampled
 from veridical.estimators.base import TaskInfo
 from veridical.estimators.ensemble import together, train_members
-from veridical.estimators.nre import NRE, RatioNetwork
+from veridical.estimators.nre import NRE
 from veridical.estimators.nre_ensemble_settings import NREEnsembleSettings
 from veridical.estimators.nre_settings import NRESettings
+from veridical.estimators.ratio_network import RatioNetwork
 from veridical.estimators.scored import scored
 from veridical.tasks.base import Array
 from veridical.training import fitting, session

@@ -43,7 +43,7 @@ from veridical.training import score_weights
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Rows
-    from veridical.estimators.nre import RatioNetwork
+    from veridical.estimators.ratio_network import RatioNetwork
     from veridical.training.session import Session
 
 STEP = 1e-5  # of z, for slopes of parameters under constraints
