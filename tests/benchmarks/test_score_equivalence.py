@@ -25,6 +25,4 @@ def test_worth_is_read_off_the_errors_without_scores(monkeypatch: pytest.MonkeyP
     ):
         assert script.worth(plain, n, error) == expected
     assert script.worth({500: 8.0}, 500, 4.0) == "", "one size is no line"
-    log_l = np.array([[1.0, 0.0], [0.5, 2.0]])
-    assert script.statistic(log_l).tolist() == [[0.0, 4.0], [1.0, 0.0]]
     assert script.binary_loss(np.zeros(3), np.zeros(3)) == pytest.approx(2 * np.log(2))
