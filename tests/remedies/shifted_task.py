@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from veridical.bank.blocks import Simulator
-from veridical.estimators.base import Rows, TaskInfo
+from veridical.estimators.base import CoupledRows, Rows, TaskInfo
 from veridical.inference.likelihoods import Exact
 from veridical.tasks.base import Array, Dimension, Parameter, Task
 from veridical.tasks.priors import Product, Uniform
@@ -54,3 +54,15 @@ def rows(n: int, real: bool, rng: np.random.Generator) -> Rows:
     theta = PRIOR.sample(rng, n)
     x = simulate(theta, rng)
     return Rows(theta, (x + SHIFT).astype(np.float32) if real else x, np.arange(n) % 10 == 9)
+
+
+def coupled(n: int, rng: np.random.Generator, *lower: str) -> tuple[Rows, ...]:
+    """The simulations of this many cheaper levels, in which x is shifted the other way, and of the task."""
+    top = rows(n, False, rng)
+    below = (top.x - 0.1 * SHIFT).astype(np.float32)
+    pairs = [CoupledRows(**{**vars(top), "x": below}, below=below) for _ in lower[1:]]
+    return (
+        Rows(top.theta, below, top.validation),
+        *pairs,
+        CoupledRows(top.theta, top.x, top.validation, below),
+    )

@@ -123,6 +123,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class CoupledRows(Rows):
+    """Simulations of a level, each beside one of the next cheaper level that a method learns from.
+
+    Attributes:
+        below: Data of that level from the same parameters and random numbers, shape (N, *x_shape).
+    """
+
+    below: Array
+
+
+@dataclass(frozen=True)
 class Material:
     """What a method may learn from; a method finds here what its settings declare that it uses.
 
@@ -141,6 +152,8 @@ class Material:
         acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
         likelihood: The task's, where it has one, for methods that weigh draws.
         unlabelled: Real data without their parameters, shape (M, *x_shape).
+        levels: Valid simulations of a method of several levels, cheapest first: `Rows` of the cheapest, then
+            `CoupledRows` of each dearer one. Such a method gets no `simulations` beside them.
     """
 
     simulations: Rows | Streamed | None = None
@@ -155,6 +168,7 @@ class Material:
     acceptance: float = 1.0
     likelihood: Likelihood | None = None
     unlabelled: Array | None = None
+    levels: Sequence[Rows] = ()
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.

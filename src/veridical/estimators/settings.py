@@ -130,6 +130,11 @@ class MethodSettings(Section):
         return 0
 
     @property
+    def coupled_rows(self) -> Mapping[str, int]:
+        """Rows of each cheaper fidelity, coupled to those of its own, that it learns from; empty for most."""
+        return {}
+
+    @property
     def round_rows(self) -> list[int]:
         """Rows of each round of a method that learns in rounds, the first from the bank; empty for most."""
         return []
