@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tests.remedies import shifted_task
 from tests.remedies.shifted_task import SHIFTED, coupled
 from veridical import artifacts, bank, tasks
 from veridical.bank.filling import ShardRows
@@ -39,6 +40,7 @@ SMALL: dict[str, Any] = {
     "flow": {"transforms": 1, "hidden": [8], "bins": 4},
     "training": {"max_steps": 6, "rounds": 2},
 }
+UNCOUPLED = {"name": "shifted", "file": shifted_task.__file__, "class": "ShiftedTask"}
 STUDY: dict[str, Any] = {
     "study": "s",
     "seed": 1,
@@ -75,7 +77,8 @@ NONE = MultilevelSettings(**SMALL, inputs={"transform": "none"}).inputs
 def test_looks_judge_rows_held_out(rng: np.random.Generator, validation: str) -> None:
     """The weighted mean of f(x) is that of the dearest level, or the telescoping sum of means."""
     base, *pairs = coupled(200, rng, "low", "middle")
-    pairs = [replace(each, **{k: a[:m] for k, a in vars(each).items()}) for each, m in zip(pairs, (100, 50))]
+    sizes = zip(pairs, (100, 50), strict=True)
+    pairs = [replace(each, **{k: a[:m] for k, a in vars(each).items()}) for each, m in sizes]
     levels = [base, *pairs]
     inputs = input_transform(MultilevelSettings(**SMALL), SHIFTED, levels)
     parameters = ParameterTransform.fit(base.theta, SHIFTED.bounds)
@@ -123,7 +126,7 @@ def test_settings_that_do_not_suit_are_refused(changes: dict[str, Any], message:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "gaussian_linear"}, "expect.* levels that share their random numbers.*no `noise`.*`start`"),
+        ({"task": UNCOUPLED}, "expect.* levels that share their random numbers.*no `noise`.*`start`"),
         ({"estimators": {"ml": {"lower": {"hf": 1000}}}}, "cheaper than 'hf', got 'hf'"),
         ({"estimators": {"ml": {"lower": {"real": 1000}}}}, "cheaper than 'hf', got 'real'"),
         ({"estimators": {"ml": {"fidelity": "lf"}}}, "cheaper than 'lf', got 'lf'.*There are none"),

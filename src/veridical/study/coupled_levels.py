@@ -25,8 +25,8 @@ def require_coupled(layout: Layout, method: str) -> None:
     if not task.coupled:
         raise SettingError(
             f"{place}: type {layout.methods[method].type!r} expects levels that share their random numbers, "
-            f"but those of task {task.name} are not coupled, for it has no `noise`; give it a `noise(rng, n)`, "
-            "or use an `npe` that begins with the weights of one of a cheaper level (`start`)."
+            f"but those of task {task.name} are not coupled, for it has no `noise`; give it one, or use an "
+            "`npe` that begins with the weights of another at a cheaper level (`start`)."
         )
     order = [level for level in task.fidelities if level != REAL]
     cheaper = order[: order.index(own)]
