@@ -85,8 +85,18 @@ class Sources:
         beside = [Path(record).parent for record in listed(inputs.get("beside", []))]
         classes = parts if fidelity is None else {}
         levels = {} if fidelity is None else {role.removeprefix(LEVEL): part for role, part in parts.items()}
-        own = parent, beside, likelihood
-        return cls(simulations, calibration, *real, classes, *own, fidelity, max_invalid, levels=levels)
+        return cls(
+            simulations,
+            calibration,
+            *real,
+            classes,
+            parent,
+            beside,
+            likelihood,
+            fidelity,
+            max_invalid,
+            levels=levels,
+        )
 
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
