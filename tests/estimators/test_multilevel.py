@@ -111,7 +111,7 @@ def test_a_level_that_is_missing_stops_it(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"flow": {"type": "flow_matching"}}, "flow: a telescoping sum takes differences"),
+        ({"flow": {"type": "flow_matching"}}, "flow: its loss is made of log densities"),
         ({"lower": {}}, "at least 1 item"),
         ({"training": {"augment": 0.1}}, "augment: not for a method of type 'ml_npe'"),
         ({"training": {"streaming": 100}}, "streaming: not for a method of type 'ml_npe'"),

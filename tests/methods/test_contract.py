@@ -81,7 +81,11 @@ SPECS |= {
     }
     for kind in REGULARISERS
 }
-SPECS["ml_npe"] = {"lower": {"low": 200}}
+SPECS |= {
+    "ml_npe": {"lower": {"low": 200}},
+    "pooled_npe": {"lower": {"low": 200}},
+    "pooled_npe ignored": {"lower": {"low": 200}, "level": "ignored"},
+}
 SPECS["npe longer"] = {"base": "none"}
 SPECS["npe distorted"] = {
     "inputs": {"transform": "squash"},
@@ -154,7 +158,7 @@ class Fitted(dict[str, Any]):
         else:
             real = rows(40, True, generator("real"))
             real.validation[:] = False
-            levels = coupled(200, generator("rows"), *settings.coupled_rows) if settings.coupled_rows else ()
+            levels = coupled(200, generator("rows"), *settings.lower_rows) if settings.lower_rows else ()
             simulated = settings.fresh_rows or (settings.learns_from("simulations") and name in ESTIMATORS)
             material = Material(
                 simulations=rows(200, False, generator("rows")) if simulated else None,

@@ -38,6 +38,12 @@ class ShiftedTask(Task):
         return stats.norm.logpdf(x, theta * [1.0, 2.0], SD).sum(axis=1)
 
 
+class TwoLevels(ShiftedTask):
+    """The same at two levels, whose noise is their own."""
+
+    fidelities = {"low": 1.0, "model": 10.0}  # noqa: RUF012
+
+
 LIKELIHOOD = Exact({"name": "shifted", "file": __file__, "class": "ShiftedTask"})
 
 

@@ -111,7 +111,17 @@ def test_the_code_of_a_run_holds_that_of_what_it_builds_on(edit: Edit) -> None:
 
 # Remedies have the code of what they wrap: see above.
 WITH_FLOWS = jobs(
-    "npe", "regularised", "ml_npe", "ensemble", "j_npe", "tsnpe", "nle", "score", "rnpe", "frisbi"
+    "npe",
+    "regularised",
+    "ml_npe",
+    "pooled_npe",
+    "ensemble",
+    "j_npe",
+    "tsnpe",
+    "nle",
+    "score",
+    "rnpe",
+    "frisbi",
 )
 BANKS = {f"bank of {task}" for task in tasks.TASKS}
 TABLE: dict[str, tuple[str, str, str, set[str]]] = {

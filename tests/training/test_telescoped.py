@@ -177,6 +177,41 @@ def test_gradients_of_a_batch_are_those_by_hand(rng: np.random.Generator) -> Non
     assert float(careful.posterior.slope.grad) == pytest.approx(expected)
 
 
+class Width(Linear):
+    """The answer N(x, v), whose one weight is log v."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+    def log_prob(self, theta: Tensor, context: Tensor) -> Tensor:
+        left = (theta - context).square() / (2 * self.slope.exp())
+        return (-0.5 * self.slope - left).sum(-1)
+
+
+def test_the_plain_loss_has_no_lower_bound_where_rescaled_gradients_settle() -> None:
+    """Squares of 1 at the base and above and of 4 below: L = (log v - 2 / v) / 2 falls without end as v does.
+
+    Rescaled, the negative term is as long as its positive partner, which vanishes with the base's at v = 1.
+    """
+    base, pair = (
+        (np.zeros((4, 1)), np.ones((4, 1))),
+        (np.zeros((4, 1)), np.ones((4, 1)), np.full((4, 1), 2.0)),
+    )
+    batch, ends = (*map(torch.from_numpy, base), torch.arange(4)), []
+    for kind, steps in ((False, 9), (True, 200)):
+        network = Telescoped(Width(), [pair], kind)
+        for _ in range(steps):
+            network.zero_grad(set_to_none=True)
+            loss = network.accumulate(*batch)
+            with torch.no_grad():
+                network.posterior.slope -= 0.1 * network.posterior.slope.grad
+        ends.append((loss.item(), network.posterior.slope.exp().item()))
+    (fallen, narrow), (_, settled) = ends
+    assert fallen < -3 and narrow < 0.3
+    assert settled == pytest.approx(1, abs=1e-4)
+
+
 def test_judged_rows_are_weighed(rng: np.random.Generator) -> None:
     network, (theta, x) = Telescoped(Linear(), [], True), simulate(rng, 3, 0)
     weight = np.array([1.0, -2.0, 0.5])

@@ -28,7 +28,7 @@ import numpy as np
 
 from veridical.errors import TrainingError, require_shape
 from veridical.estimators.base import CoupledRows, Material, Rows, TaskInfo
-from veridical.estimators.multilevel_settings import MultilevelSettings
+from veridical.estimators.multilevel_settings import LevelledSettings, MultilevelSettings
 from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.posterior_network import on_task
 from veridical.estimators.summary_cloud import SummaryCloud
@@ -54,11 +54,11 @@ class MultilevelNPE(FlowPosterior):
         settings = on_task(settings, task)
         levels = coupled_levels(settings, task, material)
         inputs = input_transform(settings, task, levels)
-        learned = [_chosen(rows, ~rows.validation) for rows in levels]
+        learned = [chosen(rows, ~rows.validation) for rows in levels]
         parameters = ParameterTransform.fit(learned[0].theta, task.bounds, task.support)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
-        prepare = partial(_prepared, inputs=inputs, parameters=parameters)
+        prepare = partial(prepared, inputs=inputs, parameters=parameters)
         (z, x), *pairs = map(prepare, learned)
         network.regress(*pairs[-1][:2])
         numbers = [np.arange(len(z)) % len(each[0]) for each in pairs]
@@ -73,7 +73,7 @@ class MultilevelNPE(FlowPosterior):
         return estimator, result
 
 
-def coupled_levels(settings: MultilevelSettings, task: TaskInfo, material: Material) -> Sequence[Rows]:
+def coupled_levels(settings: LevelledSettings, task: TaskInfo, material: Material) -> Sequence[Rows]:
     """Returns the simulations of all levels, cheapest first: rows, then pairs.
 
     Raises:
@@ -95,7 +95,7 @@ def coupled_levels(settings: MultilevelSettings, task: TaskInfo, material: Mater
     return levels
 
 
-def input_transform(settings: MultilevelSettings, task: TaskInfo, levels: Sequence[Rows]) -> InputTransform:
+def input_transform(settings: LevelledSettings, task: TaskInfo, levels: Sequence[Rows]) -> InputTransform:
     """Returns the transform of x for all levels."""
     cheapest, dearest = (rows.x[~rows.validation] for rows in (levels[0], levels[-1]))
     kind = settings.inputs.transform
@@ -116,13 +116,13 @@ def held_out(
     That is standardised theta and x of rows held out with a weight each, such that their mean loss is that of
     the dearest level, or the telescoping sum: :math:`\\pm V / n_l` for each of the V rows of a term of n_l.
     """
-    apart = [_chosen(rows, rows.validation) for rows in levels]
+    apart = [chosen(rows, rows.validation) for rows in levels]
     if validation == "dearest":
-        last = _chosen(apart[-1], slice(most))
-        z, x, *_ = _prepared(last, inputs, parameters)
+        last = chosen(apart[-1], slice(most))
+        z, x, *_ = prepared(last, inputs, parameters)
         return (z, x, np.ones(len(z), np.float32)), float(parameters.forward(last.theta)[1].mean())
     each = slice(max(1, most // (2 * len(levels) - 1)))
-    first, *pairs = (_prepared(_chosen(rows, each), inputs, parameters) for rows in apart)
+    first, *pairs = (prepared(chosen(rows, each), inputs, parameters) for rows in apart)
     parts, signs = [first], [1.0, *[1.0, -1.0] * len(pairs)]
     for z, x, below in pairs:
         parts += [(z, x), (z, below)]
@@ -133,14 +133,14 @@ def held_out(
     return (z, x, weights.astype(np.float32)), float(slope)
 
 
-def _chosen(rows: Rows, which: Array | slice) -> Rows:
-    """Some of the rows, or pairs, of a level."""
+def chosen(rows: Rows, which: Array | slice) -> Rows:
+    """Returns some of the rows, or pairs, of a level."""
     kept = {name: array[which] for name, array in vars(rows).items()}
     return type(rows)(**kept)
 
 
-def _prepared(rows: Rows, inputs: InputTransform, parameters: ParameterTransform) -> tuple[Array, ...]:
-    """Standardised theta and x, and x of the level below where there is one, in single precision."""
+def prepared(rows: Rows, inputs: InputTransform, parameters: ParameterTransform) -> tuple[Array, ...]:
+    """Returns standardised theta and x, and x of the level below in a pair, in single precision."""
     z = parameters.forward(rows.theta)[0].astype(np.float32)
     data = [rows.x, rows.below] if isinstance(rows, CoupledRows) else [rows.x]
     return z, *(inputs(x, np.float32) for x in data)

@@ -37,17 +37,9 @@ class MultilevelTrainingSettings(TrainingSettings):
     )
 
 
-class MultilevelSettings(PosteriorSettings):
-    """Multilevel neural posterior estimation: many simulations of cheap levels correct few of a dear one."""
+class LevelledSettings(PosteriorSettings):
+    """Base for posteriors that learn from rows of several levels."""
 
-    code: ClassVar[str] = "veridical.estimators.multilevel:MultilevelNPE"
-    refuses: ClassVar = {
-        **TrainedSettings.refuses,
-        "augment": "what is added to one of a pair would be missing from the other",
-        "captured": "its gradients are put together from those of several terms",
-    }
-
-    type: Literal["ml_npe"] = "ml_npe"
     fidelity: Fidelity = None
     lower: dict[Name, Count] = Field(
         min_length=1,
@@ -55,6 +47,37 @@ class MultilevelSettings(PosteriorSettings):
         "one. The budget counts those of its own.",
     )
     budgets: OwnBudgets = None
+    inputs: InputsSettings = InputsSettings()
+    summary: SummarySettings = Field(default_factory=AutoSummarySettings)
+    flow: FlowSettings = Field(default_factory=SplineFlowSettings)
+
+    @property
+    def lower_rows(self) -> Mapping[str, int]:
+        """Rows of each cheaper fidelity."""
+        return self.lower
+
+    @model_validator(mode="after")
+    def _density_at_one_call(self) -> LevelledSettings:
+        if self.flow.type not in TRACTABLE:
+            raise ValueError(
+                f"flow: its loss is made of log densities, and {self.flow.type!r} learns without them; take "
+                f"one of {', '.join(TRACTABLE)}"
+            )
+        return self
+
+
+class MultilevelSettings(LevelledSettings):
+    """Multilevel neural posterior estimation: many cheap simulations, corrected by few dear ones."""
+
+    code: ClassVar[str] = "veridical.estimators.multilevel:MultilevelNPE"
+    coupled: ClassVar[bool] = True
+    refuses: ClassVar = {
+        **TrainedSettings.refuses,
+        "augment": "what is added to one of a pair would be missing from the other",
+        "captured": "its gradients are put together from those of several terms",
+    }
+
+    type: Literal["ml_npe"] = "ml_npe"
     gradients: Literal["rescaled", "plain"] = Field(
         default="rescaled",
         description="`rescaled`: negative terms get the norm of their positive ones, and corrections opposed "
@@ -64,22 +87,5 @@ class MultilevelSettings(PosteriorSettings):
         default="dearest",
         description="What looks judge on rows held out: the loss of the dearest level, or the whole sum.",
     )
-    inputs: InputsSettings = InputsSettings()
-    summary: SummarySettings = Field(default_factory=AutoSummarySettings)
-    flow: FlowSettings = Field(default_factory=SplineFlowSettings)
     base: BaseSettings = "none"
     training: MultilevelTrainingSettings = MultilevelTrainingSettings()
-
-    @property
-    def coupled_rows(self) -> Mapping[str, int]:
-        """Rows of each cheaper fidelity."""
-        return self.lower
-
-    @model_validator(mode="after")
-    def _density_at_one_call(self) -> MultilevelSettings:
-        if self.flow.type not in TRACTABLE:
-            raise ValueError(
-                f"flow: a telescoping sum takes differences of log densities, and {self.flow.type!r} learns "
-                f"without them; take one of {', '.join(TRACTABLE)}"
-            )
-        return self

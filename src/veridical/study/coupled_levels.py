@@ -18,11 +18,11 @@ def require_coupled(layout: Layout, method: str) -> None:
     Raises:
         SettingError: Which method, what was expected, what came, and the remedy.
     """
-    rows = layout.methods[method].coupled_rows
+    rows = layout.methods[method].lower_rows
     if not rows:
         return
     place, task, own = f"estimators.{method}", layout.task, layout.fidelity(method)
-    if not task.coupled:
+    if layout.methods[method].coupled and not task.coupled:
         raise SettingError(
             f"{place}: type {layout.methods[method].type!r} expects levels that share their random numbers, "
             f"but those of task {task.name} are not coupled, for it has no `noise`; give it one, or use an "

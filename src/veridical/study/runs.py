@@ -227,7 +227,7 @@ class Runs:
             parts.append((self.fidelity(run.method), f"fit-r{r}", rows))
         elif method.learns_from("simulations") and run.method in self.study.estimators:
             rows = method.round_rows[0] if method.round_rows else run.budget
-            parts += [(level, f"train-r{r}", n) for level, n in method.coupled_rows.items()]
+            parts += [(level, f"train-r{r}", n) for level, n in method.lower_rows.items()]
             parts.append((self.fidelity(run.method), f"train-r{r}", rows))
         if method.learns_from("calibration") and run.calibration is not None:
             parts.append((REAL, f"calibration-r{r}", run.calibration))
@@ -241,7 +241,7 @@ class Runs:
         own = split.partition("-")[0]
         if own in ("calibration", UNLABELLED):
             return own
-        return f"{LEVEL}{fidelity}" if fidelity in self.methods[method].coupled_rows else "simulations"
+        return f"{LEVEL}{fidelity}" if fidelity in self.methods[method].lower_rows else "simulations"
 
     def source_rows(self, run: Run) -> dict[str, int]:
         """Number of rows of each part that a run learns from: `simulations`, others of cheaper levels, real
