@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tests.remedies import shifted_task
 from tests.remedies.shifted_task import SHIFTED, coupled
-from veridical import artifacts, bank, tasks
+from veridical import artifacts, bank, seeds, tasks
 from veridical.bank.filling import ShardRows
 from veridical.coordinates import Run
 from veridical.errors import SettingError, TrainingError
@@ -31,6 +31,7 @@ from veridical.study import settings
 from veridical.study.layout import Layout
 from veridical.study.validation import validate
 from veridical.tasks.base import Array
+from veridical.training.checkpoints import CheckpointFolder
 from veridical.training.session import Session
 
 SMALL: dict[str, Any] = {
@@ -93,6 +94,19 @@ def test_looks_judge_rows_held_out(rng: np.random.Generator, validation: str) ->
     assert slope == pytest.approx(parameters.forward(judged.theta[judged.validation])[1].mean())
     few = held_out(validation, levels, inputs, parameters, 15)[0]
     assert len(few[0]) == (5 if validation == "dearest" else 5 * 3)
+
+
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """It stops at the first end of a round, for its time is over, and goes on from there."""
+    given, run = MultilevelSettings(**SMALL), Session(1, ("ml", 0))
+    material = Material(levels=coupled(100, seeds.generator(4, "test"), "low"))
+    whole, _ = MultilevelNPE.fit(given, SHIFTED, material, run)
+    with CheckpointFolder(tmp_path / "running") as folder:
+        with pytest.raises(TrainingError, match="run again to go on"):
+            MultilevelNPE.fit(given, SHIFTED, material, replace(run, folder=folder, deadline=1.0))
+        again, result = MultilevelNPE.fit(given, SHIFTED, material, replace(run, folder=folder))
+    assert result.resumed_from
+    assert all(np.array_equal(again.arrays()[name], array) for name, array in whole.arrays().items())
 
 
 def test_a_level_that_is_missing_stops_it(rng: np.random.Generator) -> None:
