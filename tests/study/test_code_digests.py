@@ -115,7 +115,6 @@ WITH_FLOWS = jobs(
     "regularised",
     "ml_npe",
     "pooled_npe",
-    "pooled_npe",
     "ensemble",
     "j_npe",
     "tsnpe",
