@@ -17,6 +17,7 @@ from veridical.errors import DataError
 REAL, SIMULATED = "real", "simulated"
 LABELLED = (SIMULATED, REAL)  # names of the data sets whose truth is known
 REFERENCE = "reference"  # stands in the place of a method; it has no runs
+LEVEL = "level_"  # before the name of a cheaper level, where it is one of the parts that a run learns from
 
 _NAME = r"[A-Za-z]\w*"
 _SEVERITY = re.compile(r"(\w+)_s(\d+(?:p\d+)?)")

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from scipy.special import expit
 from scipy.stats import kstest
 
-from tests.remedies.shifted_task import LIKELIHOOD, PRIOR, SHIFTED, rows, simulate, simulator
+from tests.remedies.shifted_task import LIKELIHOOD, PRIOR, SHIFTED, coupled, rows, simulate, simulator
 from veridical import artifacts, methods, seeds
 from veridical.errors import ArtifactError, TaskError
 from veridical.estimators import ESTIMATORS, Material, TaskInfo
@@ -81,6 +81,11 @@ SPECS |= {
         "unlabelled": None if kind == "normal_summaries" else "field",
     }
     for kind in REGULARISERS
+}
+SPECS |= {
+    "ml_npe": {"lower": {"low": 200}},
+    "pooled_npe": {"lower": {"low": 200}},
+    "pooled_npe ignored": {"lower": {"low": 200}, "level": "ignored"},
 }
 SPECS["npe longer"] = {"base": "none"}
 SPECS["npe distorted"] = {
@@ -154,6 +159,7 @@ class Fitted(dict[str, Any]):
         else:
             real = rows(40, True, generator("real"))
             real.validation[:] = False
+            levels = coupled(200, generator("rows"), *settings.lower_rows) if settings.lower_rows else ()
             simulated = settings.fresh_rows or (settings.learns_from("simulations") and name in ESTIMATORS)
             material = Material(
                 simulations=rows(200, False, generator("rows")) if simulated else None,
@@ -164,6 +170,7 @@ class Fitted(dict[str, Any]):
                 observation=X[0],
                 likelihood=LIKELIHOOD,
                 unlabelled=real.x if settings.setting("unlabelled") else None,
+                levels=levels,
             )
         task = TaskInfo.of(TASK) if settings.learns_from("classes") else SHIFTED
         return methods.fit(spec, task, material, Session(1, (name, replicate)))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from veridical.bank.blocks import Simulator
-from veridical.estimators.base import Rows, TaskInfo
+from veridical.estimators.base import CoupledRows, Rows, TaskInfo
 from veridical.inference.likelihoods import Exact
 from veridical.tasks.base import Array, Dimension, Parameter, Task
 from veridical.tasks.priors import Product, Uniform
@@ -38,6 +38,12 @@ class ShiftedTask(Task):
         return stats.norm.logpdf(x, theta * [1.0, 2.0], SD).sum(axis=1)
 
 
+class TwoLevels(ShiftedTask):
+    """The same at two levels, whose noise is their own."""
+
+    fidelities = {"low": 1.0, "model": 10.0}  # noqa: RUF012
+
+
 LIKELIHOOD = Exact({"name": "shifted", "file": __file__, "class": "ShiftedTask"})
 
 
@@ -55,3 +61,15 @@ def rows(n: int, real: bool, rng: np.random.Generator) -> Rows:
     x = simulate(theta, rng)
     score = ((x - theta * [1.0, 2.0]) * [1.0, 2.0]).sum(axis=1, keepdims=True) / SD**2
     return Rows(theta, (x + SHIFT).astype(np.float32) if real else x, np.arange(n) % 10 == 9, score)
+
+
+def coupled(n: int, rng: np.random.Generator, *lower: str) -> tuple[Rows, ...]:
+    """The simulations of this many cheaper levels, in which x is shifted the other way, and of the task."""
+    top = rows(n, False, rng)
+    below = (top.x - 0.1 * SHIFT).astype(np.float32)
+    pairs = [CoupledRows(top.theta, below, top.validation, below=below) for _ in lower[1:]]
+    return (
+        Rows(top.theta, below, top.validation),
+        *pairs,
+        CoupledRows(top.theta, top.x, top.validation, below=below),
+    )

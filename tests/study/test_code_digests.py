@@ -110,7 +110,19 @@ def test_the_code_of_a_run_holds_that_of_what_it_builds_on(edit: Edit) -> None:
 # ---- the table of docs/rerun.md ----------------------------------------------------------------------
 
 # Remedies have the code of what they wrap: see above.
-WITH_FLOWS = jobs("npe", "regularised", "ensemble", "j_npe", "tsnpe", "nle", "score", "rnpe", "frisbi")
+WITH_FLOWS = jobs(
+    "npe",
+    "regularised",
+    "ml_npe",
+    "pooled_npe",
+    "ensemble",
+    "j_npe",
+    "tsnpe",
+    "nle",
+    "score",
+    "rnpe",
+    "frisbi",
+)
 BANKS = {f"bank of {task}" for task in tasks.TASKS}
 TABLE: dict[str, tuple[str, str, str, set[str]]] = {
     "one more stage of seeds": ("seeds", '"probe": 4,', '"probe": 4,\n    "propose": 16,', set()),
@@ -170,7 +182,19 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "networks.conv",
         "self.axis = axis",
         "self.axis = axis\n        self.depth = 1",
-        jobs("npe", "regularised", "ensemble", "j_npe", "tsnpe", "nre", "nre_ensemble", "score", "frisbi"),
+        jobs(
+            "npe",
+            "regularised",
+            "ml_npe",
+            "pooled_npe",
+            "ensemble",
+            "j_npe",
+            "tsnpe",
+            "nre",
+            "nre_ensemble",
+            "score",
+            "frisbi",
+        ),
     ),
     "the spline flow": (
         "networks.flow",

@@ -99,8 +99,8 @@ ROPE = {"type": "rope", "of": "npe"}
         (
             REAL,
             {"estimators": {"r": {"type": "ridge"}}, "remedies": {"rope": {"type": "rope", "of": "r"}}},
-            "remedies.rope.of: a method of type 'rope' builds on one of type npe or regularised or j_npe or "
-            "tuned, but",
+            "remedies.rope.of: a method of type 'rope' builds on one of type npe or regularised or ml_npe or "
+            "j_npe or tuned, but",
         ),
         (
             REAL,

@@ -19,6 +19,8 @@ ESTIMATORS = {  # the settings of each, which name its class
     "npe": "veridical.estimators.npe_settings:NPESettings",
     "ensemble": "veridical.estimators.ensemble_settings:EnsembleSettings",
     "regularised": "veridical.estimators.regularised_settings:RegularisedSettings",
+    "ml_npe": "veridical.estimators.multilevel_settings:MultilevelSettings",
+    "pooled_npe": "veridical.estimators.pooled_settings:PooledSettings",
     "j_npe": "veridical.estimators.joint_settings:JNPESettings",
     "mlp": "veridical.estimators.regression_settings:MLPSettings",
     "ridge": "veridical.estimators.ridge_settings:RidgeSettings",

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -123,10 +123,21 @@ class Rows:
         """Number of rows."""
         return len(self.x)
 
-    def at(self, chosen: Array) -> Rows:
+    def at(self, chosen: Array | slice) -> Self:
         """Returns some of the rows: their numbers, or which of all (N,)."""
-        score = None if self.score is None else self.score[chosen]
-        return Rows(self.theta[chosen], self.x[chosen], self.validation[chosen], score)
+        kept: dict[str, Any] = {k: None if v is None else v[chosen] for k, v in vars(self).items()}
+        return type(self)(**kept)
+
+
+@dataclass(frozen=True)
+class CoupledRows(Rows):
+    """Simulations of a level, each beside one of the next cheaper level that a method learns from.
+
+    Attributes:
+        below: Data of that level from the same parameters and random numbers, shape (N, *x_shape).
+    """
+
+    below: Array = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,8 @@ class Material:
         acceptance: Of the proposals that the newest simulations were made at; 1 for those of the prior.
         likelihood: The task's, where it has one, for methods that weigh draws.
         unlabelled: Real data without their parameters, shape (M, *x_shape).
+        levels: Valid simulations of a method of several levels, cheapest first: `Rows` of the cheapest, then
+            `CoupledRows` of each dearer one. Such a method gets no `simulations` beside them.
     """
 
     simulations: Rows | Streamed | None = None
@@ -162,6 +175,7 @@ class Material:
     acceptance: float = 1.0
     likelihood: Likelihood | None = None
     unlabelled: Array | None = None
+    levels: Sequence[Rows] = ()
 
     def require(self, name: str, method: str) -> Any:
         """Returns one of the parts.

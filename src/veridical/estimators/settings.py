@@ -36,6 +36,7 @@ class MethodSettings(Section):
         takes_missing: Whether it takes x with missing numbers (NaN) and learns from which are there.
         mends_missing: For messages: what would make it take them, where anything would.
         sampled: Whether each answer costs chains or weights of its own, tens of thousands of evaluations.
+        coupled: Whether simulations of these have to share their random numbers with those of its own.
         as_parent: Whether it leaves data and networks of what it wraps as they are, so that it has the same
             summaries, is for the same data, and so on.
     """
@@ -49,6 +50,7 @@ class MethodSettings(Section):
     takes_missing: ClassVar[bool] = False
     mends_missing: ClassVar[str] = ""
     discrete: ClassVar[bool] = True
+    coupled: ClassVar[bool] = False
     as_parent: ClassVar[bool] = False
     sampled: ClassVar[bool] = False
 
@@ -128,6 +130,11 @@ class MethodSettings(Section):
     def fresh_rows(self) -> int:
         """Rows of the split `fit` that a remedy learns from; 0 for most."""
         return 0
+
+    @property
+    def lower_rows(self) -> Mapping[str, int]:
+        """Rows of each cheaper fidelity that it learns from beside those of its own; empty for most."""
+        return {}
 
     @property
     def round_rows(self) -> list[int]:

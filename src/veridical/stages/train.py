@@ -15,13 +15,14 @@ from veridical import artifacts, bank, digests, methods, tasks
 from veridical.bank.blocks import Simulator
 from veridical.bank.shards import digest
 from veridical.bank.streaming import Streamed
-from veridical.coordinates import Run
+from veridical.coordinates import LEVEL, Run
 from veridical.errors import TrainingError
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.settings import MethodSettings
 from veridical.files import write_text
 from veridical.inference.likelihoods import Exact, Learned, Likelihood
 from veridical.saved import observations
+from veridical.stages.levels import coupled
 from veridical.tasks.base import Array, FileTask, Task
 from veridical.training.checkpoints import OUTPUT, CheckpointFolder
 
@@ -44,6 +45,7 @@ class Sources:
         further: Shards of later rounds, and the number of rows of each.
         observation: The one that rounds are for, shape (*x_shape); None for most methods.
         acceptance: Of the proposals of the last round.
+        levels: Shards of each cheaper level, coupled to the simulations, and the number of rows of each.
     """
 
     simulations: tuple[Sequence[str | Path], int] | None = None
@@ -59,6 +61,7 @@ class Sources:
     further: Sequence[tuple[Sequence[str | Path], int]] = ()
     observation: Array | None = None
     acceptance: float = 1.0
+    levels: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -69,7 +72,8 @@ class Sources:
         Arguments:
             inputs: Shards by the part that they belong to; records of methods, `parent`, `beside` and
                 `likelihood`; the file of `observed` data.
-            rows: Number of rows of each part: `simulations`, `calibration`, `unlabelled`, or a class.
+            rows: Number of rows of each part: `simulations`, `calibration`, `unlabelled`, a class, or
+                `level_` and the name of a cheaper level.
             fidelity: The level of its simulations.
             max_invalid: Largest share of failed simulations.
         """
@@ -80,19 +84,34 @@ class Sources:
             Path(inputs[role]).parent if role in inputs else None for role in ("parent", "likelihood")
         )
         beside = [Path(record).parent for record in listed(inputs.get("beside", []))]
-        return cls(simulations, calibration, *real, parts, parent, beside, likelihood, fidelity, max_invalid)
+        classes = parts if fidelity is None else {}
+        levels = {} if fidelity is None else {role.removeprefix(LEVEL): part for role, part in parts.items()}
+        return cls(
+            simulations,
+            calibration,
+            *real,
+            classes,
+            parent,
+            beside,
+            likelihood,
+            fidelity,
+            max_invalid,
+            levels=levels,
+        )
 
     def all_shards(self) -> dict[str, Sequence[str | Path]]:
         """Returns the shards of each part by its name."""
         parts = {"simulations": self.simulations, "calibration": self.calibration, **self.classes}
         parts["unlabelled"] = self.unlabelled
         parts |= {f"round {number}": part for number, part in enumerate(self.further, 2)}
+        parts |= {f"level {name}": part for name, part in self.levels.items()}
         return {name: part[0] for name, part in parts.items() if part is not None}
 
     @property
     def rows(self) -> int:
         """Rows in all, but for those without labels."""
         parts = [self.simulations, self.calibration, *self.classes.values(), *self.further]
+        parts += self.levels.values()
         return sum(part[1] for part in parts if part is not None)
 
 
@@ -226,9 +245,10 @@ def _material(
 ) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
     simulations: Rows | Streamed | None = None
+    levels, in_levels = _levels(task, sources)
     if sources.simulations is not None and method and method.streaming:
         simulations = Streamed(*sources.simulations, method.streaming)
-    elif sources.simulations is not None:
+    elif sources.simulations is not None and not levels:
         scores, drawn = bool(method and method.learns_scores), (sources.simulations, *sources.further)
         parts = [_rows(*part, validate=True, scores=scores) for part in drawn]
         simulations = parts[0] if len(parts) == 1 else _together(parts)
@@ -254,8 +274,17 @@ def _material(
         acceptance=sources.acceptance,
         likelihood=likelihood,
         unlabelled=unlabelled,
+        levels=levels,
     )
-    return material, sum(counts) + sum(len(x) for x, _ in classes.values())
+    return material, in_levels + sum(counts) + sum(len(x) for x, _ in classes.values())
+
+
+def _levels(task: Task, sources: Sources) -> tuple[tuple[Rows, ...], int]:
+    """The simulations of a method of several levels, its own last, and how many are valid; else none."""
+    if not sources.levels or sources.simulations is None:
+        return (), 0
+    cheaper = [sources.levels[name] for name in task.fidelities if name in sources.levels]
+    return coupled([*cheaper, sources.simulations])
 
 
 def _rows(shards: Sequence[str | Path], n: int, validate: bool, scores: bool = False) -> Rows:

@@ -189,7 +189,7 @@ class Layout(Asked):
     def source_shards(self, run: Run) -> dict[str, list[str]]:
         """Paths of the shards of each of those parts."""
         return {
-            self._role(fidelity, split): self.shards(fidelity, split, n)
+            self._role(run.method, fidelity, split): self.shards(fidelity, split, n)
             for fidelity, split, n in self.parts(run)
         }
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from veridical import tasks
-from veridical.coordinates import REAL, Run
+from veridical.coordinates import LEVEL, REAL, Run
 from veridical.methods import MethodSettings
 from veridical.study.scans import scans
 from veridical.study.settings import StudySettings
@@ -227,6 +227,7 @@ class Runs:
             parts.append((self.fidelity(run.method), f"fit-r{r}", rows))
         elif method.learns_from("simulations") and run.method in self.study.estimators:
             rows = method.round_rows[0] if method.round_rows else run.budget
+            parts += [(level, f"train-r{r}", n) for level, n in method.lower_rows.items()]
             parts.append((self.fidelity(run.method), f"train-r{r}", rows))
         if method.learns_from("calibration") and run.calibration is not None:
             parts.append((REAL, f"calibration-r{r}", run.calibration))
@@ -234,15 +235,19 @@ class Runs:
             parts.append((REAL, f"{UNLABELLED}-r{r}", method.setting("unlabelled_rows")))
         return parts
 
-    def _role(self, fidelity: str, split: str) -> str:
+    def _role(self, method: str, fidelity: str, split: str) -> str:
         if self.of_classes:
             return fidelity
         own = split.partition("-")[0]
-        return own if own in ("calibration", UNLABELLED) else "simulations"
+        if own in ("calibration", UNLABELLED):
+            return own
+        return f"{LEVEL}{fidelity}" if fidelity in self.methods[method].lower_rows else "simulations"
 
     def source_rows(self, run: Run) -> dict[str, int]:
-        """Number of rows of each part that a run learns from: `simulations`, real ones, or a class."""
-        return {self._role(fidelity, split): n for fidelity, split, n in self.parts(run)}
+        """Number of rows of each part that a run learns from: `simulations`, others of cheaper levels, real
+        ones, or a class.
+        """
+        return {self._role(run.method, fidelity, split): n for fidelity, split, n in self.parts(run)}
 
     def ledger(self, run: Run) -> dict[str, int]:
         """How many rows of each fidelity a run cost, those of the methods that it builds on included."""

@@ -23,6 +23,7 @@ from veridical.job import printable
 from veridical.networks import choice
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
+from veridical.study.coupled_levels import require_coupled
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.foreign import require_writable_or_whole
 from veridical.study.scores import require_scores
@@ -157,6 +158,7 @@ def _require_methods(layout: Layout) -> None:
         _require_kind_of_task(layout, name)
         _require_discrete(layout, name)
         _require_fidelity(layout, name)
+        require_coupled(layout, name)
         _require_labelled(layout, name)
         _require_unlabelled(layout, name)
         _require_likelihood(layout, name)
