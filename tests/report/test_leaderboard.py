@@ -134,6 +134,15 @@ def test_ranks_are_as_uncertain_as_their_numbers() -> None:
         assert one.low == one.mean == one.high
 
 
+def test_an_error_of_rounding_is_none() -> None:
+    assert (
+        leaderboard.text(Number(2.0794415, 2.6e-17, {}))
+        == leaderboard.text(Number(2.0794415, 0.0, {}))
+        == "2.08"
+    )
+    assert leaderboard.text(Number(2.0794415, 0.01, {})) == "2.079 ± 0.010"
+
+
 def test_what_is_no_number_ranks_last() -> None:
     found = {Place("a", 1, "npe"): number(-math.inf), Place("a", 1, "ridge"): number(-50.0)}
     assert ranking.ranks(LPP.loss, found)["npe", None, None].mean == 2.0

@@ -20,6 +20,7 @@ from veridical.report.places import Number, Place
 SEVERITY = "severity"  # the column that the table of a collection has beside those of its studies
 LEVEL = 0.9
 HONEST = 0.87  # coverage of 90 % regions from which on an answer counts as honest
+ROUNDING = 1e-12  # of a number: an error below that is none
 
 
 Numbers = Mapping[Place, Number]
@@ -369,8 +370,8 @@ def text(number: Number | None) -> str:
     """Returns a number with its error, to as many digits as this allows."""
     if number is None:
         return ""
-    error = number.stderr
-    if error is None or not math.isfinite(error) or error <= 0 or not math.isfinite(number.value):
+    error, least = number.stderr, ROUNDING * abs(number.value)
+    if error is None or not math.isfinite(error) or error <= least or not math.isfinite(number.value):
         return numbers.rounded(number.value)
     value, width = (numbers.to_precision(one, error) for one in (number.value, error))
     return f"{value} ± {width}"
