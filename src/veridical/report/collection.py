@@ -92,9 +92,11 @@ def build(about: Mapping[str, Any], members: Sequence[Member], methods: Sequence
     """
     graded = bool(about.get("severities"))
     tables = [] if graded else [_table(question, members, methods) for question in QUESTIONS]
+    shown = [_member(member) for member in members]
     context = {
         "about": about,
-        "members": [_member(member) for member in members],
+        "members": shown,
+        "sampled": any(one["rhat"] for one in shown),
         "tables": [table for table in tables if table["lines"]],
         "boards": graded_boards(members, methods) if graded else [],
     }
@@ -102,7 +104,7 @@ def build(about: Mapping[str, Any], members: Sequence[Member], methods: Sequence
 
 
 def graded_boards(members: Sequence[Member], methods: Sequence[str]) -> list[leaderboard.Board]:
-    """Returns the leaderboard of a collection with severities, and what following the verdict brings there.
+    """Returns what following the verdict brings in a collection with severities, and its leaderboard.
 
     Arguments:
         members: Its studies; those that name no severity are left out.
@@ -113,7 +115,7 @@ def graded_boards(members: Sequence[Member], methods: Sequence[str]) -> list[lea
     verdicts = [{**one, "study": member.name} for member in named for one in member.verdicts]
     found = followed.evidence(rows, verdicts, methods)
     board = leaderboard.Board("verdict", followed.HEADING, followed.WORDS, followed.tables(found))
-    return [*leaderboard.boards(rows, methods), board]
+    return [board, *leaderboard.boards(rows, methods)]
 
 
 def _member(member: Member) -> dict[str, Any]:

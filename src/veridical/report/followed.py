@@ -42,8 +42,8 @@ WORDS = (
     "Whose answer somebody takes who follows the verdict: plain npe where it is trusted, else the first "
     "trusted method from the end of the study's file, else the first with caution, else the prior. It is "
     "judged by LPP, replicate by replicate; a gain is above 0 where following is better. False trust: "
-    f"coverage of 90 % regions outside of {STATED[0]:.0%} to {STATED[1]:.0%} on the test rows; false alarm: "
-    "`do not trust` though coverage is inside and LPP no less than the prior's. Both with 95 % intervals as "
+    f"coverage of 90 % regions outside of {100 * STATED[0]:.0f} to {100 * STATED[1]:.0f} % on the test rows; "
+    "false alarm: 'do not trust' though coverage is inside and LPP no less than the prior's. Both with 95 % intervals as "
     "if verdicts were independent."
 )
 
