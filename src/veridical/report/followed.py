@@ -43,8 +43,8 @@ WORDS = (
     "trusted method from the end of the study's file, else the first with caution, else the prior. It is "
     "judged by LPP, replicate by replicate; a gain is above 0 where following is better. False trust: "
     f"coverage of 90 % regions outside of {100 * STATED[0]:.0f} to {100 * STATED[1]:.0f} % on the test rows; "
-    "false alarm: 'do not trust' though coverage is inside and LPP no less than the prior's. Both with 95 % intervals as "
-    "if verdicts were independent."
+    "false alarm: 'do not trust' though coverage is inside and LPP no less than the prior's. Both with "
+    "95 % intervals as if verdicts were independent."
 )
 
 Case = tuple[str, float, int | None]  # a task, its severity, labelled pairs
