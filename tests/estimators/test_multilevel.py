@@ -79,7 +79,7 @@ def test_looks_judge_rows_held_out(rng: np.random.Generator, validation: str) ->
     """The weighted mean of f(x) is that of the dearest level, or the telescoping sum of means."""
     base, *pairs = coupled(200, rng, "low", "middle")
     sizes = zip(pairs, (100, 50), strict=True)
-    pairs = [replace(each, **{k: a[:m] for k, a in vars(each).items()}) for each, m in sizes]
+    pairs = [each.at(slice(m)) for each, m in sizes]
     levels = [base, *pairs]
     inputs = input_transform(MultilevelSettings(**SMALL), SHIFTED, levels)
     parameters = ParameterTransform.fit(base.theta, SHIFTED.bounds)
@@ -114,7 +114,7 @@ def test_a_level_that_is_missing_stops_it(rng: np.random.Generator) -> None:
     for wrong in (levels[:1], (*levels, levels[-1]), (levels[1], levels[0])):
         with pytest.raises(TrainingError, match=r"expected simulations of 2 levels.*got \["):
             MultilevelNPE.fit(given, SHIFTED, Material(levels=wrong), Session(1, ("ml", 0)))
-    few = [type(rows)(**{k: a[:8] for k, a in vars(rows).items()}) for rows in levels]
+    few = [rows.at(slice(8)) for rows in levels]
     with pytest.raises(TrainingError, match="at least 10 valid training rows"):
         MultilevelNPE.fit(given, SHIFTED, Material(levels=few), Session(1, ("ml", 0)))
 

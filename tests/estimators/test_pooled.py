@@ -62,10 +62,7 @@ def test_levels_or_rows_count_alike(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, weights: str, share: float | None
 ) -> None:
     levels = coupled(100, rng, "low", "middle")
-    few = [
-        type(rows)(**{k: a[:n] for k, a in vars(rows).items()})
-        for rows, n in zip(levels, (100, 60, 20), strict=True)
-    ]
+    few = [rows.at(slice(n)) for rows, n in zip(levels, (100, 60, 20), strict=True)]
     seen: list[fitting.Data] = []
     fit = fitting.fit
     monkeypatch.setattr(fitting, "fit", lambda *given: (seen.append(given[1]), fit(*given))[1])
