@@ -37,8 +37,8 @@ NAMES = {
     "veridical.tasks.bounded": "bounded innermost unbounded",
     "veridical.tasks.needs.Needs": "cores mem_mb modules seconds",
     "veridical.estimators": "ESTIMATORS Conditioned Estimator Material Rows SummaryCloud TaskInfo",
-    "veridical.estimators.Estimator": "account apart around arrays bagged cloud drawn estimated every_summary "
-    "extras fit from_arrays given has_density log_prob own_code parent sample "
+    "veridical.estimators.Estimator": "account apart around arrays bagged cloud drawn estimated "
+    "every_summary extras fit from_arrays given has_density log_prob own_code parent sample "
     "sample_alike sample_and_log_prob settings standing summarisers summary "
     "task transforms type",
     "veridical.estimators.Conditioned": "convergence extras log_prob sample_and_log_prob summary",
