@@ -18,7 +18,8 @@ from veridical.bank.filling import ShardRows
 from veridical.coordinates import Run
 from veridical.errors import SettingError, TrainingError
 from veridical.estimators.base import CoupledRows, Material
-from veridical.estimators.multilevel import MultilevelNPE, held_out, input_transform
+from veridical.estimators.levelled import Levels, input_transform
+from veridical.estimators.multilevel import MultilevelNPE
 from veridical.estimators.multilevel_settings import MultilevelSettings
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.saved import posteriors
@@ -66,7 +67,9 @@ def test_one_transform_serves_all_levels(rng: np.random.Generator) -> None:
         learn = ~levels[0].validation
         dearest, cheapest = levels[-1].x[learn], levels[0].x[learn]
         wanted = InputTransform.fit(np.concatenate([dearest, cheapest]) if few else dearest, "none")
-        found = input_transform(given.model_copy(update={"inputs": NONE}), SHIFTED, levels)
+        found = input_transform(
+            given.model_copy(update={"inputs": NONE}), [rows.at(~rows.validation) for rows in levels], False
+        )
         np.testing.assert_allclose(found.mean, wanted.mean, rtol=1e-6)
         np.testing.assert_allclose(found.scale, wanted.scale, rtol=1e-6)
 
@@ -81,9 +84,10 @@ def test_looks_judge_rows_held_out(rng: np.random.Generator, validation: str) ->
     sizes = zip(pairs, (100, 50), strict=True)
     pairs = [each.at(slice(m)) for each, m in sizes]
     levels = [base, *pairs]
-    inputs = input_transform(MultilevelSettings(**SMALL), SHIFTED, levels)
+    inputs = input_transform(MultilevelSettings(**SMALL), levels, False)
     parameters = ParameterTransform.fit(base.theta, SHIFTED.bounds)
-    (z, x, weight), slope = held_out(validation, levels, inputs, parameters, 10_000)
+    all_levels = Levels(levels, inputs, parameters)
+    (z, x, weight), slope = all_levels.held_out(validation, 10_000)
     assert len(z) == len(x) == len(weight) == (5 if validation == "dearest" else 20 + 2 * 10 + 2 * 5)
     means = [inputs(each.x[each.validation]).mean() for each in levels]
     below = [inputs(each.below[each.validation]).mean() for each in pairs]
@@ -92,7 +96,7 @@ def test_looks_judge_rows_held_out(rng: np.random.Generator, validation: str) ->
     assert found == pytest.approx(means[-1] if validation == "dearest" else whole, abs=1e-5)
     judged = levels[-1 if validation == "dearest" else 0]
     assert slope == pytest.approx(parameters.forward(judged.theta[judged.validation])[1].mean())
-    few = held_out(validation, levels, inputs, parameters, 15)[0]
+    few = all_levels.held_out(validation, 15)[0]
     assert len(few[0]) == (5 if validation == "dearest" else 5 * 3)
 
 

@@ -274,7 +274,7 @@ def test_draws_and_densities_do_not_depend_on_the_size_of_parts(
     whole = method.sample(X, 30, generator("draws"))
     log_p = method.log_prob(whole, X) if method.has_density else None
     for rows_at_once in (
-        "estimators.npe.ROWS",
+        "estimators.flow_posterior.ROWS",
         "estimators.ensemble.ROWS",
         "estimators.gaussian.ROWS",
         "estimators.sampled.ROWS",

@@ -27,10 +27,9 @@ from scipy.special import logsumexp
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo
 from veridical.estimators.ensemble_settings import EnsembleSettings
+from veridical.estimators.flow_posterior import ROWS, FlowPosterior
 from veridical.estimators.npe import (
     NPE,
-    ROWS,
-    FlowPosterior,
     Prepared,
     initial_network,
     parent_of,

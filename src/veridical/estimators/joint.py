@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from veridical.estimators.base import Material, TaskInfo, labelled
+from veridical.estimators.flow_posterior import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.joint_settings import JNPESettings
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.estimators.regression import held_out
 from veridical.estimators.summary_cloud import SummaryCloud

@@ -20,7 +20,7 @@ class MultilevelTrainingSettings(TrainingSettings):
     """How a telescoping sum is learned: in large batches at a low rate, with many looks."""
 
     epochs: Count = Field(default=100, description="Passes over the rows of the cheapest level, at most.")
-    max_steps: Count | None = Field(default=3000, description="Optimiser steps, at most.")
+    max_steps: Count | None = Field(default=600, description="Optimiser steps, at most.")
     batch_size: Count | None = Field(
         default=256,
         description="Rows of the cheapest level per optimiser step, and pairs of each dearer one, at most: "

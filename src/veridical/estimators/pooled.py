@@ -6,28 +6,24 @@ with the level among what the flow is told (`level: conditioned`): it is asked f
 from the cheaper ones what they share with that. Without it (`ignored`) the answer is the posterior of a
 mixture of all levels, which is wrong as far as these differ: a control. Looks judge the loss at the dearest.
 
-This baseline is our own; transform, rows held out and levels are those of `veridical.estimators.multilevel`.
+This baseline is our own; transform, rows held out and levels are those of `veridical.estimators.levelled`.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from veridical.estimators.base import Material, TaskInfo
-from veridical.estimators.multilevel import coupled_levels, held_out, input_transform, prepared
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
+from veridical.estimators.base import TaskInfo
+from veridical.estimators.levelled import LevelledPosterior, Levels
 from veridical.estimators.pooled_settings import PooledSettings
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
-from veridical.estimators.summary_cloud import SummaryCloud
 from veridical.networks import build_density
 from veridical.networks.levelled import Levelled
 from veridical.networks.mixed import MixedFlow
-from veridical.networks.transforms import ParameterTransform
-from veridical.training import fitting, session
+from veridical.training import fitting
 
 
 class PooledNetwork(PosteriorNetwork):
@@ -59,7 +55,7 @@ class PooledNetwork(PosteriorNetwork):
         return -(weight * self.flow.log_prob(theta, context)).mean()
 
 
-class PooledNPE(FlowPosterior):
+class PooledNPE(LevelledPosterior):
     """An amortised posterior trained on the rows of several levels together."""
 
     type = "pooled_npe"
@@ -70,32 +66,19 @@ class PooledNPE(FlowPosterior):
         return PooledNetwork(on_task(settings, task), task.x_shape, task.cells, task.has_missing)
 
     @classmethod
-    def fit(
-        cls, settings: PooledSettings, task: TaskInfo, material: Material, run: session.Session
-    ) -> tuple[PooledNPE, session.TrainingResult]:
-        """Returns a trained posterior and how its training went; see `Estimator.fit`."""
-        settings = on_task(settings, task)
-        levels = coupled_levels(settings, task, material)
-        inputs = input_transform(settings, task, levels)
-        learned = [rows.at(~rows.validation) for rows in levels]
-        parameters = ParameterTransform.fit(learned[0].theta, task.bounds, task.support)
-        with session.seeded_initialisation(run):
-            network = cls.build(settings, task)
-        prepare = partial(prepared, inputs=inputs, parameters=parameters)
-        z, x = (np.concatenate(parts) for parts in zip(*(prepare(rows)[:2] for rows in learned), strict=True))
+    def lesson(
+        cls, network: PooledNetwork, levels: Levels, settings: PooledSettings
+    ) -> tuple[PooledNetwork, fitting.Data]:
+        """Returns the network itself, and all rows with their levels and weights."""
+        learned = levels.learned
+        z, x = (
+            np.concatenate(parts) for parts in zip(*(levels.prepared(r)[:2] for r in learned), strict=True)
+        )
         sizes = np.array([len(rows) for rows in learned])
         share = sizes.sum() / (len(sizes) * sizes) if settings.weights == "level" else np.ones(len(sizes))
-        weight = np.repeat(share, sizes)
-        slope = np.concatenate([parameters.forward(rows.theta)[1] for rows in learned])
-        most = settings.training.validation_rows
-        (own_z, own_x, ones), own_slope = held_out("dearest", levels, inputs, parameters, most)
-        last = np.full(len(own_z), len(levels) - 1)
-        data = fitting.Data(
-            (z, x, np.repeat(np.arange(len(sizes)), sizes), weight.astype(np.float32)),
-            (own_z, own_x, last, ones),
-            (float((weight * slope).mean()), own_slope),
-        )
-        result = fitting.fit(network, data, settings.training, run)
-        estimator = cls(settings, task, inputs, parameters, network)
-        estimator.cloud = SummaryCloud.of(estimator.summary(learned[-1].x[:CLOUD_ROWS]))
-        return estimator, result
+        weight, level = np.repeat(share, sizes), np.repeat(np.arange(len(sizes)), sizes)
+        slope = np.concatenate([levels.slopes(rows) for rows in learned])
+        (own_z, own_x, ones), own_slope = levels.held_out("dearest", settings.training.validation_rows)
+        last = np.full(len(own_z), len(sizes) - 1)
+        train, apart = (z, x, level, weight.astype(np.float32)), (own_z, own_x, last, ones)
+        return network, fitting.Data(train, apart, (float((weight * slope).mean()), own_slope))

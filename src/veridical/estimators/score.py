@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.base import Material, TaskInfo, labelled
-from veridical.estimators.npe import CLOUD_ROWS, FlowPosterior
+from veridical.estimators.flow_posterior import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.npe_settings import PosteriorSettings
 from veridical.estimators.posterior_network import PosteriorNetwork, summarised
 from veridical.estimators.score_settings import ScoreSettings

@@ -28,7 +28,7 @@ import numpy as np
 from veridical.errors import ArtifactError, TrainingError
 from veridical.estimators.apart import folds
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
-from veridical.estimators.npe import FlowPosterior
+from veridical.estimators.flow_posterior import FlowPosterior
 from veridical.remedies.conformal import ranks
 from veridical.remedies.few_pairs import MIN_PAIRS
 from veridical.remedies.heteroscedastic import NUS, log_student, student_scatter

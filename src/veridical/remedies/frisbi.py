@@ -47,7 +47,8 @@ from veridical.estimators import apart
 from veridical.estimators.apart import FOLDS, folds
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.encoded import Encoded, encoder_of
-from veridical.estimators.npe import NPE, ROWS
+from veridical.estimators.flow_posterior import ROWS
+from veridical.estimators.npe import NPE
 from veridical.networks import weights
 from veridical.remedies import few_pairs
 from veridical.remedies.components import Components

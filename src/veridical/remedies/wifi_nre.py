@@ -230,12 +230,10 @@ class WifiNRE(Likelihood):
 
     def _root(self, x: Array, found: Maximum | None, j: int, t: float) -> float:
         """The root of the likelihood ratio of parameter j at t; NaN where a likelihood has no maximum."""
+        if found is None:
+            return np.nan
         try:
-            return (
-                np.nan
-                if found is None
-                else ratio_parameters.z(self.parent.summed(x), self.ratio, found, j, t)
-            )
+            return ratio_parameters.z(self.parent.summed(x), self.ratio, found, j, t)
         except DataError:
             return np.nan
 

@@ -25,6 +25,7 @@ from veridical.saved import observations
 from veridical.study.asked import dataset_name
 from veridical.study.coupled_levels import require_coupled
 from veridical.study.enough import require_enough, undecidable
+from veridical.study.experiments import require_experiments
 from veridical.study.foreign import require_writable_or_whole
 from veridical.study.scores import require_scores
 from veridical.study.sequential import require_rounds
@@ -168,7 +169,7 @@ def _require_methods(layout: Layout) -> None:
         _require_takes_missing(layout, name)
         _require_summary(layout, name)
     _require_answers(layout)
-    _require_experiments(layout)
+    require_experiments(layout)
     _require_stored_rows(layout)
 
 
@@ -359,32 +360,6 @@ def _require_answers(layout: Layout) -> None:
             f"remedies: task {layout.task.name} has classes, and `ratios` alone gives no estimate; add a "
             f"remedy such as `wifi: {{type: wifi, of: {next(iter(layout.methods))}}}`."
         )
-
-
-def _require_experiments(layout: Layout) -> None:
-    settings = layout.study.experiments
-    if settings is None:
-        return
-    if isinstance(layout.task, tasks.FileTask):
-        raise SettingError(
-            "experiments: pseudo-experiments need a simulator, but the simulations of this task are in a "
-            "file; remove this section."
-        )
-    if layout.of_classes and not settings.true_values:
-        raise SettingError(
-            "experiments.true_values: expected fractions to judge intervals at, such as [0.1, 0.5], got none."
-        )
-    if not layout.of_classes and (settings.true_values or settings.pool):
-        name = "true_values" if settings.true_values else "pool"
-        raise SettingError(
-            f"experiments.{name}: that is for tasks with classes; "
-            f"true parameters of task {layout.task.name} come from its prior, and data from them. Remove it."
-        )
-    for name in settings.methods or []:
-        if name not in {run.method for run, _ in layout.experiments}:
-            raise SettingError(
-                f"experiments.methods: {name!r} gives no answer that could be judged; leave it out."
-            )
 
 
 def _require_stored_rows(layout: Layout) -> None:
