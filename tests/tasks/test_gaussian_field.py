@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tests.tasks.exact_scores import relative_error, slopes
 from veridical.bank import shards
 from veridical.bank.filling import ShardRows
 from veridical.errors import TaskError
@@ -58,19 +59,10 @@ def test_the_likelihood_is_the_normal_density(level: str, rng: np.random.Generat
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_scores_are_the_slopes_of_the_likelihood(level: str, rng: np.random.Generator) -> None:
-    """Central differences of order four, relative to the root mean square of the score."""
     theta = SMALL.prior.sample(rng, 40)
     x = SMALL.simulate(theta, SMALL.noise(rng, 40), level)
-    score = SMALL.score(theta, x, level)
-    for k, h in enumerate((1e-3, 1e-3)):
-        step = h * np.eye(2)[k]
-        near, far = (
-            SMALL.log_likelihoods(theta + m * step, x, level)
-            - SMALL.log_likelihoods(theta - m * step, x, level)
-            for m in (1, 2)
-        )
-        slope = (8 * near - far) / (12 * h)
-        assert np.abs(slope - score[:, k]).max() < 1e-6 * np.sqrt((score[:, k] ** 2).mean())
+    slope = slopes(lambda at: SMALL.log_likelihoods(at, x, level), theta)
+    assert relative_error(SMALL.score(theta, x, level), slope) < 1e-6
 
 
 def test_scores_have_a_mean_of_zero_and_come_with_the_rows(rng: np.random.Generator) -> None:
