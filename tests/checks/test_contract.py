@@ -20,10 +20,11 @@ from veridical.saved.predictions import Predictions
 from veridical.study.settings import ChecksSettings
 
 from .gaussian_model import gaussian
+from .test_wilks import surfaces
 
 KNOWN_NEEDS = {
     *("truth", "observed", "reference", "summary", "null", "predictive", "exact"),
-    *("nearby", "densities", "likelihood"),
+    *("nearby", "densities", "likelihood", "surfaces"),
 }
 
 
@@ -40,6 +41,7 @@ def _inputs(rng: np.random.Generator, labelled: bool) -> tuple[Any, dict[str, An
     predictions = Predictions(replicates[:, None], one.draws, repeated[:, :, None], at)
     others = {"reference": one, "null": simulated, "predictive": predictions, "prior_predictive": simulated.x}
     others |= {"exact": _exact(rng), "nearby": _nearby(rng), "densities": _densities(one.draws, rng)}
+    others |= {"surfaces": surfaces(rng)}
     return draws, others
 
 
@@ -111,6 +113,7 @@ def test_every_number_says_how_far_to_trust_it(result: CheckResult) -> None:
         "mmd",
         "local_ranks_p",
         "local_control_p",
+        "wilks_p",
     }
 
 
@@ -147,7 +150,7 @@ def test_registry_settings_and_names_agree() -> None:
         chosen = getattr(switched_on, name)
         assert chosen is None if name in checks.ASKED_FOR else type(chosen) is cls.settings_class
         assert cls.needs <= KNOWN_NEEDS
-        assert cls.needs & {"truth", "observed", "reference", "null", "exact"}
+        assert cls.needs & {"truth", "observed", "reference", "null", "exact", "surfaces"}
         assert checks.modules(name) == (cls.__module__,)
 
 

@@ -118,6 +118,11 @@ def _curves(rng: np.random.Generator) -> dict[tuple[str, str], dict[str, Any]]:
         },
         ("pelts", "local_ranks"): {**ranks, **band, "ecdf_log_weight": ranks["ecdf"][0]},
         ("simulated", "coverage"): {"levels": LEVELS, "central": [LEVELS] * 2, "hpd": LEVELS, **band},
+        ("simulated", "wilks"): {
+            **{name: LEVELS for name in ("levels", "held", "held_exact")},
+            **{name: rng.chisquare(2, size=20) for name in ("statistic", "statistic_exact")},
+            **band,
+        },
         ("pelts", "typicality"): {**null, "distances": np.array([1.0, 50.0])},
         ("pelts", "detection"): {**null, "observed": np.array([1.0]), "critical": np.array([6.0])},
         ("pelts", "distortions"): {

@@ -259,6 +259,11 @@ def write_check(path: Path) -> None:
             "edge": np.zeros(1),
             "edge_null": rng.random(40),
         },
+        "surfaces": {
+            "truth": rng.uniform(size=(8, 2)),
+            **{f"axis_{k}": (np.arange(4) + 0.5) / 4 for k in range(2)},
+            **{name: rng.normal(size=(8, 4, 4)) for name in ("log_l", "log_l_exact")},
+        },
     }
     given = simulated if labelled else replace(one, truth=None, log_density_truth=None)
     fast = {"patience": 2, "folds": 2} if path.stem == "two_sample" else {}

@@ -80,6 +80,33 @@ rule exact:
         "../../scripts/exact.py"
 
 
+rule surfaces:
+    input:
+        unpack(method_files),
+        data="results/{study}/observe/{dataset}.nc",
+    output:
+        arrays="results/{study}/infer/{method}/{run}/{dataset}.surfaces.npz",
+    log:
+        "results/{study}/logs/infer/{method}/{run}/{dataset}.surfaces.log",
+    benchmark:
+        "results/{study}/benchmarks/infer/{method}/{run}/{dataset}.surfaces.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(3000),
+        runtime=minutes(60),
+    params:
+        folder=subpath(input.record, parent=True),
+        task=of_study("task_spec"),
+        task_digest=of_study("task_digest"),
+        sizes=of_study("surface_sizes"),
+        exact=of_study("target_is_dearest"),
+        code=method_code("surfaces"),
+        journal=journal("surfaces"),
+    script:
+        "../../scripts/surfaces.py"
+
+
 rule predict:
     input:
         draws="results/{study}/infer/{method}/{run}/{dataset}.nc",

@@ -38,8 +38,9 @@ CHECKS: dict[str, str] = {
     "prior_sensitivity": "veridical.checks.prior_sensitivity:PriorSensitivity",
     "distortions": "veridical.checks.distortions:Distortions",
     "criticism": "veridical.checks.criticism:Criticism",
+    "wilks": "veridical.checks.wilks:Wilks",
 }
-ASKED_FOR = frozenset({"distortions", "criticism"})  # run only where a study names them
+ASKED_FOR = frozenset({"distortions", "criticism", "wilks"})  # run only where a study names them
 
 
 def check_class(name: str) -> type[Check]:

@@ -116,8 +116,8 @@ class Check(ABC):
         name: Its name in settings and paths.
         needs: What it must be handed, out of `truth` (labelled data), `observed` (data without labels that
             it judges), `reference`, `summary` (with mean and covariance), `null`, `predictive`, `exact`,
-            `nearby`, `densities` and `likelihood` (densities with those of the likelihood); see `Inputs`. Log
-            densities of draws are used wherever they are there.
+            `nearby`, `densities`, `likelihood` (densities with those of the likelihood) and `surfaces`; see
+            `Inputs`. Log densities of draws are used wherever they are there.
         on_real: Whether it makes sense on data of `real`, whose rows share parameters with simulated ones.
         on_all_budgets: Whether it runs at every budget, not at the largest alone.
         settings_class: The model of its settings; its docstring says in one sentence what the check asks.
@@ -149,6 +149,7 @@ class Check(ABC):
         exact: Mapping[str, Array] | None = None,
         nearby: Mapping[str, Array] | None = None,
         densities: Mapping[str, Array] | None = None,
+        surfaces: Mapping[str, Array] | None = None,
         prior: Prior | None = None,
         labelled: Draws | None = None,
         axes: Sequence[Mapping[str, Any]] = (),
@@ -165,6 +166,7 @@ class Check(ABC):
             exact: The exact posterior of the task beside that of the method, see `veridical.checks.exact`.
             nearby: Parameters around the answer with draws given their data, see `veridical.checks.nearby`.
             densities: The task's own densities at the draws, see `veridical.stages.densities`.
+            surfaces: Log likelihoods on a grid of parameters, see `veridical.checks.wilks`.
             prior: The prior of the task, where a check can use it.
             labelled: Draws of the same method on labelled real data, likewise.
             axes: Name and coordinates of each dimension of x, likewise.
@@ -177,6 +179,7 @@ class Check(ABC):
             exact,
             nearby,
             densities,
+            surfaces,
             prior=prior,
             labelled=labelled,
             axes=axes,

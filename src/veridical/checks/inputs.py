@@ -34,6 +34,7 @@ class Inputs:
         nearby: Parameters around the answer and draws given data simulated there, see
             `veridical.checks.nearby`.
         densities: The task's own densities at the draws, see `veridical.stages.densities`.
+        surfaces: Log likelihoods on a grid of parameters, see `veridical.checks.wilks`.
         prior: The prior of the task.
         labelled: Draws of the same method on labelled real data.
         axes: Name, coordinates and unit of each dimension of x; none where they are not known.
@@ -46,6 +47,7 @@ class Inputs:
     exact: Mapping[str, Array] | None = None
     nearby: Mapping[str, Array] | None = None
     densities: Mapping[str, Array] | None = None
+    surfaces: Mapping[str, Array] | None = None
     prior: Prior | None = None
     labelled: Draws | None = None
     axes: Sequence[Mapping[str, Any]] = ()

@@ -36,6 +36,7 @@ FIGURES: dict[str, str] = {
     "nearby": "veridical.figures.nearby:Nearby",
     "ranks": "veridical.figures.ranks:Ranks",
     "coverage": "veridical.figures.coverage:Coverage",
+    "wilks": "veridical.figures.wilks:Wilks",
     "recovery": "veridical.figures.recovery:Recovery",
     "contraction": "veridical.figures.contraction:Contraction",
     "planted": "veridical.figures.planted:Planted",

@@ -24,7 +24,6 @@ from itertools import combinations
 from typing import Self
 
 import numpy as np
-from scipy.special import chdtri
 
 from veridical.errors import DataError, require_shape
 from veridical.tasks.base import Array
@@ -142,6 +141,8 @@ def threshold(level: float, freedom: int) -> float:
     Raises:
         DataError: If the level is no number between 0 and 1.
     """
+    from scipy.special import chdtri
+
     if not 0 < level < 1:
         raise DataError(f"level: expected a number between 0 and 1, got {level}.")
     return float(chdtri(freedom, 1 - level))

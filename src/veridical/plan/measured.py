@@ -18,6 +18,7 @@ import numpy as np
 from veridical import files, job
 from veridical.errors import ArtifactError
 from veridical.plan.work import Piece, amount
+from veridical.saved.beside import BESIDE
 from veridical.study.layout import Layout
 
 _DONE = re.compile(r"^done in (\d+(?:\.\d+)?) s(?:, (\d+) MB)?$", flags=re.MULTILINE)
@@ -26,10 +27,7 @@ _OUTPUTS = {
     "remedy": "remedy/*/*/*",
     "reference_ensemble": "infer/reference/*/ensemble-*.npz",
     "reference": "infer/reference/*.nc",
-    "exact": "infer/*/*/*.exact.npz",
-    "predict": "infer/*/*/*.predictive.npz",
-    "nearby": "infer/*/*/*.nearby.npz",
-    "densities": "infer/*/*/*.densities.npz",
+    **{one.rule: f"infer/*/*/*.{suffix}.npz" for suffix, one in BESIDE.items()},
     "infer": "infer/*/*/*.json",
     "pool": "check/*/pool/*.npz",
     "experiment": "check/*/*/*/experiments/*.zarr.zip",

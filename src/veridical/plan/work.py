@@ -14,10 +14,12 @@ import numpy as np
 
 from veridical.checks.predictive import draws_for
 from veridical.coordinates import LABELLED, WILDCARDS, Run
+from veridical.saved.beside import BESIDE
 from veridical.study.layout import Layout
 from veridical.study.resources import row_bytes
 
 _RUN = rf"(?P<run>{WILDCARDS['run']})"
+_ANSWER = rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)"
 _ROUND = rf"rounds/(?P<method>\w+)/{_RUN}/observation-\d+/round-(?P<round>\d+)"
 _KINDS = {
     "simulate": r"(?P<fidelity>\w+)/(?P<split>[\w-]+)/rows-(?P<first>\d+)-(?P<last>\d+)",
@@ -30,11 +32,8 @@ _KINDS = {
     "remedy": rf"remedy/(?P<method>\w+)/{_RUN}",
     "reference_ensemble": r"infer/reference/(?P<dataset>\w+)/ensemble-\d+",
     "reference": r"infer/reference/(?P<dataset>\w+)",
-    "exact": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.exact",
-    "nearby": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.nearby",
-    "densities": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.densities",
-    "predict": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)\.predictive",
-    "infer": rf"infer/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)",
+    **{one.rule: rf"{_ANSWER}\.{suffix}" for suffix, one in BESIDE.items()},
+    "infer": _ANSWER,
     "pool": r"check/(?P<method>\w+)/pool/(?P<fidelity>\w+)-\d+",
     "experiment": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments-\d+",
     "experiments": rf"check/(?P<method>\w+)/{_RUN}/(?P<dataset>\w+)/experiments",
@@ -113,6 +112,9 @@ def amount(piece: Piece, layout: Layout) -> float | None:
         return float(np.prod(_answers(where, layout)))
     if piece.kind == "exact":
         return float(layout.exact_sizes["observations"] * layout.exact_sizes["draws"])
+    if piece.kind == "surfaces":
+        grid = layout.surface_sizes
+        return float(grid["observations"] * grid["cells"] ** len(layout.task.parameters))
     if piece.kind == "experiment":
         return _of_experiment(layout)
     if piece.kind == "pool":

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from veridical import checks
 from veridical.coordinates import SIMULATED, Run
+from veridical.saved.beside import BESIDE
 from veridical.study import told
 from veridical.study.collections import Studies
 from veridical.study.layout import Layout
@@ -18,19 +19,13 @@ STAGES = {
     "train": ("train", "fine_tune", "propose", "simulate_round", "train_round", "gather"),
     "remedy": ("remedy",),
     "infer": (
-        *("infer", "estimate", "exact", "predict", "nearby", "densities"),
-        *("reference_ensemble", "reference"),
+        *("infer", "estimate", "reference_ensemble", "reference"),
+        *(one.rule for one in BESIDE.values()),
     ),
     "check": ("check", "pool", "experiment", "experiments"),
     "report": ("first_page", "metrics", "figures", "provenance", "report", "outcome", "collection"),
 }
 _STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
-_FOR_CHECKS = {  # by rule: the suffix of its file, and what checks need it for
-    "predict": ("predictive", "predictive"),
-    "exact": ("exact", "exact"),
-    "nearby": ("nearby", "nearby"),
-    "densities": ("densities", "densities", "likelihood"),
-}
 _ARTIFACT = ("weights.safetensors", "estimator.json", "history.json", "cost.json")
 
 
@@ -148,10 +143,10 @@ def _infer(layout: Layout) -> Iterator[Job]:
             stem, asked = f"infer/{run.folder}/{dataset}", layout.applicable(run, dataset)
             yield Job(rule, layout.results, stem, (layout.answer(run, dataset),))
             needs = {need for check in asked for need in checks.needs(check)}
-            for name, (suffix, *of) in _FOR_CHECKS.items():
-                if not needs.isdisjoint(of):
+            for suffix, one in BESIDE.items():
+                if one.asked_by(needs):
                     own = f"{stem}.{suffix}"
-                    yield Job(name, layout.results, own, (f"{layout.results}/{own}.npz",))
+                    yield Job(one.rule, layout.results, own, (f"{layout.results}/{own}.npz",))
     for path in layout.references:
         stem = PurePosixPath(path).relative_to(layout.results).with_suffix("").as_posix()
         for ensemble in range(layout.study.reference.ensembles if layout.study.reference else 0):

@@ -15,6 +15,7 @@ class WifiNRESettings(MethodSettings):
 
     code: ClassVar[str] = "veridical.remedies.wifi_nre:WifiNRE"
     learns: ClassVar[tuple[str, ...]] = ()
+    gives: ClassVar[tuple[str, ...]] = ("likelihood",)
     builds_on: ClassVar[tuple[str, ...]] = ("functions of pairs",)
     takes_missing: ClassVar[bool] = True
     discrete: ClassVar[bool] = False

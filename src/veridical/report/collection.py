@@ -52,6 +52,19 @@ QUESTIONS = (
         goal=0.9,
     ),
     Question(
+        "Error of the likelihood-ratio statistic",
+        "Mean squared difference from the exact statistic, at all parameters of the grid that the exact one "
+        "leaves plausible (below 20): less is better. Only learned likelihoods and ratios have one.",
+        {"metric": "lrt_mse_grid", "dataset": "simulated"},
+    ),
+    Question(
+        "Coverage of 95 % sets by the likelihood ratio",
+        "Share of Wilks' sets that hold the true parameters of simulated test data. Those of the exact "
+        "likelihood need not hold 95 % either, where data are few: each study's report shows both.",
+        {"metric": "wilks_coverage", "dataset": "simulated", "level": 0.95},
+        goal=0.95,
+    ),
+    Question(
         "Seconds of training",
         "Wall time of all that a method was fitted with, rounds included; on what machine, each study's "
         "provenance says.",

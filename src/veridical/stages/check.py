@@ -12,12 +12,7 @@ from veridical.checks.base import CheckResult, save
 from veridical.checks.experiments import aggregate
 from veridical.files import read_npz
 from veridical.saved import observations, posteriors, predictions
-
-ARRAYS = {
-    "exact": "densities beside the exact ones",
-    "nearby": "simulations near the observation",
-    "densities": "densities of the task at draws",
-}
+from veridical.saved.beside import BESIDE
 
 
 def check(
@@ -38,7 +33,7 @@ def check(
         name: The check, as in the registry.
         settings: Its settings.
         inputs: Paths of what it looks at: `draws` and, where the check needs them, `null`,
-            `reference`, `labelled`, `exact`, `nearby`, `densities`, `predictive` and `prior`.
+            `reference`, `labelled`, `prior` and the arrays of `BESIDE`.
         out: Where the result goes.
         root: Root seed.
         method: Name of the method, for seeds.
@@ -55,11 +50,12 @@ def check(
     for role in ("null", "reference", "labelled"):
         if role in inputs:
             given[role] = posteriors.load(inputs[role])
-    for role, what in ARRAYS.items():
-        if role in inputs:
-            given[role] = read_npz(inputs[role], what)
+    for role, beside in BESIDE.items():
+        if role == "predictive" and role in inputs:
+            given[role] = predictions.load(inputs[role])
+        elif role in inputs:
+            given[role] = read_npz(inputs[role], beside.holds)
     if "predictive" in inputs:
-        given["predictive"] = predictions.load(inputs["predictive"])
         given["prior_predictive"] = observations.load(inputs["prior"]).x
     draws = posteriors.load(inputs["draws"])
     if draws.attrs.get("refused") and "reference" in given:

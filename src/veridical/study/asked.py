@@ -8,9 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from veridical import checks, tasks
 from veridical.checks.local_ranks import LocalRanksSettings
 from veridical.checks.predictive import PredictiveSettings
+from veridical.checks.wilks import WilksSettings
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Run
 from veridical.saved.columns import for_new_data
 from veridical.saved.observations import FRACTION
@@ -18,8 +21,9 @@ from veridical.saved.settings import ObservationSettings
 from veridical.study.runs import Runs
 
 SLOW = frozenset(
-    {"reference", "exact", "nearby", "likelihood"}
+    {"reference", "exact", "nearby", "likelihood", "surfaces"}
 )  # needs of checks that a first page leaves out
+MOST_AXES = 3  # of a grid of parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,7 @@ class Asked(Runs):
             has |= {"truth"}
             has |= {"exact"} if self.task.has_posterior and dense else set()
             has |= {"observed"} if dataset == REAL else set()
+            has |= {"surfaces"} if dataset == SIMULATED and not self.no_surfaces(run.method) else set()
         else:
             has |= {"observed"}
             made_elsewhere = isinstance(self.task, tasks.FileTask)
@@ -128,6 +133,29 @@ class Asked(Runs):
         """How much is compared with the exact posterior: `observations` and `draws`."""
         chosen = self.checks.get("exact", {})
         return {name: chosen.get(name, default) for name, default in (("observations", 20), ("draws", 1000))}
+
+    def no_surfaces(self, method: str) -> str | None:
+        """What keeps log likelihoods of a method from being computed on a grid of parameters, if anything."""
+        if not self.methods[method].offers("likelihood"):
+            return f"method {method} gives no likelihood, as an `nle` or `nre` does"
+        if len(self.task.parameters) > MOST_AXES:
+            return (
+                f"there are {len(self.task.parameters)} parameters, of which a grid has {MOST_AXES} at most"
+            )
+        if not np.isfinite(self.task.bounds).all() or self.task.constraints:
+            return "a grid takes parameters that are real numbers between two bounds"
+        return None
+
+    @cached_property
+    def surface_sizes(self) -> dict[str, int]:
+        """Of how many data sets log likelihoods are computed, and on how many cells of each parameter."""
+        chosen = self.checks.get("wilks") or WilksSettings().model_dump()
+        return {name: chosen[name] for name in ("observations", "cells")}
+
+    @property
+    def target_is_dearest(self) -> bool:
+        """Whether the simulated data come from the dearest level, whose likelihood a task may know."""
+        return self.target == [level for level in self.task.fidelities if level != REAL][-1]
 
     @cached_property
     def nearby_sizes(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from typing import Any
 
 from veridical import bank, checks, digests, methods, seeds, tasks
 from veridical.coordinates import LABELLED, REAL, SIMULATED, Coordinates, Run
+from veridical.saved.beside import BESIDE
 from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
 
@@ -287,15 +288,8 @@ class Layout(Asked):
         if "reference" in needs:
             inputs["reference"] = f"{folder}/reference/{dataset}.nc"
         if "predictive" in needs:
-            inputs["predictive"] = f"{own}.predictive.npz"
             inputs["prior"] = f"{self.results}/observe/{SIMULATED}.nc"
-        if "exact" in needs:
-            inputs["exact"] = f"{own}.exact.npz"
-        if "nearby" in needs:
-            inputs["nearby"] = f"{own}.nearby.npz"
-        if not needs.isdisjoint(("densities", "likelihood")):
-            inputs["densities"] = f"{own}.densities.npz"
-        return inputs
+        return inputs | {role: f"{own}.{role}.npz" for role, one in BESIDE.items() if one.asked_by(needs)}
 
     def scores(self) -> list[str]:
         """Paths of the scores on simulated test data, by which budgets are compared."""

@@ -68,6 +68,10 @@ def validate(layout: Layout) -> None:
             f"reference: Markov chains do not move between the values of {', '.join(discrete)} of task "
             f"{layout.task.name}; remove this section."
         )
+    if "wilks" in layout.checks:
+        found = [layout.no_surfaces(method) for method in layout.methods]
+        if all(found):
+            raise SettingError(f"checks.wilks: {found[0]}; remove this check.")
     require_enough(layout)
     if layout.data is not None:
         _require_new_name(layout, dataset_name(layout.data))
