@@ -110,7 +110,7 @@ def test_a_correction_depends_on_the_likelihood_that_it_names(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("named", "got"), [("npe", "of type 'npe'"), ("nl", "no method of this study")])
 def test_only_what_learns_a_likelihood_is_asked_for_one(tmp_path: Path, named: str, got: str) -> None:
-    kinds = " or ".join(giving(["likelihood"]))
+    kinds = " or ".join(sorted(giving(["likelihood"])))
     told = rf"remedies.fixed.likelihood: expected a method of type {kinds}, got {named!r}, which is {got}"
     fixed = {"type": "importance", "of": "npe", "likelihood": named}
     with pytest.raises(SettingError, match=rf"{told}\. (Did you mean|Choose from) '?nle"):
