@@ -19,6 +19,8 @@ def estimates(rows: Sequence[Row]) -> list[str]:
     gaps = select(rows, metric="coverage_gap_z")
     if not gaps:
         return []
+    if len({r["true_value"] for r in gaps} - {None}) == 1:
+        return _at_one_truth(rows, gaps)
     ideal = [f"{100 * share:.0f} %" for share in SHARES]
     parts = [
         "## Coverage of estimates",
@@ -41,6 +43,50 @@ def estimates(rows: Sequence[Row]) -> list[str]:
         if any(r["value"] for r in own):
             parts += [f"### {text}", _by_truth(own)]
     return parts
+
+
+def _at_one_truth(rows: Sequence[Row], gaps: Sequence[Row]) -> list[str]:
+    """All numbers of a study of one true value in one table, a line for each method."""
+    (truth,) = {r["true_value"] for r in gaps} - {None}
+    counts = {r["n"] for r in gaps if r["seed"] is not None and r["n"]}
+    words = (
+        f"The true fraction is {number(truth)}, in {' or '.join(f'{n:,}' for n in sorted(counts))} "
+        "pseudo-experiments of each training. Intervals of three kinds: with all of the stated error, with "
+        "that of the data alone, and by the likelihood ratio. Errors are those of the pseudo-experiments, or "
+        "standard errors across trainings where there are several."
+    )
+    columns = [
+        *(
+            (heading, {"metric": f"experiment_{name}", "interval": kind})
+            for heading, name, kind in (
+                ("bias", "bias", None),
+                ("spread", "sd", None),
+                ("stated error", "sigma", "total"),
+                ("of it data", "sigma", "statistical"),
+                ("alarms", "alarm_share", None),
+            )
+        ),
+        *(
+            (f"{share:.0%} {kind.replace('_', ' ')}", {"metric": "experiment_coverage", **at})
+            for share in SHARES
+            for kind in INTERVALS
+            for at in [{"level": share, "interval": kind}]
+        ),
+    ]
+    lines = []
+    for variant in variants_of(gaps):
+        own = select(rows, **variant.cells, true_value=truth)
+        lines.append([variant.label, *(_with_error(select(own, **cells)) for _, cells in columns)])
+    return ["## Coverage of estimates", words, table(*filled(["method", *(h for h, _ in columns)], lines))]
+
+
+def _with_error(rows: Sequence[Row]) -> str:
+    """The mean over trainings with its error, or that of the pseudo-experiments of a single one."""
+    each = {r["seed"]: r for r in rows if r["seed"] is not None}
+    if len(each) == 1:
+        (row,) = each.values()
+        return number(row["value"]) + (f" ± {number(row['stderr'], 2)}" if row["stderr"] else "")
+    return average({seed: row["value"] for seed, row in each.items()}) if each else ""
 
 
 def _by_truth(rows: Sequence[Row], largest: bool = False) -> str:
