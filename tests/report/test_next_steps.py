@@ -342,6 +342,13 @@ def test_checks_that_are_off_are_named_in_the_command() -> None:
     assert found[0].command.endswith("SET='checks: {prior_sensitivity: {}}'")
 
 
+def test_a_study_without_data_is_told_how_to_give_it_some() -> None:
+    verdict = {**judged(prior="cannot tell"), "dataset": "simulated"}
+    verdict["questions"]["prior"]["text"] = "Not told: whether prior and data agree."
+    step = taken(verdict)[0]
+    assert (step.text, step.command) == (next_steps.DATA, "make infer STUDY=gaussian DATA=FILE SCALE=smoke")
+
+
 def test_more_test_rows_are_asked_for_where_too_few_are_why() -> None:
     verdict = judged(simulator="cannot tell", prior="cannot tell")
     verdict["questions"]["prior"]["text"] = "Not told: whether prior and data agree."

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import Any
 
-from veridical.coordinates import REAL
+from veridical.coordinates import REAL, SIMULATED
 from veridical.evidence.comparison import VERDICTS
 from veridical.report import levels, step_estimates
 from veridical.report.missing import COMING, UNCHECKED
@@ -42,6 +42,7 @@ ONLY = (
     "Only labelled data, a remedy that learns from them, or a changed simulator help: more simulations, "
     "repeats or training leave it as it is."
 )
+DATA = "Give it the data that are asked about: of data that are not there no check can tell."
 MEND = "Mend the cause of what could not be checked (its log says it), and run again: only that is made."
 
 
@@ -128,7 +129,9 @@ def _missing(verdict: Mapping[str, Any], known: Known) -> list[Step]:
     texts = {part: q["text"].partition(UNCHECKED) for part, q in asked.items()}
     open_ = {part: told.strip(" .") for part, (told, *_) in texts.items() if told.startswith("Not told: ")}
     found = []
-    if open_:
+    if open_ and verdict["dataset"] == SIMULATED:
+        found.append(Step(CHECK, "a look", DATA, "", known.prices.command({}, "FILE")))
+    elif open_:
         words = "; ".join(told.removeprefix("Not told: ") for told in open_.values())
         over = _switched_off(open_, known) or _more_rows(verdict, known)
         made = known.run(over, f"Switch on what tells: {words}.", "") if over else None

@@ -76,9 +76,9 @@ class Prices:
         words = "about" if len(known) == len(each) else "more than"
         return Price(f"{words} {coarse(sum(known))}", sum(known))
 
-    def command(self, over: Mapping[str, Any]) -> str:
-        """Returns the command that runs the study with some settings laid over its own."""
-        return command(str(self.study["study"]), self.scale, self.data, over)
+    def command(self, over: Mapping[str, Any], data: str | None = None) -> str:
+        """Returns the command that runs the study, on new data if named, with settings laid over it."""
+        return command(str(self.study["study"]), self.scale, data or self.data, over)
 
     def _is_new(self, job: Job, changed: Layout, over: Mapping[str, Any]) -> bool:
         """Whether the changed study runs a job that the present one has not done, or other than so."""
