@@ -36,6 +36,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import score_arrows
 from scipy.special import logsumexp
 from table_text import number, table
 
@@ -54,6 +55,12 @@ TASKS: dict[str, tuple[dict[str, Any], int]] = {  # settings, and each which cel
 }
 Array = np.ndarray
 NETWORK = {"type": "nre", "loss": "binary", "summary": "auto", "training": {"epochs": 60, "patience": 20}}
+FIGURE = "score_equivalence--arrows.svg"
+ARROWS = (
+    "From plain training (grey) to training with scores (blue) on as many simulations, means over seeds: "
+    "where an arrow points down further than to the right, scores gain more than as many seconds of plain "
+    "training on more simulations would."
+)
 VARIANTS: dict[str, Any] = {
     "plain": None,
     **{kind: {"type": kind} for kind in ("last_layer", "gradnorm", "kendall", "fixed")},
@@ -215,8 +222,16 @@ def page(record: Mapping[str, Any]) -> str:
                 f"Exact 95 % sets of {exact['tests']} data sets hold {exact['exact_held']:.3f} of the truths."
             )
             parts += [f"## {name}", said, table(header, lines_of(own))]
+    parts += ["## Arrows", ARROWS, f"![seconds and errors]({FIGURE})"]
     made = f"Last lines made {record['date']} by `{record['command']}`, {record['versions']}."
     return "\n\n".join(["# What scores are worth to a ratio", *text[2:], *parts, made]) + "\n"
+
+
+def publish(record: Mapping[str, Any], file: Path, to: Path) -> None:
+    """Keeps a record, and writes its page and figure."""
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    to.write_text(page(record))
+    score_arrows.draw(record["lines"], [*TASKS], to.with_name(FIGURE))
 
 
 def main() -> None:
@@ -253,9 +268,7 @@ def main() -> None:
                 kept = [old for old in kept if [old[k] for k in names] != [line[k] for k in names]]
                 kept.append(line)
                 if options.page:
-                    whole = {**record, "lines": kept}
-                    file.write_text(json.dumps(whole, indent=1) + "\n")
-                    options.page.write_text(page(whole))
+                    publish({**record, "lines": kept}, file, options.page)
 
 
 if __name__ == "__main__":
