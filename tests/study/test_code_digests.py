@@ -216,6 +216,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "light_tunnel",
                 "mean_reversion",
                 "moving_average",
+                "network_sir",
                 "ornstein_uhlenbeck",
                 "pendulum",
                 "ricker",

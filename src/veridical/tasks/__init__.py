@@ -48,6 +48,7 @@ TASKS = {
     "mean_reversion": "veridical.tasks.mean_reversion:MeanReversion",
     "mixture": "veridical.tasks.mixture:Mixture",
     "moving_average": "veridical.tasks.moving_average:MovingAverage",
+    "network_sir": "veridical.tasks.network_sir:NetworkSIR",
     "ornstein_uhlenbeck": "veridical.tasks.ornstein_uhlenbeck:OrnsteinUhlenbeck",
     "pendulum": "veridical.tasks.pendulum:Pendulum",
     "pythia_jets": "veridical.tasks.pythia_jets:PythiaJets",
