@@ -223,6 +223,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "seir",
                 "sis",
                 "slcp",
+                "stochastic_lotka_volterra",
                 "stochastic_sir",
                 "student_field",
                 "two_moons",

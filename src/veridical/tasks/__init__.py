@@ -57,6 +57,7 @@ TASKS = {
     "sir": "veridical.tasks.sir:SIR",
     "sis": "veridical.tasks.sis:SIS",
     "slcp": "veridical.tasks.slcp:SLCP",
+    "stochastic_lotka_volterra": "veridical.tasks.stochastic_lotka_volterra:StochasticLotkaVolterra",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",
     "student_field": "veridical.tasks.student_field:StudentField",
     "two_moons": "veridical.tasks.two_moons:TwoMoons",
