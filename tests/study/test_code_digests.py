@@ -226,6 +226,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "stochastic_lotka_volterra",
                 "stochastic_sir",
                 "student_field",
+                "toggle_switch",
                 "two_moons",
                 "wind_tunnel",
             )

@@ -60,6 +60,7 @@ TASKS = {
     "stochastic_lotka_volterra": "veridical.tasks.stochastic_lotka_volterra:StochasticLotkaVolterra",
     "stochastic_sir": "veridical.tasks.stochastic_sir:StochasticSIR",
     "student_field": "veridical.tasks.student_field:StudentField",
+    "toggle_switch": "veridical.tasks.toggle_switch:ToggleSwitch",
     "two_moons": "veridical.tasks.two_moons:TwoMoons",
     "wind_tunnel": "veridical.tasks.wind_tunnel:WindTunnel",
 }
