@@ -211,6 +211,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
             for name in (
                 "cancer_stromal",
                 "drift_diffusion",
+                "g_and_k",
                 "gaussian_field",
                 "gaussian_mixture",
                 "light_tunnel",

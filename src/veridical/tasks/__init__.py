@@ -31,6 +31,7 @@ TASKS = {
     "cancer_stromal": "veridical.tasks.cancer_stromal:CancerStromal",
     "dihiggs": "veridical.tasks.dihiggs:DiHiggs",
     "drift_diffusion": "veridical.tasks.drift_diffusion:DriftDiffusion",
+    "g_and_k": "veridical.tasks.g_and_k:GAndK",
     "gaussian_chain": "veridical.tasks.gaussian_chain:GaussianChain",
     "gaussian_classes": "veridical.tasks.gaussian_classes:GaussianClasses",
     "gaussian_cloud": "veridical.tasks.gaussian_cloud:GaussianCloud",
