@@ -290,3 +290,14 @@ def test_the_benchmark_of_remedies_has_the_cells_that_it_promises(monkeypatch: p
     assert len(tasks) >= 6 and len(found.layouts) == 3 * len(tasks)
     assert len(cells) >= 6 * 3 * 10 * 2 * 3 and {pairs for _, pairs in cells} == {50, 200}
     assert len({one.bank for one in found.layouts.values()}) == len(tasks), "severities share simulations"
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+@pytest.mark.parametrize("name", ["estimators", "multifidelity", "score_ratio"])
+def test_collections_that_come_along_can_be_run(
+    name: str, scale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    found = collections.load(f"config/collections/{name}.yaml", scale)
+    found.validate()
+    assert len(found.layouts) > 1 and all(len(layout.runs) > 1 for layout in found.layouts.values())
