@@ -15,6 +15,7 @@ def main(snakemake):
         snakemake.output.arrays,
         **params.sizes,
         exact=params.exact,
+        root=params.seed,
         threads=snakemake.threads,
     )
 

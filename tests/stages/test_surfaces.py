@@ -20,14 +20,25 @@ SIS = {"name": "sis", "settings": {}}
 
 def test_cells_fill_the_box_and_share_centres_with_those_of_the_task() -> None:
     task = tasks.build(SIS)
-    for axis, whole, (lower, upper) in zip(grid_of(task, 20), task.centres(), task.bounds, strict=True):
+    own = grid_of(task, 20, np.zeros((1, 2)))
+    for axis, whole, (lower, upper) in zip(own, task.centres(), task.bounds, strict=True):
         assert np.isclose(whole, axis[:, None], rtol=0, atol=1e-12).any(axis=1).all() and len(axis) >= 20
         half = (axis[1] - axis[0]) / 2
         assert (axis[0] - half, axis[-1] + half) == pytest.approx((lower, upper))
     plain = tasks.build({"name": "ornstein_uhlenbeck", "settings": {"parameters": 2}})
-    for axis, (lower, upper) in zip(grid_of(plain, 24), plain.bounds, strict=True):
+    for axis, (lower, upper) in zip(grid_of(plain, 24, np.zeros((1, 2))), plain.bounds, strict=True):
         half = (upper - lower) / 48
         assert len(axis) == 24 and (axis[0] - half, axis[-1] + half) == pytest.approx((lower, upper))
+
+
+def test_where_there_is_no_bound_cells_fill_the_range_of_parameters(rng: np.random.Generator) -> None:
+    task, theta = (
+        tasks.build({"name": "gaussian_linear", "settings": {"dimension": 2}}),
+        rng.normal(size=(50, 2)),
+    )
+    for axis, column in zip(grid_of(task, 20, theta), theta.T, strict=True):
+        half, room = (axis[1] - axis[0]) / 2, 0.02 * np.ptp(column)
+        assert (axis[0] - half, axis[-1] + half) == pytest.approx((column.min() - room, column.max() + room))
 
 
 @pytest.mark.parametrize("spec", [SIS, {"name": "ornstein_uhlenbeck", "settings": {"parameters": 2}}])
@@ -37,7 +48,7 @@ def test_the_exact_surfaces_are_the_likelihood_at_the_centres(
     task = tasks.build(spec)
     theta = task.prior.sample(rng, 2)
     x = tasks.as_arrays(task.simulate(theta, task.noise(rng, 2), [*task.fidelities][-1]))["x"]
-    axes = grid_of(task, 20)
+    axes = grid_of(task, 20, theta)
     found, centres = known(task, x, axes), np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     assert found.shape == (2, *map(len, axes))
     for i in range(2):
@@ -52,7 +63,7 @@ def asked(folder: str, out: Path, truth: bool = True) -> dict[str, np.ndarray]:
     theta, x = rng.normal(size=(5, 2)), rng.normal(size=(5, *method.task.x_shape))
     data = Observations(x, theta if truth else None, "simulated", "simulated", "a test")
     spec = {"name": "ornstein_uhlenbeck", "settings": {"parameters": 2}}
-    surfaces(spec, HOME / "artifacts" / folder, data, out, observations=3, cells=10, exact=False)
+    surfaces(spec, HOME / "artifacts" / folder, data, out, observations=3, cells=10, exact=False, root=1)
     return read_npz(out, "surfaces")
 
 

@@ -282,7 +282,7 @@ LIKELIHOODS: dict[str, Any] = {
     },
     "budgets": [500],
     "test_rows": 60,
-    "checks": {"sbc": None},
+    "checks": {"sbc": None, "wilks": {"observations": 5, "cells": 10}},
 }
 RATIOS: dict[str, Any] = {
     "study": "ratios",

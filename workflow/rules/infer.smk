@@ -101,6 +101,7 @@ rule surfaces:
         task_digest=of_study("task_digest"),
         sizes=of_study("surface_sizes"),
         exact=of_study("target_is_dearest"),
+        seed=of_study("study.seed"),
         code=method_code("surfaces"),
         journal=journal("surfaces"),
     script:

@@ -100,7 +100,7 @@ class Wilks(Check):
         "wilks_difference": (
             "`wilks_coverage` less that of the exact likelihood, its error that of the paired difference."
         ),
-        "wilks_area": "Mean share of the prior's box in Wilks' sets by the learned likelihood.",
+        "wilks_area": "Mean share of the prior's range in Wilks' sets by the learned likelihood.",
         "wilks_area_exact": "`wilks_area` of the exact likelihood's sets.",
         "wilks_profile": "Share of the profile intervals of a parameter that hold the truth.",
         "wilks_p": (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from veridical import artifacts, tasks
+from veridical import artifacts, seeds, tasks
 from veridical.errors import DataError, TrainingError
 from veridical.estimators.sampled import Likelihood
 from veridical.files import write_npz
@@ -16,6 +16,8 @@ from veridical.saved.observations import Observations
 from veridical.tasks.base import Array, Task
 from veridical.tasks.surfaces import OnCells
 
+DRAWS = 10_000  # of the prior, whose range stands for bounds that are not there
+MARGIN = 0.02  # of that range, on either side
 ROWS = 200_000  # of parameters and data that are asked about at once
 
 
@@ -28,11 +30,12 @@ def surfaces(
     observations: int,
     cells: int,
     exact: bool,
+    root: int,
     threads: int = 1,
 ) -> None:
     """Writes what check `wilks` compares, for the first N observations.
 
-    Writes `truth` (N, D), `axis_0` and so on (A_k,), centres of cells that fill the prior's box, and `log_l`
+    Writes `truth` (N, D), `axis_0` and so on (A_k,), centres of cells over the prior's range, and `log_l`
     (N, A_0, ...), log likelihoods up to a constant; of the exact likelihood `log_l_exact`, where asked for.
 
     Arguments:
@@ -43,6 +46,7 @@ def surfaces(
         observations: N, at most.
         cells: Cells of each parameter, at least.
         exact: Whether the exact likelihood belongs to the level that the data come from.
+        root: Root seed.
         threads: CPU threads.
 
     Raises:
@@ -60,7 +64,9 @@ def surfaces(
         )
     with cpu_threads(threads):
         kept = np.flatnonzero(method.standing(data.x).answered(len(data.x)))[:observations]
-        x, truth, axes = data.x[kept], data.truth[kept], grid_of(task, cells)
+        x, truth = data.x[kept], data.truth[kept]
+        drawn = task.prior.sample(seeds.generator(root, "exact", "surfaces", data.name), DRAWS)
+        axes = grid_of(task, cells, np.concatenate([drawn, truth]))
         arrays = {"truth": truth, "log_l": learned(method, x, axes)}
         if exact and task.has_likelihood:
             arrays["log_l_exact"] = known(task, x, axes)
@@ -68,15 +74,23 @@ def surfaces(
     print(f"{data.name}: log likelihoods of {len(x)} data sets on {np.prod([*map(len, axes)])} cells")
 
 
-def grid_of(task: Task, cells: int) -> list[Array]:
-    """Returns the centres of equal cells that fill the box of the parameters, (A_k,) each.
+def grid_of(task: Task, cells: int, theta: Array) -> list[Array]:
+    """Returns the centres of equal cells that fill the range of the parameters, (A_k,) each.
 
     A task with cells of its own has an odd number of these in each of them, so that centres are shared.
+
+    Arguments:
+        task: The task.
+        cells: Cells of each parameter, at least.
+        theta: Parameters (N, D), whose range is taken, a little wider, where there is no bound.
     """
     if isinstance(task, OnCells):
         return [axis[_step(len(axis), cells) // 2 :: _step(len(axis), cells)] for axis in task.centres()]
     middles = (np.arange(cells) + 0.5) / cells
-    return [lower + (upper - lower) * middles for lower, upper in task.bounds]
+    lower, upper = theta.min(axis=0), theta.max(axis=0)
+    seen = np.stack([lower, upper], axis=1) + MARGIN * (upper - lower)[:, None] * [-1, 1]
+    ends = np.where(np.isfinite(task.bounds), task.bounds, seen)
+    return [first + (last - first) * middles for first, last in ends]
 
 
 def _step(n: int, cells: int) -> int:

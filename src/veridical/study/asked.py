@@ -8,8 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from veridical import checks, tasks
 from veridical.checks.local_ranks import LocalRanksSettings
 from veridical.checks.predictive import PredictiveSettings
@@ -142,8 +140,8 @@ class Asked(Runs):
             return (
                 f"there are {len(self.task.parameters)} parameters, of which a grid has {MOST_AXES} at most"
             )
-        if not np.isfinite(self.task.bounds).all() or self.task.constraints:
-            return "a grid takes parameters that are real numbers between two bounds"
+        if self.task.constraints:
+            return "a grid takes parameters that are real numbers, each by itself"
         return None
 
     @cached_property
