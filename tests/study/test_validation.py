@@ -69,8 +69,11 @@ def test_methods_learn_from_all_levels(task: str, levels: tuple[str, ...]) -> No
     study = {"study": "s", "seed": 1, "task": task, "budgets": [1000], "estimators": estimators}
     of_study = Layout(settings.parse(study))
     validate(of_study)
-    last = next(run for run in of_study.runs if run.method == levels[-1])
-    assert {run.method for run in of_study.ancestors(last)} == {*levels[:-1]}
+    run = next(run for run in of_study.runs if run.method == levels[-1])
+    chain = [run.method]
+    while (parent := of_study.parent_run(run)) is not None:
+        chain.append((run := parent).method)
+    assert chain == [*reversed(levels)]
 
 
 @pytest.mark.parametrize(
