@@ -50,6 +50,33 @@ def test_what_fits_passes(base: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "levels"),
+    [
+        ("network_sir", ("mean_field", "chain", "network")),
+        ("stochastic_lotka_volterra", ("ode", "langevin", "tau_leap", "jumps")),
+        ("toggle_switch", ("t50", "t80", "t300")),
+        ("g_and_k", ("cubic", "exact")),
+    ],
+)
+def test_methods_learn_from_all_levels(task: str, levels: tuple[str, ...]) -> None:
+    """By a chain of `start` from level to level, as a telescoping sum, and from all at once."""
+    estimators: dict[str, Any] = {}
+    for level, rows in zip(levels, (4000, 3000, 2000, 1000), strict=False):
+        below = {"start": [*estimators][-1]} if estimators else {}
+        estimators[level] = {**NPE, "fidelity": level, "budgets": [rows], **below}
+    lower = {level: estimators[level]["budgets"][0] for level in levels[:-1]}
+    estimators |= {kind: {**NPE, "type": kind, "lower": lower} for kind in ("ml_npe", "pooled_npe")}
+    study = {"study": "s", "seed": 1, "task": task, "budgets": [1000], "estimators": estimators}
+    of_study = Layout(settings.parse(study))
+    validate(of_study)
+    run = next(run for run in of_study.runs if run.method == levels[-1])
+    chain = [run.method]
+    while (parent := of_study.parent_run(run)) is not None:
+        chain.append((run := parent).method)
+    assert chain == [*reversed(levels)]
+
+
+@pytest.mark.parametrize(
     ("n", "replicates", "alpha", "least"),
     [(1, 400, 0.03, None), (1, 99, 0.01, None), (2, 199, 0.01, None), (1, 98, 0.01, 99), (3, 50, 0.03, 66)],
 )

@@ -15,9 +15,10 @@ which have no tails. Both share u. With the density h of z, numbers have the den
 
 in which Newton's method finds z: :math:`\log |q|` is nearly linear in :math:`\log |z|`.
 
-Exact posterior of level `exact`: the smallest box outside of which the posterior is negligible is found by
-ever finer grids, and the evidence by Gauss-Legendre quadrature over it, with densities read off a table for
-each g and c. Draws come from the cells around its nodes, weighted by the posterior and drawn again.
+Exact posterior of level `exact`: in (a - median of x) / b, log b, g and c the smallest box outside of which
+the posterior is negligible is found by ever finer grids, and the evidence by Gauss-Legendre quadrature over
+it, with densities read off a table for each g and c. Draws come from the cells around its nodes, weighted by
+the posterior and drawn again.
 
 References:
     | Numerical maximum likelihood estimation for the g-and-k and generalized g-and-h distributions
@@ -28,7 +29,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import logsumexp, ndtri
@@ -38,9 +39,10 @@ from veridical.tasks.base import Array, Dimension, Task
 from veridical.tasks.priors import Product, Uniform
 
 RANGES = {"a": (0.0, 3.0), "b": (0.0, 3.0), "g": (0.0, 3.0), "c": (float(np.exp(0.5)), 3.0)}
-DRAWS = (5, 100)  # for which the quadrature is good to 0.01
-NODES = (32, 32, 20, 10)  # of the quadrature
-COARSE, ZOOMS = (12, 12, 6, 4), 4  # nodes of the grids that look for the box, and how often
+DRAWS = (10, 100)  # for which the quadrature is good to 0.01
+NODES = (56, 24, 14, 7)  # of the quadrature
+COARSE, ZOOMS = (15, 15, 6, 4), 5  # nodes of the grids that look for the region, and how often
+FARTHEST, LEAST = 25.0, np.exp(-8.0)  # of the median from a in units of b; of b in units of the spread
 NEGLIGIBLE = 20.0  # below the largest log density
 CANDIDATES = 10  # for one draw of the posterior
 
@@ -155,32 +157,36 @@ class GAndK(Task):
 
 @dataclass(frozen=True)
 class Quadrature:
-    """The likelihood of one x at the nodes of a Gauss-Legendre rule over the box that it fills.
+    """The likelihood of one x at the nodes of a Gauss-Legendre rule over the region that it fills.
+
+    Coordinates are t, log b, g and c, with t from 0 to 1 between the ends of a at that b.
 
     Attributes:
-        box: Lower and upper ends of the parameters, (4, 2).
+        middle: The median of x.
+        limits: Lower and upper bound of a, (2,).
+        windows: At some log b (first row, ascending) the ends of (a - middle) / b, (3, W).
+        box: Ends of log b, g and c, (3, 2).
         log_terms: Log likelihoods with the weights of the rule, `NODES`.
     """
 
+    middle: float
+    limits: Array
+    windows: Array
     box: Array
     log_terms: Array
 
     @classmethod
     def of(cls, x: Array, bounds: Array) -> Quadrature:
         """Returns it for x (draws,) within the bounds (4, 2) of the prior."""
-        box = np.array(bounds)
+        middle, most = float(np.median(x)), bounds[1, 1]
+        spread = max(float(np.median(np.abs(x - middle))), 1e-12)
+        box = np.array([np.log([min(spread, most) * LEAST, most]), *bounds[2:]])
+        region = cls(middle, bounds[0], np.array([[0.0], [-FARTHEST], [FARTHEST]]), box, np.empty(0))
         for _ in range(ZOOMS):
-            axes = [np.linspace(low, high, n + 2)[1:-1] for (low, high), n in zip(box, COARSE, strict=True)]
-            near = (log_p := _on_grid(x, axes)) > log_p.max() - NEGLIGIBLE
-            for j, axis in enumerate(axes):
-                at = np.flatnonzero(near.any(axis=tuple({0, 1, 2, 3} - {j})))
-                gap = axis[1] - axis[0]
-                box[j] = max(box[j, 0], axis[at[0]] - gap), min(box[j, 1], axis[at[-1]] + gap)
+            region = region._smaller(x)
         rules = [np.polynomial.legendre.leggauss(n) for n in NODES]
-        half = np.diff(box, axis=1)[:, 0] / 2
-        axes = [low + h * (nodes + 1) for (low, _), h, (nodes, _) in zip(box, half, rules, strict=True)]
-        log_w = [np.log(weights * h) for h, (_, weights) in zip(half, rules, strict=True)]
-        return cls(box, _on_grid(x, axes) + sum(np.ix_(*log_w)))
+        log_w = sum(np.ix_(*[np.log(weights / 2) for _, weights in rules]))
+        return replace(region, log_terms=region._terms(x, [(at + 1) / 2 for at, _ in rules])[1] + log_w)
 
     @property
     def log_sum(self) -> float:
@@ -188,31 +194,68 @@ class Quadrature:
         return float(logsumexp(self.log_terms))
 
     def candidates(self, rng: np.random.Generator, n: int) -> tuple[Array, Array]:
-        """Returns points (n, 4), uniform within cells that are drawn by their terms, one in twenty anywhere
-        in the box, and the log of their density up to a constant, (n,).
+        """Returns parameters (n, 4), uniform within cells of the coordinates that are drawn by their terms,
+        one in twenty anywhere, and the log of their density up to a constant, (n,).
 
-        The cell of a node is as wide as its weight; cells lie side by side and fill the box.
+        The cell of a node is as wide as its weight: cells lie side by side and fill the region.
         """
-        edges = [
-            low + (high - low) / 2 * np.concatenate([[0.0], np.cumsum(np.polynomial.legendre.leggauss(k)[1])])
-            for (low, high), k in zip(self.box, self.log_terms.shape, strict=True)
-        ]
-        a, b, g, c = np.ix_(*[np.diff(e) / (e[-1] - e[0]) for e in edges])
-        volumes = (a * b * g * c).ravel()
+        widths = [np.polynomial.legendre.leggauss(k)[1] / 2 for k in self.log_terms.shape]
+        t, log_b, g, c = np.ix_(*widths)
+        volumes = (t * log_b * g * c).ravel()
         p = 0.95 * np.exp(self.log_terms - self.log_sum).ravel() + 0.05 * volumes
         cumulative = np.cumsum(p)
         chosen = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-        cells = np.unravel_index(chosen, self.log_terms.shape)
         u = rng.random((4, n))
-        theta = [e[c] + (e[c + 1] - e[c]) * v for e, c, v in zip(edges, cells, u, strict=True)]
-        return np.stack(theta, axis=1), np.log(p[chosen] / volumes[chosen])
+        places = [
+            (np.cumsum(width) - width)[at] + width[at] * v
+            for width, at, v in zip(widths, np.unravel_index(chosen, self.log_terms.shape), u, strict=True)
+        ]
+        (b, g, c), (low, high) = (rest := self._rest(places[1:])), self._ends(rest[0])
+        theta = np.stack([low + (high - low) * places[0], b, g, c], axis=1)
+        with np.errstate(divide="ignore"):  # of no width: where a is certain
+            return theta, np.log(p[chosen] / volumes[chosen] / (high - low) / b)
+
+    def _smaller(self, x: Array) -> Quadrature:
+        """The region around the nodes at which the likelihood is not negligible, and one more each way."""
+        nodes = [(np.arange(n) + 1) / (n + 1) for n in COARSE]
+        a, log_p = self._terms(x, nodes)
+        near, box = log_p > log_p.max() - NEGLIGIBLE, self.box.copy()
+        for j, (low, high) in enumerate(self.box):
+            at = np.flatnonzero(near.any(axis=tuple({0, 1, 2, 3} - {j + 1})))
+            box[j] = low + (high - low) * nodes[j + 1][0] * (at[[0, -1]] + [0, 2])
+        (b,), there = self._rest(nodes[1:2]), near.any(axis=(2, 3))
+        low, high = self._ends(b)
+        far, gap = (a - self.middle) / b, (high - low) / b * nodes[0][0]
+        ends = np.where(there, far - gap, np.inf).min(axis=0), np.where(there, far + gap, -np.inf).max(axis=0)
+        some = there.any(axis=0)
+        return replace(self, windows=np.stack([np.log(b), *ends])[:, some], box=box)
+
+    def _terms(self, x: Array, nodes: list[Array]) -> tuple[Array, Array]:
+        """Returns a at the nodes (A, B), and log likelihoods (A, B, G, C) with the volume of the region."""
+        b, g, c = self._rest(nodes[1:])
+        low, high = self._ends(b)
+        a = low + (high - low) * nodes[0][:, None]
+        with np.errstate(divide="ignore"):
+            log_width = np.log(np.maximum(high - low, 0)) + np.log(b)
+        sides = np.log(np.diff(self.box, axis=1)).sum()
+        return a, _on_grid(x, a, b, g, c) + log_width[:, None, None] + sides
+
+    def _rest(self, nodes: list[Array]) -> list[Array]:
+        """b, g and c, as many as there are, at nodes from 0 to 1."""
+        found = [low + (high - low) * t for (low, high), t in zip(self.box, nodes, strict=False)]
+        return [np.exp(found[0]), *found[1:]]
+
+    def _ends(self, b: Array) -> Array:
+        """Lower and upper end of a at each b, (2, B)."""
+        at, *ends = self.windows
+        far = np.stack([np.interp(np.log(b), at, end) for end in ends])
+        return np.clip(self.middle + far * b, *self.limits)
 
 
-def _on_grid(x: Array, axes: list[Array]) -> Array:
-    """Log likelihoods at level `exact` of one x (draws,) at all combinations of a, b, g and c."""
-    a, b, skewness, tails = axes
-    y = (x - a[:, None, None]) / b[:, None]  # (A, B, draws)
-    found = np.empty((len(a), len(b), len(skewness), len(tails)))
+def _on_grid(x: Array, a: Array, b: Array, skewness: Array, tails: Array) -> Array:
+    """Log likelihoods at level `exact` of one x (draws,) at a (A, B) of all b, with all g and c."""
+    y = (x - a[..., None]) / b[:, None]  # (A, B, draws)
+    found = np.empty((*a.shape, len(skewness), len(tails)))
     for j, g in enumerate(skewness):
         for i, c in enumerate(tails):
             curve, slope = _curve(_TABLE, g, np.log(c))
