@@ -119,6 +119,7 @@ WITH_FLOWS = jobs(
     "j_npe",
     "tsnpe",
     "nle",
+    "ml_nle",
     "score",
     "rnpe",
     "frisbi",
@@ -228,7 +229,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "wind_tunnel",
             )
         }
-        | jobs("prior", "stacked", "tempered", "nle", "nre", "nre_ensemble", "wifi_nre", "rsnl"),
+        | jobs("prior", "stacked", "tempered", "nle", "ml_nle", "nre", "nre_ensemble", "wifi_nre", "rsnl"),
     ),
 }
 

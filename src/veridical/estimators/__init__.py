@@ -28,6 +28,7 @@ ESTIMATORS = {  # the settings of each, which name its class
     "nre": "veridical.estimators.nre_settings:NRESettings",
     "nre_ensemble": "veridical.estimators.nre_ensemble_settings:NREEnsembleSettings",
     "nle": "veridical.estimators.nle_settings:NLESettings",
+    "ml_nle": "veridical.estimators.multilevel_likelihood_settings:MultilevelNLESettings",
     "score": "veridical.estimators.score_settings:ScoreSettings",
     "tsnpe": "veridical.estimators.tsnpe_settings:TSNPESettings",
     "ratios": "veridical.estimators.ratio_settings:RatiosSettings",
