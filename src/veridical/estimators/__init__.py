@@ -21,6 +21,7 @@ ESTIMATORS = {  # the settings of each, which name its class
     "regularised": "veridical.estimators.regularised_settings:RegularisedSettings",
     "ml_npe": "veridical.estimators.multilevel_settings:MultilevelSettings",
     "pooled_npe": "veridical.estimators.pooled_settings:PooledSettings",
+    "distilled_npe": "veridical.estimators.distilled_settings:DistilledSettings",
     "j_npe": "veridical.estimators.joint_settings:JNPESettings",
     "mlp": "veridical.estimators.regression_settings:MLPSettings",
     "ridge": "veridical.estimators.ridge_settings:RidgeSettings",

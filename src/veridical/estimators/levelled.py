@@ -107,15 +107,26 @@ class LevelledPosterior(FlowPosterior):
         levels = Levels.of(settings, task, material)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
-        result = fitting.fit(*cls.lesson(network, levels, settings), settings.training, run)
+        lesson = cls.lesson(network, levels, settings, material, run)
+        result = fitting.fit(*lesson, settings.training, run)
         estimator = cls(settings, task, levels.inputs, levels.parameters, network)
         estimator.cloud = SummaryCloud.of(estimator.summary(levels.learned[-1].x[:CLOUD_ROWS]))
         return estimator, result
 
     @classmethod
     @abstractmethod
-    def lesson(cls, network: Any, levels: Levels, settings: Any) -> tuple[Trainable, fitting.Data]:
-        """Returns what is trained in place of a network, and on which data."""
+    def lesson(
+        cls, network: Any, levels: Levels, settings: Any, material: Material, run: session.Session
+    ) -> tuple[Trainable, fitting.Data]:
+        """Returns what is trained in place of a network, and on which data.
+
+        Arguments:
+            network: The network.
+            levels: The simulations.
+            settings: All of them, with what they leave to the task.
+            material: What it may learn from beside these.
+            run: Seeds.
+        """
 
 
 def coupled_levels(settings: Any, task: TaskInfo, material: Material) -> Sequence[Rows]:

@@ -122,7 +122,7 @@ PAPERS: dict[str, str] = {
         "125, 306. arXiv:1202.3665."
     ),
 }
-_LEARNED = ("npe", "j_npe", "mf_npe", "ensemble", "ml_npe", "pooled_npe")
+_LEARNED = ("npe", "j_npe", "mf_npe", "ensemble", "ml_npe", "pooled_npe", "distilled_npe")
 # Each check that was made, by a metric of its own: what it is in words, and its papers.
 _CHECKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sbc_p": ("simulation-based calibration", ("sbc", "bands")),
