@@ -18,7 +18,7 @@ class DistilledTrainingSettings(TrainingSettings):
     """How it is trained: in many passes over few dear rows, none of which ends before what helps is gone."""
 
     epochs: Count = Field(default=1000, description="Passes over the rows of the dear level, at most.")
-    max_steps: Count | None = Field(default=2000, description="Optimiser steps, at most.")
+    max_steps: Count | None = Field(default=600, description="Optimiser steps, at most.")
     batch_size: Count | None = Field(default=64, description="Rows of the dear level per optimiser step.")
     learning_rate: Rate = Field(
         default=2e-3, description="Learning rate: the peak of the one cycle, or constant."
