@@ -84,6 +84,8 @@ SPECS |= {
 }
 SPECS |= {
     "ml_npe": {"lower": {"low": 200}},
+    "ml_nle": {"lower": {"low": 200}},
+    "distilled_npe": {"lower": {"low": 200}, "distillation": 0.0},
     "pooled_npe": {"lower": {"low": 200}},
     "pooled_npe ignored": {"lower": {"low": 200}, "level": "ignored"},
 }

@@ -115,10 +115,12 @@ WITH_FLOWS = jobs(
     "regularised",
     "ml_npe",
     "pooled_npe",
+    "distilled_npe",
     "ensemble",
     "j_npe",
     "tsnpe",
     "nle",
+    "ml_nle",
     "score",
     "rnpe",
     "frisbi",
@@ -187,6 +189,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
             "regularised",
             "ml_npe",
             "pooled_npe",
+            "distilled_npe",
             "ensemble",
             "j_npe",
             "tsnpe",
@@ -232,7 +235,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
                 "wind_tunnel",
             )
         }
-        | jobs("prior", "stacked", "tempered", "nle", "nre", "nre_ensemble", "wifi_nre", "rsnl"),
+        | jobs("prior", "stacked", "tempered", "nle", "ml_nle", "nre", "nre_ensemble", "wifi_nre", "rsnl"),
     ),
 }
 

@@ -8,7 +8,7 @@ an equal mixture of it and the cheapest.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Self
@@ -107,19 +107,35 @@ class LevelledPosterior(FlowPosterior):
         levels = Levels.of(settings, task, material)
         with session.seeded_initialisation(run):
             network = cls.build(settings, task)
-        result = fitting.fit(*cls.lesson(network, levels, settings), settings.training, run)
+        lesson = cls.lesson(network, levels, settings, material, run)
+        result = fitting.fit(*lesson, settings.training, run)
         estimator = cls(settings, task, levels.inputs, levels.parameters, network)
         estimator.cloud = SummaryCloud.of(estimator.summary(levels.learned[-1].x[:CLOUD_ROWS]))
         return estimator, result
 
     @classmethod
     @abstractmethod
-    def lesson(cls, network: Any, levels: Levels, settings: Any) -> tuple[Trainable, fitting.Data]:
-        """Returns what is trained in place of a network, and on which data."""
+    def lesson(
+        cls, network: Any, levels: Levels, settings: Any, material: Material, run: session.Session
+    ) -> tuple[Trainable, fitting.Data]:
+        """Returns what is trained in place of a network, and on which data.
+
+        Arguments:
+            network: The network.
+            levels: The simulations.
+            settings: All of them, with what they leave to the task.
+            material: What it may learn from beside these.
+            run: Seeds.
+        """
 
 
-def coupled_levels(settings: LevelledSettings, task: TaskInfo, material: Material) -> Sequence[Rows]:
+def coupled_levels(settings: Any, task: TaskInfo, material: Material) -> Sequence[Rows]:
     """Returns the simulations of all levels, cheapest first: rows, then pairs.
+
+    Arguments:
+        settings: Of a method of several levels: its `type`, and the rows of each level in `lower`.
+        task: The task.
+        material: What the method learns from.
 
     Raises:
         TrainingError: If a level is missing, or has too few rows.
@@ -141,10 +157,18 @@ def coupled_levels(settings: LevelledSettings, task: TaskInfo, material: Materia
 
 
 def input_transform(settings: LevelledSettings, learned: Sequence[Rows], has_missing: bool) -> InputTransform:
-    """Returns the transform of x for all levels."""
-    transform = partial(
-        standardised, settings.summary, kind=settings.inputs.transform, has_missing=has_missing
-    )
+    """Returns the transform of x for all levels, by the summary network."""
+    kind = settings.inputs.transform
+    return transform_of(partial(standardised, settings.summary, kind=kind, has_missing=has_missing), learned)
+
+
+def transform_of(fit: Callable[..., InputTransform], learned: Sequence[Rows]) -> InputTransform:
+    """Returns the transform of x for all levels: the dearest's where it has FEW_ROWS, else of both ends.
+
+    Arguments:
+        fit: Fits one to x (N, *x_shape), `like` another one.
+        learned: The rows of each level that are learned from, cheapest first.
+    """
     dearest = learned[-1].x
-    own = transform(dearest)
-    return own if len(dearest) >= FEW_ROWS else own.pooled(transform(learned[0].x, like=own))
+    own = fit(dearest)
+    return own if len(dearest) >= FEW_ROWS else own.pooled(fit(learned[0].x, like=own))

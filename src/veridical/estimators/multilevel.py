@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from veridical.estimators.base import Material
 from veridical.estimators.levelled import LevelledPosterior, Levels
 from veridical.estimators.multilevel_settings import MultilevelSettings
-from veridical.training import fitting
+from veridical.training import fitting, session
 from veridical.training.telescoped import Telescoped
 
 
@@ -35,7 +36,12 @@ class MultilevelNPE(LevelledPosterior):
 
     @classmethod
     def lesson(
-        cls, network: Any, levels: Levels, settings: MultilevelSettings
+        cls,
+        network: Any,
+        levels: Levels,
+        settings: MultilevelSettings,
+        material: Material,
+        run: session.Session,
     ) -> tuple[Telescoped, fitting.Data]:
         """Returns the telescoping loss, and the rows of the cheapest level with numbers of pairs beside."""
         (z, x), *pairs = map(levels.prepared, levels.learned)

@@ -37,15 +37,39 @@ class MultilevelTrainingSettings(TrainingSettings):
     )
 
 
+Lower = Annotated[
+    dict[Name, Count],
+    Field(
+        min_length=1,
+        description="Rows of each cheaper fidelity that it learns from, at least as many as of any dearer "
+        "one. The budget counts those of its own.",
+    ),
+]
+Gradients = Annotated[
+    Literal["rescaled", "plain"],
+    Field(
+        description="`rescaled`: negative terms get the norm of their positive ones, and corrections opposed "
+        "to the gradient of the cheapest level are projected. `plain`: the gradient of the loss as it is.",
+    ),
+]
+Judged = Annotated[
+    Literal["dearest", "telescoped"],
+    Field(
+        description="What looks judge on rows held out: the loss of the dearest level, or the whole sum.",
+    ),
+]
+TELESCOPED = {  # settings of the training that do not suit a telescoping sum, and why
+    **TrainedSettings.refuses,
+    "augment": "what is added to one of a pair would be missing from the other",
+    "captured": "its gradients are put together from those of several terms",
+}
+
+
 class LevelledSettings(PosteriorSettings):
     """Base for posteriors that learn from rows of several levels."""
 
     fidelity: Fidelity = None
-    lower: dict[Name, Count] = Field(
-        min_length=1,
-        description="Rows of each cheaper fidelity that it learns from, at least as many as of any dearer "
-        "one. The budget counts those of its own.",
-    )
+    lower: Lower
     budgets: OwnBudgets = None
     inputs: InputsSettings = InputsSettings()
     summary: SummarySettings = Field(default_factory=AutoSummarySettings)
@@ -71,21 +95,10 @@ class MultilevelSettings(LevelledSettings):
 
     code: ClassVar[str] = "veridical.estimators.multilevel:MultilevelNPE"
     coupled: ClassVar[bool] = True
-    refuses: ClassVar = {
-        **TrainedSettings.refuses,
-        "augment": "what is added to one of a pair would be missing from the other",
-        "captured": "its gradients are put together from those of several terms",
-    }
+    refuses: ClassVar = TELESCOPED
 
     type: Literal["ml_npe"] = "ml_npe"
-    gradients: Literal["rescaled", "plain"] = Field(
-        default="rescaled",
-        description="`rescaled`: negative terms get the norm of their positive ones, and corrections opposed "
-        "to the gradient of the cheapest level are projected. `plain`: the gradient of the loss as it is.",
-    )
-    validation: Literal["dearest", "telescoped"] = Field(
-        default="dearest",
-        description="What looks judge on rows held out: the loss of the dearest level, or the whole sum.",
-    )
+    gradients: Gradients = "rescaled"
+    validation: Judged = "dearest"
     base: BaseSettings = "none"
     training: MultilevelTrainingSettings = MultilevelTrainingSettings()

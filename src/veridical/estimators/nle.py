@@ -74,15 +74,13 @@ class NLE(SampledPosterior[DataDensity]):
     def learned(cls, x: Array, settings: NLESettings, run: session.Session) -> Array:
         """Returns elements of x (N, ...) whose whole numbers have become continuous."""
         x = _continuous(x, settings, run)
-        _require_spread(x)
+        require_spread(x)
         return x
 
 
 def _continuous(x: Array, settings: NLESettings, run: session.Session) -> Array:
     """X (N, ...), whose whole numbers have become continuous."""
-    if settings.counts is False:
-        return x
-    whole = np.broadcast_to(settings.counts or (x == np.round(x)).all(axis=0), x.shape[1:])
+    whole = whole_numbers(x, settings.counts)
     if not whole.any():
         return x
     print(f"{settings.type}: {int(whole.sum())} of {whole.size} numbers of x are whole and get uniform noise")
@@ -90,7 +88,13 @@ def _continuous(x: Array, settings: NLESettings, run: session.Session) -> Array:
     return np.where(whole, x + rng.uniform(-0.5, 0.5, x.shape), x)
 
 
-def _require_spread(x: Array) -> None:
+def whole_numbers(x: Array, counts: bool | None) -> Array:
+    """Returns which numbers of x (N, *x_shape) are whole, by setting or in all rows; shape (*x_shape)."""
+    whole = (x == np.round(x)).all(axis=0) if counts is None else counts
+    return np.broadcast_to(whole, x.shape[1:])
+
+
+def require_spread(x: Array) -> None:
     """Raises TrainingError where a number of x is the same in all rows, which leaves it no density."""
     still = np.flatnonzero((x == x[0]).reshape(len(x), -1).all(axis=0))
     if len(still):

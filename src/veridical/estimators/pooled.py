@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from veridical.estimators.base import TaskInfo
+from veridical.estimators.base import Material, TaskInfo
 from veridical.estimators.levelled import LevelledPosterior, Levels
 from veridical.estimators.pooled_settings import PooledSettings
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.networks import build_density
 from veridical.networks.levelled import Levelled
 from veridical.networks.mixed import MixedFlow
-from veridical.training import fitting
+from veridical.training import fitting, session
 
 
 class PooledNetwork(PosteriorNetwork):
@@ -67,7 +67,12 @@ class PooledNPE(LevelledPosterior):
 
     @classmethod
     def lesson(
-        cls, network: PooledNetwork, levels: Levels, settings: PooledSettings
+        cls,
+        network: PooledNetwork,
+        levels: Levels,
+        settings: PooledSettings,
+        material: Material,
+        run: session.Session,
     ) -> tuple[PooledNetwork, fitting.Data]:
         """Returns the network itself, and all rows with their levels and weights."""
         learned = levels.learned

@@ -44,6 +44,10 @@ PAPERS: dict[str, str] = {
         "Papamakarios, G., Sterratt, D. & Murray, I. (2019). Sequential neural likelihood: fast "
         "likelihood-free inference with autoregressive flows. AISTATS. arXiv:1805.07226."
     ),
+    "multilevel": (
+        "Hikida, Y., Bharti, A., Jeffrey, N. & Briol, F.-X. (2025). Multilevel neural simulation-based "
+        "inference. arXiv:2506.06087."
+    ),
     "binary": (
         "Hermans, J., Begy, V. & Louppe, G. (2020). Likelihood-free MCMC with amortized approximate ratio "
         "estimators. ICML. arXiv:1903.04057."
@@ -118,7 +122,7 @@ PAPERS: dict[str, str] = {
         "125, 306. arXiv:1202.3665."
     ),
 }
-_LEARNED = ("npe", "j_npe", "mf_npe", "ensemble")
+_LEARNED = ("npe", "j_npe", "mf_npe", "ensemble", "ml_npe", "pooled_npe", "distilled_npe")
 # Each check that was made, by a metric of its own: what it is in words, and its papers.
 _CHECKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sbc_p": ("simulation-based calibration", ("sbc", "bands")),
@@ -196,11 +200,13 @@ def _papers(kind: str, spec: Mapping[str, Any]) -> list[str]:
         network = spec.get("posterior", spec)
         flow = network.get("member", network).get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
-        return [*(["tsnpe"] if kind == "tsnpe" else []), "npe", family]
-    if kind in ("nle", "nre", "nre_ensemble"):
+        first = {"tsnpe": ["tsnpe"], "ml_npe": ["multilevel"]}.get(kind, [])
+        return [*first, "npe", family]
+    if kind in ("nle", "ml_nle", "nre", "nre_ensemble"):
         flow = spec.get("flow", {})
         family = flow if isinstance(flow, str) else flow.get("type", "spline")
-        own = ["nle", family] if kind == "nle" else [spec.get("loss", "contrastive")]
+        own = ["multilevel"] if kind == "ml_nle" else []
+        own += ["nle", family] if kind.endswith("nle") else [spec.get("loss", "contrastive")]
         own += ["scores"] if spec.get("scores") else []
         by_weights = spec.get("sampling", {}).get("by") == "importance"
         return [*own, "pareto" if by_weights else "differential_evolution"]

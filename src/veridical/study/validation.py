@@ -296,7 +296,8 @@ def _require_likelihood(layout: Layout, method: str) -> None:
 
 
 def _require_parent(layout: Layout, method: str) -> None:
-    settings, key = layout.methods[method], "start" if method in layout.study.estimators else "of"
+    settings = layout.methods[method]
+    key = "start" if settings.setting("start") else "of"
     if len({*layout.below(method)}) < len(layout.below(method)):
         raise SettingError(f"{place(layout, method)}.beside: names a method twice; name each once.")
     for name in layout.below(method):
