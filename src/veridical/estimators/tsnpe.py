@@ -10,9 +10,8 @@ since inside that region every row follows the prior. A density is never trained
 leaks there is cut off, and what is left normalised; the share is kept, and too large a one refused.
 
 With `start`, each round begins with the weights of a method of a cheaper level, and not with those of the
-round before; x is standardised as in the first round, whose rows follow the prior as those of that method do,
-since in a region it would have another scale than the weights know. With `acquisition`, rows come more often
-from where members differ, and count by weights that undo it; see `inference/acquisition`.
+round before. With `acquisition`, rows come more often from where members differ, and count by weights that
+undo it; see `inference/acquisition`.
 
 References:
     | Truncated proposals for scalable and hassle-free simulation-based inference
@@ -23,7 +22,6 @@ References:
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -36,8 +34,6 @@ from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
 from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.ensemble import Ensemble
-from veridical.estimators.ensemble_settings import EnsembleSettings
-from veridical.estimators.flow_posterior import FlowPosterior
 from veridical.estimators.npe import NPE
 from veridical.estimators.tsnpe_settings import TSNPESettings
 from veridical.inference import acquisition
@@ -164,7 +160,7 @@ class TSNPE(Estimator):
         kept = holds([one.region for one in earlier], rows.theta)
         pool = rows.at(kept)
         member = FAMILIES[settings.posterior.type]
-        posterior, result = member.fit(*_begun(settings, task, material, pool, earlier), run)
+        posterior, result = member.fit(*_begun(settings, task, material, pool), run)
         rng = seeds.generator(run.root, "propose", *run.path, "threshold")
         with devices.cpu_threads(1):  # so that it is the same to the bit on any machine
             found = _answered(settings, posterior, x, earlier, rng)
@@ -308,28 +304,14 @@ class TSNPE(Estimator):
 
 
 def _begun(
-    settings: TSNPESettings, task: TaskInfo, material: Material, pool: Rows, earlier: Chain
+    settings: TSNPESettings, task: TaskInfo, material: Material, pool: Rows
 ) -> tuple[Any, TaskInfo, Material]:
     """What the method of a round is fitted to: its settings, the task, rows and what it begins with."""
     own, learned = settings.posterior, Material(simulations=pool)
     if settings.start is None:
         return own, task, learned
     start = material.require("start", settings.type)
-    if earlier:  # x as the first round sees it
-        kept = {"standardise": "kept"}
-        told = {"member": own.member.model_copy(update=kept)} if isinstance(own, EnsembleSettings) else kept
-        own, start = own.model_copy(update=told), _seeing(start, earlier[0].posterior)
     return own.model_copy(update={"start": settings.start}), task, replace(learned, parent=start)
-
-
-def _seeing(start: Estimator, first: NPE | Ensemble) -> Estimator:
-    """A method, or its members, with x standardised as in the first round."""
-    seen = copy.copy(start)
-    if isinstance(seen, Ensemble):
-        seen.members = [_seeing(member, first) for member in seen.members]  # type: ignore[misc]
-    elif isinstance(seen, FlowPosterior):
-        seen.inputs = (first.members[0] if isinstance(first, Ensemble) else first).inputs
-    return seen
 
 
 def _inside(found: Array, weight: Array | None) -> float:
