@@ -62,7 +62,7 @@ def test_a_change_redoes_what_follows_it(
 
 
 def test_rounds_wait_for_the_method_that_they_begin_with(finished_rounds: Project, tmp_path: Path) -> None:
-    """A dry-run shows its training, and that all rounds are done again; only the proposals know of a share."""
+    """A dry-run shows its training, and that all rounds are done again."""
     rounds = changeable(finished_rounds, tmp_path / "project")
     settings = rounds.settings("rounds")
     settings["estimators"]["low"] = {**settings["estimators"]["tsnpe"]["posterior"], "budgets": [500]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,6 @@ from veridical.saved import observations
 from veridical.stages.simulate import simulate_shard
 from veridical.stages.train import Sources, listed, train
 from veridical.tasks.base import Array, Task, usable
-
-if TYPE_CHECKING:
-    from veridical.estimators.tsnpe import TSNPE
 
 DRAWS = 20_000  # of the newest answer, from which chains start
 
@@ -66,12 +63,12 @@ class Proposal(NamedTuple):
 
 
 def proposed(
-    before: TSNPE, task: Task, rows: int, rng: np.random.Generator, share: float = 0.0, starts: int = DRAWS
+    before: Any, task: Task, rows: int, rng: np.random.Generator, share: float = 0.0, starts: int = DRAWS
 ) -> Proposal:
     """Returns where the round after some others simulates.
 
     Arguments:
-        before: The rounds so far, for one observation.
+        before: The rounds so far, for one observation, of type `tsnpe`.
         task: The task.
         rows: N.
         rng: Decides all.
