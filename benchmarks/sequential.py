@@ -10,11 +10,10 @@ import numpy as np
 
 from veridical import bank, seeds, tasks
 from veridical.bank.blocks import simulate_at
-from veridical.estimators.base import Material, Rows, TaskInfo
+from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.estimators.tsnpe import TSNPE
 from veridical.estimators.tsnpe_settings import TSNPESettings
-from veridical.inference.truncation import TruncatedPrior
-from veridical.networks.transforms import ParameterTransform
+from veridical.stages.rounds import proposed
 from veridical.training.session import Session
 
 
@@ -25,6 +24,8 @@ def rounds(
     root: int,
     path: tuple[str | int, ...],
     starts: int,
+    start: Estimator | None = None,
+    uncorrected: bool = False,
 ) -> Iterator[tuple[TSNPE, dict[str, float]]]:
     """After each round what has been learned, and the CPU seconds that it took to propose and to fit.
 
@@ -35,25 +36,29 @@ def rounds(
         root: Root seed.
         path: What names the seeds of this chain of rounds.
         starts: Draws of the posterior from which the walkers in its region begin.
+        start: The method with whose weights each round begins.
+        uncorrected: Whether acquired rows count as if they followed the prior: a negative control.
     """
     info = TaskInfo.of(task)
-    transform = ParameterTransform.plain(task.bounds, info.support)
     method: Any = None
     parts: list[Rows] = []
     for k, n in enumerate(chosen.round_rows, 1):
         begun = time.process_time()
         rng = seeds.generator(root, "propose", *path, k)
-        theta, acceptance = task.prior.sample(rng, n), 1.0
-        if method is not None:
-            regions = [one.region for one in method.chains[0]]
-            inside = method.sample(x[None], starts, rng)[:, 0]
-            theta, acceptance, _ = TruncatedPrior(task.prior, transform, regions).sample(n, inside, rng)
-        proposed = time.process_time()
+        if method is None:
+            theta, acceptance, weight = task.prior.sample(rng, n), 1.0, None
+        else:
+            theta, acceptance, _, weight = proposed(method, task, n, rng, chosen.acquired_share, starts)
+        found = time.process_time()
         block = simulate_at(task, theta, [*task.fidelities][-1], root, "nearby", *path, k).arrays
         good = bank.valid(block)
-        parts.append(Rows(theta[good], block["x"][good], bank.validation_mask(n)[good]))
-        pool = Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("theta", "x", "validation")))
+        even = np.ones(n) if weight is None or uncorrected else weight
+        parts.append(Rows(theta[good], block["x"][good], bank.validation_mask(n)[good], weight=even[good]))
+        fields = ["theta", "x", "validation", *(["weight"] if chosen.acquisition else [])]
+        pool = Rows(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in fields})
         simulated = time.process_time()
-        material = Material(pool, observation=x, parent=method, prior=task.prior, acceptance=acceptance)
+        material = Material(
+            pool, observation=x, parent=method, start=start, prior=task.prior, acceptance=acceptance
+        )
         method, _ = TSNPE.fit(chosen, info, material, Session(root, (*path, k)))
-        yield method, {"propose": proposed - begun, "fit": time.process_time() - simulated}
+        yield method, {"propose": found - begun, "fit": time.process_time() - simulated}

@@ -15,6 +15,7 @@ def main(snakemake):
         coordinates.Run(**place),
         rows=params.rows,
         root=params.seed,
+        share=params.share,
         threads=snakemake.threads,
     )
 

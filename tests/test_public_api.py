@@ -43,8 +43,8 @@ NAMES = {
     "task transforms type",
     "veridical.estimators.Conditioned": "convergence extras log_prob sample_and_log_prob summary",
     "veridical.estimators.Material": "acceptance beside calibration classes levels likelihood observation "
-    "parent prior require simulate simulations unlabelled validation",
-    "veridical.estimators.Rows": "at score theta validation x",
+    "parent prior require simulate simulations start unlabelled validation",
+    "veridical.estimators.Rows": "at score theta validation weight x",
     "veridical.estimators.TaskInfo": "axes bounds cells constraints from_json has_missing name names of "
     "parameters support to_json units x_shape x_unit",
     "veridical.networks.transforms.ParameterTransform": "arrays bounds fit forward from_arrays inside "

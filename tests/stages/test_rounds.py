@@ -24,6 +24,7 @@ from veridical.saved import observations
 from veridical.saved.observations import Observations
 from veridical.stages.rounds import Place, gather, propose, simulate_proposed, train_round
 from veridical.stages.simulate import simulate_shard
+from veridical.stages.train import Sources, train
 
 NPE: dict[str, Any] = {
     "type": "npe",
@@ -47,6 +48,8 @@ class Rounds:
     posterior: dict[str, Any]
     fidelity: str = "model"
     shard_rows: int = 500
+    share: float = 0.0
+    start: dict[str, Any] | None = None
 
     def part(self, number: int, observation: int = 0) -> Path:
         return self.folder / f"observation-{observation}" / f"round-{number}"
@@ -73,9 +76,8 @@ class Rounds:
     def simulate(self, number: int, observation: int = 0) -> None:
         place = Place("field", observation, number)
         proposal = self.part(number, observation) / "proposal.npz"
-        propose(
-            self.task, self.part(number - 1, observation), proposal, place, RUN, rows=ROWS[number - 1], root=3
-        )
+        sizes = {"rows": ROWS[number - 1], "share": self.share}
+        propose(self.task, self.part(number - 1, observation), proposal, place, RUN, root=3, **sizes)
         for path in self.shards(number, observation):
             first, last = (int(word) for word in path.name.split(".")[0].split("-")[1:])
             rows = {"root": 3, "fidelity": self.fidelity, "replicate": 0, "first": first, "last": last}
@@ -92,11 +94,22 @@ class Rounds:
         if number > 1:
             inputs["parent"] = self.part(number - 1, observation) / "estimator.json"
         spec = {"type": "tsnpe", "rounds": number, "rows": list(ROWS[:number]), "posterior": self.posterior}
+        if self.start:
+            spec["start"], inputs["start"] = "low", self.cheap()
         options = {"root": 3, "checkpoints": self.folder / "checkpoints", "code": "abc"}
         out, place = self.part(number, observation), Place("field", observation, number)
         train_round(
             self.task, spec, inputs, out, place, RUN, fidelity=self.fidelity, max_invalid=0.5, **options
         )
+
+    def cheap(self) -> Path:
+        """The record of a method whose weights rounds begin with."""
+        out = self.folder / "low"
+        sources = Sources((self.bank(), ROWS[0]), fidelity=self.fidelity, max_invalid=0.5)
+        options = {"root": 3, "checkpoints": self.folder / "checkpoints"}
+        assert self.start is not None
+        train(self.task, self.start, sources, out, Run("low", ROWS[0], 0), **options)
+        return out / "estimator.json"
 
     def run(self, last: int = 3, observation: int = 0) -> tsnpe.TSNPE:
         for number in range(1, last + 1):
@@ -209,6 +222,40 @@ def test_members_bound_a_region_by_their_mixture(tmp_path: Path) -> None:
     parts = [m.log_prob(theta, X[:1])[:, 0] for m in found.posterior.members]  # type: ignore[union-attr]
     mixture = logsumexp(parts, axis=0) - np.log(2)
     np.testing.assert_allclose(found.chains[0][-1].log_q(theta[:, 0]), mixture, atol=1e-4)
+
+
+def test_rounds_begin_with_cheap_weights_and_acquire(tmp_path: Path) -> None:
+    """Without steps worth the name, each round ends with the weights that it begins with; rows that go by
+    disagreement bear weights, which count in the loss, the regions and the record.
+    """
+    member = {**SHORT, "training": {"epochs": 1, "batch_size": 100, "learning_rate": 1e-12}}
+    del member["type"]
+    posterior = {"type": "ensemble", "members": 2, "member": member}
+    cheap = {**posterior, "member": {**member, "training": SHORT["training"]}}
+    rounds = Rounds(tmp_path, GAUSSIAN, posterior, share=0.4, start=cheap)
+    found, low = rounds.run(2), artifacts.load_estimator(tmp_path / "low")
+    for one in found.chains[0]:
+        own, theirs = one.posterior.arrays(), low.arrays()
+        for name in own:
+            if ".network." in name or "weight" in name:
+                np.testing.assert_allclose(own[name], theirs[name], atol=1e-6)
+    proposal = np.load(rounds.part(2) / "proposal.npz")
+    weight = proposal["weight"]
+    assert weight.shape == (ROWS[1],) and 1.2 < weight.max() <= 1 / 0.6 + 1e-9 and weight.min() < 0.9
+    first, second = found.chains[0]
+    score = first.disagreement(proposal["theta"])
+    assert np.corrcoef(score, weight)[0, 1] < -0.3
+    kept = holds([first.region], bank.load(rounds.bank())["theta"])
+    every = np.concatenate([np.ones(kept.sum()), weight])
+    theta = np.concatenate([bank.load(rounds.bank())["theta"][kept], proposal["theta"]])
+    inside = holds([second.region], theta)
+    assert second.kept == len(theta)
+    assert second.inside == pytest.approx(len(theta) * every[inside].sum() / every.sum())
+    record = artifacts.load_record(rounds.part(2))
+    assert record["begun_with"] == artifacts.load_record(tmp_path / "low")["record_sha256"]
+    assert (
+        "weights" in record["digests"] and "weights" not in artifacts.load_record(rounds.part(1))["digests"]
+    )
 
 
 def test_rows_that_fail_are_left_out_and_keep_their_parameters(tmp_path: Path) -> None:

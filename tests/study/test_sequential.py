@@ -17,6 +17,9 @@ from veridical.study.validation import validate
 
 TSNPE: dict[str, Any] = {"type": "tsnpe", "rounds": 3, "rows": [1000, 600], "posterior": {"type": "npe"}}
 
+MEMBERS: dict[str, Any] = {"type": "ensemble", "members": 3}
+ACTIVE: dict[str, Any] = {"acquisition": "disagreement", "posterior": MEMBERS}
+
 
 def make(
     folder: Path,
@@ -158,6 +161,12 @@ def test_what_cannot_be_corrected_is_told(tmp_path: Path, remedy: dict[str, Any]
         ({"epsilon": 0.5}, 1, "epsilon"),
         ({"posterior": {"type": "mlp"}}, 1, "posterior"),
         ({"posterior": {"start": "npe"}}, 1, "`start` and `budgets` are not for a posterior"),
+        ({"start": "nqe"}, 1, "estimators.tsnpe builds on 'nqe', which is no method"),
+        ({"start": "npe", "posterior": {"base": "none"}}, 1, "begin as those of 'npe', but `base` differs"),
+        ({"acquisition": "disagreement"}, 1, "looks where members differ; take two or more"),
+        ({"share": 0.5}, 1, "`share` is the part that goes by `acquisition`"),
+        ({**ACTIVE, "share": 0.9}, 1, "share"),
+        ({**ACTIVE, "posterior": {**MEMBERS, "member": {"flow": "diffusion"}}}, 1, "log densities given x"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_job(
@@ -165,3 +174,28 @@ def test_what_cannot_be_is_refused_before_any_job(
 ) -> None:
     with pytest.raises(SettingError, match=told):
         validate(make(tmp_path, held, **changes))
+
+
+def test_rounds_begin_with_a_method_whose_rows_they_cost_too(tmp_path: Path) -> None:
+    """Its weights need not begin to decay; the settings of a round do not know what proposals alone do."""
+    low = {"low": {"type": "npe", "budgets": [1500]}}
+    layout = make(tmp_path, methods=low, start="low", share=0.3, **ACTIVE)
+    validate(layout)
+    run = next(run for run in layout.runs if run.method == "tsnpe")
+    assert layout.parent_run(run) == next(run for run in layout.runs if run.method == "low")
+    assert layout.ledger(run) == {"model": 1500 + 2 * 600}
+    assert layout.methods["tsnpe"].network.training.weight_decay == 0
+    assert layout.acquired_share("tsnpe") == 0.3 and layout.acquired_share("npe") == 0
+    other = make(tmp_path, methods=low, start="low", **ACTIVE)
+    assert layout.round_spec("tsnpe", 2) == other.round_spec("tsnpe", 2)
+    assert layout.spec("tsnpe") != other.spec("tsnpe")
+
+
+def test_one_network_does_not_begin_as_several(tmp_path: Path) -> None:
+    several = {"low": {"type": "ensemble", "members": 2, "member": {}}}
+    with pytest.raises(SettingError, match="'low' has 2 members; take an `ensemble` as `posterior`"):
+        validate(make(tmp_path, methods=several, start="low"))
+    with pytest.raises(SettingError, match="'low' has 2 members, not 3"):
+        validate(make(tmp_path, methods=several, start="low", **ACTIVE))
+    with pytest.raises(SettingError, match=r"builds on one of type .*npe.*'other' is of type 'tsnpe'"):
+        validate(make(tmp_path, methods={"other": TSNPE}, start="other"))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .conftest import Project, changeable, copy_project
+from .conftest import Project, changeable, copy_project, counts_of
 from .killing import HOLD, hold_trainings, kill_when_held
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -59,6 +59,19 @@ def test_a_change_redoes_what_follows_it(
     rounds.write(settings, "rounds")
     found = rounds.reruns(study="rounds")
     assert {rule: n for rule, n in found.items() if rule not in others} == counts
+
+
+def test_rounds_wait_for_the_method_that_they_begin_with(finished_rounds: Project, tmp_path: Path) -> None:
+    """A dry-run shows its training, and that all rounds are done again."""
+    rounds = changeable(finished_rounds, tmp_path / "project")
+    settings = rounds.settings("rounds")
+    settings["estimators"]["low"] = {**settings["estimators"]["tsnpe"]["posterior"], "budgets": [500]}
+    settings["estimators"]["tsnpe"]["start"] = "low"
+    rounds.write(settings, "rounds")
+    done = rounds.snakemake("--dry-run", "--until", "gather", study="rounds")
+    told = done.stdout + done.stderr
+    assert told.count("results/rounds/train/low/n500-r0/weights.safetensors") >= 3  # made once, read twice
+    assert {"train": 1, "train_round": 2, "propose": 1, "gather": 1}.items() <= counts_of(told).items()
 
 
 def test_a_round_that_is_killed_twice_is_resumed(finished_rounds: Project, tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def rows_of_round(wildcards):
 
 
 def learned_from(wildcards):
-    """What a round learns from: the bank, all proposals so far and their simulations, the round before."""
+    """What a round learns from: the bank, all proposals so far and their simulations, the round before, the start."""
     layout, (run, observation, number) = at(wildcards), place_of(wildcards)
     later = range(2, number + 1)
     inputs = {
@@ -307,6 +307,9 @@ def learned_from(wildcards):
     if number > 1:
         before = round_before(wildcards)
         inputs |= {"parent": before["record"], "parent_weights": before["weights"]}
+    if (start := layout.parent_run(run)) is not None:
+        record, weights = told.record_and_weights(layout, start)
+        inputs |= {"start": record, "start_weights": weights}
     return inputs
 
 

@@ -29,6 +29,7 @@ rule propose:
         task_digest=of_study("task_digest"),
         dataset=of_study("dataset_of", "method"),
         rows=rows_of_round,
+        share=of_study("acquired_share", "method"),
         seed=of_study("study.seed"),
         code=method_code("propose"),
     script:

@@ -112,12 +112,14 @@ class Rows:
         x: Data, shape (N, *x_shape).
         validation: Whether a row serves validation, shape (N,).
         score: Slopes of log p(x | theta) in theta where a method asks for them, shape (N, D).
+        weight: How much the loss of a row counts, shape (N,); None where all follow the prior.
     """
 
     theta: Array
     x: Array
     validation: Array
     score: Array | None = None
+    weight: Array | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -149,7 +151,8 @@ class Material:
         calibration: Labelled real data; no row of them is marked for validation.
         classes: Events of each class of a class task, by its name, shape (N, *x_shape).
         validation: Whether an event serves validation, by class, shape (N,).
-        parent: The trained method that this one builds on.
+        parent: The trained method that this one builds on; of a later round, the rounds before it.
+        start: The one with whose weights each round begins; None for most methods.
         beside: Others that it asks beside that one.
         prior: The task's prior.
         simulate: The simulator at the method's fidelity: theta (N, D) and a generator to x (N, *x_shape),
@@ -168,6 +171,7 @@ class Material:
     classes: Mapping[str, Array] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)
     parent: Estimator | None = None
+    start: Estimator | None = None
     beside: Sequence[Estimator] = ()
     prior: Prior | None = None
     simulate: Simulator | None = None

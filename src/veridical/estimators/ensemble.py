@@ -95,7 +95,7 @@ class Ensemble(Estimator):
             initial_network(member, task, parent, session.member_run(run, m), prepared)
             for m, parent in enumerate(parents)
         ]
-        results = train_members(networks, prepared.data, settings, run)
+        results = train_members([*map(prepared.learner, networks)], prepared.data, settings, run)
         members = [prepared.estimator(settings.member, task, network) for network in networks]
         return cls(settings, task, members), together(results)
 

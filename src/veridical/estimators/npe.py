@@ -39,7 +39,9 @@ from veridical.estimators.flow_posterior import CLOUD_ROWS, FlowPosterior
 from veridical.estimators.npe_settings import NPESettings, PosteriorSettings
 from veridical.estimators.posterior_network import PosteriorNetwork, on_task
 from veridical.estimators.summary_cloud import SummaryCloud
+from veridical.estimators.weighted_rows import WeightedRows
 from veridical.networks.standardised import standardised
+from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import InputTransform, ParameterTransform
 from veridical.tasks.base import Array
 from veridical.training import fitting, session
@@ -63,7 +65,7 @@ class NPE(FlowPosterior):
         parent = parent_of(settings, task, material)
         prepared = Prepared.of(settings, task, material, parent, run)
         network = initial_network(settings, task, parent, run, prepared)
-        result = fitting.fit(network, prepared.data, settings.training, run)
+        result = fitting.fit(prepared.learner(network), prepared.data, settings.training, run)
         return prepared.estimator(settings, task, network), result
 
 
@@ -74,7 +76,7 @@ class Prepared:
     Attributes:
         inputs: The transform of x.
         parameters: The transform of theta.
-        data: Standardised theta and x of the rows, in single precision.
+        data: Standardised theta and x of the rows, and their weights if they have any, in single precision.
         x: The first training rows of x, for the cloud of summaries.
     """
 
@@ -104,11 +106,17 @@ class Prepared:
         parameters.require_inside(rows.theta)
         theta = _permuted(rows, run) if settings.permuted else rows.theta
         z, log_slope = parameters.forward(theta)
-        pair = (z.astype(np.float32), inputs(rows.x, np.float32))
-        data = replace(fitting.Data.split(pair, learn, rows.validation, log_slope), inputs=inputs)
+        parts: tuple[Array, ...] = (z.astype(np.float32), inputs(rows.x, np.float32))
+        if rows.weight is not None:
+            parts, log_slope = (*parts, rows.weight.astype(np.float32)), log_slope * rows.weight
+        data = replace(fitting.Data.split(parts, learn, rows.validation, log_slope), inputs=inputs)
         if stream:
             data = replace(data, stream=_standardised(stream, inputs, parameters))
         return cls(inputs, parameters, data, rows.x[learn][:CLOUD_ROWS])
+
+    def learner(self, network: PosteriorNetwork) -> Trainable:
+        """Returns a network as it learns from these rows: itself, or with a loss that weighs them."""
+        return WeightedRows(network) if len(self.data.train) > 2 else network
 
     def estimator(
         self, settings: NPESettings, task: TaskInfo, network: PosteriorNetwork, cls: type[NPE] = NPE
@@ -179,7 +187,7 @@ def initial_network(
     with session.seeded_initialisation(run):
         network = NPE.build(settings, task)
     if parent is None:
-        network.regress(*prepared.data.train)
+        network.regress(*prepared.data.train[:2])
     else:
         network.load_state_dict(parent.network.state_dict())
     return network

@@ -9,9 +9,15 @@ that lie there, with the loss of its family and no correction,
 since inside that region every row follows the prior. A density is never trained outside of it: what an answer
 leaks there is cut off, and what is left normalised; the share is kept, and too large a one refused.
 
+With `start`, each round begins with the weights of a method of a cheaper level, and not with those of the
+round before. With `acquisition`, rows come more often from where members differ, and count by weights that
+undo it; see `inference/acquisition`.
+
 References:
     | Truncated proposals for scalable and hassle-free simulation-based inference
     | (Deistler, Goncalves and Macke, 2022), https://arxiv.org/abs/2210.04815
+    | Multifidelity Simulation-based Inference for Expensive Simulators (Krouglova et al., 2026)
+    | https://arxiv.org/abs/2502.08416
 """
 
 from __future__ import annotations
@@ -19,17 +25,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from veridical import seeds
 from veridical.errors import ArtifactError, TrainingError, require_shape
-from veridical.estimators.base import Arrays, Estimator, Material, TaskInfo, labelled
+from veridical.estimators.base import Arrays, Estimator, Material, Rows, TaskInfo, labelled
 from veridical.estimators.ensemble import Ensemble
 from veridical.estimators.npe import NPE
 from veridical.estimators.tsnpe_settings import TSNPESettings
+from veridical.inference import acquisition
 from veridical.inference.truncation import Region, Within, holds, prior_mass
 from veridical.networks import weights
 from veridical.tasks.base import Array, Prior
@@ -57,7 +64,7 @@ class Round:
         acceptance: Of the proposals of its simulations; 1 in the first round.
         rows: Valid rows of all rounds so far.
         kept: Those of them in the regions of earlier rounds, which it has learned from.
-        inside: Those of these in its own region.
+        inside: Those of these in its own region; their share of the weights, where rows have any.
         mean, sd: Of its answer, each parameter, shape (D,).
     """
 
@@ -68,7 +75,7 @@ class Round:
     acceptance: float
     rows: int
     kept: int
-    inside: int
+    inside: float
     mean: Array
     sd: Array
 
@@ -83,6 +90,19 @@ class Round:
         In single precision, which is some 1e-5 off and takes half the time: chains ask it millions of times.
         """
         return self.posterior.quick_log_prob(theta[:, None], self.x[None])[:, 0]
+
+    def disagreement(self, theta: Array) -> Array:
+        """Returns the variance of its members' densities at theta (N, D), up to a factor, shape (N,).
+
+        Raises:
+            ArtifactError: If it has no members.
+        """
+        if not isinstance(self.posterior, Ensemble):
+            raise ArtifactError("acquisition: expected rounds of an `ensemble`, got those of one network.")
+        at = theta[:, None], self.x[None]
+        return acquisition.disagreement(
+            np.stack([member.quick_log_prob(*at)[:, 0] for member in self.posterior.members])
+        )
 
     def arrays(self) -> dict[str, Array]:
         """Returns its numbers by name."""
@@ -140,13 +160,13 @@ class TSNPE(Estimator):
         kept = holds([one.region for one in earlier], rows.theta)
         pool = rows.at(kept)
         member = FAMILIES[settings.posterior.type]
-        posterior, result = member.fit(settings.posterior, task, Material(simulations=pool), run)
+        posterior, result = member.fit(*_begun(settings, task, material, pool), run)
         rng = seeds.generator(run.root, "propose", *run.path, "threshold")
         with devices.cpu_threads(1):  # so that it is the same to the bit on any machine
             found = _answered(settings, posterior, x, earlier, rng)
             log_q = posterior.quick_log_prob(pool.theta[:, None], x[None])[:, 0]
-        inside = int((log_q > found["threshold"]).sum())
-        found |= {"rows": len(rows), "kept": len(pool), "inside": inside}
+        found |= {"rows": len(rows), "kept": len(pool)}
+        found |= {"inside": _inside(log_q > found["threshold"], pool.weight)}
         settings = settings.model_copy(update={"rounds": len(earlier) + 1, "observations": 1})
         last = Round(posterior, x, acceptance=material.acceptance, **found)
         return cls(settings, task, [[*earlier, last]]), result
@@ -281,6 +301,24 @@ class TSNPE(Estimator):
         with weights.fitting(f"estimator {cls.type}"):
             own = [[weights.below(arrays, f"chain{c}.round{r}.") for r in rounds] for c in chains]
             return cls(settings, task, [[Round.from_arrays(settings, task, r) for r in c] for c in own])
+
+
+def _begun(
+    settings: TSNPESettings, task: TaskInfo, material: Material, pool: Rows
+) -> tuple[Any, TaskInfo, Material]:
+    """What the method of a round is fitted to: its settings, the task, rows and what it begins with."""
+    own, learned = settings.posterior, Material(simulations=pool)
+    if settings.start is None:
+        return own, task, learned
+    start = material.require("start", settings.type)
+    return own.model_copy(update={"start": settings.start}), task, replace(learned, parent=start)
+
+
+def _inside(found: Array, weight: Array | None) -> float:
+    """How many rows were found (N,), or the share of their weights (N,) times the number of all."""
+    if weight is None:
+        return int(found.sum())
+    return float(len(found) * weight[found].sum() / weight.sum())
 
 
 def _regions(chain: Chain) -> list[Region]:

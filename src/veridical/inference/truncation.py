@@ -188,7 +188,7 @@ class TruncatedPrior:
         return np.where(np.isfinite(log_p), log_p, -np.inf)
 
 
-def prior_mass(shares: Sequence[tuple[int, int]]) -> tuple[float, float]:
+def prior_mass(shares: Sequence[tuple[float, int]]) -> tuple[float, float]:
     """Returns the prior mass of nested regions and its standard error.
 
     Arguments:

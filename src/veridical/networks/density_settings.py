@@ -25,10 +25,12 @@ class DensitySettings(Section):
     Attributes:
         training: Settings of the training that suit it better than the defaults, where a study says nothing.
         invertible: Whether it maps normal numbers one to one, and knows the way back.
+        by_density: Whether its loss is its negative log density, and no stand-in for it.
     """
 
     training: ClassVar[Mapping[str, Any]] = {}
     invertible: ClassVar[bool] = False
+    by_density: ClassVar[bool] = True
 
     @property
     def has_density(self) -> bool:
@@ -82,6 +84,8 @@ class MixtureSettings(DensitySettings):
 class FlowMatchingSettings(DensitySettings):
     """Flow matching: a field along which noise flows to parameters."""
 
+    by_density: ClassVar[bool] = False
+
     type: Literal["flow_matching"] = "flow_matching"
     training: ClassVar = {
         "epochs": 60,
@@ -97,6 +101,8 @@ class FlowMatchingSettings(DensitySettings):
 
 class DiffusionSettings(DensitySettings):
     """Score-based diffusion: a network that takes noise off parameters."""
+
+    by_density: ClassVar[bool] = False
 
     type: Literal["diffusion"] = "diffusion"
     training: ClassVar = FlowMatchingSettings.training
@@ -118,6 +124,8 @@ class DiffusionSettings(DensitySettings):
 
 class ConsistencySettings(DensitySettings):
     """A consistency model: jumps from noise to parameters, in a few steps and without a density."""
+
+    by_density: ClassVar[bool] = False
 
     type: Literal["consistency"] = "consistency"
     training: ClassVar = {**FlowMatchingSettings.training, "epochs": 120}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from veridical.bank.shards import digest
 from veridical.coordinates import Run
 from veridical.errors import BankError, DataError, if_bad
 from veridical.files import read_json, read_npz, write_npz
+from veridical.inference.acquisition import CANDIDATES, acquired
 from veridical.inference.truncation import TruncatedPrior
 from veridical.networks.transforms import ParameterTransform
 from veridical.saved import observations
 from veridical.stages.simulate import simulate_shard
 from veridical.stages.train import Sources, listed, train
-from veridical.tasks.base import Array, usable
+from veridical.tasks.base import Array, Task, usable
 
 DRAWS = 20_000  # of the newest answer, from which chains start
 
@@ -45,6 +46,48 @@ class Place:
         return f"{self.dataset}-{self.observation}-{self.round}"
 
 
+class Proposal(NamedTuple):
+    """Where a round simulates.
+
+    Attributes:
+        theta: Parameters, shape (N, D).
+        acceptance: Of the proposals that they, or the candidates for them, come from.
+        chains: Whether they come by Markov chains.
+        weight: What each counts in a loss, shape (N,); None where they follow the truncated prior.
+    """
+
+    theta: Array
+    acceptance: float
+    chains: bool
+    weight: Array | None = None
+
+
+def proposed(
+    before: Any, task: Task, rows: int, rng: np.random.Generator, share: float = 0.0, starts: int = DRAWS
+) -> Proposal:
+    """Returns where the round after some others simulates.
+
+    Arguments:
+        before: The rounds so far, for one observation, of type `tsnpe`.
+        task: The task.
+        rows: N.
+        rng: Decides all.
+        share: Part of the rows that goes by the disagreement of members.
+        starts: Draws of the newest answer from which chains start, at least.
+
+    Raises:
+        ConvergenceError: If the answer lies outside the regions of earlier rounds.
+    """
+    chain, n = before.chains[0], rows * CANDIDATES if share else rows
+    transform = ParameterTransform.plain(task.bounds, before.task.support)
+    draws = before.sample(chain[-1].x[None], max(starts, rows), rng)[:, 0]
+    found = TruncatedPrior(task.prior, transform, [r.region for r in chain]).sample(n, draws, rng)
+    if not share:
+        return Proposal(*found)
+    theta, weight = acquired(found.theta, chain[-1].disagreement(found.theta), rows, share, rng)
+    return Proposal(theta, found.acceptance, found.chains, weight)
+
+
 def propose(
     spec: Mapping[str, Any],
     folder: str | Path,
@@ -54,9 +97,12 @@ def propose(
     *,
     rows: int,
     root: int,
+    share: float = 0.0,
     threads: int = 1,
 ) -> None:
     """Writes the parameters `theta` (N, D) that a round simulates at, and their `acceptance`.
+
+    Where some go by disagreement, the `weight` of each (N,) stands beside them.
 
     Arguments:
         spec: The task, as plain data.
@@ -66,6 +112,7 @@ def propose(
         run: The method and its replicate, for seeds.
         rows: N.
         root: Root seed.
+        share: Part of the rows that goes by the disagreement of members.
         threads: CPU threads.
 
     Raises:
@@ -76,13 +123,12 @@ def propose(
     before: Any = artifacts.load_estimator(folder)
     task = tasks.build(dict(spec))
     rng = seeds.generator(root, "propose", run.method, run.replicate, place.observation, place.round)
-    transform = ParameterTransform.plain(task.bounds, before.task.support)
-    rounds = before.chains[0]
     with cpu_threads(threads):
-        draws = before.sample(rounds[-1].x[None], max(DRAWS, rows), rng)[:, 0]
-        found = TruncatedPrior(task.prior, transform, [r.region for r in rounds]).sample(rows, draws, rng)
-    write_npz(out, {"theta": found.theta, "acceptance": np.asarray(found.acceptance)})
+        found = proposed(before, task, rows, rng, share)
+    weights = {} if found.weight is None else {"weight": found.weight}
+    write_npz(out, {"theta": found.theta, "acceptance": np.asarray(found.acceptance), **weights})
     how = "Markov chains" if found.chains else "rejection from the prior"
+    how += "" if found.weight is None else f", weights {found.weight.min():.2f} to {found.weight.max():.2f}"
     print(f"{place.split}: {rows} rows by {how}, acceptance {found.acceptance:.3f}")
 
 
@@ -126,7 +172,7 @@ def train_round(
         spec: The task, as plain data.
         method_spec: Settings of the method with so many rounds for one observation, as plain data.
         inputs: `data`, the data set; `bank`, the shards of the first round; of later ones `proposals` and
-            `shards`; `parent`, the record of the round before.
+            `shards`; `parent`, the record of the round before; `start`, that of what all rounds begin with.
         out: The folder of the round.
         place: The round.
         run: The method, its budget in the bank, its replicate.
@@ -141,18 +187,21 @@ def train_round(
         ([s for s in listed(inputs["shards"]) if Path(s).parent == Path(proposal).parent], n)
         for proposal, n in zip(proposals, rows[1:], strict=True)
     ]
-    acceptance = 1.0
-    for proposal, (shards, n) in zip(proposals, further, strict=True):
-        acceptance = _acceptance(proposal, bank.load(shards, n, names=["theta"])["theta"])
-    parent = Path(inputs["parent"]).parent if "parent" in inputs else None
+    found = [
+        _proposal(proposal, bank.load(shards, n, names=["theta"])["theta"])
+        for proposal, (shards, n) in zip(proposals, further, strict=True)
+    ]
+    parent, start = (Path(inputs[role]).parent if role in inputs else None for role in ("parent", "start"))
     sources = Sources(
         (listed(inputs["bank"]), rows[0]),
         parent=parent,
         fidelity=fidelity,
         max_invalid=max_invalid,
         further=further,
+        weights=[one["weight"] for one in found if "weight" in one],
+        start=start,
         observation=x,
-        acceptance=acceptance,
+        acceptance=float(found[-1]["acceptance"]) if found else 1.0,
     )
     about = {**vars(place), "x": digest([x])}
     train(spec, method_spec, sources, out, run, place=about, **options)
@@ -173,12 +222,12 @@ def observation(path: str | Path, place: Place, has_missing: bool) -> Array:
     return x[place.observation]
 
 
-def _acceptance(proposal: str | Path, theta: Array) -> float:
-    """The acceptance of a proposal, whose parameters must be those that were simulated."""
-    proposed = read_npz(proposal, "the proposal of a round")
-    if not np.array_equal(theta, proposed["theta"]):
+def _proposal(proposal: str | Path, theta: Array) -> Mapping[str, Array]:
+    """A proposal, whose parameters must be those that were simulated."""
+    found = read_npz(proposal, "the proposal of a round")
+    if not np.array_equal(theta, found["theta"]):
         raise BankError(f"{proposal}: the simulations beside it are at other parameters. {if_bad(proposal)}.")
-    return float(proposed["acceptance"])
+    return found
 
 
 def gather(

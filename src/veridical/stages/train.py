@@ -43,6 +43,8 @@ class Sources:
         fidelity: The level of its simulations, at which it may simulate; None for none.
         max_invalid: Largest share of failed simulations.
         further: Shards of later rounds, and the number of rows of each.
+        weights: What these rows count in a loss, shape (N,) each; empty where all follow the prior.
+        start: Folder of the method with whose weights each round begins; None for most methods.
         observation: The one that rounds are for, shape (*x_shape); None for most methods.
         acceptance: Of the proposals of the last round.
         levels: Shards of each cheaper level, coupled to the simulations, and the number of rows of each.
@@ -59,6 +61,8 @@ class Sources:
     fidelity: str | None = None
     max_invalid: float = 1.0
     further: Sequence[tuple[Sequence[str | Path], int]] = ()
+    weights: Sequence[Array] = ()
+    start: str | Path | None = None
     observation: Array | None = None
     acceptance: float = 1.0
     levels: Mapping[str, tuple[Sequence[str | Path], int]] = field(default_factory=dict)
@@ -210,10 +214,14 @@ def _about(
         "seed": root,
         "digests": {"bank": bank_digest(sources), "code": code},
     }
+    if sources.weights:
+        about["digests"]["weights"] = digest(sources.weights)
     if place is not None:
         about["place"] = dict(place)
     if sources.parent is not None:
         about["built_on"] = artifacts.load_record(sources.parent)["record_sha256"]
+    if sources.start is not None:
+        about["begun_with"] = artifacts.load_record(sources.start)["record_sha256"]
     if sources.beside:
         about["asked_beside"] = [artifacts.load_record(one)["record_sha256"] for one in sources.beside]
     if sources.likelihood is not None:
@@ -250,7 +258,11 @@ def _material(
         simulations = Streamed(*sources.simulations, method.streaming)
     elif sources.simulations is not None and not levels:
         scores, drawn = bool(method and method.learns_scores), (sources.simulations, *sources.further)
-        parts = [_rows(*part, validate=True, scores=scores) for part in drawn]
+        every = [np.ones(drawn[0][1]), *sources.weights] if sources.weights else [None] * len(drawn)
+        parts = [
+            _rows(*part, validate=True, scores=scores, weight=weight)
+            for part, weight in zip(drawn, every, strict=True)
+        ]
         simulations = parts[0] if len(parts) == 1 else _together(parts)
     calibration = None if sources.calibration is None else _rows(*sources.calibration, validate=False)
     unlabelled = None if sources.unlabelled is None else _rows(*sources.unlabelled, validate=False).x
@@ -267,6 +279,7 @@ def _material(
         classes={name: x for name, (x, _) in classes.items()},
         validation={name: mask for name, (_, mask) in classes.items()},
         parent=parent,
+        start=None if sources.start is None else artifacts.load_estimator(sources.start),
         beside=[artifacts.load_estimator(folder) for folder in sources.beside],
         prior=task.prior,
         simulate=None if level is None else Simulator(task, level),
@@ -287,13 +300,19 @@ def _levels(task: Task, sources: Sources) -> tuple[tuple[Rows, ...], int]:
     return coupled([*cheaper, sources.simulations])
 
 
-def _rows(shards: Sequence[str | Path], n: int, validate: bool, scores: bool = False) -> Rows:
+def _rows(
+    shards: Sequence[str | Path],
+    n: int,
+    validate: bool,
+    scores: bool = False,
+    weight: Array | None = None,
+) -> Rows:
     if scores:
         _require_scores(shards)
     arrays = bank.load(shards, n, names=["theta", "x", "status", *(["score"] if scores else [])])
     valid = bank.valid(arrays)
     mask = bank.validation_mask(n) if validate else np.zeros(n, bool)
-    return Rows(arrays["theta"], arrays["x"], mask, arrays.get("score")).at(valid)
+    return Rows(arrays["theta"], arrays["x"], mask, arrays.get("score"), weight).at(valid)
 
 
 def _require_scores(shards: Sequence[str | Path]) -> None:
@@ -309,7 +328,7 @@ def _require_scores(shards: Sequence[str | Path]) -> None:
 
 def _together(parts: Sequence[Rows]) -> Rows:
     fields = [name for name, rows in vars(parts[0]).items() if rows is not None]
-    return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+    return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
 
 
 def _events(shards: Sequence[str | Path], n: int) -> tuple[Array, Array]:

@@ -37,6 +37,9 @@ TEMPLATES = (
 )  # what the page is made of
 
 
+OF_PROPOSALS = ("acquisition", "share")  # settings of rounds that decide where these simulate, and no more
+
+
 def at_scale(name: str, scale: str) -> str:
     """Returns the name of the folder of results of a study or a collection."""
     return name if scale == "laptop" else f"{name}@{scale}"
@@ -210,7 +213,12 @@ class Layout(Asked):
         """The settings of a method as if it ended with this round, for one observation."""
         rows = self.methods[method].round_rows[:number]
         own = {"rounds": number, "observations": 1, "rows": rows, "dataset": self.dataset_of(method)}
-        return {**self.spec(method), **own}
+        told = {name: value for name, value in self.spec(method).items() if name not in OF_PROPOSALS}
+        return {**told, **own}
+
+    def acquired_share(self, method: str) -> float:
+        """The part of the rows of a further round that goes by the disagreement of members."""
+        return float(self.methods[method].setting("acquired_share") or 0.0)
 
     def proposal(self, run: Run, observation: int, number: int) -> str:
         """Path of the parameters that a round simulates at."""
