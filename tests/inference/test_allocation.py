@@ -131,10 +131,12 @@ def test_a_useless_hierarchy_warns_and_is_left_out() -> None:
 
 
 def test_a_pilot_that_is_too_small_to_tell_says_so() -> None:
-    covariances = two(0.85)  # a gain of about one
-    factor = np.linalg.cholesky(covariances)
-    pilot = Pilot(np.einsum("ab,bnp->anp", factor, generator("small").standard_normal((2, 20, 1))))
-    found = recommended(pilot, (1.0, 5.0), 1000.0, generator("b"))
+    values = generator("small").standard_normal((20, 2))
+    values -= values.mean(axis=0)
+    values = values @ np.linalg.inv(np.linalg.cholesky(np.cov(values.T))).T  # exactly of unit covariance
+    values = values @ np.linalg.cholesky(two(0.67)).T
+    found = recommended(Pilot(values.T[:, :, None]), (1.0, 20.0), 1000.0, generator("b"))
+    assert found.gain == pytest.approx(best(two(0.67), (1.0, 20.0), 1000.0).gain)
     assert found.worth == "unclear"
     assert "enlarge" in found.warning
 
