@@ -131,19 +131,25 @@ class Pilot:
         centred = self.values - self.values.mean(axis=1, keepdims=True)
         return np.einsum("anp,bmp->abnm", centred, centred, optimize=True)
 
-    def covariances(self, weights: Array | None = None) -> Array:
-        """Returns traces of covariances between levels, (F, F), where a row counts so often, (N,)."""
+    def covariances(self) -> Array:
+        """Returns traces of covariances between levels, (F, F)."""
         n = self.values.shape[1]
-        share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
-        own = np.diagonal(self.inner, axis1=2, axis2=3) @ share
-        found = own - (self.inner @ share) @ share
-        return np.asarray(found * n / (n - 1))
+        return self._weighted(np.full((1, n), 1 / n))[0]
 
-    def resampled(self, rng: np.random.Generator, times: int = RESAMPLES) -> Iterator[Array]:
-        """Yields covariances between levels of rows drawn with replacement."""
+    def resampled(self, rng: np.random.Generator, times: int = RESAMPLES) -> Array:
+        """Returns covariances between levels of rows drawn with replacement, (times, F, F)."""
         n = self.values.shape[1]
-        for _ in range(times):
-            yield self.covariances(rng.multinomial(n, np.full(n, 1 / n)).astype(float))
+        return self._weighted(rng.multinomial(n, np.full(n, 1 / n), size=times) / n)
+
+    def _weighted(self, shares: Array) -> Array:
+        """Covariances where rows count by their shares (T, N), (T, F, F)."""
+        f, n = self.values.shape[:2]
+        found = np.empty((len(shares), f, f))
+        for a in range(f):
+            for b in range(f):
+                own = self.inner[a, b]
+                found[:, a, b] = shares @ np.diag(own) - ((shares @ own) * shares).sum(axis=1)
+        return found * n / (n - 1)
 
 
 def best(covariances: Array, costs: Sequence[float], total: float, pairs: Pairs = "shared") -> Plan:

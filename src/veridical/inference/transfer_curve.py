@@ -214,8 +214,8 @@ def _require_pilots(cheap: Array, dear: Array, losses: Array) -> None:
     if found[0] < LEAST_PILOTS or min(found[1:]) < 2 or cheap.min() != 0 or dear.min() < 1:
         raise DataError(
             f"pilots: expected {LEAST_PILOTS} or more, with two or more numbers of dear rows, and of cheap "
-            f"rows, one of which is 0; got {found[0]}, with {found[2]} of dear and {found[1]} of cheap rows from "
-            f"{cheap.min():g} on; train further pilots."
+            f"rows, one of which is 0; got {found[0]}, with {found[2]} of dear and {found[1]} of cheap rows "
+            f"from {cheap.min():g} on; train further pilots."
         )
     if not np.isfinite(losses).all():
         raise DataError("losses: expected finite numbers; leave out trainings that failed.")
