@@ -48,7 +48,11 @@ ROOT, TESTS, TOTAL = 20261201, 1000, 40_000
 TASK = tasks.build({"name": "ornstein_uhlenbeck", "settings": {"parameters": 2}})
 COSTS = (TASK.fidelities["lf"], TASK.fidelities["hf"])
 DEAR = (20, 40, 100, 200, 300, 360, 400)  # of the grid
-PILOT_DEAR, PILOT_CHEAP, SETS = (20, 40, 60), (0, 500, 2000), 4
+PILOTS = {  # dear and cheap rows of their trainings
+    "small pilots": ((20, 40, 60), (0, 500, 2000)),
+    "pilots": ((40, 80, 120), (0, 2000, 10_000)),
+}
+SETS = 4
 PAIRS = 50
 SPEC: dict[str, Any] = {
     "type": "npe",
@@ -59,7 +63,7 @@ SPEC: dict[str, Any] = {
 FEW = {"schedule": "constant", "learning_rate": 1e-3, "batch_size": 45, "epochs": 300, "patience": 20}
 LOW = {"learning_rate": 3e-3, "batch_size": 250, "patience": 1000}
 STEPS = (400, 800)  # of the cheap network, and ten epochs between
-PARTS = ("grid", "pilots", "chosen", "multilevel", "multilevel_grid")
+PARTS = ("grid", *PILOTS, "chosen", "multilevel", "multilevel_grid")
 Array = np.ndarray
 
 
@@ -119,17 +123,18 @@ def transferred(dear: int, seed: int) -> float:
     return gap(fine(simulated(["hf"], dear, "dear", seed)[0], start, seed))
 
 
-def pilots(seed: int) -> dict[str, Any]:
+def pilots(part: str, seed: int) -> dict[str, Any]:
     """The plan of a new pilot."""
-    cheap = simulated(["lf"], max(PILOT_CHEAP), "pilot cheap", seed)[0]
-    size = max(PILOT_DEAR) * SETS // (SETS - 1)
+    few, many = PILOTS[part]
+    cheap = simulated(["lf"], max(many), "pilot cheap", seed)[0]
+    size = max(few) * SETS // (SETS - 1)
     dear = simulated(["hf"], size, "pilot dear", seed)[0]
-    starts = {n: low(masked(cheap, np.arange(n)), seed) if n else None for n in PILOT_CHEAP}
-    design = [(n, m) for n in PILOT_CHEAP for m in PILOT_DEAR]
+    starts = {n: low(masked(cheap, np.arange(n)), seed) if n else None for n in many}
+    design = [(n, m) for n in many for m in few]
     losses = np.empty((size, len(design)))
     fold = np.arange(size) % SETS
     for k in range(SETS):
-        inside, outside = np.roll(np.flatnonzero(fold != k), 15 * k), fold == k
+        inside, outside = np.roll(np.flatnonzero(fold != k), len(dear) // SETS * k), fold == k
         for j, (n, m) in enumerate(design):
             made = fine(masked(dear, inside[:m]), starts[n], "pilot", seed, k)
             losses[outside, j] = -made.log_prob(dear.theta[outside], dear.x[outside])
@@ -138,7 +143,7 @@ def pilots(seed: int) -> dict[str, Any]:
     plan = transfer_curve.planned(*counts, losses, COSTS, TOTAL, rng)
     curve = plan.curve
     return {
-        "cost": float(np.dot((max(PILOT_CHEAP), size), COSTS)),
+        "cost": float(np.dot((max(many), size), COSTS)),
         "dear": plan.rows[1],
         "dear_interval": plan.dear_interval,
         "gain": plan.gain,
@@ -156,7 +161,7 @@ def masked(rows: Rows, chosen: Array) -> Rows:
 
 def multilevel(seed: int) -> dict[str, Any]:
     """What a pilot of coupled pairs says about the telescoping sum."""
-    start: Any = low(simulated(["lf"], max(PILOT_CHEAP), "pilot cheap", seed)[0], seed)
+    start: Any = low(simulated(["lf"], 2000, "pilot cheap", seed)[0], seed)
     levels = simulated(["lf", "hf"], PAIRS, "pilot pairs", seed)
     z = start.parameters.forward(levels[0].theta)[0].astype(np.float32)
     gradients = [row_gradients(start.network, z, start.inputs(rows.x, np.float32)) for rows in levels]
@@ -166,7 +171,7 @@ def multilevel(seed: int) -> dict[str, Any]:
     covariances = pilot.covariances()
     rows = allocation.best(covariances, COSTS, TOTAL).rows
     return {
-        "cost": float(max(PILOT_CHEAP) * COSTS[0] + PAIRS * sum(COSTS)),
+        "cost": float(2000 * COSTS[0] + PAIRS * sum(COSTS)),
         "correlation": float(covariances[0, 1] / np.sqrt(covariances[0, 0] * covariances[1, 1])),
         "rows": found.rows.tolist(),
         "of_both": [int(n) for n in rows],
@@ -190,11 +195,11 @@ def telescoped(dear: int, seed: int) -> float:
 def measured(part: str, seed: int, kept: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """The lines of a part that are not yet kept."""
     have = {(line["part"], line["seed"], line.get("dear")) for line in kept}
-    if part in ("pilots", "multilevel"):
+    if part in (*PILOTS, "multilevel"):
         if not any(line["part"] == part and line["seed"] == seed for line in kept):
-            yield {pilots: pilots, multilevel: multilevel}[globals()[part]](seed)
+            yield multilevel(seed) if part == "multilevel" else pilots(part, seed)
         return
-    grid = [*DEAR] if part != "chosen" else sorted({one["dear"] for one in kept if one["part"] == "pilots"})
+    grid = [*DEAR] if part != "chosen" else sorted({one["dear"] for one in kept if one["part"] in PILOTS})
     of = telescoped if part == "multilevel_grid" else transferred
     for dear in grid:
         if (part, seed, dear) not in have and not (part == "chosen" and ("grid", seed, dear) in have):
@@ -250,10 +255,11 @@ def page(record: Mapping[str, Any]) -> str:
 
 
 def _of_pilots(lines: Sequence[Mapping[str, Any]], found: Mapping[int, Mapping[int, float]]) -> list[str]:
-    own = [line for line in lines if line["part"] == "pilots"]
+    own = [line for line in lines if line["part"] in PILOTS]
     cells = [
         [
-            str(line["seed"]),
+            f"{line['part'].removesuffix('s')} {line['seed']}",
+            f"{line['cost']:,.0f}",
             f"{line['dear']} ({line['dear_interval'][0]:.0f} to {line['dear_interval'][1]:.0f})",
             f"{line['gain']:.2f} ({line['gain_interval'][0]:.2f} to {line['gain_interval'][1]:.2f})",
             line["worth"],
@@ -262,7 +268,15 @@ def _of_pilots(lines: Sequence[Mapping[str, Any]], found: Mapping[int, Mapping[i
         ]
         for line in own
     ]
-    header = ["pilot", "dear rows (90 %)", "gain over dear alone, nats", "worth it", "powers", "ratio"]
+    header = [
+        "pilot",
+        "its cost",
+        "dear rows (90 %)",
+        "gain over dear alone, nats",
+        "worth it",
+        "powers",
+        "ratio",
+    ]
     return [table(header, cells)] if own else []
 
 
