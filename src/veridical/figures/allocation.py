@@ -50,7 +50,7 @@ class Allocation(Figure):
         error = [[data["gain"] - low], [high - data["gain"]]]
         right.errorbar([data["gain"]], [0], xerr=error, color=style.ESTIMATE, marker="o", capsize=4)
         right.axvline(1, color=style.TRUTH, linewidth=0.9)
-        right.set(xscale="log", yticks=[], xlabel="gain: cost of the dearest level alone, over this cost")
+        right.set(yticks=[], xlabel="gain over the dearest level alone")
         return made
 
     def shows(self, data: Data) -> str:
