@@ -14,6 +14,7 @@ from veridical import artifacts, bank, seeds, tasks
 from veridical.bank.filling import ShardRows
 from veridical.coordinates import Run
 from veridical.errors import SettingError
+from veridical.progress.jobs import jobs
 from veridical.stages.allocation import plan
 from veridical.stages.simulate import simulate_shard
 from veridical.stages.train import Sources, train
@@ -109,6 +110,10 @@ def test_the_pilot_is_simulated_at_all_levels() -> None:
     measured = layout(allocation={"costs": "measured"}).pilot_inputs()
     assert [Path(path).parent.name for path in measured["probes"]] == ["lf", "hf"]
     assert layout(allocation=None).allocations() == []
+    made = [job for job in jobs(found) if job.rule == "allocation"]
+    assert [(job.log, job.outputs) for job in made] == [
+        ("results/s/logs/allocation.log", ("results/s/allocation.json",))
+    ]
 
 
 CHANGES: list[tuple[dict[str, Any], str]] = [
