@@ -10,7 +10,7 @@ def main(snakemake):
     inputs = snakemake.input
     names = (
         *("results", "draws", "observations", "histories", "table"),
-        *("looks", "prior", "simulated", "records"),
+        *("looks", "prior", "simulated", "records", "allocations"),
     )
     stages = ("simulate", "train", "remedy", "infer", "reference")
     benchmarks = {stage: inputs[stage] for stage in stages}

@@ -71,7 +71,7 @@ TARGETS = (
 )
 SETTINGS = (
     "title description study seed task simulation observations reference estimators remedies budgets "
-    "calibration replicates test_rows sampled_rows draws test_draws checks experiments scales"
+    "calibration replicates test_rows sampled_rows draws test_draws checks experiments allocation scales"
 )
 
 

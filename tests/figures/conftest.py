@@ -62,6 +62,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Sources:
         ],
         looks=[_json(root / "observe/pelts.look.json", look)],
         records=[_json(root / "train/npe/n100-r0/estimator.json", {"rounds": [_rounds(), _rounds()]})],
+        allocations=[_json(root / "allocation.json", _plan_of_levels())],
         benchmarks={"train": [_json(root / "benchmarks/train.jsonl", record)]},
     )
 
@@ -73,6 +74,26 @@ def alone(saved: Sources, tmp_path_factory: pytest.TempPathFactory) -> Sources:
     root = tmp_path_factory.mktemp("alone")
     own = _draws(root / "infer/npe/n100-r0/pelts.nc", rng, {}, rng.normal(size=(1, 2)))
     return replace(saved, draws=[own, _draws(root / "infer/reference/pelts.nc", rng, {})])
+
+
+def _plan_of_levels() -> dict[str, Any]:
+    """Rows of two levels, which are worth it."""
+    return {
+        "method": "npe",
+        "pairs": 60,
+        "levels": ["lf", "hf"],
+        "costs": [1.0, 100.0],
+        "unit": "nominal",
+        "total": 20_000.0,
+        "rows": [10_000, 100],
+        "gain": 1.4,
+        "interval": [1.1, 1.8],
+        "level": 0.9,
+        "worth": "yes",
+        "warning": "",
+        "totals": [2_000.0, 20_000.0, 200_000.0],
+        "curve": [[1_000, 10], [10_000, 100], [100_000, 1_000]],
+    }
 
 
 def _rounds() -> list[dict[str, Any]]:

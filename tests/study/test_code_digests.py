@@ -203,7 +203,7 @@ TABLE: dict[str, tuple[str, str, str, set[str]]] = {
         "networks.flow",
         "MIN_SLOPE = 1e-3",
         "MIN_SLOPE = 1e-4",
-        WITH_FLOWS | jobs("recalibrated"),
+        WITH_FLOWS | jobs("recalibrated") | {"allocation"},
     ),
     "a family of priors that tasks use": (
         "tasks.priors",

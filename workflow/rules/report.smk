@@ -95,6 +95,7 @@ rule figures:
         simulated=of_study("control_answers"),
         histories=of_study(told.histories),
         records=of_study("round_records"),
+        allocations=of_study("allocations"),
         table=f"{REPORT}/metrics.csv",
         simulate=ancient(of_study("bank_benchmarks")),
         train=lambda wildcards: at(wildcards).train_benchmarks("train"),

@@ -60,3 +60,31 @@ use rule train as remedy with:
         "results/{study}/benchmarks/remedy/{method}/{run}.jsonl"
     wildcard_constraints:
         method=among("remedy", told.made_by, "remedy"),
+
+
+rule allocation:
+    input:
+        unpack(of_study("pilot_inputs")),
+    output:
+        plan="results/{study}/allocation.json",
+    log:
+        "results/{study}/logs/allocation.log",
+    benchmark:
+        "results/{study}/benchmarks/allocation.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=more(4000),
+        runtime=minutes(30),
+    params:
+        folder=subpath(input.record, parent=True),
+        task=of_study("task_spec"),
+        levels=of_study("pilot_levels"),
+        settings=lambda wildcards: at(wildcards).study.allocation.model_dump(),
+        seed=of_study("study.seed"),
+        code=lambda wildcards: at(wildcards).method_code(
+            "allocation", at(wildcards).pilot_run
+        ),
+        journal=journal("allocation"),
+    script:
+        "../../scripts/allocation.py"

@@ -44,6 +44,7 @@ FIGURES: dict[str, str] = {
     "training": "veridical.figures.training:Training",
     "rounds": "veridical.figures.rounds:Rounds",
     "cost": "veridical.figures.cost:Cost",
+    "allocation": "veridical.figures.allocation:Allocation",
 }
 
 

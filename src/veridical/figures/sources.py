@@ -49,6 +49,7 @@ class Sources:
         prior: `observe/simulated.nc`, whose parameters are draws of the prior.
         simulated: Answers of the first replicate to simulated data whose truth is known.
         records: `train/{method}/{run}/estimator.json` of methods that learn in rounds.
+        allocations: `allocation.json`, where rows of each level are planned.
     """
 
     results: Paths
@@ -61,6 +62,7 @@ class Sources:
     prior: Paths = ()
     simulated: Paths = ()
     records: Paths = ()
+    allocations: Paths = ()
 
     @cached_property
     def answered(self) -> list[Row]:
@@ -69,7 +71,7 @@ class Sources:
 
     def __post_init__(self) -> None:
         """Leaves out what could not be made."""
-        for name in ("results", "draws", "simulated"):
+        for name in ("results", "draws", "simulated", "allocations"):
             setattr(self, name, made(getattr(self, name)))
 
     @cached_property
@@ -202,6 +204,11 @@ class Sources:
             where, record = Coordinates.of(path), files.read_json(path, "the record of a method")
             found.setdefault(where.method, {})[where.replicate or 0] = record["rounds"]
         return found
+
+    def planned(self) -> Iterator[dict[str, Any]]:
+        """Yields the plans of rows of each level."""
+        for path in self.allocations:
+            yield files.read_json(path, "a plan of rows of each level")
 
     def costs(self) -> dict[str, list[dict[str, Any]]]:
         """Returns the records of all jobs by stage."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from veridical.sections import Count, Section
+from veridical.sections import Count, Name, Section
 
 
 class ReferenceSettings(Section):
@@ -53,4 +53,27 @@ class SamplingSettings(Section):
     )
     proposals: Annotated[int, Field(ge=100)] = Field(
         default=4_000, description="Weighted draws of `importance`, from which the draws are picked."
+    )
+
+
+class AllocationSettings(Section):
+    """How many rows of each level a given cost should buy, by a pilot of coupled rows."""
+
+    method: Name = Field(
+        description="A posterior network of the study, at whose weights gradients of the loss are taken: its "
+        "largest budget, first replicate."
+    )
+    total: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="The cost to spend, in nominal units; in seconds if measured.",
+    )
+    pairs: int = Field(
+        100,
+        ge=20,
+        description="Rows of the pilot: the first training rows of the first replicate, at every level.",
+    )
+    costs: Literal["nominal", "measured"] = Field(
+        "nominal",
+        description="What a simulation of a level costs: as the task states, or seconds by the probe.",
     )

@@ -29,6 +29,7 @@ _KINDS = {
     "simulate_round": rf"{_ROUND}/rows-(?P<first>\d+)-(?P<last>\d+)",
     "train_round": rf"{_ROUND}/train",
     "gather": rf"rounds/(?P<method>\w+)/{_RUN}/gather",
+    "allocation": r"allocation",
     "remedy": rf"remedy/(?P<method>\w+)/{_RUN}",
     "reference_ensemble": r"infer/reference/(?P<dataset>\w+)/ensemble-\d+",
     "reference": r"infer/reference/(?P<dataset>\w+)",

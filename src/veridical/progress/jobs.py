@@ -16,7 +16,7 @@ from veridical.study.layout import Layout
 STAGES = {
     "simulate": ("probe", "simulate"),
     "observe": ("observe", "observe_simulated", "observe_mixtures", "look"),
-    "train": ("train", "fine_tune", "propose", "simulate_round", "train_round", "gather"),
+    "train": ("train", "fine_tune", "propose", "simulate_round", "train_round", "gather", "allocation"),
     "remedy": ("remedy",),
     "infer": (
         *("infer", "estimate", "reference_ensemble", "reference"),
@@ -134,6 +134,8 @@ def _fit(layout: Layout) -> Iterator[Job]:
         stem = f"rounds/{run.folder}/gather" if layout.methods[run.method].local else stem
         rule = told.maker(layout, run.method)
         yield Job(rule, layout.results, stem, tuple(f"{folder}/{name}" for name in _ARTIFACT))
+    for path in layout.allocations():
+        yield Job("allocation", layout.results, "allocation", (path,))
 
 
 def _infer(layout: Layout) -> Iterator[Job]:

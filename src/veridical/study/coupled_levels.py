@@ -1,4 +1,4 @@
-"""Can methods that learn from coupled levels do so in this study? Found out from settings alone."""
+"""Are levels coupled where a method or a plan asks for it? Found out from settings alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from veridical.coordinates import REAL
 from veridical.errors import SettingError, suggest
+from veridical.estimators.npe_settings import PosteriorSettings
+from veridical.estimators.regularised_settings import TRACTABLE
 
 if TYPE_CHECKING:
     from veridical.study.layout import Layout
@@ -44,3 +46,33 @@ def require_coupled(layout: Layout, method: str) -> None:
                 f"{few} of {level!r} and {many} of {below!r}; raise the latter to {few} or more, or lower "
                 f"{'the budgets' if level == own else 'the former'}."
             )
+
+
+def require_allocation(layout: Layout) -> None:
+    """Stops on a plan of rows of each level where nothing can be planned.
+
+    Raises:
+        SettingError: What was expected, what came, and the remedy.
+    """
+    settings, task = layout.study.allocation, layout.task
+    if settings is None:
+        return
+    levels = [level for level in task.fidelities if level != REAL]
+    if layout.of_classes or not task.coupled or len(levels) < 2:
+        raise SettingError(
+            "allocation: expected a task with two levels or more that share their random numbers, but those "
+            f"of {task.name} are {', '.join(levels)}{'' if task.coupled else ', not coupled'}; remove this "
+            "section."
+        )
+    own = layout.study.estimators
+    known = [m for m, one in own.items() if isinstance(one, PosteriorSettings) and one.flow.type in TRACTABLE]
+    if settings.method not in known:
+        raise SettingError(
+            f"allocation.method: expected a posterior network of this study whose loss is a log density, got "
+            f"{settings.method!r}. "
+            + (
+                suggest(settings.method, known)
+                if known
+                else "There are none; add an `npe` with a spline flow."
+            )
+        )

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from veridical import bank, checks, digests, methods, seeds, tasks
-from veridical.coordinates import LABELLED, REAL, SIMULATED, Coordinates, Run
+from veridical.coordinates import LABELLED, LEVEL, REAL, SIMULATED, Coordinates, Run
 from veridical.saved.beside import BESIDE
 from veridical.study import code_digests
 from veridical.study.asked import Asked, dataset_name
 
 SCRIPTS = code_digests.HOME / "scripts"
 _REPORT = code_digests.SOURCE / "report"
+PILOT = "train-r0"  # the split whose first rows a plan of levels looks at
 COLLECTION_TEMPLATES = tuple(_REPORT / "templates" / name for name in ("collection.html.j2", "report.css"))
 TEMPLATES = (
     *sorted({*(_REPORT / "templates").iterdir()} - {COLLECTION_TEMPLATES[0]}),
@@ -166,6 +167,9 @@ class Layout(Asked):
         if not self.of_classes:
             for fidelity in self.tested:
                 used[f"{fidelity}/test"] = self.study.test_rows
+        for fidelity in self.pilot_levels:
+            part = f"{fidelity}/{PILOT}"
+            used[part] = max(used.get(part, 0), self.pilot_rows)
         return used
 
     def all_shards(self) -> list[str]:
@@ -182,6 +186,38 @@ class Layout(Asked):
         for bank_ in self.banks:
             shards = [shard.replace(f"{bank_}/", f"{bank_}/benchmarks/") for shard in shards]
         return [shard.replace(".zarr.zip", ".jsonl") for shard in shards]
+
+    # ---- the plan of rows of each level ---------------------------------------------------------------
+
+    @property
+    def pilot_levels(self) -> list[str]:
+        """The levels of the pilot of a plan, cheapest first; none where no plan is asked for."""
+        return [] if self.study.allocation is None else [f for f in self.task.fidelities if f != REAL]
+
+    @property
+    def pilot_rows(self) -> int:
+        """Rows of the pilot at each of them."""
+        return 0 if self.study.allocation is None else self.study.allocation.pairs
+
+    @property
+    def pilot_run(self) -> Run:
+        """The run at whose weights gradients are taken."""
+        method = self.study.allocation.method if self.study.allocation else ""
+        return next(run for run in self.final_runs if run.method == method)
+
+    def pilot_inputs(self) -> dict[str, Any]:
+        """Paths of what the plan rests on: shards by `level_` and name, the network, probes of costs."""
+        settings, folder = self.study.allocation, self.artifact(self.pilot_run)
+        shards = {LEVEL + level: self.shards(level, PILOT, self.pilot_rows) for level in self.pilot_levels}
+        measured = settings is not None and settings.costs == "measured"
+        probes = [f"{self.bank_of(level)}/{level}/probe.json" for level in self.pilot_levels]
+        found = {"record": f"{folder}/estimator.json", "weights": f"{folder}/weights.safetensors"}
+        return shards | found | ({"probes": probes} if measured else {})
+
+    def allocations(self) -> list[str]:
+        """Path of the plan; none where it is not asked for, or new data are asked about."""
+        asked = self.study.allocation is not None and self.data is None
+        return [f"{self.results}/allocation.json"] if asked else []
 
     # ---- what a run learns from, and where it lies --------------------------------------------------
 

@@ -18,7 +18,7 @@ from veridical.checks import ASKED_FOR, CHECKS, check_class
 from veridical.checks.experiment_settings import ExperimentSettings
 from veridical.coordinates import LABELLED, REFERENCE
 from veridical.errors import SettingError, suggest
-from veridical.inference.settings import ReferenceSettings
+from veridical.inference.settings import AllocationSettings, ReferenceSettings
 from veridical.methods import EstimatorSettings, MethodSettings, RemedySettings, giving
 from veridical.saved.settings import ObservationSettings
 from veridical.sections import Name, Section
@@ -85,6 +85,9 @@ class StudySettings(Section):
     checks: ChecksSettings = ChecksSettings()
     reference: ReferenceSettings | None = Field(
         None, description="Exact sampling of the posterior, for tasks with a likelihood."
+    )
+    allocation: AllocationSettings | None = Field(
+        None, description="How many rows of each level a given cost should buy."
     )
 
     @field_validator("study")

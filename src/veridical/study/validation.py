@@ -23,7 +23,7 @@ from veridical.job import printable
 from veridical.networks import choice
 from veridical.saved import observations
 from veridical.study.asked import dataset_name
-from veridical.study.coupled_levels import require_coupled
+from veridical.study.coupled_levels import require_allocation, require_coupled
 from veridical.study.enough import require_enough, undecidable
 from veridical.study.experiments import require_experiments
 from veridical.study.foreign import require_writable_or_whole
@@ -173,6 +173,7 @@ def _require_methods(layout: Layout) -> None:
         _require_takes_missing(layout, name)
         _require_summary(layout, name)
     _require_answers(layout)
+    require_allocation(layout)
     require_experiments(layout)
     _require_stored_rows(layout)
 
