@@ -8,6 +8,7 @@ over 500 fresh rows, in nats, p being the exact posterior; `C2ST` is the best th
 1/2 + 1/4 sum |p - q| over the probabilities of 120 x 80 cells, 0.5 at best, for the first 20 of these rows.
 All methods answer the same rows. A seed draws new simulations, weights and batches. `permuted` gives the rows
 of the cheap level each other's data, at each place where a method sees them: a level that tells nothing.
+`from the prior` has normal numbers for these data: what a network gains that has seen draws of the prior.
 
 The flow has two transforms of 50, 50 with five bins and sees x as it is; `encoder` puts a dense network of 50
 with 16 features before it, as features to match have to be something that is learned. Trainings of `ml_npe`,
@@ -62,26 +63,27 @@ class Variant:
 
     Attributes:
         spec: Its settings.
-        permuted: Whether the cheap level tells nothing.
+        cheap: Which cheap level: `itself`, with data `permuted` among its rows, or with `noise` for data,
+            which leaves draws of the prior, of which there are as many as one likes.
         last: Whether the last weights are kept.
     """
 
     spec: dict[str, Any]
-    permuted: bool = False
+    cheap: str = "itself"
     last: bool = False
 
 
-def multilevel(gradients: str, steps: int | None = None, permuted: bool = False) -> Variant:
+def multilevel(gradients: str, steps: int | None = None, cheap: str = "itself") -> Variant:
     """An `ml_npe`; with so many steps one that keeps its last weights."""
     training = {} if steps is None else {**LAST, "max_steps": steps, "epochs": steps}
     spec = {"type": "ml_npe", **LEVELS, **PLAIN, "gradients": gradients, "training": training}
-    return Variant(spec, permuted, steps is not None)
+    return Variant(spec, cheap, steps is not None)
 
 
-def distilled(network: dict[str, Any], permuted: bool = False, **weights: float) -> Variant:
+def distilled(network: dict[str, Any], cheap: str = "itself", **weights: float) -> Variant:
     """A `distilled_npe`."""
     teacher = {} if weights.get("distillation") == 0 else {"of": "low"}
-    return Variant({"type": "distilled_npe", **LEVELS, **network, **teacher, **weights}, permuted)
+    return Variant({"type": "distilled_npe", **LEVELS, **network, **teacher, **weights}, cheap)
 
 
 NPE = {"type": "npe", **PLAIN, "training": FEW}
@@ -90,18 +92,19 @@ VARIANTS = {
     "npe": Variant(NPE),
     "npe, encoder": Variant({**NPE, **ENCODED}),
     "transfer": Variant({**NPE, "start": "low"}),
-    "transfer, permuted": Variant({**NPE, "start": "low"}, permuted=True),
+    "transfer, permuted": Variant({**NPE, "start": "low"}, "permuted"),
+    "transfer, from the prior": Variant({**NPE, "start": "low"}, "noise"),
     "ml_npe": multilevel("rescaled"),
     "ml_npe, plain": multilevel("plain"),
-    "ml_npe, permuted": multilevel("rescaled", permuted=True),
+    "ml_npe, permuted": multilevel("rescaled", cheap="permuted"),
     "pooled_npe": Variant(POOLED),
     "pooled_npe, ignored": Variant({**POOLED, "level": "ignored"}),
-    "pooled_npe, permuted": Variant(POOLED, permuted=True),
+    "pooled_npe, permuted": Variant(POOLED, "permuted"),
     "distilled_npe, encoder": distilled(ENCODED),
     "distilled_npe, encoder, features alone": distilled(ENCODED, joint=0, distillation=0),
     "distilled_npe": distilled(PLAIN, matching=0),
     "distilled_npe, joint alone": distilled(PLAIN, matching=0, distillation=0),
-    "distilled_npe, permuted": distilled(PLAIN, permuted=True, matching=0),
+    "distilled_npe, permuted": distilled(PLAIN, "permuted", matching=0),
 }
 STABILITY = {
     f"{gradients}, {steps} steps": multilevel(gradients, steps)
@@ -153,20 +156,24 @@ class Seed:
         self.seed = seed
         self.theta, x = simulated(CHEAP, "train", seed)
         self.low, self.high = (x[level].astype(np.float32) for level in ("lf", "hf"))
-        self.order = rng("permuted", seed).permutation(CHEAP)
+        order, noise = (
+            rng("permuted", seed).permutation(CHEAP),
+            rng("noise", seed).normal(size=self.low.shape),
+        )
+        self.cheap = {"itself": self.low, "permuted": self.low[order], "noise": noise.astype(np.float32)}
 
-    def levels(self, permuted: bool) -> tuple[Rows, CoupledRows]:
+    def levels(self, cheap: str) -> tuple[Rows, CoupledRows]:
         """The cheap rows, then the pairs."""
-        low = self.low[self.order] if permuted else self.low
+        low = self.cheap[cheap]
         masks = bank.validation_mask(CHEAP), bank.validation_mask(DEAR)
         dear = CoupledRows(self.theta[:DEAR], self.high[:DEAR], masks[1], below=low[:DEAR])
         return Rows(self.theta, low, masks[0]), dear
 
     @cached_property
-    def teachers(self) -> dict[bool, Estimator]:
-        """The method that learned from the cheap level as it is, and permuted."""
+    def teachers(self) -> dict[str, Estimator]:
+        """The method that learned from each kind of cheap level."""
         spec = {"type": "npe", "fidelity": "lf", **PLAIN, "training": LOW}
-        return {permuted: self.fit(spec, self.levels(permuted)[0], "low")[0] for permuted in (False, True)}
+        return {cheap: self.fit(spec, self.levels(cheap)[0], "low")[0] for cheap in self.cheap}
 
     def fit(
         self, spec: dict[str, Any], rows: Rows | None, name: str, **more: Any
@@ -177,9 +184,9 @@ class Seed:
 
     def fitted(self, name: str, variant: Variant) -> tuple[Estimator, TrainingResult]:
         """The method of a variant."""
-        spec, levels = variant.spec, self.levels(variant.permuted)
+        spec, levels = variant.spec, self.levels(variant.cheap)
         builds = "start" in spec or "of" in spec
-        parent = self.teachers[variant.permuted] if builds else None
+        parent = self.teachers[variant.cheap] if builds else None
         if spec["type"] == "npe":
             return self.fit(spec, levels[-1], name, parent=parent)
         before, Telescoped.keeps_last = Telescoped.keeps_last, variant.last

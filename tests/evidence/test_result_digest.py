@@ -185,6 +185,14 @@ def test_a_record_that_lacks_what_it_says_of_the_bank_is_named(tmp_path: Path) -
         result_digest.digest(tmp_path / "study")
 
 
+def test_studies_of_a_collection_find_the_bank_beside_that(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    expected = result_digest.digest(study)
+    (tmp_path / "families").mkdir()
+    shutil.move(study, tmp_path / "families" / "study")
+    assert result_digest.digest(tmp_path / "families" / "study") == expected
+
+
 def test_the_bank_is_found_from_within_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path)
     expected = result_digest.digest(study)

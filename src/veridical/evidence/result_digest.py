@@ -24,6 +24,7 @@ from veridical.errors import ArtifactError, BankError, if_bad, if_gone
 from veridical.evidence import metrics, provenance
 from veridical.evidence.metrics import TIME_METRICS, _text_row, read
 
+SHARED = "bank"  # the folder of banks, below that of results
 PIECE_NUMBERS = 1 << 18
 Stream = tuple[str, Any, tuple[int, ...], Iterable[np.ndarray]]
 
@@ -91,9 +92,15 @@ def listing(study: str | Path) -> list[str]:
         metrics.read(table)
     provenance.require_described(record, study)
     with _reading(study / "provenance.json"):
-        used = {name: _part(study.parent / "bank", name, given) for name, given in _banks(record).items()}
+        used = {name: _part(_bank_of(study), name, given) for name, given in _banks(record).items()}
     parts = {name.partition("/")[2]: part for name, part in used.items()}
     return result_lines(arrays(study, names, parts), table)
+
+
+def _bank_of(study: Path) -> Path:
+    """The folder of banks beside a study, or beside the collection that it is part of."""
+    beside, above = (folder / SHARED for folder in (study.parent, study.parent.parent))
+    return above if above.is_dir() and not beside.is_dir() else beside
 
 
 def arrays(study: str | Path, names: Iterable[str], parts: Mapping[str, Part]) -> Iterator[Stream]:
