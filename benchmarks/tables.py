@@ -78,7 +78,11 @@ def _made_by(folder: Path, changed: str) -> str:
     record = provenance.load(folder / "provenance.json")
     run, own = provenance.properties(record, "#run"), provenance.properties(record, "#veridical")
     settings = json.loads(provenance.entity(record, "#settings")["text"])
-    scale = folder.name.partition("@")[2] or "laptop"
+    above = folder.parent if (folder.parent / "report.html").is_file() else None  # of a collection
+    scale = (above or folder).name.partition("@")[2] or "laptop"
+    what = f"study NAME={settings['study']}"
+    if above is not None:
+        what = f"benchmark COLLECTION={above.name.partition('@')[0]}"
     versions = ", ".join(
         f"{thing['name']} {thing['softwareVersion']}"
         for thing in record["@graph"]
@@ -87,7 +91,7 @@ def _made_by(folder: Path, changed: str) -> str:
     given = f" SET={shlex.quote(changed)}" if changed else ""
     dirty = " with uncommitted changes" if own["git_dirty"] else ""
     return (
-        f"`make study NAME={settings['study']} SCALE={scale}{given}`, root seed {run['seed']}, revision "
+        f"`make {what} SCALE={scale}{given}`, root seed {run['seed']}, revision "
         f"`{str(own['git_revision'])[:10]}`{dirty}, on {run['cpu_count']} cores ({run['machine']}). "
         f"{versions}.\n\n"
         f"Result digest (`python -m veridical digest {folder.as_posix()}`): `{result_digest.digest(folder)}`."
