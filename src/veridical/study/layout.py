@@ -189,22 +189,6 @@ class Layout(Asked):
 
     # ---- the plan of rows of each level ---------------------------------------------------------------
 
-    @property
-    def pilot_levels(self) -> list[str]:
-        """The levels of the pilot of a plan, cheapest first; none where no plan is asked for."""
-        return [] if self.study.allocation is None else [f for f in self.task.fidelities if f != REAL]
-
-    @property
-    def pilot_rows(self) -> int:
-        """Rows of the pilot at each of them."""
-        return 0 if self.study.allocation is None else self.study.allocation.pairs
-
-    @property
-    def pilot_run(self) -> Run:
-        """The run at whose weights gradients are taken."""
-        method = self.study.allocation.method if self.study.allocation else ""
-        return next(run for run in self.final_runs if run.method == method)
-
     def pilot_inputs(self) -> dict[str, Any]:
         """Paths of what the plan rests on: shards by `level_` and name, the network, probes of costs."""
         settings, folder = self.study.allocation, self.artifact(self.pilot_run)
@@ -251,10 +235,6 @@ class Layout(Asked):
         own = {"rounds": number, "observations": 1, "rows": rows, "dataset": self.dataset_of(method)}
         told = {name: value for name, value in self.spec(method).items() if name not in OF_PROPOSALS}
         return {**told, **own}
-
-    def acquired_share(self, method: str) -> float:
-        """The part of the rows of a further round that goes by the disagreement of members."""
-        return float(self.methods[method].setting("acquired_share") or 0.0)
 
     def proposal(self, run: Run, observation: int, number: int) -> str:
         """Path of the parameters that a round simulates at."""

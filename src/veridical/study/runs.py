@@ -284,3 +284,23 @@ class Runs:
             if run.method in scanned:
                 found[run.folder]["scans"] = scanned[run.method]
         return found
+
+    @property
+    def pilot_levels(self) -> list[str]:
+        """The levels of the pilot of a plan, cheapest first; none where no plan is asked for."""
+        return [] if self.study.allocation is None else [f for f in self.task.fidelities if f != REAL]
+
+    @property
+    def pilot_rows(self) -> int:
+        """Rows of the pilot at each of them."""
+        return 0 if self.study.allocation is None else self.study.allocation.pairs
+
+    @property
+    def pilot_run(self) -> Run:
+        """The run at whose weights gradients are taken."""
+        method = self.study.allocation.method if self.study.allocation else ""
+        return next(run for run in self.final_runs if run.method == method)
+
+    def acquired_share(self, method: str) -> float:
+        """The part of the rows of a further round that goes by the disagreement of members."""
+        return float(self.methods[method].setting("acquired_share") or 0.0)
