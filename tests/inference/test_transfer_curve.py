@@ -80,7 +80,14 @@ def test_exactly_useless_rows_are_left_out() -> None:
     useless = TransferCurve(0.0, 2.0, 0.6, 0.0, 100.0)
     plan = planned(CHEAP, DEAR, repeats(useless, 0.0, 3), COSTS, TOTAL, generator("exact"))
     assert plan.rows == (0, 200)
-    assert "not worth it" in plan.warning
+    assert plan.worth == "unclear" and "show no gain" in plan.warning
+
+
+def test_cheap_rows_that_cost_more_than_they_gain_are_not_worth_it() -> None:
+    weak = TransferCurve(0.0, 2.0, 0.6, 0.02, 100.0)
+    losses = np.tile(weak.loss(CHEAP, DEAR), (3, 1))
+    plan = planned(CHEAP, DEAR, losses, (90.0, 100.0), TOTAL, generator("dear"), floor=0.0)
+    assert plan.rows[0] == 0 and plan.worth == "no" and "not worth it" in plan.warning
 
 
 def test_intervals_of_the_gain_hold_it_nearly_as_often_as_they_say() -> None:

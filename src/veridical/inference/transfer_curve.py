@@ -31,6 +31,7 @@ RESAMPLES = 200
 LEAST_PILOTS = 4  # numbers of rows, of two or more of each kind
 _FLOORS = 40  # values of h that are tried
 _SCALES = 12  # values of n_0 that are tried
+_FLAT = 1e-9  # a power that rounding alone keeps from zero
 _FURTHEST = 3.0  # how far below the least loss h may lie, in ranges of the losses
 
 
@@ -104,8 +105,13 @@ class TransferPlan:
 
     @property
     def worth(self) -> Literal["yes", "unclear", "no"]:
-        """Whether the interval of the gain lies above zero."""
+        """Whether the interval of the gain lies above zero.
+
+        A power of cheap rows that is held at zero says that pilots show no gain, not that there is none.
+        """
         low, high = self.gain_interval
+        if self.curve.cheap < _FLAT:
+            return "unclear"
         return "no" if self.rows[0] == 0 or high <= 0 else "yes" if low > 0 else "unclear"
 
     @property
@@ -115,6 +121,11 @@ class TransferPlan:
         found = f"{self.gain:.2g} nats ({LEVEL:.0%}: {low:.2g} to {high:.2g})"
         if self.worth == "no":
             return "The cheap level is not worth it: at this cost dear rows alone are expected to do as well."
+        if self.curve.cheap < _FLAT:
+            return (
+                "The pilots show no gain by the cheap level, so that dear rows alone are planned. That is no "
+                "proof: a power below zero is not fitted. More held-out rows or repeats of pilots tell more."
+            )
         if self.worth == "unclear":
             return f"Whether the cheap level is worth it, the pilots do not tell: a gain of {found}."
         return ""
