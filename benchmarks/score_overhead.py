@@ -27,7 +27,7 @@ from veridical import artifacts, seeds, tasks
 from veridical.estimators.base import TaskInfo
 from veridical.estimators.nre import NRE
 from veridical.estimators.nre_settings import NRESettings
-from veridical.estimators.scored import ScoredRatio
+from veridical.estimators.scored import Scored
 from veridical.networks.trainable import Trainable
 from veridical.training.session import Steps
 from veridical.training.step import Step
@@ -71,7 +71,7 @@ def measured(
     with torch.random.fork_rng(devices=[]):
         network = NRE.build(settings, TaskInfo.of(task))
     plain = stepper(copy.deepcopy(network), settings, batch)
-    own = stepper(ScoredRatio(network, settings.scores, np.ones(2)), settings, batch)
+    own = stepper(Scored(network, settings.scores, np.ones(2)), settings, batch)
     times = np.array([(seconds(plain, (z, x)), seconds(own, (z, x, score))) for _ in range(blocks + 2)])[2:]
     without, with_scores = 1e3 * np.median(times, axis=0)
     near = np.quantile(times[:, 1] / times[:, 0], [0.25, 0.75])

@@ -23,7 +23,7 @@ from veridical.estimators.base import Material, Rows, TaskInfo
 from veridical.estimators.nre import NRE
 from veridical.estimators.nre_settings import NRESettings
 from veridical.estimators.ratio_network import RatioNetwork
-from veridical.estimators.scored import ScoredRatio, in_z, scores_of
+from veridical.estimators.scored import Scored, in_z, scores_of
 from veridical.networks.transforms import ParameterTransform
 from veridical.stages.simulate import simulate_shard
 from veridical.stages.train import Sources, train
@@ -87,9 +87,9 @@ class Products(nn.Module):
         return self(z, told.expand(z.shape)), slope * told[:first] + 2 * curvature * z[0, :first]
 
 
-def learner(network: RatioNetwork, rms: Array, **section: Any) -> ScoredRatio:
+def learner(network: RatioNetwork, rms: Array, **section: Any) -> Scored:
     section = {"type": "fixed", **section}
-    return ScoredRatio(network, NRESettings(scores=section).scores, rms).double()
+    return Scored(network, NRESettings(scores=section).scores, rms).double()
 
 
 def ratio_network(parameters: int = 1, **changes: Any) -> RatioNetwork:
@@ -99,7 +99,7 @@ def ratio_network(parameters: int = 1, **changes: Any) -> RatioNetwork:
         return RatioNetwork(own, (1,) if parameters == 1 else (3,), parameters, False)
 
 
-def one_parameter(slope: float, curvature: float) -> tuple[ScoredRatio, list[torch.Tensor]]:
+def one_parameter(slope: float, curvature: float) -> tuple[Scored, list[torch.Tensor]]:
     """x | z ~ N(z, 1), whose log ratio is z x - z^2 / 2 and what z does not change, and 50 pairs of it."""
     z = rng("z").standard_normal((50, 1))
     x = z + rng("noise").standard_normal((50, 1))
@@ -334,9 +334,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     """Weights of the scores are part of the saved state: nine looks at gradients, four before the end."""
     rows, scores = simulated(200), {"every": 3}
     undisturbed = fitted(rows, scores=scores)
-    steps, accumulate = [], ScoredRatio.accumulate
+    steps, accumulate = [], Scored.accumulate
 
-    def fails(self: ScoredRatio, *batch: torch.Tensor) -> torch.Tensor:
+    def fails(self: Scored, *batch: torch.Tensor) -> torch.Tensor:
         steps.append(self.rule.weights.tolist())
         if len(steps) == 14:
             raise InterruptedError
@@ -345,7 +345,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     with CheckpointFolder(tmp_path / "a", save_seconds=0.0) as folder:
         run = session.Session(RUN.root, RUN.path, folder=folder)
         with monkeypatch.context() as patched:
-            patched.setattr(ScoredRatio, "accumulate", fails)
+            patched.setattr(Scored, "accumulate", fails)
             with pytest.raises(InterruptedError):
                 fitted(rows, run, scores=scores)
         saved = torch.load(folder.saved(), weights_only=True)["state_dict"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.estimators.multilevel_settings import (
     TELESCOPED,
@@ -36,6 +36,13 @@ class MultilevelNLESettings(NLESettings):
     gradients: Gradients = "rescaled"
     validation: Judged = "dearest"
     training: MultilevelLikelihoodTrainingSettings = MultilevelLikelihoodTrainingSettings()  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _no_scores(self) -> Self:
+        """Refuses scores: its loss is a sum over levels, each with scores of its own."""
+        if self.learns_scores:
+            raise ValueError("scores: not for a method of type 'ml_nle'; its loss is a sum over levels")
+        return self
 
     @property
     def lower_rows(self) -> Mapping[str, int]:

@@ -6,7 +6,8 @@ A density :math:`q_\phi` of standardised data given standardised, unconstrained 
 
 and the posterior of any data set is :math:`p(\theta) \prod_r q(x_r \mid z(\theta))` up to a constant: entries
 that are independent given the parameters add. The prior enters there alone, so that rows of any proposal may
-be learned from.
+be learned from. Where simulations keep their scores, the slopes of log q in z can be held against these
+(`scored`).
 
 Whole numbers get uniform noise in [-1/2, 1/2), once for each training row; a density of the sum that is even
 within a unit is the probability of the number, and is asked for at the number itself.
@@ -22,31 +23,36 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from veridical import seeds
 from veridical.errors import TrainingError
 from veridical.estimators.base import TaskInfo
 from veridical.estimators.nle_settings import NLESettings
-from veridical.estimators.sampled import LikelihoodNetwork, SampledPosterior, element_shape
+from veridical.estimators.sampled import element_shape
+from veridical.estimators.score_learning import ScoreLearning
+from veridical.estimators.scored import ScoredNetwork
 from veridical.networks import build_density
 from veridical.networks.density_settings import LikelihoodFlow
 from veridical.tasks.base import Array
 from veridical.training import session
 
 
-class DataDensity(LikelihoodNetwork):
+class DataDensity(ScoredNetwork):
     """A density of x given parameters; its loss is the negative log density of standardised x.
 
     Arguments:
         flow: Its settings.
         numbers: Of x, C.
         parameters: Unconstrained ones, K.
+        smooth: Whether its layers are smooth (SiLU), as its slopes in z have to be to learn from scores.
     """
 
-    def __init__(self, flow: LikelihoodFlow, numbers: int, parameters: int) -> None:
+    def __init__(self, flow: LikelihoodFlow, numbers: int, parameters: int, smooth: bool = False) -> None:
         super().__init__()
-        self.flow = build_density(flow.model_dump(), numbers, parameters)
+        more = {"activation": nn.SiLU} if smooth else {}
+        self.flow = build_density(flow.model_dump() | more, numbers, parameters)
 
     def log_likelihood(self, z: Tensor, context: Tensor) -> Tensor:
         """Returns log densities (B,) of standardised data (B, C) given z (B, K)."""
@@ -59,8 +65,25 @@ class DataDensity(LikelihoodNetwork):
         loss: Tensor = self.flow.loss(self.contexts(x), z)
         return loss
 
+    def with_slopes(self, z: Tensor, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Returns log densities (B,) of x (B, *x_shape) given z (B, K), and slopes in the first z."""
+        z = z.detach().requires_grad_()
+        log_q = self.log_likelihood(z, self.contexts(x))
+        (slopes,) = torch.autograd.grad(log_q[:first].sum(), z, create_graph=True)
+        return log_q, slopes[:first]
 
-class NLE(SampledPosterior[DataDensity]):
+    def judged(self, f: Tensor) -> Tensor:
+        """Returns the mean of -log q(x | z), of log densities (B,)."""
+        return -f.mean()
+
+    @property
+    def last(self) -> Tensor:
+        """The weights of the last layer of its last transform."""
+        linear = [layer for layer in self.flow.modules() if isinstance(layer, nn.Linear)]
+        return linear[-1].weight
+
+
+class NLE(ScoreLearning[DataDensity]):
     """A likelihood trained on simulations."""
 
     type = "nle"
@@ -68,7 +91,8 @@ class NLE(SampledPosterior[DataDensity]):
     @classmethod
     def build(cls, settings: NLESettings, task: TaskInfo) -> DataDensity:
         """Returns a density of one element of x given the parameters."""
-        return DataDensity(settings.flow, prod(element_shape(settings, task)), len(task.cells))
+        numbers, smooth = prod(element_shape(settings, task)), settings.scores is not None
+        return DataDensity(settings.flow, numbers, len(task.cells), smooth)
 
     @classmethod
     def learned(cls, x: Array, settings: NLESettings, run: session.Session) -> Array:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from veridical.estimators.settings import TrainedSettings
 from veridical.inference.settings import SamplingSettings
 from veridical.networks.density_settings import LikelihoodFlow, SplineFlowSettings
 from veridical.networks.settings import Axis, InputsSettings
 from veridical.sections import Fidelity, OwnBudgets
+from veridical.training.score_weight_settings import ScoreSettings
 from veridical.training.settings import DECAY, Decay, TrainingSettings
 
 if TYPE_CHECKING:
     from veridical.estimators.base import TaskInfo
 
+SCORES = (
+    "Whether its slopes in the parameters are held against the scores of the simulations, which the task "
+    "then has to keep, and how these are weighed: a type, or a section."
+)
 MOST_NUMBERS = 30  # in x, of which a density is learned as they are
 
 
@@ -61,6 +66,20 @@ class LikelihoodSettings(TrainedSettings):
         return None
 
     @property
+    def learns_scores(self) -> bool:
+        """Whether it asks for the scores of its simulations."""
+        return self.setting("scores") is not None
+
+    @model_validator(mode="after")
+    def _scores_suit(self) -> Self:
+        """Refuses what does not go with scores."""
+        if self.learns_scores and self.independent is not None:
+            raise ValueError("scores: not with `independent`, for a simulation has one score as a whole")
+        if self.learns_scores and self.setting("training").captured:
+            raise ValueError("scores: not with training.captured, for steps that set weights differ")
+        return self
+
+    @property
     def may_refuse(self) -> bool:
         """Whether it draws by weights, which may fail."""
         return self.sampling.by == "importance"
@@ -100,6 +119,7 @@ class NLESettings(LikelihoodSettings):
         "images included; where not given, 30 without order.",
     )
     flow: LikelihoodFlow = Field(default_factory=SplineFlowSettings)
+    scores: ScoreSettings | None = Field(default=None, description=SCORES)
     training: LikelihoodTrainingSettings = LikelihoodTrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
 

@@ -18,18 +18,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
-from veridical.estimators.base import Arrays, Estimator, Rows, TaskInfo
+from veridical.estimators.base import Arrays, Estimator, TaskInfo
 from veridical.estimators.nre_settings import NRESettings
 from veridical.estimators.ratio_network import RatioNetwork
-from veridical.estimators.sampled import SampledPosterior, element_shape
-from veridical.estimators.scored import scored, scores_of, share_missed
+from veridical.estimators.sampled import element_shape
+from veridical.estimators.score_learning import CHECK_ROWS, ScoreLearning
 from veridical.networks import choice, weights
-from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
-from veridical.training import fitting, session
 
 UNBALANCED = 0.02  # from 1, beyond which a ratio is warned of
-CHECK_ROWS = 10_000  # validation rows behind that check
 CHECK_ROLLS = 10  # independent pairs of each validation row in that check
 
 
@@ -54,12 +51,11 @@ class Balance(NamedTuple):
         return f"warning: {text}: {remedy}" if off else text
 
 
-class NRE(SampledPosterior[RatioNetwork]):
+class NRE(ScoreLearning[RatioNetwork]):
     """A likelihood-to-evidence ratio trained on simulations."""
 
     type = "nre"
     balance = Balance(np.nan, np.nan)
-    missed: Array | None = None  # of the validation rows' scores; see `scored.share_missed`
 
     @classmethod
     def build(cls, settings: NRESettings, task: TaskInfo) -> RatioNetwork:
@@ -74,33 +70,11 @@ class NRE(SampledPosterior[RatioNetwork]):
         summary = choice.resolved(settings.summary, element_shape(settings, task), axes)
         return settings.model_copy(update={"summary": summary})
 
-    @classmethod
-    def beside(
-        cls, rows: Rows, parameters: ParameterTransform, settings: NRESettings, run: session.Session
-    ) -> tuple[Array, ...]:
-        """Returns the scores of the rows, (N, K), where it learns from them."""
-        own = settings.scores
-        return () if own is None else (scores_of(rows, parameters, own, settings.type, run),)
-
-    @classmethod
-    def teach(
-        cls, network: RatioNetwork, data: fitting.Data, settings: NRESettings, run: session.Session
-    ) -> session.TrainingResult:
-        """Trains a network in place; returns how that went."""
-        if settings.scores is None:
-            return super().teach(network, data, settings, run)
-        (learner,) = scored([network], settings.scores, data.train[2])
-        result = fitting.fit(learner, data, settings.training, run)
-        print(f"{cls.type}: {learner.told()}")
-        return result
-
     def judge(self, validation: tuple[Array, ...]) -> None:
         """Keeps the balance on the validation rows, standardised z (N, K) and x (N, ...), and what their
         scores (N, K) say of its slopes where it has learned from scores.
         """
-        if len(validation) > 2:
-            self.missed = share_missed(self.network, *(part[:CHECK_ROWS] for part in validation))
-            print(f"{self.type}: of the scores missed {', '.join(f'{share:.3f}' for share in self.missed)}")
+        super().judge(validation)
         z, x = (torch.from_numpy(part[:CHECK_ROWS]) for part in validation[:2])
         with torch.no_grad():
             f = self.network.rolled(z, x, max(1, min(CHECK_ROLLS, len(z) - 1)))
@@ -111,13 +85,12 @@ class NRE(SampledPosterior[RatioNetwork]):
         """Returns the balance of the ratio on the validation rows, and the share of each score that its
         slopes miss where it has learned from scores, as plain data.
         """
-        missed = {} if self.missed is None else {"scores_missed": self.missed.tolist()}
-        return {"balance": {"value": self.balance.value, "stderr": self.balance.stderr}, **missed}
+        balance = {"value": self.balance.value, "stderr": self.balance.stderr}
+        return {"balance": balance, **super().account()}
 
     def arrays(self) -> dict[str, Array]:
         """Returns weights, statistics, the prior, the balance and what is missed of scores by name."""
-        missed = {} if self.missed is None else {"scores_missed": self.missed}
-        return {**super().arrays(), "balance": np.array(self.balance), **missed}
+        return {**super().arrays(), "balance": np.array(self.balance)}
 
     @classmethod
     def from_arrays(
@@ -127,5 +100,4 @@ class NRE(SampledPosterior[RatioNetwork]):
         found = super().from_arrays(settings, task, arrays, parent)
         with weights.fitting(f"estimator {cls.type}"):
             found.balance = Balance(*arrays["balance"].tolist())
-            found.missed = None if settings.scores is None else arrays["scores_missed"]
         return found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from veridical.estimators.nle_settings import LikelihoodSettings, LikelihoodTrainingSettings
+from veridical.estimators.nle_settings import SCORES, LikelihoodSettings, LikelihoodTrainingSettings
 from veridical.inference.settings import SamplingSettings
 from veridical.networks.settings import Axis, InputsSettings, NoSummarySettings, SummarySettings
 from veridical.sections import Fidelity, OwnBudgets, Positive, Width
@@ -48,24 +48,6 @@ class NRESettings(LikelihoodSettings):
     )
     width: Width = Field(default=64, description="Width of the residual network.")
     blocks: Annotated[int, Field(ge=1, le=16)] = Field(default=2, description="Its blocks.")
-    scores: ScoreSettings | None = Field(
-        default=None,
-        description="Whether its slopes in the parameters are held against the scores of the simulations, "
-        "which the task then has to keep, and how these are weighed: a type, or a section.",
-    )
+    scores: ScoreSettings | None = Field(default=None, description=SCORES)
     training: LikelihoodTrainingSettings = LikelihoodTrainingSettings()
     sampling: SamplingSettings = SamplingSettings()
-
-    @property
-    def learns_scores(self) -> bool:
-        """Whether it asks for the scores of its simulations."""
-        return self.scores is not None
-
-    @model_validator(mode="after")
-    def _scores_suit(self) -> NRESettings:
-        """Refuses what does not go with scores."""
-        if self.scores is not None and self.independent is not None:
-            raise ValueError("scores: not with `independent`, for a simulation has one score as a whole")
-        if self.scores is not None and self.training.captured:
-            raise ValueError("scores: not with training.captured, for steps that set weights differ")
-        return self

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from veridical.estimators.sampled import LikelihoodNetwork
+from veridical.estimators.scored import ScoredNetwork
 from veridical.networks import build_summary, choice, ratio
 
 if TYPE_CHECKING:
     from veridical.estimators.nre_settings import NRESettings
 
 
-class RatioNetwork(LikelihoodNetwork):
+class RatioNetwork(ScoredNetwork):
     """A summary network and a residual network for the ratio; its loss is one of `networks/ratio`."""
 
     def __init__(
@@ -55,6 +55,12 @@ class RatioNetwork(LikelihoodNetwork):
         f, slopes = self.ratio.with_slopes(torch.stack([z, rolled[0]]), told, first)
         further = [self.ratio(torch.stack(rolled[1:]), told)] if rolled[1:] else []
         return torch.cat([f, *further]), slopes
+
+    @property
+    def last(self) -> Tensor:
+        """The weights of its last layer."""
+        found: Tensor = self.ratio.leave.weight
+        return found
 
     def rolls(self, z: Tensor) -> int:
         """Returns how many other pairs there are for each row of z (B, K)."""

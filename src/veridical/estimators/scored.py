@@ -1,4 +1,4 @@
-r"""Ratios that learn from the scores of their simulations, too.
+r"""Ratios and likelihoods that learn from the scores of their simulations, too.
 
 A ratio's network f(z, x) comes near :math:`\log p(x \mid \theta) - \log p(x)`, whose slope in theta is that
 of the likelihood alone: neither the evidence nor the prior has a part in it. So each simulated pair, at the
@@ -15,9 +15,12 @@ Where simulations keep the slope of a *joint* density of x and of what stays hid
 theta and x is the score, so that the same loss has the same least value, now above 0. It holds for pairs as
 they were simulated and for no others, and these alone enter here.
 
-The slope passes through what parameters and summaries meet in, not through the summary network, which sees x
-once and is differentiated once. All its layers are smooth (SiLU), without which slopes would be steps; those
-of the summary network may be as they like.
+A density :math:`q(x \mid z)` has such slopes as well: f is then its logarithm, and the plain loss -f.
+
+The slope of a ratio passes through what parameters and summaries meet in, not through the summary network,
+which sees x once and is differentiated once. All its layers are smooth (SiLU), without which slopes would be
+steps; those of the summary network may be as they like. Layers of a density that learns from scores are
+smooth, too.
 
 References:
     | Keeping Score (Shen and Kuusela, 2026), https://arxiv.org/abs/2605.12118
@@ -27,6 +30,8 @@ References:
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +40,7 @@ from torch import Tensor
 
 from veridical import seeds
 from veridical.errors import TrainingError, require_shape
+from veridical.estimators.sampled import LikelihoodNetwork
 from veridical.networks.trainable import Trainable
 from veridical.networks.transforms import ParameterTransform
 from veridical.tasks.base import Array
@@ -43,14 +49,33 @@ from veridical.training import score_weights
 
 if TYPE_CHECKING:
     from veridical.estimators.base import Rows
-    from veridical.estimators.ratio_network import RatioNetwork
     from veridical.training.session import Session
 
 STEP = 1e-5  # of z, for slopes of parameters under constraints
 
 
-class ScoredRatio(Trainable):
-    """A ratio's network while it learns from scores; a batch is z (B, K), x and their scores in z (B, K).
+class ScoredNetwork(LikelihoodNetwork):
+    """A network of a log likelihood f, up to a constant of x, whose slopes in z can be held to scores."""
+
+    @abstractmethod
+    def with_slopes(self, z: Tensor, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """Returns what the loss judges of z (B, K) and x (B, *x_shape), and slopes in the first z (first, K).
+
+        Both can be differentiated once more.
+        """
+
+    @abstractmethod
+    def judged(self, f: Tensor) -> Tensor:
+        """Returns the plain loss, of what `with_slopes` gives first."""
+
+    @property
+    @abstractmethod
+    def last(self) -> Tensor:
+        """The weights of its last layer, by whose gradients the parts of a loss are weighed."""
+
+
+class Scored(Trainable):
+    """A network while it learns from scores; a batch is z (B, K), x and their scores in z (B, K).
 
     It is judged by the plain loss, as a network without scores.
 
@@ -62,7 +87,7 @@ class ScoredRatio(Trainable):
 
     rms: Tensor
 
-    def __init__(self, network: RatioNetwork, settings: Any, rms: Array) -> None:
+    def __init__(self, network: ScoredNetwork, settings: Any, rms: Array) -> None:
         super().__init__()
         self.network = network
         self.rule = score_weights.built(settings, len(rms))
@@ -77,7 +102,7 @@ class ScoredRatio(Trainable):
     def accumulate(self, *batch: Tensor) -> Tensor:
         """Adds the gradients of the whole loss to those of the weights; returns the plain loss (1,)."""
         loss, errors = self.parts(*batch)
-        self.rule(loss, errors, self.network.ratio.leave.weight).backward()
+        self.rule(loss, errors, self.network.last).backward()
         return loss.detach()[None]
 
     def loss(self, *batch: Tensor) -> Tensor:
@@ -94,10 +119,10 @@ class ScoredRatio(Trainable):
         return f"weights of the scores {', '.join(f'{w:.3g}' for w in self.rule.weights.tolist())}"
 
 
-def scored(networks: list[RatioNetwork], settings: Any, score: Array) -> list[ScoredRatio]:
+def scored(networks: Sequence[ScoredNetwork], settings: Any, score: Array) -> list[Scored]:
     """Returns networks as they learn from the scores (N, K) of the training rows."""
     rms = np.sqrt(np.mean(np.asarray(score, float) ** 2, axis=0))
-    return [ScoredRatio(network, settings, rms) for network in networks]
+    return [Scored(network, settings, rms) for network in networks]
 
 
 def scores_of(rows: Rows, parameters: ParameterTransform, settings: Any, method: str, run: Session) -> Array:
@@ -147,7 +172,7 @@ def in_z(parameters: ParameterTransform, theta: Array, score: Array) -> Array:
     return found
 
 
-def share_missed(network: RatioNetwork, z: Array, x: Array, score: Array) -> Array:
+def share_missed(network: ScoredNetwork, z: Array, x: Array, score: Array) -> Array:
     """Returns the mean square of slopes less scores, in that of scores (K,): 0 at the truth, 1 of flat f."""
     with torch.no_grad():
         context = network.contexts(torch.from_numpy(x))

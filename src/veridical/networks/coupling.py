@@ -21,7 +21,7 @@ from zuko.utils import unpack
 
 from veridical.networks.density import Density, log_normal
 from veridical.networks.flow import AFFINE, Kind, spline
-from veridical.networks.layers import dense
+from veridical.networks.layers import Activation, dense
 
 _BINS = 8  # of the splines of a single parameter
 
@@ -34,18 +34,30 @@ class CouplingFlow(Density):
         context: Number of context features C.
         transforms: Number of couplings.
         hidden: Widths of the layers of each coupling's network.
+        activation: What is between them.
     """
 
     has_base = True
 
-    def __init__(self, features: int, context: int, transforms: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: int,
+        context: int,
+        transforms: int,
+        hidden: Sequence[int],
+        activation: Activation = nn.ReLU,
+    ) -> None:
         super().__init__(features)
         number = torch.arange(features)
         halves = [number % 2 == 1, number >= (features + 1) // 2]
         kept = [part for half in halves for part in (half, ~half)] if features > 1 else [number > 0]
         self.transforms = nn.ModuleList(
             _Coupling(
-                kept[i % len(kept)], context, AFFINE if features > 1 or i == 0 else spline(_BINS), hidden
+                kept[i % len(kept)],
+                context,
+                AFFINE if features > 1 or i == 0 else spline(_BINS),
+                hidden,
+                activation,
             )
             for i in range(transforms)
         )
@@ -80,11 +92,13 @@ class _Coupling(nn.Module):
 
     kept: Tensor
 
-    def __init__(self, kept: Tensor, context: int, kind: Kind, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, kept: Tensor, context: int, kind: Kind, hidden: Sequence[int], activation: Activation
+    ) -> None:
         super().__init__()
         self.univariate, self.shapes = kind
         self.total = sum(prod(shape) for shape in self.shapes)
-        self.network = dense([len(kept) + context, *hidden, len(kept) * self.total])
+        self.network = dense([len(kept) + context, *hidden, len(kept) * self.total], activation)
         self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, theta: Tensor, context: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:

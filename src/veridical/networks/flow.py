@@ -33,6 +33,7 @@ from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform
 from zuko.utils import unpack
 
 from veridical.networks.density import Density, log_normal
+from veridical.networks.layers import Activation
 
 MIN_SLOPE = 1e-3
 Kind = tuple[Any, list[tuple[int, ...]]]  # a map of one parameter, and the shapes of its parameters
@@ -52,11 +53,19 @@ class AutoregressiveFlow(Density):
         context: Number of context features C.
         kinds: What each transform does; every second one runs through the parameters backwards.
         hidden: Widths of the layers of each transform's network.
+        activation: What is between them.
     """
 
     has_base = True
 
-    def __init__(self, features: int, context: int, kinds: Sequence[Kind], hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: int,
+        context: int,
+        kinds: Sequence[Kind],
+        hidden: Sequence[int],
+        activation: Activation = nn.ReLU,
+    ) -> None:
         super().__init__(features)
         forwards = torch.arange(features)
         self.transforms = nn.ModuleList(
@@ -67,6 +76,7 @@ class AutoregressiveFlow(Density):
                 univariate=univariate,
                 shapes=shapes,
                 hidden_features=list(hidden),
+                activation=activation,
             )
             for i, (univariate, shapes) in enumerate(kinds)
         )
@@ -107,12 +117,21 @@ class SplineFlow(AutoregressiveFlow):
         bins: Bins of each spline.
         hidden: Widths of the layers of each transform's network.
         affine: Whether a conditional shift and scale comes first.
+        activation: What is between the layers.
     """
 
     def __init__(
-        self, features: int, context: int, transforms: int, bins: int, hidden: Sequence[int], affine: bool
+        self,
+        features: int,
+        context: int,
+        transforms: int,
+        bins: int,
+        hidden: Sequence[int],
+        affine: bool,
+        activation: Activation = nn.ReLU,
     ) -> None:
-        super().__init__(features, context, [AFFINE] * affine + [spline(bins)] * transforms, hidden)
+        kinds = [AFFINE] * affine + [spline(bins)] * transforms
+        super().__init__(features, context, kinds, hidden, activation)
 
 
 class MaskedAutoregressiveFlow(AutoregressiveFlow):
@@ -123,10 +142,18 @@ class MaskedAutoregressiveFlow(AutoregressiveFlow):
         context: Number of context features C.
         transforms: Number of transforms.
         hidden: Widths of the layers of each transform's network.
+        activation: What is between them.
     """
 
-    def __init__(self, features: int, context: int, transforms: int, hidden: Sequence[int]) -> None:
-        super().__init__(features, context, [AFFINE] * transforms, hidden)
+    def __init__(
+        self,
+        features: int,
+        context: int,
+        transforms: int,
+        hidden: Sequence[int],
+        activation: Activation = nn.ReLU,
+    ) -> None:
+        super().__init__(features, context, [AFFINE] * transforms, hidden, activation)
 
 
 def _invert(transform: nn.Module, z: Tensor, context: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from veridical.networks.density import Density, log_normal
-from veridical.networks.layers import dense
+from veridical.networks.layers import Activation, dense
 
 APART = 0.7  # standard deviation of the means at the start
 _LEAST = 1e-3  # of the diagonal of L
@@ -39,14 +39,21 @@ class GaussianMixture(Density):
 
     place: Tensor
 
-    def __init__(self, features: int, context: int, components: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: int,
+        context: int,
+        components: int,
+        hidden: Sequence[int],
+        activation: Activation = nn.ReLU,
+    ) -> None:
         super().__init__(features, draw_noise=features + 1)
         self.components = components
         rows, columns = torch.tril_indices(features, features).tolist()
         place = torch.zeros(len(rows), features, features)  # of each entry of L
         place[range(len(rows)), rows, columns] = 1.0
         self.register_buffer("place", place, persistent=False)
-        self.network = dense([context, *hidden, components * (1 + features + len(rows))])
+        self.network = dense([context, *hidden, components * (1 + features + len(rows))], activation)
         with torch.no_grad():
             last = self.network[-1]
             assert isinstance(last, nn.Linear)

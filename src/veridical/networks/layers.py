@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from veridical.errors import ShapeError
 
+Activation = Callable[[], nn.Module]  # what makes one, such as nn.ReLU
 _NUMBERS = 2**23  # of x that pass through a network at once: up to 1,024 in a row do not lower `most`
 
 
@@ -29,11 +30,11 @@ class Summary(nn.Module):
         return ""
 
 
-def dense(widths: Sequence[int]) -> nn.Sequential:
-    """Returns linear layers of the given widths (inputs first), with ReLU between them."""
+def dense(widths: Sequence[int], activation: Activation = nn.ReLU) -> nn.Sequential:
+    """Returns linear layers of the given widths (inputs first), and an activation between them."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers[:-1])
 
 
