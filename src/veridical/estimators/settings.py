@@ -152,8 +152,8 @@ class MethodSettings(Section):
         return int(self.setting("gpus") or 0)
 
     @property
-    def streaming(self) -> int | None:
-        """MB of its simulations that its training holds at once; None for all of them."""
+    def streaming(self) -> int | Literal["online"] | None:
+        """MB of its simulations that its training holds at once; None for all of them; or `online`."""
         return None
 
     @property
@@ -194,9 +194,9 @@ class TrainedSettings(MethodSettings):
         return self
 
     @property
-    def streaming(self) -> int | None:
-        """MB of its simulations that its training holds at once; None for all of them."""
-        found: int | None = getattr(self.network.training, "streaming", None)
+    def streaming(self) -> int | Literal["online"] | None:
+        """MB of its simulations that its training holds at once; None for all of them; or `online`."""
+        found: int | Literal["online"] | None = getattr(self.network.training, "streaming", None)
         return found
 
     @property
