@@ -5,11 +5,11 @@
 The default `npe` with 40 passes. *bank*: all passes over the stored rows. *online*: the same steps, but every
 pass after the first over new rows that are simulated as it goes (`training.streaming: online`). *bank, equal
 time*: over the stored rows, in so many passes that simulation and training cost what *online* does, at least.
-*bank of all*: all rows that *online* sees are stored, and seen once each. Every way looks at the loss as often and
-is not stopped early. Loss is the mean negative log density at the true parameters of 2,000 new rows, the same
-for all ways of a set; *gain* is how far it falls from *bank*, by pairs of one set. A set has simulations,
-initial weights and orders of its own; `+-` is the standard error of the mean over sets. Seconds are CPU
-seconds of one core, simulation of stored rows included.
+*bank of all*: all rows that *online* sees are stored, and seen once each. Every way looks at the loss as
+often and is not stopped early. Loss is the mean negative log density at the true parameters of 2,000 new
+rows, the same for all ways of a set; *gain* is how far it falls from *bank*, by pairs of one set. A set has
+simulations, initial weights and orders of its own; `+-` is the standard error of the mean over sets. Seconds
+are CPU seconds of one core, simulation of stored rows included.
 """
 
 from __future__ import annotations

@@ -163,6 +163,21 @@ def test_simulations_of_a_file_refuse_it(tmp_path: Path, monkeypatch: pytest.Mon
     validation.validate(Layout(settings.parse(study)))
 
 
+def test_what_it_simulates_counts_among_its_costs() -> None:
+    """Three passes over 1,000 rows, of which the first are stored; members share the others."""
+    study = {
+        "study": "s",
+        "seed": 1,
+        "task": SPEC,
+        "budgets": [1000],
+        "replicates": 1,
+        "estimators": {"one": NPE, "two": {"type": "ensemble", "members": 2, "member": NPE}},
+    }
+    layout = Layout(settings.parse(study))
+    assert [layout.ledger(run) for run in layout.runs] == 2 * [{"model": 3000}]
+    assert layout.used_rows["model/train-r0"] == 1000
+
+
 def test_rounds_in_the_middle_of_a_pass_go_on_where_they_were(task: Small, shards: list[Path]) -> None:
     online = Online(shards[:2], 1000, task, 1, "model", 2)
     whole = rows_of(online, 1, 50, 15)

@@ -165,6 +165,10 @@ class MethodSettings(Section):
         """Returns how many rows its training sees in all, given so many: what its time grows with."""
         return float(rows)
 
+    def unstored_rows(self, budget: int) -> int:
+        """Returns how many rows its training simulates itself at most, beside so many of the bank."""
+        return 0
+
 
 class TrainedSettings(MethodSettings):
     """Base for methods that have a `network`, or several alike, trained as a section `training` says.
@@ -214,3 +218,7 @@ class TrainedSettings(MethodSettings):
     def visits(self, rows: int) -> float:
         """Returns how many rows its training sees in all, by all members."""
         return float(self.network.training.visits(rows) * (self.setting("members") or 1))
+
+    def unstored_rows(self, budget: int) -> int:
+        """Returns how many rows its training simulates itself at most, beside so many of the bank."""
+        return int(self.network.training.visits(budget)) - budget if self.streaming == "online" else 0

@@ -28,8 +28,8 @@ class Stream:
 
     Attributes:
         rows: How many there are.
-        read: Yields those of one pass in batches: gets their size, a generator for the order, how many readers
-            share the memory, how many passes came before, and how many batches to leave out first.
+        read: Yields those of one pass in batches: gets their size, a generator for the order, how many
+            readers share the memory, how many passes came before, and how many batches to leave out first.
     """
 
     rows: int
