@@ -4,14 +4,16 @@
 
 A control of transfer: a network learns from 10,000 cheap rows, another one begins with its weights and learns
 from 100 dear rows. Where the cheap rows have each other's data (*permuted*), nothing in them tells of the
-parameters, and yet the second network can gain over one that begins anew. *from the prior* has normal numbers
-for these data, of the same means and deviations: no simulation at all. What both gain is what a network gains
-that has seen the prior before it sees 100 rows; cheap simulations are worth what *transfer* gains beyond that.
+parameters: they are draws of the prior beside data that are distributed as cheap data are. What they bring is
+where the second network begins: at the prior, whatever the data, from which 100 rows lead it less astray than
+from random weights. *from the prior* has independent normal numbers for these data, of the same means and
+deviations: no simulation at all. What cheap simulations themselves are worth is what *transfer* gains over
+*permuted*.
 
 Loss is the mean negative log density at the true parameters of 1,000 fresh dear rows, in nats, the same for
-all seeds and ways; *gain* is how far it falls from that of `npe` on the same 100 rows. A seed draws new
-simulations, weights and batches; `+-` is the standard error of the mean over seeds. The last column is by
-pairs of one seed. Networks and trainings are those of `config/collections/multifidelity.yaml`.
+all seeds and ways; *gain* is how far it falls from that of `npe` on the same 100 rows, or from that of
+*permuted*, by pairs of one seed. A seed draws new simulations, weights and batches; `+-` is the standard
+error of the mean over seeds. Networks and trainings are those of `config/collections/multifidelity.yaml`.
 """
 
 from __future__ import annotations
@@ -107,10 +109,10 @@ def page(record: dict[str, Any]) -> str:
         own = [line for line in record["lines"] if line["task"] == name]
         losses = {way: np.array([line[way] for line in own]) for way in WAYS}
         for way in WAYS:
-            beyond = spread(losses["from the prior"] - losses[way]) if way in WAYS[1:3] else ""
+            beyond = spread(losses["permuted"] - losses[way]) if way in ("transfer", "from the prior") else ""
             gain = spread(losses["npe"] - losses[way]) if way != "npe" else ""
             cells.append([f"`{name}`", way, str(len(own)), spread(losses[way]), gain, beyond])
-    header = ["task", "way", "seeds", "loss", "gain over npe", "gain over the prior"]
+    header = ["task", "way", "seeds", "loss", "gain over npe", "gain over permuted"]
     made = [f"- `{run['command']}`, {run['date']}" for run in record["runs"]]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     text = str(__doc__).split("\n\n", 2)[2].strip()
