@@ -147,9 +147,12 @@ class Streamed:
         return {name: array[good] for name, array in arrays.items()}
 
     def training_batches(
-        self, batch_size: int, rng: np.random.Generator, readers: int = 1
+        self, batch_size: int, rng: np.random.Generator, readers: int = 1, turn: int = 0
     ) -> Iterator[dict[str, Array]]:
-        """Yields the valid rows for training once, as `batches` does; memory is shared by so many readers."""
+        """Yields the valid rows for training once, as `batches` does; memory is shared by so many readers.
+
+        Every pass has the same rows, whichever `turn` it is.
+        """
         parts = pieces(self.paths, self.rows)
         least = batch_size + max(piece.stop - piece.start for piece in parts)
         buffer = min(max(self.held // readers, least), self.rows + least)

@@ -25,6 +25,7 @@ from veridical.tasks.supports import Constraint
 
 if TYPE_CHECKING:
     from veridical.bank.blocks import Simulator
+    from veridical.bank.online import Online
     from veridical.bank.streaming import Streamed
     from veridical.inference.likelihoods import Likelihood
     from veridical.tasks.base import Prior, Task
@@ -166,7 +167,7 @@ class Material:
             `CoupledRows` of each dearer one. Such a method gets no `simulations` beside them.
     """
 
-    simulations: Rows | Streamed | None = None
+    simulations: Rows | Streamed | Online | None = None
     calibration: Rows | None = None
     classes: Mapping[str, Array] = field(default_factory=dict)
     validation: Mapping[str, Array] = field(default_factory=dict)

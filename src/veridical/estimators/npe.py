@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from veridical import seeds
+from veridical.bank.online import Online
 from veridical.bank.streaming import Streamed
 from veridical.bank.validity import for_validation
 from veridical.errors import TrainingError
@@ -95,7 +96,7 @@ class Prepared:
         run: session.Session,
     ) -> Prepared:
         """Returns the data of a training that starts from nothing, or from `parent`."""
-        stream = material.simulations if isinstance(material.simulations, Streamed) else None
+        stream = material.simulations if isinstance(material.simulations, Streamed | Online) else None
         if stream:
             material = replace(material, simulations=_head(stream))
         rows = labelled(material, "simulations", settings.type, task)
@@ -127,17 +128,21 @@ class Prepared:
         return estimator
 
 
-def _head(stream: Streamed) -> Rows:
+def _head(stream: Streamed | Online) -> Rows:
     """The first rows of a stream, for statistics, the regression and looks."""
     arrays = stream.head()
     return Rows(arrays["theta"], arrays["x"], for_validation(arrays["row"]))
 
 
-def _standardised(stream: Streamed, inputs: InputTransform, parameters: ParameterTransform) -> Stream:
+def _standardised(
+    stream: Streamed | Online, inputs: InputTransform, parameters: ParameterTransform
+) -> Stream:
     """The training rows of a stream as networks see them."""
 
-    def read(size: int, rng: np.random.Generator, readers: int, skip: int) -> Iterator[tuple[Array, ...]]:
-        for arrays in islice(stream.training_batches(size, rng, readers), skip, None):
+    def read(
+        size: int, rng: np.random.Generator, readers: int, turn: int, skip: int
+    ) -> Iterator[tuple[Array, ...]]:
+        for arrays in islice(stream.training_batches(size, rng, readers, turn), skip, None):
             parameters.require_inside(arrays["theta"])
             z, _ = parameters.forward(arrays["theta"])
             yield z.astype(np.float32), inputs(arrays["x"], np.float32)

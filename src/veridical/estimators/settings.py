@@ -152,8 +152,8 @@ class MethodSettings(Section):
         return int(self.setting("gpus") or 0)
 
     @property
-    def streaming(self) -> int | None:
-        """MB of its simulations that its training holds at once; None for all of them."""
+    def streaming(self) -> int | Literal["online"] | None:
+        """MB of its simulations that its training holds at once; None for all of them; or `online`."""
         return None
 
     @property
@@ -164,6 +164,10 @@ class MethodSettings(Section):
     def visits(self, rows: int) -> float:
         """Returns how many rows its training sees in all, given so many: what its time grows with."""
         return float(rows)
+
+    def unstored_rows(self, budget: int) -> int:
+        """Returns how many rows its training simulates itself at most, beside so many of the bank."""
+        return 0
 
 
 class TrainedSettings(MethodSettings):
@@ -194,9 +198,9 @@ class TrainedSettings(MethodSettings):
         return self
 
     @property
-    def streaming(self) -> int | None:
-        """MB of its simulations that its training holds at once; None for all of them."""
-        found: int | None = getattr(self.network.training, "streaming", None)
+    def streaming(self) -> int | Literal["online"] | None:
+        """MB of its simulations that its training holds at once; None for all of them; or `online`."""
+        found: int | Literal["online"] | None = getattr(self.network.training, "streaming", None)
         return found
 
     @property
@@ -214,3 +218,7 @@ class TrainedSettings(MethodSettings):
     def visits(self, rows: int) -> float:
         """Returns how many rows its training sees in all, by all members."""
         return float(self.network.training.visits(rows) * (self.setting("members") or 1))
+
+    def unstored_rows(self, budget: int) -> int:
+        """Returns how many rows its training simulates itself at most, beside so many of the bank."""
+        return int(self.network.training.visits(budget)) - budget if self.streaming == "online" else 0

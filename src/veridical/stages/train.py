@@ -13,6 +13,7 @@ import numpy as np
 
 from veridical import artifacts, bank, digests, methods, tasks
 from veridical.bank.blocks import Simulator
+from veridical.bank.online import Online
 from veridical.bank.shards import digest
 from veridical.bank.streaming import Streamed
 from veridical.coordinates import LEVEL, Run
@@ -166,7 +167,7 @@ def train(
     parent = None if sources.parent is None else artifacts.load_estimator(sources.parent)
     settings = methods.typed(method_spec["type"], method_spec)
     stated = settings if isinstance(settings, MethodSettings) else None
-    material, valid = _material(spec, task, sources, parent, stated)
+    material, valid = _material(spec, task, sources, parent, stated, (root, run.replicate))
     about = _about(sources, run, root, code, place)
     if sources.observed is not None:
         seen = observations.load(sources.observed).x[: method_spec["unlabelled_rows"]]
@@ -250,12 +251,13 @@ def _material(
     sources: Sources,
     parent: Estimator | None,
     method: MethodSettings | None,
+    seeded: tuple[int, int],
 ) -> tuple[Material, int]:
     """What a method learns from, valid rows only, and how many of them there are."""
-    simulations: Rows | Streamed | None = None
+    simulations: Rows | Streamed | Online | None = None
     levels, in_levels = _levels(task, sources)
     if sources.simulations is not None and method and method.streaming:
-        simulations = Streamed(*sources.simulations, method.streaming)
+        simulations = _streamed(task, sources, method.streaming, *seeded)
     elif sources.simulations is not None and not levels:
         scores, drawn = bool(method and method.learns_scores), (sources.simulations, *sources.further)
         every = [np.ones(drawn[0][1]), *sources.weights] if sources.weights else [None] * len(drawn)
@@ -290,6 +292,17 @@ def _material(
         levels=levels,
     )
     return material, in_levels + sum(counts) + sum(len(x) for x, _ in classes.values())
+
+
+def _streamed(
+    task: Task, sources: Sources, streaming: int | str, root: int, replicate: int
+) -> Streamed | Online:
+    """Simulations that are read, or made, while a training learns from them."""
+    if sources.simulations is None or sources.fidelity is None:
+        raise TrainingError("training.streaming: expected simulations of a level, got none.")
+    if isinstance(streaming, int):
+        return Streamed(*sources.simulations, streaming)
+    return Online(*sources.simulations, task, root, sources.fidelity, replicate)
 
 
 def _levels(task: Task, sources: Sources) -> tuple[tuple[Rows, ...], int]:

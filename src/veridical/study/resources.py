@@ -129,7 +129,7 @@ def train_mb(layout: Layout, run: Run) -> int:
     method = layout.methods[run.method]
     rows = sum(n for _, _, n in layout.parts(run)) + sum(method.round_rows[1:])
     megabytes = rows * row_bytes(layout.task) / 1e6
-    held = megabytes if method.streaming is None else min(megabytes, method.streaming)
+    held = min(megabytes, method.streaming) if isinstance(method.streaming, int) else megabytes
     return TORCH_MB + ceil(TRAIN_COPIES * held)
 
 

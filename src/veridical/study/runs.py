@@ -262,6 +262,8 @@ class Runs:
         bought = {(fidelity, split): n for fidelity, split, n in self.parts(run)}
         if further := sum(settings.round_rows[1:]):
             bought[self.fidelity(run.method), run.method] = further * settings.setting("observations")
+        if further := settings.unstored_rows(run.budget):
+            bought[self.fidelity(run.method), run.method] = further
         for other in self._asked(run):
             for part, n in self._bought(other).items():
                 bought[part] = max(n, bought.get(part, 0))

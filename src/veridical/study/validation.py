@@ -371,6 +371,12 @@ def _require_answers(layout: Layout) -> None:
 def _require_stored_rows(layout: Layout) -> None:
     if not isinstance(layout.task, tasks.FileTask):
         return
+    for method, settings in layout.methods.items():
+        if settings.streaming == "online":
+            raise SettingError(
+                f"{place(layout, method)}.training.streaming: `online` simulates while it trains, but the "
+                "simulations of this study come from a file; leave it out."
+            )
     for part, rows in layout.used_rows.items():
         split = part.split("/")[1].split("-")[0]
         there = layout.task.available(split)

@@ -77,11 +77,12 @@ class TrainingSettings(Section):
         description="On a GPU: gradients are recorded once as a CUDA graph, for all members of a stack, and "
         "replayed, which spares small networks their launches. Equal to rounding; nothing on a CPU.",
     )
-    streaming: Annotated[int, Field(ge=1), BeforeValidator(no_boolean)] | None = Field(
+    streaming: Annotated[int, Field(ge=1), BeforeValidator(no_boolean)] | Literal["online"] | None = Field(
         default=None,
         description="For a bank larger than memory: MB of rows held at once. They are read in shuffled "
         "blocks; those that fit first give means, scales, regression and validation rows. Where not given, "
-        "all are held.",
+        "all are held. `online`: every pass after the first simulates as many new rows in place of showing "
+        "the same ones again, which are not stored; for simulators that take less time than learning.",
     )
 
     def batch(self, rows: int) -> int:

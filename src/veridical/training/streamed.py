@@ -1,4 +1,4 @@
-"""Batches of rows that do not fit into memory: read in shuffled blocks, the same in any run.
+"""Batches of rows that do not lie in memory: read in shuffled blocks or simulated, the same in any run.
 
 The order of an epoch depends on (method, replicate, member, epoch) alone, in units of blocks and within a
 buffer (see `bank.streaming`). Where a training goes on in the middle of an epoch, the batches before are read
@@ -19,7 +19,7 @@ from veridical.tasks.base import Array
 from veridical.training.batches import Batch, Held, noisy, normal
 from veridical.training.session import Session
 
-Read = Callable[[int, np.random.Generator, int, int], Iterator[tuple[Array, ...]]]
+Read = Callable[[int, np.random.Generator, int, int, int], Iterator[tuple[Array, ...]]]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Stream:
 
     Attributes:
         rows: How many there are.
-        read: Yields each once, in batches: gets their size, a generator for the order, how many readers share
-            the memory, and how many batches to leave out first.
+        read: Yields those of one pass in batches: gets their size, a generator for the order, how many
+            readers share the memory, how many passes came before, and how many batches to leave out first.
     """
 
     rows: int
@@ -56,7 +56,7 @@ class StreamedRows(Held):
             epoch, batch = divmod(step, per_epoch)
             if batch == 0 or at != step:
                 rng = seeds.generator(run.root, "batches", *run.path, epoch)
-                reader = self.stream.read(self.plan.batch, rng, len(self.runs), batch)
+                reader = self.stream.read(self.plan.batch, rng, len(self.runs), epoch, batch)
             parts = tuple(torch.from_numpy(part).to(device) for part in next(reader))
             numbers = normal(self.plan.batch, self.noise, run, "step", step).to(device)
             yield (*parts, numbers) if self.noise else parts
