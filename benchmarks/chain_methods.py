@@ -21,20 +21,17 @@ a fit, `npe` not included, and for the answers that were judged.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import foot, keep
 from remedies_with_labels import NPE, ROOT, rows, spread
 from table_text import table
 
-from veridical import artifacts, bank, methods, seeds, tasks
+from veridical import bank, methods, seeds, tasks
 from veridical.bank.blocks import Simulator
 from veridical.checks.coverage import hpd_levels
 from veridical.checks.two_sample import c2st
@@ -215,15 +212,13 @@ def page(record: dict[str, Any]) -> str:
                 [str(pairs), name, *(spread(columns[key], digits) for key, digits in KEYS.items()), *seconds]
             )
     text = str(__doc__).split("\n\n", 2)[2].strip()
-    made = [f"- `{run['command']}`, {run['date']}" for run in record["runs"]]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     parts = ["# Methods on the Gaussian chain, against the exact posterior", text, *bar(lines)]
     parts += [
         "Where a regression on the pairs has a smaller gap than transport and flows:\n\n"
         + beaten(lines)
         + "\n\nThe chain is linear, and a regression is the right model of it.",
         table([*header, "fit, s", "answers, s"], cells),
-        f"Root seed {ROOT}; {versions}. Runs:\n\n" + "\n".join(made),
+        foot(record, ROOT),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -243,20 +238,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    path = Path(__file__).with_suffix(".json")
-    record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"lines": [], "runs": []}
-    record["versions"] = artifacts.versions()
-    command = shlex.join(["python", "benchmarks/chain_methods.py", *sys.argv[1:]])
-    record["runs"].append({"command": command, "date": f"{datetime.now():%Y-%m-%d}"})
-    wanted, place = {*options.methods}, ("pairs", "method", "set")
-    for found in measured(options.pairs, options.sets, wanted, options.rows, options.draws):
-        line = {k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}
-        print(json.dumps(line), flush=True)
-        record["lines"] = [old for old in record["lines"] if any(old[k] != line[k] for k in place)]
-        record["lines"].append(line)
-        if options.page:
-            path.write_text(json.dumps(record, indent=1) + "\n")
-            options.page.write_text(page(record))
+    wanted = {*options.methods}
+    lines = measured(options.pairs, options.sets, wanted, options.rows, options.draws)
+    keep(__file__, lines, ("pairs", "method", "set"), page, options.page)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,26 @@
 The default `npe` with 40 passes. *bank*: all passes over the stored rows. *online*: the same steps, but every
 pass after the first over new rows that are simulated as it goes (`training.streaming: online`). *bank, equal
 time*: over the stored rows, in so many passes that simulation and training cost what *online* does, at least.
-*bank of all*: all rows that *online* sees are stored, and seen once each. Every way looks at the loss as
-often and is not stopped early. Loss is the mean negative log density at the true parameters of 2,000 new
-rows, the same for all ways of a set; *gain* is how far it falls from *bank*, by pairs of one set. A set has
-simulations, initial weights and orders of its own; `+-` is the standard error of the mean over sets. Seconds
-are CPU seconds of one core, simulation of stored rows included.
+*bank of all*: all rows that *online* sees are stored, and seen once each. Every way has batches of one size,
+looks at the loss as often and is not stopped early. Loss is the mean negative log density at the true
+parameters of 2,000 new rows, the same for all ways of a set; *gain* is how far it falls from *bank*, by pairs
+of one set. A set has simulations, initial weights and orders of its own; `+-` is the standard error of the
+mean over sets. Seconds are CPU seconds of one core, simulation of stored rows included.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import shlex
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from itertools import product
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from records import foot, keep
 from table_text import table
 
 from veridical import artifacts, bank, seeds, tasks
@@ -34,6 +32,7 @@ from veridical.bank.filling import ShardRows
 from veridical.coordinates import Run
 from veridical.stages.simulate import simulate_shard
 from veridical.stages.train import Sources, train
+from veridical.training.settings import TrainingSettings
 
 ROOT, TESTED, PASSES, SHARD = 20261201, 2000, 40, 100_000
 TASKS: dict[str, dict[str, Any]] = {
@@ -72,10 +71,18 @@ def simulated(spec: dict[str, Any], folder: Path, rows: int, number: int) -> tup
 
 
 def trained(
-    spec: dict[str, Any], paths: Sequence[Path], rows: int, passes: int, number: int, out: Path, online: bool
+    spec: dict[str, Any],
+    paths: Sequence[Path],
+    rows: int,
+    passes: int,
+    batch: int,
+    number: int,
+    out: Path,
+    online: bool,
 ) -> tuple[Any, float]:
     """A posterior trained on so many rows, and its CPU seconds."""
-    plan = {"epochs": passes, "rounds": PASSES, "patience": 10_000, "streaming": "online" if online else None}
+    plan = {"epochs": passes, "batch_size": batch, "rounds": PASSES, "patience": 10_000}
+    plan |= {"streaming": "online" if online else None}
     level = dearest(tasks.build(spec))
     begun = spent()
     train(
@@ -99,6 +106,7 @@ def measured(name: str, stored: int, number: int) -> Iterator[dict[str, Any]]:
     given = task.noise(rng, TESTED) if task.coupled else rng
     test["x"] = np.asarray(task.simulate(test["theta"], given, level)).astype(task.x_dtype)
     good = np.isfinite(test["x"].reshape(TESTED, -1)).all(axis=1)
+    batch = TrainingSettings(epochs=PASSES).batch(stored)
     with tempfile.TemporaryDirectory() as temporary:
         few, simulating = simulated(spec, Path(temporary, "few"), stored, number)
         times: dict[str, float] = {}
@@ -111,7 +119,7 @@ def measured(name: str, stored: int, number: int) -> Iterator[dict[str, Any]]:
                 rows, passes = stored * PASSES, 1
                 paths, before = simulated(spec, Path(temporary, "all"), rows, number)
             out = Path(temporary, way)
-            fitted, seconds = trained(spec, paths, rows, passes, number, out, way == "online")
+            fitted, seconds = trained(spec, paths, rows, passes, batch, number, out, way == "online")
             times[way] = before + seconds
             loss = -fitted.log_prob(test["theta"][good], test["x"][good])
             megabytes = sum(path.stat().st_size for path in paths) / 1e6
@@ -121,9 +129,9 @@ def measured(name: str, stored: int, number: int) -> Iterator[dict[str, Any]]:
                 "set": number,
                 "way": way,
                 "passes": passes,
-                "loss": round(float(loss.mean()), 4),
-                "seconds": round(times[way], 1),
-                "megabytes": round(megabytes, 2),
+                "loss": float(loss.mean()),
+                "seconds": times[way],
+                "megabytes": megabytes,
             }
 
 
@@ -152,11 +160,9 @@ def page(record: dict[str, Any]) -> str:
             told += [spread([line["loss"] for line in of_way], 3), "" if way == "bank" else spread(gains, 3)]
             cells.append([*told, f"{seconds:.0f}", f"{size:.1f}"])
     header = ["task", "stored rows", "way", "passes", "loss", "gain", "CPU s", "MB stored"]
-    made = [f"- `{run['command']}`, {run['date']}" for run in record["runs"]]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     text = str(__doc__).split("\n\n", 2)[2].strip()
     parts = ["# Training while simulating, against training from a bank", text, table(header, cells)]
-    return "\n\n".join([*parts, f"Root seed {ROOT}; {versions}. Runs:\n\n" + "\n".join(made)]) + "\n"
+    return "\n\n".join([*parts, foot(record, ROOT)]) + "\n"
 
 
 def main() -> None:
@@ -169,25 +175,9 @@ def main() -> None:
     parser.add_argument("--sets", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    path = Path(__file__).with_suffix(".json")
-    record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"lines": [], "runs": []}
-    record["versions"] = artifacts.versions()
-    command = shlex.join(["python", "benchmarks/online.py", *sys.argv[1:]])
-    record["runs"].append({"command": command, "date": f"{datetime.now():%Y-%m-%d}"})
-    place = ("task", "stored", "set", "way")
-    for name, stored, number in (
-        (name, stored, number)
-        for name in options.tasks
-        for stored in options.stored
-        for number in options.sets
-    ):
-        for line in measured(name, stored, number):
-            print(json.dumps(line), flush=True)
-            record["lines"] = [old for old in record["lines"] if any(old[k] != line[k] for k in place)]
-            record["lines"].append(line)
-            if options.page:
-                path.write_text(json.dumps(record, indent=1) + "\n")
-                options.page.write_text(page(record))
+    asked = product(options.tasks, options.stored, options.sets)
+    lines = (line for name, stored, number in asked for line in measured(name, stored, number))
+    keep(__file__, lines, ("task", "stored", "set", "way"), page, options.page)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@
 
 A control of transfer: a network learns from 10,000 cheap rows, another one begins with its weights and learns
 from 100 dear rows. Where the cheap rows have each other's data (*permuted*), nothing in them tells of the
-parameters: they are draws of the prior beside data that are distributed as cheap data are. What they bring is
-where the second network begins: at the prior, whatever the data, from which 100 rows lead it less astray than
-from random weights. *from the prior* has independent normal numbers for these data, of the same means and
-deviations: no simulation at all. What cheap simulations themselves are worth is what *transfer* gains over
-*permuted*.
+parameters: they are draws of the prior beside data that are distributed as cheap data are. What they bring can
+only be where the second network begins: near the prior, whatever the data. *from the prior* has independent
+normal numbers for these data, of the same means and deviations: no simulation at all. What cheap simulations
+themselves are worth is what *transfer* gains over *permuted*.
 
 Loss is the mean negative log density at the true parameters of 1,000 fresh dear rows, in nats, the same for
 all seeds and ways; *gain* is how far it falls from that of `npe` on the same 100 rows, or from that of
@@ -19,19 +18,16 @@ error of the mean over seeds. Networks and trainings are those of `config/collec
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from multifidelity_schemes import CHEAP, DEAR, FEW, LOW, PLAIN
+from records import foot, keep
 from table_text import table
 
-from veridical import artifacts, bank, methods, seeds, tasks
+from veridical import bank, methods, seeds, tasks
 from veridical.estimators.base import Estimator, Material, Rows, TaskInfo
 from veridical.tasks.base import as_arrays, usable
 from veridical.training.session import Session
@@ -94,7 +90,7 @@ def measured(name: str, wanted: Sequence[int]) -> Iterator[dict[str, Any]]:
             begun = fitted(task, "low", levels[0], rows, LOW, seed, None)
             answers[way] = fitted(task, way, levels[-1], high, FEW, seed, begun)
         losses = {way: -float(found.log_prob(fresh.theta, fresh.x).mean()) for way, found in answers.items()}
-        yield {"task": name, "seed": seed} | {way: round(loss, 4) for way, loss in losses.items()}
+        yield {"task": name, "seed": seed} | losses
 
 
 def spread(values: Array) -> str:
@@ -113,11 +109,9 @@ def page(record: dict[str, Any]) -> str:
             gain = spread(losses["npe"] - losses[way]) if way != "npe" else ""
             cells.append([f"`{name}`", way, str(len(own)), spread(losses[way]), gain, beyond])
     header = ["task", "way", "seeds", "loss", "gain over npe", "gain over permuted"]
-    made = [f"- `{run['command']}`, {run['date']}" for run in record["runs"]]
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     text = str(__doc__).split("\n\n", 2)[2].strip()
     parts = ["# What cheap rows that tell nothing bring", text, table(header, cells)]
-    return "\n\n".join([*parts, f"Root seed {ROOT}; {versions}. Runs:\n\n" + "\n".join(made)]) + "\n"
+    return "\n\n".join([*parts, foot(record, ROOT)]) + "\n"
 
 
 def main() -> None:
@@ -129,20 +123,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[*range(10)])
     parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    path = Path(__file__).with_suffix(".json")
-    record: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"lines": [], "runs": []}
-    record["versions"] = artifacts.versions()
-    command = shlex.join(["python", "benchmarks/permuted_rows.py", *sys.argv[1:]])
-    record["runs"].append({"command": command, "date": f"{datetime.now():%Y-%m-%d}"})
-    for name in options.tasks:
-        for line in measured(name, options.seeds):
-            print(json.dumps(line), flush=True)
-            place = ("task", "seed")
-            record["lines"] = [old for old in record["lines"] if any(old[k] != line[k] for k in place)]
-            record["lines"].append(line)
-            if options.page:
-                path.write_text(json.dumps(record, indent=1) + "\n")
-                options.page.write_text(page(record))
+    lines = (line for name in options.tasks for line in measured(name, options.seeds))
+    keep(__file__, lines, ("task", "seed"), page, options.page)
 
 
 if __name__ == "__main__":

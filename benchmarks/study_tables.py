@@ -55,6 +55,15 @@ EXPERIMENTS = (
     Column("experiment_coverage", "90 % intervals hold", 0.9),
     Column("experiment_hpd_coverage", "90 % HPD regions hold", 0.9),
 )
+WILKS = (
+    Column("lrt_mse", "LRT MSE"),
+    Column("lrt_mse_grid", "LRT MSE on the grid"),
+    Column("wilks_coverage", "95 % sets hold", 0.95),
+    Column("wilks_coverage_exact", "exact ones", 0.95),
+    Column("wilks_difference", "paired difference", 0.95),
+    Column("wilks_area", "their share of the grid", 0.95),
+    Column("wilks_area_exact", "of exact ones", 0.95),
+)
 DETECTION = (
     Column("mmd_p", "p of the MMD"),
     Column("summary_mahalanobis_p", "p of the Mahalanobis distance"),
@@ -82,7 +91,8 @@ def sections(rows: Sequence[Row], found: Mapping[str, Any]) -> list[str]:
     judged = found["verdicts"]
     parts = ["## Verdicts", verdicts(judged), *against_reference(rows, [v["dataset"] for v in judged])]
     parts += methods(rows, dataset)
-    parts += pseudo_experiments(rows) + detection(rows, dataset) + multifidelity(rows) + estimates(rows)
+    parts += pseudo_experiments(rows) + likelihood_ratios(rows) + detection(rows, dataset)
+    parts += multifidelity(rows) + estimates(rows)
     return [*parts, "## Costs", costs(rows, dataset)]
 
 
@@ -134,6 +144,12 @@ def pseudo_experiments(rows: Sequence[Row]) -> list[str]:
         if text and select(rows, metric="experiment_lpp", dataset=dataset):
             parts += [f"## Pseudo-experiments on {dataset} data", text]
     return parts
+
+
+def likelihood_ratios(rows: Sequence[Row]) -> list[str]:
+    """Errors of the likelihood ratio statistic, and Wilks' sets beside those of the exact likelihood."""
+    text = _quality(rows, [(v, v.method, "simulated") for v in variants_of(rows)], WILKS)
+    return ["## Likelihood ratios beside the exact ones", text] if text else []
 
 
 def detection(rows: Sequence[Row], dataset: str) -> list[str]:

@@ -54,6 +54,18 @@ def test_medians_have_the_errors_over_replicates_and_over_the_rows_that_they_sha
     assert cells(page, "sbi (npe, simulated)", "", "100")[0] == "6"
 
 
+def test_likelihood_ratios_stand_beside_the_exact_ones(study_tables: ModuleType) -> None:
+    nre: dict[str, Any] = {"method": "nre", "budget": 100, "dataset": "simulated"}
+    rows = [*numbers(metric="lrt_mse", values=[2.0, 2.0], **nre)]
+    for level, held in ((0.9, 0.8), (0.95, 0.96)):
+        rows += numbers(metric="wilks_coverage", values=[held, held], level=level, **nre)
+        rows += numbers(metric="wilks_coverage_exact", values=[0.95, 0.95], level=level, **nre)
+    heading, page = study_tables.likelihood_ratios(rows)
+    assert "Likelihood ratios" in heading
+    assert [cell.split(" ")[0] for cell in cells(page, "nre", "100")] == ["2", "0.96", "0.95"]
+    assert study_tables.likelihood_ratios(numbers(metric="lpp", values=[1.0], **nre)) == []
+
+
 def test_a_single_replicate_has_the_error_over_its_rows(study_tables: ModuleType) -> None:
     one = row(method="npe", metric="lpp", seed=0, value=1.0, stderr=0.25, budget=100, dataset="simulated")
     assert cells("\n".join(study_tables.methods([one], "simulated")), "npe", "100") == ["1 ± 0.25"]

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from tests.training.killed import whole_and_parts
 from veridical import artifacts, bank, methods, seeds
 from veridical.bank.filling import ShardRows
 from veridical.bank.online import Online
 from veridical.coordinates import Run
-from veridical.errors import SettingError, SimulationError, TrainingError
+from veridical.errors import SettingError, SimulationError
 from veridical.stages.simulate import simulate_shard
-from veridical.stages.train import Sources, train
+from veridical.stages.train import Sources
 from veridical.study import settings, validation
 from veridical.study.layout import Layout
 from veridical.tasks.gaussian_linear import GaussianLinear
-from veridical.training import checkpoints
 
 SPEC = {"name": "gaussian_linear", "settings": {"dimension": 2}}
 TRAINING = {"epochs": 3, "batch_size": 64, "rounds": 5, "accelerator": "cpu", "streaming": "online"}
@@ -106,20 +106,12 @@ def test_a_killed_online_training_has_the_bits_of_an_undisturbed_one(
     """Rounds that end in the middle of passes, each in a job of its own; it learns what is to be learned."""
     method = {"type": "ensemble", "members": members, "member": NPE} if members else NPE
     sources, run = Sources((shards, 3000), fidelity="model"), Run("npe", 3000, 2)
-    given: dict[str, Any] = {"root": 1, "checkpoints": tmp_path / "checkpoints"}
-    train(SPEC, method, sources, tmp_path / "whole", run, **given)
-    monkeypatch.setattr(checkpoints.CheckpointFolder, "due", lambda self: True)
-    for _ in range(5):
-        try:
-            train(SPEC, method, sources, tmp_path / "parts", run, deadline=0.0, **given)
-        except TrainingError as error:
-            assert "time ends after" in str(error)
-    texts = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert texts[0] == texts[1]
-    cost = json.loads((tmp_path / "parts" / "cost.json").read_text())
+    whole, parts = whole_and_parts(SPEC, method, sources, run, tmp_path, monkeypatch)
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+    cost = json.loads((parts / "cost.json").read_text())
     assert (cost["n"], cost["n_valid"]) == (3000, 3000)
     x = np.array([[1.0, -1.0]], np.float32)
-    mean = artifacts.load_estimator(tmp_path / "whole").sample(x, 4000, seeds.generator(1, "test")).mean(0)
+    mean = artifacts.load_estimator(whole).sample(x, 4000, seeds.generator(1, "test")).mean(0)
     np.testing.assert_allclose(mean, x / 2, atol=0.15)  # the exact mean, to three errors of 2,700 rows
 
 

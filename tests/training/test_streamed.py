@@ -15,14 +15,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.training.killed import whole_and_parts
 from veridical import artifacts, bank, methods, seeds
 from veridical.bank.streaming import Streamed
 from veridical.coordinates import Run
-from veridical.errors import TrainingError
 from veridical.estimators.npe import _standardised
 from veridical.networks.transforms import InputTransform, ParameterTransform
-from veridical.stages.train import Sources, train
-from veridical.training import checkpoints, session
+from veridical.stages.train import Sources
+from veridical.training import session
 from veridical.training.settings import TrainingSettings
 from veridical.training.streamed import StreamedRows
 
@@ -112,20 +112,12 @@ def test_a_killed_streamed_training_has_the_bits_of_an_undisturbed_one(
     spec = {**NPE, "training": {**TRAINING, "streaming": 1}}
     method = {"type": "ensemble", "members": members, "member": spec} if members else spec
     sources, run = Sources((shards, ROWS), fidelity="model"), Run("npe", ROWS, 0)
-    given: dict[str, Any] = {"root": 1, "checkpoints": tmp_path / "checkpoints"}
-    train(SPEC, method, sources, tmp_path / "whole", run, **given)
-    monkeypatch.setattr(checkpoints.CheckpointFolder, "due", lambda self: True)
-    for _ in range(5):
-        try:
-            train(SPEC, method, sources, tmp_path / "parts", run, deadline=0.0, **given)
-        except TrainingError as error:
-            assert "time ends after" in str(error)
-    texts = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("whole", "parts")]
-    assert texts[0] == texts[1]
-    cost = json.loads((tmp_path / "parts" / "cost.json").read_text())
+    whole, parts = whole_and_parts(SPEC, method, sources, run, tmp_path, monkeypatch)
+    assert (whole / "weights.safetensors").read_bytes() == (parts / "weights.safetensors").read_bytes()
+    cost = json.loads((parts / "cost.json").read_text())
     assert (cost["n"], cost["n_valid"]) == (ROWS, ROWS - ROWS // 100)
     x = np.array([[1.0, -1.0]], np.float32)
-    mean = artifacts.load_estimator(tmp_path / "whole").sample(x, 4000, seeds.generator(1, "test")).mean(0)
+    mean = artifacts.load_estimator(whole).sample(x, 4000, seeds.generator(1, "test")).mean(0)
     np.testing.assert_allclose(mean, x / 2, atol=0.15)  # the exact mean, to three errors of 2,700 rows
 
 

@@ -163,6 +163,7 @@ def _require_methods(layout: Layout) -> None:
         _require_kind_of_task(layout, name)
         _require_discrete(layout, name)
         _require_fidelity(layout, name)
+        _require_simulator(layout, name)
         require_coupled(layout, name)
         _require_labelled(layout, name)
         _require_unlabelled(layout, name)
@@ -368,15 +369,17 @@ def _require_answers(layout: Layout) -> None:
         )
 
 
+def _require_simulator(layout: Layout, method: str) -> None:
+    if isinstance(layout.task, tasks.FileTask) and layout.methods[method].streaming == "online":
+        raise SettingError(
+            f"{place(layout, method)}.training.streaming: `online` simulates while it trains, but the "
+            "simulations of this study come from a file; leave it out."
+        )
+
+
 def _require_stored_rows(layout: Layout) -> None:
     if not isinstance(layout.task, tasks.FileTask):
         return
-    for method, settings in layout.methods.items():
-        if settings.streaming == "online":
-            raise SettingError(
-                f"{place(layout, method)}.training.streaming: `online` simulates while it trains, but the "
-                "simulations of this study come from a file; leave it out."
-            )
     for part, rows in layout.used_rows.items():
         split = part.split("/")[1].split("-")[0]
         there = layout.task.available(split)
