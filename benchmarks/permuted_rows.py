@@ -4,10 +4,10 @@
 
 A control of transfer: a network learns from 10,000 cheap rows, another one begins with its weights and learns
 from 100 dear rows. Where the cheap rows have each other's data (*permuted*), nothing in them tells of the
-parameters: they are draws of the prior beside data that are distributed as cheap data are. What they bring can
-only be where the second network begins: near the prior, whatever the data. *from the prior* has independent
-normal numbers for these data, of the same means and deviations: no simulation at all. What cheap simulations
-themselves are worth is what *transfer* gains over *permuted*.
+parameters: they are draws of the prior beside data that are distributed as cheap data are. What they bring
+can only be where the second network begins: near the prior, whatever the data. *from the prior* has
+independent normal numbers for these data, of the same means and deviations: no simulation at all. What cheap
+simulations themselves are worth is what *transfer* gains over *permuted*.
 
 Loss is the mean negative log density at the true parameters of 1,000 fresh dear rows, in nats, the same for
 all seeds and ways; *gain* is how far it falls from that of `npe` on the same 100 rows, or from that of
