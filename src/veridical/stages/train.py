@@ -192,15 +192,17 @@ def train(
         share = 1 - valid / sources.rows if sources.rows else 0.0
         cost: dict[str, Any] = {"n": sources.rows, "n_valid": valid, "invalid_share": share}
         if result is None:
-            cost |= {
-                "fit_seconds": time.perf_counter() - started[0],
-                "cpu_seconds": time.process_time() - started[1],
-            }
+            cost |= _spent_since(*started)
         folder.require()
         others: dict[str, Any] = {name: getattr(sources, name) for name in ("parent", "beside", "likelihood")}
         artifacts.save_estimator(fitted, out, result, record=about, cost=cost, **others)
         folder.clear()
     print(f"{run.method}: {valid} valid of {sources.rows} rows; {_account(result)}")
+
+
+def _spent_since(clock: float, process: float) -> dict[str, float]:
+    """Wall time and process time since two clocks read so."""
+    return {"fit_seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - process}
 
 
 def _about(
